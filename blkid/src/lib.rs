@@ -1,0 +1,1 @@
+//! Signatures on block devices through libblkid.

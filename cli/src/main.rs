@@ -1,0 +1,3 @@
+//! The bedplate command: thin, one file per subcommand.
+
+fn main() {}

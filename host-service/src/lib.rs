@@ -1,0 +1,1 @@
+//! bedplate-host as a library.

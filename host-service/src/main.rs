@@ -1,0 +1,3 @@
+//! bedplate-host: activation, generations, pools, bridges, VMs, NFS, backups.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Packages to root file systems, initrd and ISO; in-place personalisation.

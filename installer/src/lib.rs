@@ -1,0 +1,1 @@
+//! Runs in the live system: facts, plan, engine, enrolment, system.

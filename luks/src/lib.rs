@@ -1,0 +1,1 @@
+//! LUKS2 and dm-verity through libcryptsetup.

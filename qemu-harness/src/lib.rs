@@ -1,0 +1,1 @@
+//! Machines as data, firmware, disks with identities, QMP, expectations.

@@ -1,0 +1,67 @@
+//! What PID 1 is told by the file `/bedplate/boot.json` of its initrd.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Path of the document inside the initrd.
+pub const BOOT_FILE: &str = "/bedplate/boot.json";
+
+/// Volume label of the installation medium (ISO 9660 volume identifier).
+pub const MEDIUM_LABEL: &str = "BEDPLATE";
+
+/// What PID 1 brings up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "snake_case")]
+pub enum Boot {
+    /// The live system of the medium.
+    Live(Live),
+    /// Stage 1 of an installed embedded platform.
+    Unlock(Unlock),
+}
+
+/// The live system of the medium.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    /// The same in the initrd and in `/live/build` of the medium, so that the right one is found.
+    pub build: String,
+    /// Images to open through dm-verity and mount at `/run/bedplate/<name>`.
+    pub images: Vec<Image>,
+    /// Store path of the tree that becomes the root.
+    pub tree: String,
+    /// Directory inside an image whose files are laid over the root: `programs/live`.
+    pub overlay: String,
+}
+
+/// One image on the medium: a squashfs followed by its dm-verity hash tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Name of the mount below `/run/bedplate`.
+    pub name: String,
+    /// File on the medium, relative to its root.
+    pub file: String,
+    /// dm-verity root hash, hexadecimal.
+    pub root_hash: String,
+    /// Where the verity superblock and hash tree start, in bytes; a multiple of 4096.
+    pub hash_offset: u64,
+}
+
+/// Stage 1 of an installed embedded platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlock {
+    /// UUID of the OS disk's LUKS header.
+    pub luks_uuid: Uuid,
+    /// Name under `/dev/mapper`.
+    pub mapper: String,
+    /// Whether discards pass through.
+    pub discard: bool,
+    /// VFAT volume ids of the key sticks.
+    pub sticks: Vec<String>,
+    /// Path of the keyfile on the stick.
+    pub keyfile: String,
+    /// How long to wait for a stick before asking, in seconds.
+    pub timeout_seconds: u32,
+    /// Subvolume name to mount point.
+    pub subvolumes: BTreeMap<String, String>,
+}

@@ -1,0 +1,125 @@
+//! What a machine was found to be: read once, before anything is decided.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything the planner knows of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Schema of this document, 1.
+    pub schema: u32,
+    /// Whole disks, in no particular order.
+    pub disks: Vec<DiskFacts>,
+    /// How the machine booted.
+    pub firmware: FirmwareKind,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Network interfaces.
+    #[serde(default)]
+    pub nics: Vec<NicFacts>,
+    /// Kernel name (`sdb`) of the disk that holds the booted medium, when there is one.
+    #[serde(default)]
+    pub boot_medium: Option<String>,
+}
+
+/// How the machine booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FirmwareKind {
+    /// UEFI.
+    Uefi,
+    /// Legacy BIOS.
+    Bios,
+}
+
+/// One whole disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskFacts {
+    /// Kernel name, such as `nvme0n1`. Changes from boot to boot.
+    pub kernel_name: String,
+    /// `major:minor`.
+    pub number: String,
+    /// Names under `/dev/disk/by-id` that resolve to this whole disk, sorted.
+    pub by_id: Vec<String>,
+    /// Names under `/dev/disk/by-id` that resolve to partitions of this disk, sorted.
+    #[serde(default)]
+    pub partition_by_id: Vec<String>,
+    /// Serial number as the kernel or udev reports it.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// World wide name (`nvme.…`, `eui.…`, `naa.…`).
+    #[serde(default)]
+    pub wwn: Option<String>,
+    /// Model.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Size in bytes.
+    pub size: u64,
+    /// Logical sector size in bytes.
+    pub sector_size: u32,
+    /// Whether it rotates.
+    pub rotational: bool,
+    /// `nvme`, `sata`, `scsi`, `usb`, `virtio`, `mmc`, `loop`, `zram`, `optical`, `floppy`, `md`, `dm`, `nbd` or `unknown`.
+    pub transport: String,
+    /// Whether it can be removed.
+    #[serde(default)]
+    pub removable: bool,
+    /// Whether it refuses writes.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Kernel's sequence number of the disk, unique within one boot.
+    #[serde(default)]
+    pub diskseq: Option<u64>,
+    /// Who uses the disk or a partition of it: `dm-3 (luks-x)`, `md127`, `mounted at /x`, `swap`, `multipath mpatha`.
+    #[serde(default)]
+    pub holders: Vec<String>,
+    /// Signatures found on the disk and its partitions.
+    #[serde(default)]
+    pub signatures: Vec<Signature>,
+    /// What of ours was found on the disk.
+    #[serde(default)]
+    pub bedplate: Option<Found>,
+}
+
+/// A signature on a disk or on a partition of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Signature {
+    /// Partition number, none for the whole disk.
+    #[serde(default)]
+    pub partition: Option<u32>,
+    /// Type as libblkid names it: `gpt`, `btrfs`, `crypto_LUKS`, `vfat`, `linux_raid_member`, ….
+    pub kind: String,
+    /// Label.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// UUID.
+    #[serde(default)]
+    pub uuid: Option<String>,
+    /// Size of the partition or disk it stands on, in bytes.
+    pub size: u64,
+}
+
+/// What of ours was found on a disk: the token `bedplate` of its LUKS2 header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Plan hash written when the header was made.
+    pub plan: String,
+    /// UUID of the LUKS header.
+    pub luks_uuid: String,
+    /// Whether the installation was finished.
+    pub sealed: bool,
+}
+
+/// One network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NicFacts {
+    /// Interface name.
+    pub name: String,
+    /// MAC address, lower case with colons.
+    pub mac: String,
+    /// Kernel driver.
+    #[serde(default)]
+    pub driver: Option<String>,
+    /// Whether a link was seen.
+    #[serde(default)]
+    pub link: bool,
+}

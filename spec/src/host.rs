@@ -1,0 +1,410 @@
+//! The validated form of `host.toml`.
+//!
+//! Values of these types exist only after validation: every name is safe in a path, an
+//! argv, XML and Nix, and every reference between sections resolves. They serialise to
+//! JSON so that the host service and the tests can read a normalised document.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The schema number this version reads and writes (`schema = 1`).
+pub const SCHEMA: u32 = 1;
+
+/// A whole `host.toml`, validated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFile {
+    /// The document's schema, always [`SCHEMA`].
+    pub schema: u32,
+    /// `[host]`: who the machine is.
+    pub host: Host,
+    /// `[disks.<role>]`: every disk the installer may touch, by role.
+    pub disks: BTreeMap<String, Disk>,
+    /// `[os]`: what stands on the OS disk.
+    pub os: Os,
+    /// `[pools.<name>]`: btrfs RAID1 pools.
+    pub pools: BTreeMap<String, Pool>,
+    /// `[unlock]`: how the volumes are opened at boot.
+    pub unlock: Unlock,
+    /// `[network]`: bridges and the LAN.
+    pub network: Network,
+    /// `[vms.<name>]`: virtual machines.
+    pub vms: BTreeMap<String, Vm>,
+    /// `[nfs]`: exported directories.
+    pub nfs: Nfs,
+    /// `[backups.<name>]`: restic backups.
+    pub backups: BTreeMap<String, Backup>,
+    /// `[flake]`: the repository the host is enrolled into.
+    pub flake: Flake,
+    /// `[install]`: how the installation itself runs.
+    pub install: Install,
+}
+
+/// `[host]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// UUIDv4, written once; every derived identity comes from it.
+    pub id: Uuid,
+    /// Host name (RFC 1123 label, at most 63 characters).
+    pub name: String,
+    /// Which platform builds the system.
+    pub platform: Platform,
+    /// NixOS `system.stateVersion`, such as `26.05`.
+    pub state_version: String,
+    /// IANA time zone, such as `Europe/Brussels`.
+    pub timezone: String,
+    /// Locale, such as `en_US.UTF-8`.
+    pub locale: String,
+    /// Accounts that are made, by name. `root` may stand here for its ssh keys.
+    pub users: BTreeMap<String, User>,
+}
+
+/// Which platform builds the system of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Platform {
+    /// NixOS from nixpkgs.
+    Nixos,
+    /// Bedplate's own platform: a Debian tree in one store path.
+    Embedded,
+}
+
+/// `[host.users.<name>]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Authorised ssh keys, one OpenSSH public key line each.
+    pub ssh_keys: Vec<String>,
+    /// Supplementary groups, for example `libvirt`.
+    pub groups: Vec<String>,
+}
+
+/// `[disks.<role>]`: one disk the installer may touch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// A name under `/dev/disk/by-id` (no slash).
+    pub id: String,
+    /// The serial the disk must report, when given.
+    pub expect_serial: Option<String>,
+    /// The size the disk must have, in bytes, when given.
+    pub expect_size: Option<u64>,
+    /// Decides whether discards pass through LUKS.
+    pub media: Media,
+    /// What may be destroyed.
+    pub wipe: Wipe,
+}
+
+/// The kind of medium of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Media {
+    /// Flash: discards are passed through.
+    Ssd,
+    /// Rotating: no discards.
+    Hdd,
+}
+
+/// What the installer may destroy on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wipe {
+    /// Nothing: the disk must already be ours and sealed; it is unlocked and mounted.
+    Never,
+    /// Nothing: the disk must carry no signature at all.
+    Blank,
+    /// An unsealed installation of this same plan hash is finished; otherwise as `blank`.
+    Ours,
+    /// Anything. Listed at the top of the plan.
+    Any,
+}
+
+/// `[os]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Os {
+    /// Role of the OS disk.
+    pub disk: String,
+    /// Size of the EFI system partition, in bytes.
+    pub esp_size: u64,
+    /// btrfs subvolume name to mount point: `root` -> `/`, `home` -> `/home`, `nix` -> `/nix`.
+    pub subvolumes: BTreeMap<String, String>,
+}
+
+/// `[pools.<name>]`: LUKS2 on every member, btrfs RAID1 (data and metadata) over them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Absolute mount point.
+    pub mount: String,
+    /// Roles of the members, in the order written.
+    pub disks: Vec<String>,
+}
+
+/// `[unlock]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlock {
+    /// How long boot waits for a key stick before it asks for the passphrase, in seconds.
+    pub timeout_seconds: u32,
+    /// Path of the keyfile on the stick, relative to its root.
+    pub keyfile: String,
+    /// Where the recovery passphrase is kept.
+    pub recovery: Recovery,
+    /// Key sticks; at least one.
+    pub sticks: Vec<Stick>,
+}
+
+/// Where the recovery passphrase is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recovery {
+    /// Generated, written to this path on the first key stick.
+    Stick(String),
+    /// Asked for during the installation.
+    Prompt,
+}
+
+/// `[[unlock.sticks]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stick {
+    /// VFAT volume id, `XXXX-XXXX` in upper-case hexadecimal.
+    pub volume_id: String,
+    /// by-id name. Only with it may the installer format the stick.
+    pub id: Option<String>,
+}
+
+/// `[network]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The LAN, default clients of NFS exports.
+    pub lan_cidr: Cidr,
+    /// `[network.bridges.<name>]`.
+    pub bridges: BTreeMap<String, Bridge>,
+}
+
+/// An IP network in CIDR form; host bits are zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Cidr {
+    /// Network address.
+    pub address: IpAddr,
+    /// Prefix length in bits.
+    pub prefix: u8,
+}
+
+impl std::fmt::Display for Cidr {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(cidr: Cidr) -> Self {
+        cidr.to_string()
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let (address, prefix) =
+            text.split_once('/').ok_or_else(|| format!("`{text}` has no prefix length"))?;
+        let address: IpAddr =
+            address.parse().map_err(|_| format!("`{address}` is not an IP address"))?;
+        let prefix: u8 =
+            prefix.parse().map_err(|_| format!("`{prefix}` is not a prefix length"))?;
+        let limit = if address.is_ipv4() { 32 } else { 128 };
+        if prefix > limit {
+            return Err(format!("prefix length {prefix} is above {limit}"));
+        }
+        let host_bits_are_zero = match address {
+            IpAddr::V4(v4) => u32::from(v4).checked_shl(u32::from(prefix)).unwrap_or(0) == 0,
+            IpAddr::V6(v6) => u128::from(v6).checked_shl(u32::from(prefix)).unwrap_or(0) == 0,
+        };
+        if !host_bits_are_zero {
+            return Err(format!("`{text}` has host bits set"));
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+/// `[network.bridges.<name>]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bridge {
+    /// The physical NIC; none makes an isolated bridge.
+    pub nic: Option<Nic>,
+    /// Whether the bridge asks for a lease.
+    pub dhcp: bool,
+    /// Static addresses with prefix, such as `192.168.1.5/24`.
+    pub addresses: Vec<String>,
+    /// Default gateway for static addresses.
+    pub gateway: Option<IpAddr>,
+    /// Name servers for static addresses.
+    pub dns: Vec<IpAddr>,
+}
+
+/// How a NIC is named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Nic {
+    /// By interface name, such as `enp5s0`.
+    Name(String),
+    /// By MAC address, lower case with colons.
+    Mac(String),
+}
+
+/// Whether something declared should exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It exists and agrees with the document.
+    Present,
+    /// It is stopped, undefined and its directory deleted.
+    Absent,
+}
+
+/// `[vms.<name>]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vm {
+    /// Present or absent.
+    pub state: State,
+    /// Name of the pool whose `<mount>/<vm>/` directory holds the VM's files.
+    pub pool: String,
+    /// Virtual processors.
+    pub vcpu: u32,
+    /// Memory in MiB.
+    pub ram_mb: u32,
+    /// MAC address; derived from `host.id` and the name when absent.
+    pub mac_address: Option<String>,
+    /// Wanted size of the disk in GiB; a disk is only ever enlarged.
+    pub disk_gb: Option<u32>,
+    /// A disk image to start from.
+    pub disk_image: Option<Download>,
+    /// An installer ISO to boot once, with an empty disk.
+    pub iso_image: Option<Download>,
+    /// USB devices handed through.
+    pub usb_devices: Vec<UsbDevice>,
+    /// Bridge the VM's NIC stands on.
+    pub bridge: String,
+    /// Firmware.
+    pub firmware: Firmware,
+    /// Whether libvirt starts it at boot.
+    pub autostart: bool,
+}
+
+/// A file to download.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Download {
+    /// `http://` or `https://` address.
+    pub url: String,
+    /// SHA-256 of the bytes downloaded (before extraction), lower-case hexadecimal.
+    pub sha256: String,
+    /// Final path on the host, inside the VM's directory.
+    pub dest: String,
+}
+
+/// A USB device by vendor and product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsbDevice {
+    /// Vendor id, such as `0x1a86`.
+    pub vendor_id: String,
+    /// Product id, such as `0x7523`.
+    pub product_id: String,
+}
+
+/// Firmware of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Firmware {
+    /// SeaBIOS.
+    Bios,
+    /// OVMF without Secure Boot.
+    Uefi,
+}
+
+/// `[nfs]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Nfs {
+    /// `[[nfs.exports]]`.
+    pub exports: Vec<Export>,
+}
+
+/// `[[nfs.exports]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    /// Directory to export, inside the mount of a pool.
+    pub path: String,
+    /// The pool whose mount the path is in (found by validation).
+    pub pool: String,
+    /// Clients; `lan_cidr` when the document names none.
+    pub clients: Vec<Cidr>,
+    /// Export options of exports(5), such as `rw`, `no_subtree_check`.
+    pub options: Vec<String>,
+}
+
+/// `[backups.<name>]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// restic repository; an absolute path for a local one.
+    pub repository: String,
+    /// The pool whose mount a local repository needs (found by validation).
+    pub repository_pool: Option<String>,
+    /// Absolute paths to back up, each inside the mount of a pool.
+    pub paths: Vec<String>,
+    /// systemd calendar expression, such as `daily`.
+    pub schedule: String,
+    /// How many snapshots are kept.
+    pub keep: Keep,
+    /// Where the repository's password comes from.
+    pub password: SecretReference,
+}
+
+/// How many snapshots are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    /// Daily snapshots.
+    pub daily: u32,
+    /// Weekly snapshots.
+    pub weekly: u32,
+    /// Monthly snapshots.
+    pub monthly: u32,
+}
+
+/// Where a secret comes from; the secret itself never stands in `host.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretReference {
+    /// A file on the first key stick, relative to its root. Generated at install if absent.
+    Stick(String),
+}
+
+/// `[flake]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flake {
+    /// `origin` of the clone left in `/etc/nixos`.
+    pub remote: Option<String>,
+    /// Directory of the hosts inside the repository.
+    pub hosts: String,
+}
+
+/// `[install]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Install {
+    /// Whether the installer goes ahead without asking.
+    pub unattended: bool,
+    /// The only plan hash that may be executed, when given (64 hexadecimal digits).
+    pub expect_plan: Option<String>,
+    /// What happens after a successful installation.
+    pub then: Then,
+}
+
+/// What happens after a successful installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// Reboot into the installed system.
+    Reboot,
+    /// Power off.
+    Poweroff,
+    /// Stay in the live system.
+    Wait,
+}

@@ -1,0 +1,61 @@
+//! Identities derived from `host.id`: UUIDv5 (RFC 9562, section 5.5) of host, role and epoch.
+//!
+//! `pool replace` raises the epoch of a role, so that a replaced disk never carries the
+//! identity of the one it replaced.
+
+use uuid::Uuid;
+
+/// Ids with this prefix mark a profile's example; `iso` and `personalize` replace them.
+pub const EXAMPLE_ID_PREFIX: &str = "00000000-0000-4000-8000-";
+
+/// What an identity is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// GUID of a GPT disk label.
+    GptDisk,
+    /// GUID of the EFI system partition.
+    GptEsp,
+    /// GUID of the partition that holds LUKS.
+    GptLuks,
+    /// UUID of the LUKS2 header.
+    Luks,
+    /// File system id of btrfs.
+    Btrfs,
+    /// UUID of a libvirt domain.
+    Domain,
+}
+
+impl Purpose {
+    fn word(self) -> &'static str {
+        match self {
+            Self::GptDisk => "gpt-disk",
+            Self::GptEsp => "gpt-esp",
+            Self::GptLuks => "gpt-luks",
+            Self::Luks => "luks",
+            Self::Btrfs => "btrfs",
+            Self::Domain => "domain",
+        }
+    }
+}
+
+/// The UUID of `purpose` for `name` (a disk role, a pool, `os`, or a VM) at `epoch`.
+pub fn derive(host: Uuid, purpose: Purpose, name: &str, epoch: u32) -> Uuid {
+    Uuid::new_v5(&host, format!("{}/{name}/{epoch}", purpose.word()).as_bytes())
+}
+
+/// The name under `/dev/mapper` of the opened LUKS volume of a role.
+pub fn mapper_name(role: &str) -> String {
+    format!("bedplate-{role}")
+}
+
+/// A locally administered MAC address in QEMU's range for a VM without one of its own.
+pub fn mac_address(host: Uuid, vm: &str) -> String {
+    let digest = Uuid::new_v5(&host, format!("mac/{vm}").as_bytes());
+    let [a, b, c, ..] = *digest.as_bytes();
+    format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")
+}
+
+/// Whether `id` marks a profile's example.
+pub fn is_example(id: Uuid) -> bool {
+    id.to_string().starts_with(EXAMPLE_ID_PREFIX)
+}

@@ -1,0 +1,11 @@
+//! `host.toml`, facts, plan and events: the pure heart of Bedplate.
+//!
+//! Architecture invariant: nothing in this crate reads a file, a clock, a random
+//! number generator or a C library. Facts and text go in, plans and events come out.
+
+pub mod boot;
+pub mod event;
+pub mod facts;
+pub mod host;
+pub mod identity;
+pub mod plan;

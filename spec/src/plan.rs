@@ -1,0 +1,238 @@
+//! The plan: an ordered list of steps with nothing left to decide.
+//!
+//! `bedplate plan --json`, the confirmation screen and the engine use this same value.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::host::{Recovery, Then};
+
+/// Everything an installation will do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Schema of this document, 1.
+    pub schema: u32,
+    /// The plan hash: lower-case hexadecimal SHA-256.
+    pub hash: String,
+    /// `host.id`.
+    pub host_id: Uuid,
+    /// `host.name`.
+    pub host_name: String,
+    /// What is destroyed, disk by disk; empty when every disk is blank.
+    pub destroys: Vec<Destroyed>,
+    /// The disks the plan touches.
+    pub disks: Vec<DiskTarget>,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// What happens after success.
+    pub then: Then,
+}
+
+/// Content that the plan destroys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destroyed {
+    /// Role of the disk.
+    pub role: String,
+    /// by-id name.
+    pub id: String,
+    /// What stands there, one line each: `btrfs "photos" on partition 1, 500 GB`.
+    pub content: Vec<String>,
+}
+
+/// A disk with the identity it must still have when it is written to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskTarget {
+    /// Role in `host.toml`.
+    pub role: String,
+    /// by-id name.
+    pub id: String,
+    /// Serial found.
+    pub serial: Option<String>,
+    /// WWN found.
+    pub wwn: Option<String>,
+    /// Size in bytes.
+    pub size: u64,
+    /// Logical sector size in bytes.
+    pub sector_size: u32,
+    /// Whether an unfinished installation of this same plan may be finished here.
+    pub resume: bool,
+    /// Whether LUKS passes discards.
+    pub discard: bool,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Re-check the identity of every disk; nothing is written.
+    CheckDisks {
+        /// Roles to check.
+        roles: Vec<String>,
+    },
+    /// Make sure the key stick carries keyfile, recovery passphrase and generated secrets.
+    PrepareStick {
+        /// VFAT volume id, `XXXX-XXXX`.
+        volume_id: String,
+        /// by-id name; only with it may the stick be formatted.
+        id: Option<String>,
+        /// Path of the keyfile on the stick.
+        keyfile: String,
+        /// Where the recovery passphrase is kept.
+        recovery: Recovery,
+        /// Paths of further secrets to generate on the stick when absent.
+        secrets: Vec<String>,
+    },
+    /// Write the partition table of one disk.
+    Partition {
+        /// Role of the disk.
+        role: String,
+        /// GUID of the disk label.
+        guid: Uuid,
+        /// Partitions in order, numbered from 1.
+        partitions: Vec<Partition>,
+    },
+    /// Make the VFAT file system of the EFI system partition.
+    FormatEsp {
+        /// Role of the disk.
+        role: String,
+        /// Partition number.
+        partition: u32,
+        /// Volume label, at most 11 characters.
+        label: String,
+        /// Volume id.
+        volume_id: u32,
+    },
+    /// Make the LUKS2 header of one member, with both keyslots and the unsealed token, and open it.
+    FormatLuks {
+        /// Role of the disk.
+        role: String,
+        /// Partition number.
+        partition: u32,
+        /// UUID of the header.
+        uuid: Uuid,
+        /// Label of the header.
+        label: String,
+        /// Name under `/dev/mapper`.
+        mapper: String,
+    },
+    /// Make a btrfs file system over opened members.
+    MakeBtrfs {
+        /// `os` or the name of the pool.
+        name: String,
+        /// Label.
+        label: String,
+        /// File system id.
+        fsid: Uuid,
+        /// Whether data and metadata are RAID1 (pools) or single/dup (OS disk).
+        raid1: bool,
+        /// Names under `/dev/mapper`, in order.
+        members: Vec<String>,
+        /// Subvolumes to create.
+        subvolumes: Vec<Subvolume>,
+    },
+    /// Mount the target under `/mnt`.
+    Mount {
+        /// In order.
+        mounts: Vec<Mount>,
+    },
+    /// Copy the closure from the medium into the target's store and load its registration.
+    CopyClosure,
+    /// Write the host's directory into the flake and commit it.
+    Enrol {
+        /// Directory of the hosts inside the repository.
+        hosts: String,
+        /// Remote for `origin`, if any.
+        remote: Option<String>,
+    },
+    /// Build the system from the flake with Nix and set the profile.
+    BuildSystem {
+        /// Flake attribute, for example `nixosConfigurations."hypervisor".config.system.build.toplevel`.
+        attribute: String,
+    },
+    /// Run the built system's activation for the first time.
+    Activate,
+    /// Test both keyslots of every member and back up its header to the stick.
+    VerifyKeys {
+        /// Roles.
+        roles: Vec<String>,
+    },
+    /// Mark every LUKS header as belonging to a finished installation.
+    Seal {
+        /// Roles.
+        roles: Vec<String>,
+    },
+    /// Install the boot loader and write the boot entry: the commit point.
+    WriteBootEntry,
+    /// Unmount, close, flush.
+    Finish,
+}
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Number, from 1.
+    pub number: u32,
+    /// GPT name.
+    pub name: String,
+    /// What it holds.
+    pub kind: PartitionKind,
+    /// Unique GUID.
+    pub guid: Uuid,
+    /// First byte.
+    pub start: u64,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+/// What a partition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartitionKind {
+    /// EFI system partition.
+    Esp,
+    /// LUKS2.
+    Luks,
+}
+
+/// A btrfs subvolume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subvolume {
+    /// Name at the top level.
+    pub name: String,
+    /// Where it is mounted on the running system.
+    pub mount: String,
+}
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// What is mounted.
+    pub source: MountSource,
+    /// Where, as the installed system will see it (`/`, `/home`, `/boot`, `/mnt/bulk`).
+    pub target: String,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MountSource {
+    /// A subvolume of the OS file system.
+    OsSubvolume {
+        /// Name under `/dev/mapper`.
+        mapper: String,
+        /// Subvolume name.
+        name: String,
+    },
+    /// The EFI system partition.
+    Esp {
+        /// Role of the disk.
+        role: String,
+        /// Partition number.
+        partition: u32,
+    },
+    /// A pool.
+    Pool {
+        /// Names under `/dev/mapper` of its members.
+        members: Vec<String>,
+    },
+}

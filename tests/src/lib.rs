@@ -1,0 +1,1 @@
+//! End-to-end stories on the harness; one file a story.

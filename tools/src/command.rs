@@ -1,0 +1,158 @@
+//! Running external commands: argv only, output captured, the tail of stderr in the error.
+
+use std::ffi::OsStr;
+use std::io::{self, Write as _};
+use std::process::{Command, ExitStatus, Output, Stdio};
+
+use crate::secret::Secret;
+
+/// How much of stderr an error keeps, in bytes.
+const TAIL: usize = 2000;
+
+/// A command that could not be run or did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It could not be started, or its pipes broke.
+    #[error("could not run `{program}`")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended with a status other than 0.
+    #[error("`{line}` ended with {status}: {stderr}")]
+    Failed {
+        /// The program and its arguments (never a secret: those travel on standard input).
+        line: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The end of what it wrote to stderr.
+        stderr: String,
+    },
+    /// It wrote something that is not UTF-8.
+    #[error("`{program}` wrote something that is not UTF-8")]
+    NotText {
+        /// The program.
+        program: String,
+    },
+}
+
+impl CommandError {
+    /// The exit code, when the command ran and ended by itself.
+    pub fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Failed { status, .. } => status.code(),
+            Self::Start { .. } | Self::NotText { .. } => None,
+        }
+    }
+}
+
+/// What `Command` lacks.
+pub trait CommandExt {
+    /// Runs to the end with no standard input; an exit status other than 0 is an error.
+    fn run(&mut self) -> Result<(), CommandError>;
+    /// As [`CommandExt::run`], and returns what was written to stdout.
+    fn read(&mut self) -> Result<String, CommandError>;
+    /// Runs to the end with `input` on standard input; returns stdout.
+    fn read_with_input(&mut self, input: &[u8]) -> Result<String, CommandError>;
+    /// As [`CommandExt::read_with_input`] with a secret.
+    fn read_with_secret(&mut self, secret: &Secret) -> Result<String, CommandError>;
+    /// Runs to the end and returns status, stdout and stderr, whatever the status.
+    fn finish(&mut self) -> Result<Output, CommandError>;
+}
+
+impl CommandExt for Command {
+    fn run(&mut self) -> Result<(), CommandError> {
+        let output = self.finish()?;
+        check(self, &output)
+    }
+
+    fn read(&mut self) -> Result<String, CommandError> {
+        let output = self.finish()?;
+        check(self, &output)?;
+        text(self, output.stdout)
+    }
+
+    fn read_with_input(&mut self, input: &[u8]) -> Result<String, CommandError> {
+        let started =
+            self.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = started.map_err(|source| start_error(self, source))?;
+        let pipe = child.stdin.take();
+        let output = std::thread::scope(|scope| {
+            // A child that never reads its input must not block us: write from a thread.
+            scope.spawn(move || pipe.map(|mut pipe| pipe.write_all(input)));
+            child.wait_with_output()
+        });
+        let output = output.map_err(|source| start_error(self, source))?;
+        check(self, &output)?;
+        text(self, output.stdout)
+    }
+
+    fn read_with_secret(&mut self, secret: &Secret) -> Result<String, CommandError> {
+        self.read_with_input(secret.expose())
+    }
+
+    fn finish(&mut self) -> Result<Output, CommandError> {
+        self.stdin(Stdio::null()).output().map_err(|source| start_error(self, source))
+    }
+}
+
+fn start_error(command: &Command, source: io::Error) -> CommandError {
+    CommandError::Start { program: lossy(command.get_program()), source }
+}
+
+fn check(command: &Command, output: &Output) -> Result<(), CommandError> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let cut = output.stderr.len().saturating_sub(TAIL);
+    Err(CommandError::Failed {
+        line: line(command),
+        status: output.status,
+        stderr: String::from_utf8_lossy(output.stderr.get(cut..).unwrap_or_default())
+            .trim()
+            .to_owned(),
+    })
+}
+
+fn text(command: &Command, bytes: Vec<u8>) -> Result<String, CommandError> {
+    String::from_utf8(bytes)
+        .map_err(|_| CommandError::NotText { program: lossy(command.get_program()) })
+}
+
+fn line(command: &Command) -> String {
+    let mut words = vec![lossy(command.get_program())];
+    words.extend(command.get_args().map(lossy));
+    words.join(" ")
+}
+
+fn lossy(text: &OsStr) -> String {
+    text.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_carries_its_exit_code_and_the_end_of_stderr() {
+        let error = Command::new("sh").args(["-c", "echo no >&2; exit 3"]).run().unwrap_err();
+        assert_eq!(error.exit_code(), Some(3));
+        assert!(error.to_string().ends_with("no"), "{error}");
+    }
+
+    #[test]
+    fn a_child_that_ignores_its_input_does_not_block() {
+        let input = vec![b'x'; 1 << 20];
+        assert_eq!(Command::new("true").read_with_input(&input).unwrap(), "");
+    }
+
+    #[test]
+    fn t19_a_secret_is_not_printed() {
+        let secret = Secret::new(b"canary".to_vec());
+        assert!(!format!("{secret:?}").contains("canary"));
+        assert_eq!(Command::new("cat").read_with_secret(&secret).unwrap(), "canary");
+    }
+}
