@@ -1,0 +1,39 @@
+//! What `cargo xtask test` runs, in order: the fast checks, then the stories in QEMU.
+
+use crate::cargo::{self, cargo};
+use crate::report::Problem;
+
+/// Stories that every run tells.
+const STORIES: [&str; 2] = ["refusal", "hypervisor"];
+
+/// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
+pub fn fast() -> Result<(), Problem> {
+    cargo::run(cargo().args(["fmt", "--all", "--check"]))?;
+    let lint =
+        ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"];
+    cargo::run(cargo().args(lint))?;
+    if cargo::has_subcommand("deny") {
+        cargo::run(cargo().args(["deny", "--offline", "check", "licenses", "bans"]))?;
+    }
+    let tests = if cargo::has_subcommand("nextest") {
+        ["nextest", "run", "--workspace", "--locked"]
+    } else {
+        ["test", "--workspace", "--locked", "--no-fail-fast"]
+    };
+    // A snapshot that differs is a failure here, never a file to accept later.
+    cargo::run(cargo().args(tests).env("INSTA_UPDATE", "no").env("INSTA_FORCE_PASS", "0"))
+}
+
+/// The end-to-end stories. One at a time: each fills the machine.
+pub fn stories(full: bool) -> Result<(), Problem> {
+    for story in STORIES {
+        let mut command = cargo();
+        command.args(["test", "--locked", "--package", "bedplate-tests", "--test", story]);
+        command.args(["--", "--nocapture", "--test-threads=1"]);
+        if full {
+            command.arg("--include-ignored");
+        }
+        cargo::run(&mut command)?;
+    }
+    Ok(())
+}

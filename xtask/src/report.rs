@@ -1,0 +1,31 @@
+//! What can go wrong in a chore, and how it is told.
+
+use std::fmt;
+use std::io;
+use std::process::ExitStatus;
+
+/// A chore that could not be finished.
+#[derive(Debug)]
+pub enum Problem {
+    /// A program could not be started.
+    Start(String, io::Error),
+    /// A program ended with a status other than 0.
+    Failed(String, ExitStatus),
+    /// Packages are missing and cannot be installed from here.
+    MissingPackages(Vec<String>),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(line, source) => write!(formatter, "could not run `{line}`: {source}"),
+            Self::Failed(line, status) => write!(formatter, "`{line}` ended with {status}"),
+            Self::MissingPackages(names) => write!(
+                formatter,
+                "these Debian packages are missing and this is neither root nor an account with sudo. Run:\n  \
+                 apt-get install --no-install-recommends {}",
+                names.join(" ")
+            ),
+        }
+    }
+}
