@@ -1,1 +1,22 @@
 //! LUKS2 and dm-verity through libcryptsetup.
+//!
+//! Architecture invariant: no policy and no output. libcryptsetup is one lock per process: two
+//! calls never run at once, whatever the threads; disks are formatted in parallel by processes.
+
+mod argon;
+mod error;
+mod format;
+mod log;
+mod token;
+mod verity;
+mod volume;
+
+pub use argon::{ArgonCost, benchmark_argon};
+pub use error::LuksError;
+pub use format::{Format, KEYFILE_SLOT, PASSPHRASE_SLOT, format};
+pub use token::{Token, read_token, seal};
+pub use verity::open_verity;
+pub use volume::{backup_header, close, is_open, open, test_key, uuid};
+
+/// What the functions of this crate return.
+pub type Result<T> = std::result::Result<T, LuksError>;

@@ -1,0 +1,107 @@
+//! Making a LUKS2 header with its two keyslots and token.
+
+use std::path::Path;
+
+use libcryptsetup_rs::consts::flags::{CryptPbkdf, CryptVolumeKey};
+use libcryptsetup_rs::consts::vals::{CryptKdf, EncryptionFormat};
+use libcryptsetup_rs::{
+    CryptDevice, CryptInit, CryptParamsLuks2, CryptParamsLuks2Ref, CryptPbkdfType, Either,
+    LibcryptErr,
+};
+use uuid::Uuid;
+
+use crate::{ArgonCost, LuksError, Result, Token, log, token};
+
+/// Keyslot of the keyfile.
+pub const KEYFILE_SLOT: u32 = 0;
+
+/// Keyslot of the recovery passphrase.
+pub const PASSPHRASE_SLOT: u32 = 1;
+
+/// Bytes of an XTS key of twice 256 bits.
+const VOLUME_KEY_SIZE: usize = 64;
+
+/// A header to be made.
+#[derive(Clone, Copy)]
+pub struct Format<'a> {
+    /// Partition or file.
+    pub device: &'a Path,
+    /// UUID of the header.
+    pub uuid: Uuid,
+    /// Label of the header.
+    pub label: &'a str,
+    /// Encryption sector size; `None` takes what suits the device.
+    pub sector_size: Option<u32>,
+    /// Content of the keyfile: random, so its derivation is the cheapest there is.
+    pub keyfile: &'a [u8],
+    /// The recovery passphrase.
+    pub passphrase: &'a [u8],
+    /// What deriving from the passphrase costs.
+    pub argon: ArgonCost,
+    /// The token to put in.
+    pub token: &'a Token,
+}
+
+/// Writes the header: everything on the device is lost.
+pub fn format(format: &Format<'_>) -> Result<()> {
+    let device = format.device;
+    if format.keyfile.is_empty() || format.passphrase.is_empty() {
+        return Err(LuksError::EmptyKey { device: device.to_owned() });
+    }
+    let _guard = log::begin();
+    let mut header =
+        CryptInit::init(device).map_err(LuksError::operation("open the device", device))?;
+    write_header(&mut header, format)
+        .map_err(LuksError::operation("write the LUKS header", device))?;
+    add_slot(&mut header, KEYFILE_SLOT, format.keyfile, &cheapest())
+        .map_err(LuksError::operation("add the keyfile's keyslot", device))?;
+    add_slot(&mut header, PASSPHRASE_SLOT, format.passphrase, &format.argon.fixed())
+        .map_err(LuksError::operation("add the passphrase's keyslot", device))?;
+    token::add(&mut header, format.token).map_err(LuksError::operation("add the token", device))
+}
+
+fn write_header(
+    header: &mut CryptDevice,
+    format: &Format<'_>,
+) -> std::result::Result<(), LibcryptErr> {
+    let parameters = CryptParamsLuks2 {
+        pbkdf: Some(cheapest()),
+        integrity: None,
+        integrity_params: None,
+        data_alignment: 0,
+        data_device: None,
+        sector_size: format.sector_size.unwrap_or(0),
+        label: Some(format.label.to_owned()),
+        subsystem: None,
+    };
+    let mut parameters: CryptParamsLuks2Ref<'_> = (&parameters).try_into()?;
+    header.context_handle().format(
+        EncryptionFormat::Luks2,
+        ("aes", "xts-plain64"),
+        Some(format.uuid),
+        Either::Right(VOLUME_KEY_SIZE),
+        Some(&mut parameters),
+    )
+}
+
+fn add_slot(
+    header: &mut CryptDevice,
+    slot: u32,
+    key: &[u8],
+    cost: &CryptPbkdfType,
+) -> std::result::Result<(), LibcryptErr> {
+    header.settings_handle().set_pbkdf_type(cost)?;
+    header.keyslot_handle().add_by_key(Some(slot), None, key, CryptVolumeKey::empty()).map(drop)
+}
+
+fn cheapest() -> CryptPbkdfType {
+    CryptPbkdfType {
+        type_: CryptKdf::Pbkdf2,
+        hash: Some("sha256".to_owned()),
+        time_ms: 0,
+        iterations: 1000,
+        max_memory_kb: 0,
+        parallel_threads: 0,
+        flags: CryptPbkdf::NO_BENCHMARK,
+    }
+}

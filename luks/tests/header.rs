@@ -1,0 +1,105 @@
+//! A header on a plain file: formatting, keys, token and seal.
+
+use std::path::Path;
+
+use bedplate_luks::{
+    ArgonCost, Format, KEYFILE_SLOT, PASSPHRASE_SLOT, Token, backup_header, format, is_open,
+    read_token, seal, test_key, uuid,
+};
+use tempfile::NamedTempFile;
+use uuid::Uuid;
+
+const KEYFILE: &[u8] = &[0, 1, 2, 255, 10, 0, 7];
+const PASSPHRASE: &[u8] = b"correct horse";
+const UUID: Uuid = Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef);
+
+fn blank() -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    file.as_file().set_len(32 << 20).unwrap();
+    file
+}
+
+fn request<'a>(device: &'a Path, token: &'a Token) -> Format<'a> {
+    Format {
+        device,
+        uuid: UUID,
+        label: "bedplate-os",
+        sector_size: Some(4096),
+        keyfile: KEYFILE,
+        passphrase: PASSPHRASE,
+        argon: ArgonCost::minimal(),
+        token,
+    }
+}
+
+fn formatted() -> NamedTempFile {
+    let file = blank();
+    let token = Token { plan: "sha256-abc".to_owned(), sealed: false };
+    format(&request(file.path(), &token)).unwrap();
+    file
+}
+
+#[test]
+fn both_keyslots_open_and_no_other_key_does() {
+    let file = formatted();
+    let device = file.path();
+    assert!(test_key(device, Some(KEYFILE_SLOT), KEYFILE).unwrap());
+    assert!(test_key(device, Some(PASSPHRASE_SLOT), PASSPHRASE).unwrap());
+    assert!(test_key(device, None, PASSPHRASE).unwrap());
+    assert!(!test_key(device, Some(KEYFILE_SLOT), PASSPHRASE).unwrap());
+    assert!(!test_key(device, Some(PASSPHRASE_SLOT), KEYFILE).unwrap());
+    assert!(!test_key(device, Some(5), KEYFILE).unwrap());
+}
+
+#[test]
+fn f5_a_wrong_or_empty_key_does_not_fit() {
+    let file = formatted();
+    assert!(!test_key(file.path(), None, b"wrong").unwrap());
+    assert!(!test_key(file.path(), Some(KEYFILE_SLOT), b"").unwrap());
+}
+
+#[test]
+fn the_seal_is_kept_in_the_header() {
+    let file = formatted();
+    let (found, token) = read_token(file.path()).unwrap().unwrap();
+    assert_eq!(found, UUID);
+    assert_eq!(uuid(file.path()).unwrap(), UUID);
+    assert_eq!(token, Token { plan: "sha256-abc".to_owned(), sealed: false });
+    seal(file.path()).unwrap();
+    seal(file.path()).unwrap();
+    let (_, token) = read_token(file.path()).unwrap().unwrap();
+    assert_eq!(token, Token { plan: "sha256-abc".to_owned(), sealed: true });
+    assert!(test_key(file.path(), Some(KEYFILE_SLOT), KEYFILE).unwrap());
+}
+
+#[test]
+fn t07_a_foreign_device_has_no_token_and_cannot_be_sealed() {
+    let file = blank();
+    assert_eq!(read_token(file.path()).unwrap(), None);
+    let error = seal(file.path()).unwrap_err().to_string();
+    assert!(error.contains(file.path().to_str().unwrap()), "{error}");
+    assert!(read_token(Path::new("/nonexistent")).is_err());
+}
+
+#[test]
+fn an_empty_key_is_refused_before_anything_is_written() {
+    let file = blank();
+    let token = Token { plan: String::new(), sealed: false };
+    let empty = Format { keyfile: b"", ..request(file.path(), &token) };
+    assert!(format(&empty).is_err());
+    assert_eq!(read_token(file.path()).unwrap(), None);
+}
+
+#[test]
+fn t22_a_saved_header_opens_like_the_original() {
+    let file = formatted();
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("os.header");
+    backup_header(file.path(), &copy).unwrap();
+    assert!(test_key(&copy, Some(PASSPHRASE_SLOT), PASSPHRASE).unwrap());
+}
+
+#[test]
+fn nothing_is_open_that_was_not_opened() {
+    assert!(!is_open("bedplate-test-nothing"));
+}
