@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing in this crate reads a file, a clock, a random
 //! number generator or a C library. Facts and text go in, plans and events come out.
 
+pub mod answers;
 pub mod boot;
 pub mod event;
 pub mod facts;
