@@ -113,8 +113,7 @@ impl Header {
         if found != FORMAT {
             return Err(AnswersError::Format { found });
         }
-        let checksum: [u8; 32] =
-            Sha256::digest(header.get(..FIELDS).ok_or(short.clone())?).into();
+        let checksum: [u8; 32] = Sha256::digest(header.get(..FIELDS).ok_or(short.clone())?).into();
         if field::<32>(header, FIELDS) != Some(checksum) {
             return Err(AnswersError::Damaged);
         }

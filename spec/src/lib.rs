@@ -5,6 +5,7 @@
 
 pub mod answers;
 pub mod boot;
+pub mod document;
 pub mod event;
 pub mod facts;
 pub mod host;

@@ -1,0 +1,217 @@
+//! The table of known keys: what the decoder accepts and what the reference page lists.
+
+use toml_edit::{Item, Value};
+
+/// What a value must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A string.
+    Text,
+    /// A whole number.
+    Integer,
+    /// `true` or `false`.
+    Boolean,
+    /// `"500GB"`, `"1GiB"` or a number of bytes.
+    Size,
+    /// A list of strings.
+    Texts,
+    /// A table whose keys this table knows.
+    Table,
+    /// A table of tables named by the user.
+    Named,
+    /// A list of tables.
+    Tables,
+    /// A table of strings named by the user.
+    TextMap,
+    /// A string or a table.
+    TextOrTable,
+}
+
+impl Form {
+    /// For people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Text => "a string",
+            Self::Integer => "a whole number",
+            Self::Boolean => "true or false",
+            Self::Size => "a size such as \"500GB\", \"1GiB\", or a number of bytes",
+            Self::Texts => "a list of strings",
+            Self::Table => "a table",
+            Self::Named => "a table of named tables",
+            Self::Tables => "a list of tables",
+            Self::TextMap => "a table of strings",
+            Self::TextOrTable => "a string or a table",
+        }
+    }
+
+    pub(super) fn accepts(self, item: &Item) -> bool {
+        match self {
+            Self::Text => item.is_str(),
+            Self::Integer => item.is_integer(),
+            Self::Boolean => item.is_bool(),
+            Self::Size => item.is_str() || item.is_integer(),
+            Self::Texts => item.as_array().is_some_and(|array| array.iter().all(Value::is_str)),
+            Self::Table | Self::Named | Self::TextMap => item.is_table_like(),
+            Self::Tables => {
+                item.is_array_of_tables()
+                    || item.as_array().is_some_and(|array| array.iter().all(Value::is_inline_table))
+            }
+            Self::TextOrTable => item.is_str() || item.is_table_like(),
+        }
+    }
+}
+
+/// What happens when a key is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// A problem.
+    Required,
+    /// This value, in words.
+    Default(&'static str),
+}
+
+/// One known key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// The kind of section it stands in, such as `disks.<role>`; empty for the document.
+    pub section: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What its value must be.
+    pub form: Form,
+    /// What its absence means.
+    pub absent: Absent,
+    /// A value to imitate, as TOML.
+    pub example: &'static str,
+    /// What it means.
+    pub about: &'static str,
+}
+
+const fn required(
+    section: &'static str,
+    name: &'static str,
+    form: Form,
+    example: &'static str,
+    about: &'static str,
+) -> Key {
+    Key { section, name, form, absent: Absent::Required, example, about }
+}
+
+const fn optional(
+    section: &'static str,
+    name: &'static str,
+    form: Form,
+    default: &'static str,
+    example: &'static str,
+    about: &'static str,
+) -> Key {
+    Key { section, name, form, absent: Absent::Default(default), example, about }
+}
+
+/// The known keys of one kind of section.
+pub fn of(section: &str) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| key.section == section)
+}
+
+use Form::{Boolean, Integer, Named, Size, Table, Tables, Text, TextMap, TextOrTable, Texts};
+
+/// Every known key.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    required("", "schema", Integer, "1", "Version of this format."),
+    required("", "host", Table, "", "Who the machine is."),
+    required("", "disks", Named, "", "Every disk the installer may touch, by role."),
+    required("", "os", Table, "", "What stands on the OS disk."),
+    optional("", "pools", Named, "none", "", "btrfs RAID1 pools by name."),
+    required("", "unlock", Table, "", "How the volumes are opened at boot."),
+    optional("", "network", Table, "no bridge", "", "Bridges and the LAN."),
+    optional("", "vms", Named, "none", "", "Virtual machines by name."),
+    optional("", "nfs", Table, "none", "", "Directories exported over NFS."),
+    optional("", "backups", Named, "none", "", "restic backups by name."),
+    optional("", "flake", Table, "all defaults", "", "The repository the host is enrolled into."),
+    optional("", "install", Table, "all defaults", "", "How the installation runs."),
+
+    required("host", "id", Text, "\"3f0c7a52-5d0e-4b8e-9d5e-6b1f0c9a7d21\"", "UUIDv4, written once; every derived identity comes from it."),
+    required("host", "name", Text, "\"hypervisor\"", "Host name, an RFC 1123 label in lower case."),
+    required("host", "platform", Text, "\"embedded\"", "`nixos` or `embedded`."),
+    required("host", "state_version", Text, "\"26.05\"", "NixOS `system.stateVersion`."),
+    optional("host", "timezone", Text, "\"UTC\"", "\"Europe/Brussels\"", "IANA time zone."),
+    optional("host", "locale", Text, "\"C.UTF-8\"", "\"en_US.UTF-8\"", "Locale; UTF-8 only."),
+    optional("host", "users", Named, "none", "", "Accounts to make, by name. `root` may stand here for its ssh keys."),
+    optional("host.users.<name>", "ssh_keys", Texts, "none", "[\"ssh-ed25519 AAAA… me@laptop\"]", "Authorised OpenSSH public keys."),
+    optional("host.users.<name>", "groups", Texts, "none", "[\"sudo\", \"libvirt\"]", "Supplementary groups."),
+
+    required("disks.<role>", "id", Text, "\"nvme-Samsung_SSD_970_EVO_500GB_S466NX0M701234A\"", "A name under `/dev/disk/by-id`, of a whole disk."),
+    optional("disks.<role>", "expect_serial", Text, "any", "\"S466NX0M701234A\"", "The serial the disk must report."),
+    optional("disks.<role>", "expect_size", Size, "any", "\"500GB\"", "The size the disk must have: whole GB or GiB allow 1 %, other sizes are exact."),
+    optional("disks.<role>", "media", Text, "`ssd` when the id starts with `nvme-`, else `hdd`", "\"ssd\"", "`ssd` passes discards through LUKS, `hdd` does not."),
+    optional("disks.<role>", "wipe", Text, "\"blank\"", "\"blank\"", "What may be destroyed: `blank` nothing, `ours` an unfinished installation of the same plan, `any` everything, `never` keep the disk (not in this version)."),
+
+    optional("os", "disk", Text, "\"os\"", "\"os\"", "Role of the OS disk."),
+    optional("os", "esp_size", Size, "\"1GiB\"", "\"1GiB\"", "Size of the EFI system partition, 64MiB to 32GiB."),
+    optional("os", "subvolumes", TextMap, "root, home, nix", "{ root = \"/\", home = \"/home\", nix = \"/nix\" }", "btrfs subvolume to mount point; must hold `/` and `/nix`."),
+
+    required("pools.<name>", "mount", Text, "\"/mnt/bulk\"", "Absolute mount point."),
+    optional("pools.<name>", "raid", Text, "\"raid1\"", "\"raid1\"", "Only `raid1`, for data and metadata."),
+    required("pools.<name>", "disks", Texts, "[\"bulk1\", \"bulk2\"]", "Roles of the members, two at least."),
+
+    optional("unlock", "timeout_seconds", Integer, "30", "30", "How long boot waits for a key stick before it asks, 1 to 3600."),
+    optional("unlock", "keyfile", Text, "\"bedplate/keyfile\"", "\"bedplate/keyfile\"", "Path of the keyfile on the stick."),
+    optional("unlock", "recovery", TextOrTable, "{ stick = \"bedplate/recovery\" }", "{ stick = \"bedplate/recovery\" }", "Where the recovery passphrase is kept: a file on the first stick, or `\"prompt\"`."),
+    required("unlock", "sticks", Tables, "[{ volume_id = \"1A2B-3C4D\" }]", "Key sticks, one at least."),
+    required("unlock.recovery", "stick", Text, "\"bedplate/recovery\"", "Path on the first stick; generated at install when absent."),
+    required("unlock.sticks[]", "volume_id", Text, "\"1A2B-3C4D\"", "VFAT volume id."),
+    optional("unlock.sticks[]", "id", Text, "none", "\"usb-SanDisk_Ultra_Fit_4C530001230101123456-0:0\"", "A name under `/dev/disk/by-id`; only with it may the installer format the stick."),
+
+    optional("network", "lan_cidr", Text, "\"192.168.1.0/24\"", "\"192.168.1.0/24\"", "The LAN; the clients of exports that name none."),
+    optional("network", "bridges", Named, "none", "", "Bridges by name."),
+    optional("network.bridges.<name>", "nic", TextOrTable, "none: an isolated bridge", "\"enp5s0\"", "The physical NIC, by name or as `{ mac = \"…\" }`."),
+    required("network.bridges.<name>.nic", "mac", Text, "\"04:42:1a:01:02:03\"", "MAC address of the NIC."),
+    optional("network.bridges.<name>", "dhcp", Boolean, "true with a nic and no addresses", "true", "Whether the bridge asks for a lease."),
+    optional("network.bridges.<name>", "addresses", Texts, "none", "[\"192.168.1.5/24\"]", "Static addresses with prefix."),
+    optional("network.bridges.<name>", "gateway", Text, "none", "\"192.168.1.1\"", "Default gateway of static addresses."),
+    optional("network.bridges.<name>", "dns", Texts, "none", "[\"192.168.1.1\"]", "Name servers of static addresses."),
+
+    optional("vms.<name>", "state", Text, "\"present\"", "\"present\"", "`present`, or `absent`: stopped, undefined, its directory deleted."),
+    optional("vms.<name>", "pool", Text, "\"vmstore\"", "\"vmstore\"", "Pool whose `<mount>/<vm>/` holds the VM's files."),
+    optional("vms.<name>", "vcpu", Integer, "2", "2", "Virtual processors, 1 to 512."),
+    optional("vms.<name>", "ram_mb", Integer, "2048", "4096", "Memory in MiB, 64 to 16777216."),
+    optional("vms.<name>", "mac_address", Text, "derived from host.id and the name", "\"52:54:00:12:34:56\"", "MAC address."),
+    optional("vms.<name>", "disk_gb", Integer, "the image's size", "32", "Wanted size of the disk in GiB; only ever enlarged. Required with iso_image."),
+    optional("vms.<name>", "disk_image", Table, "none", "", "A disk image to start from."),
+    optional("vms.<name>", "iso_image", Table, "none", "", "An installer ISO, with an empty disk. Not together with disk_image."),
+    optional("vms.<name>", "usb_devices", Tables, "none", "[{ vendor_id = \"0x1a86\", product_id = \"0x7523\" }]", "USB devices handed through."),
+    optional("vms.<name>", "bridge", Text, "\"br0\"", "\"br0\"", "Bridge of the VM's NIC."),
+    optional("vms.<name>", "firmware", Text, "\"uefi\"", "\"uefi\"", "`uefi` or `bios`."),
+    optional("vms.<name>", "autostart", Boolean, "true", "true", "Whether it starts at boot."),
+    required("vms.<name>.disk_image", "url", Text, "\"https://example.org/image.qcow2.xz\"", "`http://` or `https://` address."),
+    required("vms.<name>.disk_image", "sha256", Text, "\"<64 hexadecimal digits>\"", "SHA-256 of the bytes downloaded."),
+    optional("vms.<name>.disk_image", "dest", Text, "\"<mount>/<vm>/<vm>.qcow2\"", "\"/mnt/vmstore/haos/haos.qcow2\"", "Final path, inside the VM's directory."),
+    required("vms.<name>.iso_image", "url", Text, "\"https://example.org/installer.iso\"", "`http://` or `https://` address."),
+    required("vms.<name>.iso_image", "sha256", Text, "\"<64 hexadecimal digits>\"", "SHA-256 of the bytes downloaded."),
+    optional("vms.<name>.iso_image", "dest", Text, "\"<mount>/<vm>/installer.iso\"", "\"/mnt/vmstore/testvm/installer.iso\"", "Final path, inside the VM's directory."),
+    required("vms.<name>.usb_devices[]", "vendor_id", Text, "\"0x1a86\"", "USB vendor id."),
+    required("vms.<name>.usb_devices[]", "product_id", Text, "\"0x7523\"", "USB product id."),
+
+    optional("nfs", "exports", Tables, "none", "", "Exported directories."),
+    required("nfs.exports[]", "path", Text, "\"/mnt/bulk/apps-vm\"", "Directory inside the mount of a pool."),
+    optional("nfs.exports[]", "clients", Texts, "network.lan_cidr", "[\"192.168.1.0/24\"]", "Networks that may mount it; never everyone."),
+    optional("nfs.exports[]", "options", Texts, "rw, sync, no_subtree_check", "[\"rw\", \"no_subtree_check\"]", "Options of exports(5)."),
+
+    required("backups.<name>", "repository", Text, "\"/mnt/vmstore/backups/apps\"", "restic repository: a directory inside a pool, or `rest:`, `sftp:`, `s3:`, `b2:`."),
+    required("backups.<name>", "paths", Texts, "[\"/mnt/bulk/apps-vm\"]", "Directories to back up, inside pools."),
+    optional("backups.<name>", "schedule", Text, "\"daily\"", "\"daily\"", "systemd calendar expression."),
+    optional("backups.<name>", "keep", Table, "daily 7, weekly 4, monthly 6", "{ daily = 7, weekly = 4, monthly = 6 }", "Snapshots kept."),
+    required("backups.<name>", "password", Table, "{ stick = \"bedplate/restic-apps\" }", "Where the repository's password comes from."),
+    optional("backups.<name>.keep", "daily", Integer, "7", "7", "Daily snapshots, 0 to 10000."),
+    optional("backups.<name>.keep", "weekly", Integer, "4", "4", "Weekly snapshots, 0 to 10000."),
+    optional("backups.<name>.keep", "monthly", Integer, "6", "6", "Monthly snapshots, 0 to 10000."),
+    required("backups.<name>.password", "stick", Text, "\"bedplate/restic-apps\"", "Path on the first stick; generated at install when absent."),
+
+    optional("flake", "remote", Text, "none", "\"git@git.example.org:me/infra.git\"", "`origin` of the clone left in /etc/nixos."),
+    optional("flake", "hosts", Text, "\"nix/hosts\"", "\"nix/hosts\"", "Directory of the hosts inside the repository."),
+
+    optional("install", "unattended", Boolean, "false", "true", "Whether the installer goes ahead without asking."),
+    optional("install", "expect_plan", Text, "any", "\"<64 hexadecimal digits>\"", "The only plan hash that may be executed."),
+    optional("install", "then", Text, "\"reboot\"", "\"poweroff\"", "`reboot`, `poweroff` or `wait`."),
+];

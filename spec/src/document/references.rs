@@ -1,0 +1,430 @@
+//! References between sections: what one section names must stand in another.
+//!
+//! Empty strings stand for values already reported, and are passed over.
+
+use std::collections::BTreeMap;
+
+use super::problem::quote;
+use super::section::{Decoder, nearest};
+use crate::host::{HostFile, Pool, Recovery, SecretReference, State, Vm};
+
+/// Directories that are never the mount of a pool, nor hold one.
+const RESERVED: [&str; 13] = [
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/nix", "/proc", "/run", "/sbin", "/sys",
+    "/tmp", "/usr",
+];
+
+/// Checks every reference and fills in what follows from them.
+pub(super) fn resolve(decoder: &Decoder<'_>, host: &mut HostFile) {
+    let report = Report { decoder };
+    report.disks(host);
+    report.subvolumes(host);
+    report.mounts(host);
+    report.unlock(host);
+    report.bridges(host);
+    let pools = host.pools.clone();
+    for (name, vm) in &mut host.vms {
+        report.vm(name, vm, &pools, host.network.bridges.keys());
+    }
+    report.mac_addresses(host);
+    report.exports(host);
+    report.backups(host);
+}
+
+/// The pool whose mount holds `path`.
+fn pool_of<'p>(pools: &'p BTreeMap<String, Pool>, path: &str) -> Option<&'p str> {
+    pools
+        .iter()
+        .find(|(_, pool)| !pool.mount.is_empty() && within(path, &pool.mount))
+        .map(|(name, _)| name.as_str())
+}
+
+/// Whether `path` is `directory` or lies below it.
+fn within(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn known<'n>(names: impl IntoIterator<Item = &'n String>, wanted: &str) -> String {
+    let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+    match nearest(wanted, &names) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None if names.is_empty() => "there is none".into(),
+        None => format!("there are: {}", names.join(", ")),
+    }
+}
+
+struct Report<'d> {
+    decoder: &'d Decoder<'d>,
+}
+
+impl Report<'_> {
+    fn wrong(&self, path: &str, message: String, help: impl Into<String>) {
+        self.decoder.report(path, format!("`{path}`: {message}"), help.into());
+    }
+
+    fn disks(&self, host: &HostFile) {
+        if host.disks.is_empty() {
+            self.wrong(
+                "disks",
+                "no disk is declared".into(),
+                "write `[disks.os]` with the `id` of the OS disk",
+            );
+        }
+        let mut by_id: BTreeMap<&str, &str> = BTreeMap::new();
+        for (role, disk) in host.disks.iter().filter(|(_, disk)| !disk.id.is_empty()) {
+            if let Some(first) = by_id.insert(&disk.id, role) {
+                let message = format!("{} is the id of `disks.{first}` too", quote(&disk.id));
+                self.wrong(
+                    &format!("disks.{role}.id"),
+                    message,
+                    "each role needs a disk of its own",
+                );
+            }
+        }
+        let mut used: BTreeMap<&str, String> = BTreeMap::new();
+        self.use_disk(host, "os.disk", &host.os.disk, &mut used);
+        for (name, pool) in &host.pools {
+            for (index, role) in pool.disks.iter().enumerate().filter(|(_, role)| !role.is_empty())
+            {
+                self.use_disk(host, &format!("pools.{name}.disks[{index}]"), role, &mut used);
+            }
+            if pool.disks.len() < 2 {
+                let message = format!("RAID1 over {} disk keeps no copy", pool.disks.len());
+                self.wrong(&format!("pools.{name}.disks"), message, "name two disks or more");
+            }
+        }
+        for role in host.disks.keys().filter(|role| !used.contains_key(role.as_str())) {
+            let help =
+                format!("add \"{role}\" to the `disks` of a pool, or remove `[disks.{role}]`");
+            self.wrong(&format!("disks.{role}"), "no section uses this disk".into(), help);
+        }
+    }
+
+    fn use_disk<'h>(
+        &self,
+        host: &HostFile,
+        path: &str,
+        role: &'h str,
+        used: &mut BTreeMap<&'h str, String>,
+    ) {
+        if !host.disks.contains_key(role) {
+            self.wrong(
+                path,
+                format!("there is no `[disks.{role}]`"),
+                known(host.disks.keys(), role),
+            );
+        }
+        if let Some(first) = used.insert(role, path.to_owned()) {
+            self.wrong(
+                path,
+                format!("\"{role}\" is used by `{first}` already"),
+                "use each disk once",
+            );
+        }
+    }
+
+    fn subvolumes(&self, host: &HostFile) {
+        let mut mounts: BTreeMap<&str, &str> = BTreeMap::new();
+        for (name, mount) in &host.os.subvolumes {
+            let path = format!("os.subvolumes.{name}");
+            if let Some(first) = mounts.insert(mount, name) {
+                self.wrong(
+                    &path,
+                    format!("\"{first}\" is mounted at {mount} too"),
+                    "give each a mount point of its own",
+                );
+            }
+            let system =
+                RESERVED.iter().any(|reserved| *reserved != "/nix" && within(mount, reserved));
+            if system || (mount != "/nix" && within(mount, "/nix")) {
+                self.wrong(
+                    &path,
+                    format!("{mount} belongs to the system"),
+                    "choose another mount point",
+                );
+            }
+        }
+        for wanted in ["/", "/nix"].iter().filter(|wanted| !mounts.contains_key(*wanted)) {
+            let help = "write { root = \"/\", home = \"/home\", nix = \"/nix\" }";
+            self.wrong("os.subvolumes", format!("no subvolume is mounted at {wanted}"), help);
+        }
+    }
+
+    fn mounts(&self, host: &HostFile) {
+        let pools: Vec<_> = host.pools.iter().filter(|(_, pool)| !pool.mount.is_empty()).collect();
+        for (index, (name, pool)) in pools.iter().enumerate() {
+            let path = format!("pools.{name}.mount");
+            let of_system = RESERVED.iter().any(|reserved| within(&pool.mount, reserved))
+                || host.os.subvolumes.values().any(|mount| mount == &pool.mount)
+                || matches!(
+                    pool.mount.as_str(),
+                    "/mnt" | "/var" | "/var/lib" | "/root" | "/opt" | "/srv" | "/home"
+                );
+            if of_system {
+                let help = format!("write \"/mnt/{name}\"");
+                self.wrong(&path, format!("{} belongs to the system", pool.mount), help);
+            }
+            for (other, earlier) in &pools[..index] {
+                if within(&pool.mount, &earlier.mount) || within(&earlier.mount, &pool.mount) {
+                    let message = format!(
+                        "{} and the mount of `pools.{other}` lie in each other",
+                        pool.mount
+                    );
+                    self.wrong(&path, message, format!("write \"/mnt/{name}\""));
+                }
+            }
+        }
+    }
+
+    fn unlock(&self, host: &HostFile) {
+        let unlock = &host.unlock;
+        if unlock.sticks.is_empty() {
+            let help = "write `[[unlock.sticks]]` with `volume_id = \"1A2B-3C4D\"`";
+            self.wrong("unlock.sticks", "no key stick is named".into(), help);
+        }
+        for (index, stick) in unlock.sticks.iter().enumerate() {
+            let path = format!("unlock.sticks[{index}]");
+            let earlier = &unlock.sticks[..index];
+            if !stick.volume_id.is_empty()
+                && earlier.iter().any(|other| other.volume_id == stick.volume_id)
+            {
+                let message = format!("{} is another stick's already", stick.volume_id);
+                self.wrong(
+                    &format!("{path}.volume_id"),
+                    message,
+                    "each stick has its own volume id",
+                );
+            }
+            let Some(id) = &stick.id else { continue };
+            if let Some((role, _)) = host.disks.iter().find(|(_, disk)| &disk.id == id) {
+                let message = format!("{} is the id of `disks.{role}`", quote(id));
+                self.wrong(&format!("{path}.id"), message, "a key stick is no disk of the machine");
+            }
+        }
+        if unlock.recovery == Recovery::Prompt && host.install.unattended {
+            let help = "write `recovery = { stick = \"bedplate/recovery\" }`, or `install.unattended = false`";
+            self.wrong(
+                "unlock.recovery",
+                "nobody answers a prompt in an unattended installation".into(),
+                help,
+            );
+        }
+        if unlock.recovery == Recovery::Stick(unlock.keyfile.clone()) {
+            self.wrong(
+                "unlock.recovery",
+                "this is the path of the keyfile".into(),
+                "choose another path",
+            );
+        }
+    }
+
+    fn bridges(&self, host: &HostFile) {
+        let bridges: Vec<_> = host.network.bridges.iter().collect();
+        for (index, (name, bridge)) in bridges.iter().enumerate() {
+            let path = format!("network.bridges.{name}");
+            if bridge.nic.is_some()
+                && bridges[..index].iter().any(|(_, other)| other.nic == bridge.nic)
+            {
+                self.wrong(
+                    &format!("{path}.nic"),
+                    "another bridge has this NIC".into(),
+                    "a NIC stands on one bridge",
+                );
+            }
+            if bridge.nic.is_none() && bridge.dhcp {
+                self.wrong(
+                    &format!("{path}.dhcp"),
+                    "an isolated bridge gets no lease".into(),
+                    "add `nic`, or write `dhcp = false`",
+                );
+            }
+            if bridge.gateway.is_some() && bridge.addresses.is_empty() {
+                let help = "add `addresses = [\"192.168.1.5/24\"]`, or remove `gateway`";
+                self.wrong(
+                    &format!("{path}.gateway"),
+                    "a gateway needs a static address".into(),
+                    help,
+                );
+            }
+        }
+    }
+
+    fn vm<'n>(
+        &self,
+        name: &str,
+        vm: &mut Vm,
+        pools: &BTreeMap<String, Pool>,
+        bridges: impl IntoIterator<Item = &'n String> + Clone,
+    ) {
+        let path = format!("vms.{name}");
+        let pool = pools.get(&vm.pool);
+        if pool.is_none() {
+            let help = known(pools.keys(), &vm.pool);
+            self.wrong(&format!("{path}.pool"), format!("there is no `[pools.{}]`", vm.pool), help);
+        }
+        if vm.state == State::Present {
+            self.wanted_vm(&path, vm, bridges);
+        }
+        let Some(mount) = pool.map(|pool| &pool.mount).filter(|mount| !mount.is_empty()) else {
+            return;
+        };
+        let directory = format!("{mount}/{name}");
+        let images = [
+            (&mut vm.disk_image, "disk_image", format!("{name}.qcow2")),
+            (&mut vm.iso_image, "iso_image", "installer.iso".to_owned()),
+        ];
+        for (image, key, default) in images {
+            let Some(image) = image else { continue };
+            if image.dest.is_empty() {
+                image.dest = format!("{directory}/{default}");
+            } else if image.dest == directory || !within(&image.dest, &directory) {
+                let message = format!("{} is outside the VM's directory", image.dest);
+                self.wrong(
+                    &format!("{path}.{key}.dest"),
+                    message,
+                    format!("write \"{directory}/{default}\""),
+                );
+            }
+        }
+    }
+
+    fn wanted_vm<'n>(
+        &self,
+        path: &str,
+        vm: &Vm,
+        bridges: impl IntoIterator<Item = &'n String> + Clone,
+    ) {
+        if !bridges.clone().into_iter().any(|bridge| *bridge == vm.bridge) {
+            let message = format!("there is no `[network.bridges.{}]`", vm.bridge);
+            self.wrong(&format!("{path}.bridge"), message, known(bridges, &vm.bridge));
+        }
+        match (&vm.disk_image, &vm.iso_image) {
+            (Some(_), Some(_)) => {
+                self.wrong(
+                    path,
+                    "it has both `disk_image` and `iso_image`".into(),
+                    "keep one of them",
+                );
+            }
+            (None, None) => {
+                self.wrong(
+                    path,
+                    "it has neither `disk_image` nor `iso_image`".into(),
+                    format!("write `[{path}.disk_image]`"),
+                );
+            }
+            (None, Some(_)) if vm.disk_gb.is_none() => {
+                self.wrong(
+                    path,
+                    "an installer needs an empty disk to install to".into(),
+                    "add `disk_gb = 32`",
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn mac_addresses(&self, host: &HostFile) {
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        for (name, vm) in &host.vms {
+            let Some(mac) = vm.mac_address.as_deref() else { continue };
+            if let Some(first) = seen.insert(mac, name) {
+                let message = format!("{mac} is the address of `vms.{first}` too");
+                self.wrong(
+                    &format!("vms.{name}.mac_address"),
+                    message,
+                    "leave one out: it is then derived from the name",
+                );
+            }
+        }
+    }
+
+    fn exports(&self, host: &mut HostFile) {
+        let lan = host.network.lan_cidr;
+        let mut seen: Vec<String> = Vec::new();
+        for (index, export) in host.nfs.exports.iter_mut().enumerate() {
+            let path = format!("nfs.exports[{index}].path");
+            if export.clients.is_empty() {
+                export.clients.push(lan);
+            }
+            if export.path.is_empty() {
+                continue;
+            }
+            match pool_of(&host.pools, &export.path) {
+                Some(pool) => export.pool = pool.to_owned(),
+                None => self.outside(&path, &export.path, &host.pools),
+            }
+            if seen.contains(&export.path) {
+                self.wrong(
+                    &path,
+                    format!("{} is exported already", export.path),
+                    "put all clients into one export",
+                );
+            }
+            seen.push(export.path.clone());
+        }
+    }
+
+    fn outside(&self, key: &str, path: &str, pools: &BTreeMap<String, Pool>) {
+        let mounts: Vec<&str> = pools.values().map(|pool| pool.mount.as_str()).collect();
+        let help = format!("choose a directory below {}", mounts.join(" or "));
+        self.wrong(key, format!("{path} is in no pool"), help);
+    }
+
+    fn backups(&self, host: &mut HostFile) {
+        let taken = match &host.unlock.recovery {
+            Recovery::Stick(path) => vec![host.unlock.keyfile.clone(), path.clone()],
+            Recovery::Prompt => vec![host.unlock.keyfile.clone()],
+        };
+        for (name, backup) in &mut host.backups {
+            let key = format!("backups.{name}");
+            if backup.repository.starts_with('/') {
+                backup.repository_pool =
+                    pool_of(&host.pools, &backup.repository).map(str::to_owned);
+                if backup.repository_pool.is_none() {
+                    self.outside(&format!("{key}.repository"), &backup.repository, &host.pools);
+                }
+            }
+            if backup.paths.is_empty() {
+                self.wrong(
+                    &format!("{key}.paths"),
+                    "nothing is backed up".into(),
+                    "name a directory of a pool",
+                );
+            }
+            for (index, path) in
+                backup.paths.iter().enumerate().filter(|(_, path)| !path.is_empty())
+            {
+                let place = format!("{key}.paths[{index}]");
+                if pool_of(&host.pools, path).is_none() {
+                    self.outside(&place, path, &host.pools);
+                }
+                if within(&backup.repository, path) || within(path, &backup.repository) {
+                    let help = "put the repository elsewhere, best on the other pool";
+                    self.wrong(
+                        &place,
+                        format!("{path} and the repository lie in each other"),
+                        help,
+                    );
+                }
+            }
+            let keep = &backup.keep;
+            if keep.daily == 0 && keep.weekly == 0 && keep.monthly == 0 {
+                self.wrong(
+                    &format!("{key}.keep"),
+                    "no snapshot is kept".into(),
+                    "write `daily = 7`",
+                );
+            }
+            let SecretReference::Stick(secret) = &backup.password;
+            if taken.contains(secret) {
+                let message = "this file is the keyfile or the recovery passphrase".into();
+                self.wrong(
+                    &format!("{key}.password.stick"),
+                    message,
+                    format!("write \"bedplate/restic-{name}\""),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! From sections to the types of [`crate::host`]: what runs on the machine.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use toml_edit::Item;
+
+use super::problem::quote;
+use super::rules::{self, Rule, Wrong};
+use super::section::Section;
+use crate::host::{
+    Backup, Bridge, Cidr, Download, Export, Firmware, Flake, Keep, Network, Nfs, Nic,
+    SecretReference, State, UsbDevice, Vm,
+};
+
+const DEFAULT_LAN: Cidr = Cidr { address: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 0)), prefix: 24 };
+
+pub(super) fn network(section: Option<&Section<'_>>) -> Network {
+    let lan = section.and_then(|network| network.text("lan_cidr", client));
+    let bridges =
+        section.map(|network| network.named("bridges", "network.bridges.<name>", rules::interface));
+    Network {
+        lan_cidr: lan.and_then(|text| Cidr::try_from(text).ok()).unwrap_or(DEFAULT_LAN),
+        bridges: bridges
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, section)| (name, bridge(&section)))
+            .collect(),
+    }
+}
+
+fn bridge(section: &Section<'_>) -> Bridge {
+    let nic = match section.value("nic") {
+        Some(item) if item.is_str() => section.text("nic", rules::interface).map(Nic::Name),
+        _ => section
+            .section("nic", "network.bridges.<name>.nic")
+            .and_then(|nic| nic.text("mac", rules::mac))
+            .map(|mac| Nic::Mac(mac.to_ascii_lowercase())),
+    };
+    let addresses = section.texts("addresses", address_with_prefix).unwrap_or_default();
+    let dns = section.texts("dns", address).unwrap_or_default();
+    Bridge {
+        dhcp: section.boolean("dhcp").unwrap_or(nic.is_some() && addresses.is_empty()),
+        nic,
+        addresses,
+        gateway: section.text("gateway", address).and_then(|text| text.parse().ok()),
+        dns: dns.iter().filter_map(|text| text.parse().ok()).collect(),
+    }
+}
+
+fn address(text: &str) -> Result<(), Wrong> {
+    text.parse::<IpAddr>().map(drop).map_err(|_| Wrong {
+        message: format!("{} is not an IP address", quote(text)),
+        help: "write it as \"192.168.1.1\"".into(),
+    })
+}
+
+fn address_with_prefix(text: &str) -> Result<(), Wrong> {
+    let parsed = text.split_once('/').and_then(|(address, prefix)| {
+        let address: IpAddr = address.parse().ok()?;
+        let limit = if address.is_ipv4() { 32 } else { 128 };
+        let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
+        prefix.parse::<u8>().ok().filter(|prefix| digits && *prefix <= limit)
+    });
+    parsed.map(drop).ok_or_else(|| Wrong {
+        message: format!("{} is not an address with prefix", quote(text)),
+        help: "write it as \"192.168.1.5/24\"".into(),
+    })
+}
+
+/// A network that may be let in: never everyone (T37).
+fn client(text: &str) -> Result<(), Wrong> {
+    let help = "write a network such as \"192.168.1.0/24\"".to_owned();
+    if !text.chars().all(|c| c.is_ascii_hexdigit() || ".:/".contains(c)) {
+        return Err(Wrong { message: format!("{} is not a network", quote(text)), help });
+    }
+    match Cidr::try_from(text.to_owned()) {
+        Ok(cidr) if cidr.prefix == 0 => {
+            Err(Wrong { message: format!("{} is everyone", quote(text)), help })
+        }
+        Ok(_) => Ok(()),
+        Err(message) => Err(Wrong { message, help }),
+    }
+}
+
+pub(super) fn vms(root: &Section<'_>) -> BTreeMap<String, Vm> {
+    let named = root.named("vms", "vms.<name>", rules::vm);
+    named.into_iter().map(|(name, section)| (name, vm(&section))).collect()
+}
+
+fn vm(section: &Section<'_>) -> Vm {
+    let text = |name, rule: Rule, default: &str| {
+        section.text(name, rule).unwrap_or_else(|| default.into())
+    };
+    let disk_image = section.section("disk_image", "vms.<name>.disk_image");
+    let iso_image = section.section("iso_image", "vms.<name>.iso_image");
+    Vm {
+        state: section
+            .choice("state", &[("present", State::Present), ("absent", State::Absent)])
+            .unwrap_or(State::Present),
+        pool: text("pool", rules::role, "vmstore"),
+        vcpu: section.integer("vcpu", 1..=512).unwrap_or(2),
+        ram_mb: section.integer("ram_mb", 64..=16_777_216).unwrap_or(2048),
+        mac_address: section.text("mac_address", rules::mac).map(|mac| mac.to_ascii_lowercase()),
+        disk_gb: section.integer("disk_gb", 1..=1_000_000),
+        disk_image: disk_image.as_ref().map(download),
+        iso_image: iso_image.as_ref().map(download),
+        usb_devices: section
+            .tables("usb_devices", "vms.<name>.usb_devices[]")
+            .iter()
+            .map(usb_device)
+            .collect(),
+        bridge: text("bridge", rules::interface, "br0"),
+        firmware: section
+            .choice("firmware", &[("uefi", Firmware::Uefi), ("bios", Firmware::Bios)])
+            .unwrap_or(Firmware::Uefi),
+        autostart: section.boolean("autostart").unwrap_or(true),
+    }
+}
+
+fn download(section: &Section<'_>) -> Download {
+    Download {
+        url: section.text("url", rules::download).unwrap_or_default(),
+        sha256: section.text("sha256", rules::sha256).unwrap_or_default(),
+        dest: section.text("dest", rules::absolute_path).unwrap_or_default(),
+    }
+}
+
+fn usb_device(section: &Section<'_>) -> UsbDevice {
+    let id = |name| section.text(name, rules::usb_id).unwrap_or_default().to_ascii_lowercase();
+    UsbDevice { vendor_id: id("vendor_id"), product_id: id("product_id") }
+}
+
+pub(super) fn nfs(section: Option<&Section<'_>>) -> Nfs {
+    let exports = section.map(|nfs| nfs.tables("exports", "nfs.exports[]")).unwrap_or_default();
+    Nfs { exports: exports.iter().map(export).collect() }
+}
+
+fn export(section: &Section<'_>) -> Export {
+    let clients = section.texts("clients", client).unwrap_or_default();
+    if section.value("clients").and_then(Item::as_array).is_some_and(toml_edit::Array::is_empty) {
+        let message = format!("`{}` is empty", section.child("clients"));
+        let help = "leave it out for `network.lan_cidr`, or write \"192.168.1.0/24\"".into();
+        section.wrong("clients", Wrong { message, help });
+    }
+    let options = ["rw", "sync", "no_subtree_check"].map(str::to_owned).to_vec();
+    Export {
+        path: section.text("path", rules::absolute_path).unwrap_or_default(),
+        pool: String::new(),
+        clients: clients.into_iter().filter_map(|text| Cidr::try_from(text).ok()).collect(),
+        options: section.texts("options", rules::export_option).unwrap_or(options),
+    }
+}
+
+pub(super) fn backups(root: &Section<'_>) -> BTreeMap<String, Backup> {
+    let named = root.named("backups", "backups.<name>", rules::role);
+    named.into_iter().map(|(name, section)| (name, backup(&section))).collect()
+}
+
+fn backup(section: &Section<'_>) -> Backup {
+    let password = section.section("password", "backups.<name>.password");
+    let keep = section.section("keep", "backups.<name>.keep");
+    let count = |name, default| {
+        keep.as_ref().and_then(|keep| keep.integer(name, 0..=10_000)).unwrap_or(default)
+    };
+    Backup {
+        repository: section.text("repository", rules::repository).unwrap_or_default(),
+        repository_pool: None,
+        paths: section.texts("paths", rules::absolute_path).unwrap_or_default(),
+        schedule: section.text("schedule", rules::calendar).unwrap_or_else(|| "daily".into()),
+        keep: Keep {
+            daily: count("daily", 7),
+            weekly: count("weekly", 4),
+            monthly: count("monthly", 6),
+        },
+        password: SecretReference::Stick(
+            password
+                .and_then(|password| password.text("stick", rules::relative_path))
+                .unwrap_or_default(),
+        ),
+    }
+}
+
+pub(super) fn flake(section: Option<&Section<'_>>) -> Flake {
+    Flake {
+        remote: section.and_then(|flake| flake.text("remote", rules::remote)),
+        hosts: section
+            .and_then(|flake| flake.text("hosts", rules::relative_path))
+            .unwrap_or_else(|| "nix/hosts".into()),
+    }
+}
