@@ -1,5 +1,7 @@
 //! A header on a plain file: formatting, keys, token and seal.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use bedplate_luks::{

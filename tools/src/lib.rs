@@ -2,5 +2,14 @@
 //!
 //! Architecture invariant: nothing here prints, decides or knows of `host.toml`.
 
+pub mod block;
 pub mod command;
+pub mod ldd;
+pub mod mmdebstrap;
+pub mod mount;
+pub mod patchelf;
 pub mod secret;
+pub mod signature;
+pub mod squashfs;
+pub mod verity;
+pub mod xorriso;
