@@ -1,3 +1,39 @@
 //! The bedplate command: thin, one file per subcommand.
+//!
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 
-fn main() {}
+mod check;
+mod plan;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Turns one text file, host.toml, into a running home server.
+#[derive(Parser)]
+#[command(version, about, after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Check),
+    Plan(plan::Plan),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Check(check) => check.run(),
+        Command::Plan(plan) => plan.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.show();
+            ExitCode::from(1)
+        }
+    }
+}
