@@ -1,0 +1,208 @@
+//! Stage 1: unlocking the OS disk by stick or passphrase and mounting its subvolumes.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bedplate_luks::{KEYFILE_SLOT, LuksError, PASSPHRASE_SLOT};
+use bedplate_spec::boot::Unlock;
+use bedplate_tools::block::{self, Block};
+use bedplate_tools::mount::{Access, Mount};
+use bedplate_tools::signature::Signature;
+
+use crate::console::{Console, chain};
+use crate::early::make_directory;
+use crate::error::Error;
+use crate::prompt::Prompt;
+use crate::stick;
+use crate::uevents::Uevents;
+
+/// A typed passphrase is kept here until the pools are open.
+const PASSPHRASE: &str = "/run/bedplate/passphrase";
+
+/// How long to wait quietly for the disk.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Tries before a pause.
+const TRIES: u32 = 3;
+
+/// The pause: a stuck key must not run Argon2 for ever.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Unlocks and mounts the OS disk at `root`.
+pub(crate) fn prepare(unlock: &Unlock, root: &Path, console: &Console) -> Result<(), Error> {
+    let uevents = Uevents::open()?;
+    let disk = find_disk(unlock, &uevents, console)?;
+    let mut opener = Opener { unlock, disk, console, refused: Vec::new() };
+    if !opener.by_stick_in_time(&uevents)? {
+        opener.by_anything(&uevents)?;
+    }
+    mount_subvolumes(unlock, root)
+}
+
+struct Opener<'a> {
+    unlock: &'a Unlock,
+    disk: PathBuf,
+    console: &'a Console,
+    /// Sticks whose key did not fit; the same stick put in again is a new one.
+    refused: Vec<Block>,
+}
+
+impl Opener<'_> {
+    /// Waits for a stick until the time is up or one is refused; whether the disk is open.
+    fn by_stick_in_time(&mut self, uevents: &Uevents) -> Result<bool, Error> {
+        if self.unlock.sticks.is_empty() {
+            return Ok(false);
+        }
+        let seconds = self.unlock.timeout_seconds;
+        let deadline = Instant::now() + Duration::from_secs(seconds.into());
+        loop {
+            if self.by_stick()? {
+                return Ok(true);
+            }
+            if !self.refused.is_empty() {
+                return Ok(false);
+            }
+            if Instant::now() >= deadline {
+                self.console.say(&format!("no key stick after {seconds} s"));
+                return Ok(false);
+            }
+            uevents.wait(&[], Some(deadline))?;
+        }
+    }
+
+    /// Asks until a passphrase or a stick that came meanwhile opens the disk.
+    fn by_anything(&mut self, uevents: &Uevents) -> Result<(), Error> {
+        let mut tries = 0;
+        loop {
+            let question = "Passphrase of the system disk (or plug in the key stick):";
+            let prompt = Prompt::open(question);
+            let line = loop {
+                if self.by_stick()? {
+                    return Ok(());
+                }
+                let readable = uevents.wait(&prompt.descriptors(), None)?;
+                if let Some(line) = prompt.line(&readable) {
+                    break line;
+                }
+            };
+            drop(prompt);
+            if self.by_passphrase(&line)? {
+                return keep_passphrase(&line);
+            }
+            tries += 1;
+            self.console.say(&format!("this passphrase does not fit (try {tries} of {TRIES})"));
+            if tries == TRIES {
+                tries = 0;
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    /// Tries every stick that is there and was not refused.
+    fn by_stick(&mut self) -> Result<bool, Error> {
+        for device in disks()? {
+            if self.refused.contains(&device) || !stick::is_stick(&device, &self.unlock.sticks) {
+                continue;
+            }
+            match self.try_stick(&device) {
+                Ok(()) => {
+                    self.console.say(&format!("unlocked with {}", device.node.display()));
+                    return Ok(true);
+                }
+                Err(error) => {
+                    self.console.say(&format!(
+                        "the stick {} is of no use: {}",
+                        device.node.display(),
+                        chain(&error)
+                    ));
+                    self.refused.push(device);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn try_stick(&self, device: &Block) -> Result<(), Error> {
+        let key = stick::read_key(device, &self.unlock.keyfile)?;
+        if key.is_empty() {
+            return Err(LuksError::EmptyKey { device: device.node.clone() }.into());
+        }
+        Ok(self.open(Some(KEYFILE_SLOT), &key)?)
+    }
+
+    fn by_passphrase(&self, passphrase: &[u8]) -> Result<bool, Error> {
+        for slot in [Some(PASSPHRASE_SLOT), None] {
+            match self.open(slot, passphrase) {
+                Ok(()) => return Ok(true),
+                Err(LuksError::WrongKey { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
+    }
+
+    fn open(&self, slot: Option<u32>, key: &[u8]) -> Result<(), LuksError> {
+        let Unlock { mapper, discard, .. } = self.unlock;
+        bedplate_luks::open(&self.disk, mapper, slot, key, *discard)
+    }
+}
+
+fn find_disk(unlock: &Unlock, uevents: &Uevents, console: &Console) -> Result<PathBuf, Error> {
+    let wanted = unlock.luks_uuid.to_string();
+    let mut speak_at = Instant::now() + PATIENCE;
+    loop {
+        let found = disks()?.into_iter().find(|device| {
+            matches!(device.signature(), Some(Signature::Luks2 { uuid })
+                if uuid.eq_ignore_ascii_case(&wanted))
+        });
+        if let Some(device) = found {
+            return Ok(device.node);
+        }
+        if Instant::now() >= speak_at {
+            console.say(&format!("the system disk (LUKS {wanted}) is not there yet."));
+            console.say("Check that it is connected; the machine goes on by itself.");
+            speak_at = Instant::now() + PATIENCE;
+        }
+        uevents.wait(&[], Some(speak_at))?;
+    }
+}
+
+fn disks() -> Result<Vec<Block>, Error> {
+    block::disks().map_err(|source| Error::file("list", Path::new("/sys/class/block"), source))
+}
+
+fn keep_passphrase(passphrase: &[u8]) -> Result<(), Error> {
+    let path = Path::new(PASSPHRASE);
+    make_directory(path.parent().unwrap_or(Path::new("/run")))?;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(passphrase))
+        .map_err(|source| Error::file("keep the passphrase in", path, source))
+}
+
+fn mount_subvolumes(unlock: &Unlock, root: &Path) -> Result<(), Error> {
+    let source = format!("/dev/mapper/{}", unlock.mapper);
+    let mut mounts: Vec<_> = unlock.subvolumes.iter().collect();
+    // A mount point sorts before those below it.
+    mounts.sort_by_key(|(_, target)| target.as_str());
+    for (subvolume, target) in mounts {
+        let target = root.join(target.trim_start_matches('/'));
+        make_directory(&target)?;
+        let options = format!("subvol={subvolume}");
+        Mount {
+            source: &source,
+            target: &target,
+            kind: "btrfs",
+            access: Access::ReadWrite,
+            options: &options,
+        }
+        .mount()?;
+    }
+    Ok(())
+}
