@@ -1,1 +1,22 @@
 //! Packages to root file systems, initrd and ISO; in-place personalisation.
+//!
+//! [`build::build_iso`] makes a medium, [`personalize::personalize`] writes answers into one.
+//! The tree of packages and everything made of it alone is cached, so that a change of our
+//! own programs costs seconds.
+
+pub mod answers;
+mod boot_files;
+pub mod build;
+mod cpio;
+mod error;
+mod initrd;
+mod iso9660;
+mod modules;
+pub mod personalize;
+mod platform;
+mod programs;
+mod tree;
+mod tree_nix;
+mod verity_image;
+
+pub use error::Error;

@@ -1,0 +1,194 @@
+//! What a medium is personalised with: `host.toml` and the repository to enrol into.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Component, Path};
+
+use crate::error::{Error, file, unfit};
+
+const HOST: &str = "host.toml";
+const FLAKE: &str = "flake";
+/// No file of a repository to enrol into is larger.
+const MAX_FILE: u64 = 8 << 20;
+/// Directory of the platform's sources with the files of the repository's root.
+const TEMPLATE: &str = "template";
+
+/// The payload of the personalisation area.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answers {
+    /// The text of `host.toml`.
+    pub host: String,
+    /// The repository: path relative to its root, and content.
+    pub flake: Flake,
+}
+
+/// Files of a repository by path, `/` between the parts.
+pub type Flake = BTreeMap<String, Vec<u8>>;
+
+/// The repository for a host of the embedded platform: what stands in `platform/template` at
+/// its root, the rest of `platform` under `bedplate/`, and `description` as `platform.json`.
+pub(crate) fn embedded_flake(platform: &Path, description: &str) -> Result<Flake, Error> {
+    let mut flake = Flake::new();
+    read_directory(platform, "bedplate/", &mut flake)?;
+    let template = format!("bedplate/{TEMPLATE}/");
+    let below = |path: &String| path.strip_prefix(&template).map(str::to_owned);
+    let moved: Vec<(String, String)> =
+        flake.keys().filter_map(|path| Some((path.clone(), below(path)?))).collect();
+    for (from, to) in moved {
+        let content = flake.remove(&from).unwrap_or_default();
+        flake.insert(to, content);
+    }
+    for needed in ["flake.nix", "flake.lock"] {
+        if !flake.contains_key(needed) {
+            return Err(unfit("the platform in", platform, format!("lacks {TEMPLATE}/{needed}")));
+        }
+    }
+    flake.insert("bedplate/platform.json".to_owned(), description.as_bytes().to_vec());
+    flake.entry("nix/hosts/.gitkeep".to_owned()).or_default();
+    Ok(flake)
+}
+
+fn read_directory(directory: &Path, prefix: &str, flake: &mut Flake) -> Result<(), Error> {
+    for entry in fs::read_dir(directory).map_err(file("list", directory))? {
+        let path = entry.map_err(file("list", directory))?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            return Err(unfit("the file", &path, "has a name that is not UTF-8"));
+        };
+        let kind = fs::symlink_metadata(&path).map_err(file("look at", &path))?.file_type();
+        if kind.is_dir() {
+            read_directory(&path, &format!("{prefix}{name}/"), flake)?;
+        } else if kind.is_file() {
+            let content = fs::read(&path).map_err(file("read", &path))?;
+            flake.insert(format!("{prefix}{name}"), content);
+        } else {
+            return Err(unfit("the file", &path, "is neither file nor directory"));
+        }
+    }
+    Ok(())
+}
+
+/// The repository as tar, below `flake/`; the same content gives the same bytes.
+pub(crate) fn pack_flake(flake: &Flake) -> Result<Vec<u8>, Error> {
+    pack(None, flake)
+}
+
+impl Answers {
+    /// As the payload of the personalisation area.
+    pub fn pack(&self) -> Result<Vec<u8>, Error> {
+        pack(Some(&self.host), &self.flake)
+    }
+
+    /// Reads a payload. Anything but plain files below the repository's root is refused.
+    pub fn unpack(payload: &[u8]) -> Result<Self, Error> {
+        let (host, flake) = unpack(payload)?;
+        let host = host.ok_or_else(|| unfit("the answers", Path::new(HOST), "is missing"))?;
+        Ok(Self { host, flake })
+    }
+}
+
+fn pack(host: Option<&String>, flake: &Flake) -> Result<Vec<u8>, Error> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let host = host.map(|host| (HOST.to_owned(), host.as_bytes()));
+    let files = flake.iter().map(|(path, content)| (format!("{FLAKE}/{path}"), content.as_slice()));
+    for (path, content) in host.into_iter().chain(files) {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        header.set_size(content.len() as u64);
+        let added = builder.append_data(&mut header, &path, content);
+        added.map_err(file("pack", Path::new(&path)))?;
+    }
+    builder.into_inner().map_err(file("pack", Path::new(FLAKE)))
+}
+
+/// Reads a payload, or a bare repository.
+pub(crate) fn unpack(payload: &[u8]) -> Result<(Option<String>, Flake), Error> {
+    let (mut host, mut flake) = (None, Flake::new());
+    let whole = Path::new("the answers");
+    let mut archive = tar::Archive::new(payload);
+    for entry in archive.entries().map_err(file("read", whole))? {
+        let mut entry = entry.map_err(file("read", whole))?;
+        let path = entry.path().map_err(file("read", whole))?.into_owned();
+        let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+        let Some(name) = path.to_str().filter(|_| plain) else {
+            return Err(unfit("the answers have a file named", &path, "it leaves its directory"));
+        };
+        if entry.header().entry_type() != tar::EntryType::Regular || entry.size() > MAX_FILE {
+            return Err(unfit("the answers hold", &path, "it is not a file of a fair size"));
+        }
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).map_err(file("read", &path))?;
+        if name == HOST {
+            let text = String::from_utf8(content);
+            host = Some(text.map_err(|_| unfit("the answers hold", &path, "it is not UTF-8"))?);
+        } else if let Some(name) = name.strip_prefix("flake/") {
+            flake.insert(name.to_owned(), content);
+        } else {
+            return Err(unfit("the answers hold", &path, "it has no place there"));
+        }
+    }
+    Ok((host, flake))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers() -> Answers {
+        let flake = [("flake.nix", "{}"), ("nix/hosts/.gitkeep", "")];
+        let flake = flake.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
+        Answers { host: "schema = 1\n".to_owned(), flake: flake.into() }
+    }
+
+    #[test]
+    fn answers_survive_the_round_trip_and_are_the_same_bytes_twice() {
+        let packed = answers().pack().unwrap();
+        assert_eq!(Answers::unpack(&packed).unwrap(), answers());
+        assert_eq!(packed, answers().pack().unwrap());
+    }
+
+    #[test]
+    fn t15_links_and_paths_that_leave_are_refused() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        builder.append_link(&mut header, "flake/x", "/etc/passwd").unwrap();
+        assert!(Answers::unpack(&builder.into_inner().unwrap()).is_err());
+
+        let mut packed = answers().pack().unwrap();
+        // The name of the second entry, with its checksum made good again.
+        let (start, name) = (1024, b"flake/../x");
+        packed[start..start + 100].fill(0);
+        packed[start..start + name.len()].copy_from_slice(name);
+        packed[start + 148..start + 156].fill(b' ');
+        let sum: u32 = packed[start..start + 512].iter().map(|byte| u32::from(*byte)).sum();
+        packed[start + 148..start + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let error = Answers::unpack(&packed).unwrap_err();
+        assert!(error.to_string().contains(".."), "{error}");
+    }
+
+    #[test]
+    fn the_repository_is_laid_out_around_the_platform() {
+        let platform = tempfile::tempdir().unwrap();
+        fs::create_dir(platform.path().join("template")).unwrap();
+        fs::write(platform.path().join("default.nix"), "a").unwrap();
+        assert!(embedded_flake(platform.path(), "{}").is_err());
+        fs::write(platform.path().join("template/flake.nix"), "b").unwrap();
+        fs::write(platform.path().join("template/flake.lock"), "c").unwrap();
+        let flake = embedded_flake(platform.path(), "{}").unwrap();
+        let paths: Vec<&str> = flake.keys().map(String::as_str).collect();
+        assert_eq!(
+            paths,
+            [
+                "bedplate/default.nix",
+                "bedplate/platform.json",
+                "flake.lock",
+                "flake.nix",
+                "nix/hosts/.gitkeep"
+            ]
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! Everything that depends on the Debian packages alone: tree, modules and their image. Cached.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bedplate_tools::mmdebstrap;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::build::Stage;
+use crate::error::{Error, file, tool, unfit};
+use crate::tree_nix::{StorePath, TreePrograms};
+use crate::verity_image::{self, Verity};
+use crate::{modules, tree};
+
+/// The packages, one a line.
+const PACKAGES: &str = include_str!("../packages/platform.txt");
+const SUITE: &str = "trixie";
+/// Raised when the code that makes the tree changes what it makes.
+const FORMAT: &str = "1";
+const RECORD: &str = "platform.json";
+
+/// A platform in the cache.
+#[derive(Debug)]
+pub(crate) struct Platform {
+    directory: PathBuf,
+    pub(crate) record: Record,
+}
+
+/// What is known of a platform.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) tree: StorePath,
+    pub(crate) initrd_modules: StorePath,
+    pub(crate) kernel_version: String,
+    pub(crate) verity: Verity,
+}
+
+impl Platform {
+    /// The platform from the cache, made first when it is not there.
+    pub(crate) fn obtain(
+        cache: &Path,
+        mirror: Option<&str>,
+        on_stage: &mut dyn FnMut(Stage),
+    ) -> Result<Self, Error> {
+        let directory = cache.join(format!("platform-{}", key()));
+        let record = directory.join(RECORD);
+        if !record.exists() {
+            let staged = cache.join(format!("platform-{}.part", key()));
+            make(&staged, mirror, on_stage)?;
+            fs::rename(&staged, &directory).map_err(file("rename", &staged))?;
+        }
+        let text = fs::read(&record).map_err(file("read", &record))?;
+        let parsed = serde_json::from_slice(&text);
+        let parsed = parsed.map_err(|error| unfit("the record", &record, error.to_string()))?;
+        Ok(Self { directory, record: parsed })
+    }
+
+    /// The tree on this machine.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.directory.join("stage").join(self.record.tree.relative())
+    }
+
+    /// The archive of modules on this machine.
+    pub(crate) fn modules(&self) -> PathBuf {
+        self.directory.join("stage").join(self.record.initrd_modules.relative())
+    }
+
+    /// The image that goes onto the medium.
+    pub(crate) fn image(&self) -> PathBuf {
+        self.directory.join("tree.squashfs")
+    }
+
+    /// The kernel.
+    pub(crate) fn kernel(&self) -> PathBuf {
+        self.root().join("boot").join(format!("vmlinuz-{}", self.record.kernel_version))
+    }
+}
+
+fn packages() -> Vec<&'static str> {
+    let lines = PACKAGES.lines().map(str::trim);
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+fn key() -> String {
+    let mut hasher = Sha256::new();
+    for part in [FORMAT, SUITE, PACKAGES, modules::LIST] {
+        hasher.update(part);
+        hasher.update([0]);
+    }
+    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn make(
+    directory: &Path,
+    mirror: Option<&str>,
+    on_stage: &mut dyn FnMut(Stage),
+) -> Result<(), Error> {
+    remove(directory)?;
+    let store = directory.join("stage/nix/store");
+    fs::create_dir_all(&store).map_err(file("make", &store))?;
+
+    on_stage(Stage::Packages);
+    let root = store.join("tree");
+    let as_root = rustix::process::geteuid().is_root();
+    let request = mmdebstrap::Request { suite: SUITE, mirror, packages: &packages(), as_root };
+    let unpacked = mmdebstrap::stream(&request, |stream| tree::unpack(stream, &root));
+    unpacked.map_err(tool("install the packages"))??;
+
+    on_stage(Stage::Closure);
+    let kernel_version = modules::kernel_version(&root)?;
+    let archive = store.join("modules");
+    let content = modules::archive(&root, &kernel_version, modules::LIST)?;
+    fs::write(&archive, content).map_err(file("write", &archive))?;
+    let nix = TreePrograms::new(&root);
+    let tree = place(&nix, "bedplate-tree", &root)?;
+    let nix = TreePrograms::new(&store.join(base_name(&tree)));
+    let initrd_modules = place(&nix, "bedplate-initrd-modules", &archive)?;
+    let registration = directory.join("stage/registration");
+    let text = tree.registration() + &initrd_modules.registration();
+    fs::write(&registration, text).map_err(file("write", &registration))?;
+
+    on_stage(Stage::TreeImage);
+    let verity = verity_image::make(&directory.join("stage"), &directory.join("tree.squashfs"))?;
+    let record = Record { tree, initrd_modules, kernel_version, verity };
+    let path = directory.join(RECORD);
+    let text = serde_json::to_vec_pretty(&record);
+    let text = text.map_err(|error| unfit("the record", &path, error.to_string()))?;
+    fs::write(&path, text).map_err(file("write", &path))
+}
+
+/// Computes the store path of what stands at `path` and renames it to that within its directory.
+pub(crate) fn place(nix: &TreePrograms, name: &str, path: &Path) -> Result<StorePath, Error> {
+    let store_path = nix.describe(name, path)?;
+    let target = path.with_file_name(base_name(&store_path));
+    fs::rename(path, &target).map_err(file("rename", path))?;
+    Ok(store_path)
+}
+
+fn base_name(path: &StorePath) -> &str {
+    path.path.rsplit('/').next().unwrap_or_default()
+}
+
+/// Removes a directory whose content may be sealed.
+pub(crate) fn remove(directory: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fn unseal(directory: &Path) -> std::io::Result<()> {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                unseal(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+    if !directory.exists() {
+        return Ok(());
+    }
+    unseal(directory).map_err(file("unseal", directory))?;
+    fs::remove_dir_all(directory).map_err(file("remove", directory))
+}
