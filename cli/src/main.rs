@@ -3,6 +3,8 @@
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 
 mod check;
+mod iso;
+mod personalize;
 mod plan;
 mod report;
 
@@ -21,12 +23,16 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Check),
+    Iso(iso::Iso),
+    Personalize(personalize::Personalize),
     Plan(plan::Plan),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Check(check) => check.run(),
+        Command::Iso(iso) => iso.run(),
+        Command::Personalize(personalize) => personalize.run(),
         Command::Plan(plan) => plan.run(),
     };
     match result {

@@ -9,6 +9,7 @@ mod boot_files;
 pub mod build;
 mod cpio;
 mod error;
+pub mod identity;
 mod initrd;
 mod iso9660;
 mod modules;

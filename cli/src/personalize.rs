@@ -1,0 +1,61 @@
+//! `bedplate personalize`: writes a host.toml into a finished medium, or takes it out again.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use bedplate_image_builder::answers::Answers;
+use bedplate_image_builder::{identity, personalize};
+
+use crate::report::{self, Failure};
+
+/// Write a host.toml into a medium, in place.
+#[derive(clap::Args)]
+pub struct Personalize {
+    /// The medium: an image or a stick.
+    medium: PathBuf,
+    /// The document.
+    #[arg(long, required_unless_present = "undo")]
+    host: Option<PathBuf>,
+    /// Take the answers out: the medium is again byte for byte what it was.
+    #[arg(long, conflicts_with = "host")]
+    undo: bool,
+}
+
+impl Personalize {
+    /// Runs the subcommand.
+    pub fn run(&self) -> Result<(), Failure> {
+        let Some(host) = &self.host else {
+            personalize::undo(&self.medium)?;
+            writeln!(io::stdout(), "{} holds no answers", self.medium.display())?;
+            return Ok(());
+        };
+        let host = report::read(&own_host(host, &self.medium)?)?;
+        let flake = personalize::flake_of(&self.medium)?;
+        let written = personalize::personalize(&self.medium, &Answers { host, flake })?;
+        writeln!(
+            io::stdout(),
+            "{} holds {} bytes of answers, written and read back",
+            self.medium.display(),
+            written.length
+        )?;
+        Ok(())
+    }
+}
+
+/// The document to put on `medium`: `host` itself, or, when its id marks an example, a copy
+/// beside the medium with an id of its own.
+pub fn own_host(host: &Path, medium: &Path) -> Result<PathBuf, Failure> {
+    report::read_host(host)?;
+    let Some((text, id)) = identity::with_own_id(&report::read(host)?)? else {
+        return Ok(host.to_owned());
+    };
+    let copy = medium.with_extension("host.toml");
+    std::fs::write(&copy, text)?;
+    writeln!(
+        io::stdout(),
+        "note: {} carries an example's id; the machine gets {id}. Keep {}, it is the machine's now",
+        host.display(),
+        copy.display()
+    )?;
+    Ok(copy)
+}
