@@ -11,3 +11,4 @@ pub mod facts;
 pub mod host;
 pub mod identity;
 pub mod plan;
+pub mod planner;

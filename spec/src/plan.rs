@@ -2,6 +2,8 @@
 //!
 //! `bedplate plan --json`, the confirmation screen and the engine use this same value.
 
+mod describe;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -366,8 +366,14 @@ impl Report<'_> {
     }
 
     fn outside(&self, key: &str, path: &str, pools: &BTreeMap<String, Pool>) {
+        if pools.values().any(|pool| pool.mount.is_empty()) {
+            return; // That pool's mount is reported; the path may well be in it.
+        }
         let mounts: Vec<&str> = pools.values().map(|pool| pool.mount.as_str()).collect();
-        let help = format!("choose a directory below {}", mounts.join(" or "));
+        let help = match mounts.as_slice() {
+            [] => "declare a pool first: `[pools.<name>]`".to_owned(),
+            mounts => format!("choose a directory below {}", mounts.join(" or ")),
+        };
         self.wrong(key, format!("{path} is in no pool"), help);
     }
 

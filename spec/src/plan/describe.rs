@@ -1,0 +1,94 @@
+//! How a plan and its steps are named, for machines and for people.
+
+use super::{Plan, Step};
+use crate::event::StepSummary;
+
+impl Step {
+    /// Stable identifier, for example `luks-vm1`.
+    pub fn id(&self) -> String {
+        let (word, name) = match self {
+            Self::CheckDisks { .. } => return "check-disks".into(),
+            Self::PrepareStick { .. } => return "prepare-stick".into(),
+            Self::Partition { role, .. } => ("partition", role),
+            Self::FormatEsp { role, .. } => ("esp", role),
+            Self::FormatLuks { role, .. } => ("luks", role),
+            Self::MakeBtrfs { name, .. } => ("btrfs", name),
+            Self::Mount { .. } => return "mount".into(),
+            Self::CopyClosure => return "copy-closure".into(),
+            Self::Enrol { .. } => return "enrol".into(),
+            Self::BuildSystem { .. } => return "build-system".into(),
+            Self::Activate => return "activate".into(),
+            Self::VerifyKeys { .. } => return "verify-keys".into(),
+            Self::Seal { .. } => return "seal".into(),
+            Self::WriteBootEntry => return "boot-entry".into(),
+            Self::Finish => return "finish".into(),
+        };
+        format!("{word}-{name}")
+    }
+
+    /// For people, for example `Encrypt vm1`.
+    pub fn title(&self) -> String {
+        match self {
+            Self::CheckDisks { roles } => format!("Check the identity of {} disks", roles.len()),
+            Self::PrepareStick { volume_id, .. } => format!("Prepare key stick {volume_id}"),
+            Self::Partition { role, .. } => format!("Partition {role}"),
+            Self::FormatEsp { role, .. } => format!("Make the EFI system partition on {role}"),
+            Self::FormatLuks { role, .. } => format!("Encrypt {role}"),
+            Self::MakeBtrfs { name, raid1: true, members, .. } => {
+                format!("Make pool {name}: btrfs RAID1 over {} disks", members.len())
+            }
+            Self::MakeBtrfs { name, subvolumes, .. } => {
+                format!("Make file system {name}: btrfs with {} subvolumes", subvolumes.len())
+            }
+            Self::Mount { mounts } => format!("Mount {} file systems", mounts.len()),
+            Self::CopyClosure => "Copy the system from the medium".into(),
+            Self::Enrol { hosts, .. } => format!("Enrol the host into {hosts}"),
+            Self::BuildSystem { .. } => "Build the system".into(),
+            Self::Activate => "Activate the system".into(),
+            Self::VerifyKeys { roles } => format!("Test both keys of {} disks", roles.len()),
+            Self::Seal { roles } => format!("Seal {} disks", roles.len()),
+            Self::WriteBootEntry => "Write the boot entry".into(),
+            Self::Finish => "Unmount and flush".into(),
+        }
+    }
+
+    /// Role of the one disk the step works on.
+    pub fn role(&self) -> Option<&str> {
+        match self {
+            Self::Partition { role, .. }
+            | Self::FormatEsp { role, .. }
+            | Self::FormatLuks { role, .. } => Some(role),
+            _ => None,
+        }
+    }
+}
+
+impl Plan {
+    /// For people, for example `install hypervisor`.
+    pub fn title(&self) -> String {
+        format!("install {}", self.host_name)
+    }
+
+    /// The steps as they are announced: titles with the id of the disk they work on.
+    pub fn summaries(&self) -> Vec<StepSummary> {
+        let title = |step: &Step| {
+            let disk =
+                step.role().and_then(|role| self.disks.iter().find(|disk| disk.role == role));
+            disk.map_or_else(|| step.title(), |disk| format!("{} ({})", step.title(), disk.id))
+        };
+        self.steps.iter().map(|step| StepSummary { id: step.id(), title: title(step) }).collect()
+    }
+
+    /// What is destroyed, one line for each piece of content.
+    pub fn destroyed_lines(&self) -> Vec<String> {
+        let lines = |destroyed: &super::Destroyed| {
+            let place = format!("{} ({})", destroyed.role, destroyed.id);
+            destroyed
+                .content
+                .iter()
+                .map(move |content| format!("{place}: {content}"))
+                .collect::<Vec<_>>()
+        };
+        self.destroys.iter().flat_map(lines).collect()
+    }
+}

@@ -1,0 +1,80 @@
+//! Planning: a validated document and facts in, a plan or every refusal out.
+//!
+//! Pure and deterministic: the same machine with its disks enumerated in another order
+//! gives the same plan, byte for byte.
+
+mod choose;
+mod content;
+mod fitness;
+mod geometry;
+mod hash;
+mod refusal;
+mod steps;
+
+pub use refusal::{PlanError, Refusal};
+
+use crate::facts::{Facts, FirmwareKind};
+use crate::host::HostFile;
+use crate::plan::{DiskTarget, Plan};
+
+/// The schema of [`Facts`] and [`Plan`] that this version reads and writes.
+pub const SCHEMA: u32 = 1;
+
+/// Plans the installation of `host` on the machine that `facts` describe.
+pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
+    let mut refusals = machine(facts);
+    let chosen = choose::disks(host, facts, &mut refusals);
+    choose::distinct(&chosen, host, facts, &mut refusals);
+    fitness::disks(&chosen, host, facts, &mut refusals);
+    let hash = (chosen.len() == host.disks.len()).then(|| hash::of(host, &chosen));
+    let verdict = content::judge(&chosen, host.host.id, hash.as_deref(), &mut refusals);
+    if let (Some(expected), Some(hash)) = (&host.install.expect_plan, &hash)
+        && expected != hash
+    {
+        refusals.push(Refusal::machine(
+            format!("the plan's hash is {hash}, but `install.expect_plan` asks for {expected}"),
+            "look at the plan again; write its hash, or remove `install.expect_plan`",
+        ));
+    }
+    let hash = match hash {
+        Some(hash) if refusals.is_empty() => hash,
+        _ => return Err(PlanError::new(refusals)),
+    };
+    let target = |choice: &choose::Choice<'_>| DiskTarget {
+        role: choice.role.to_owned(),
+        id: choice.disk.id.clone(),
+        serial: choice.facts.serial.clone(),
+        wwn: choice.facts.wwn.clone(),
+        size: choice.facts.size,
+        sector_size: choice.facts.sector_size,
+        resume: verdict.resume.contains(choice.role),
+        discard: choice.disk.media == crate::host::Media::Ssd,
+    };
+    Ok(Plan {
+        schema: SCHEMA,
+        hash,
+        host_id: host.host.id,
+        host_name: host.host.name.clone(),
+        destroys: verdict.destroys,
+        disks: chosen.iter().map(target).collect(),
+        steps: steps::of(host, &chosen),
+        then: host.install.then,
+    })
+}
+
+fn machine(facts: &Facts) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    if facts.schema != SCHEMA {
+        refusals.push(Refusal::machine(
+            format!("the facts have schema {}, this version reads {SCHEMA}", facts.schema),
+            "take the inventory again with this version",
+        ));
+    }
+    if facts.firmware == FirmwareKind::Bios {
+        refusals.push(Refusal::machine(
+            "the machine was booted in BIOS mode; the boot loader needs UEFI".into(),
+            "switch the firmware to UEFI and boot the medium again",
+        ));
+    }
+    refusals
+}

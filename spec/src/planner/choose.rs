@@ -1,0 +1,153 @@
+//! Which disk of the machine each role is.
+
+use super::refusal::Refusal;
+use crate::facts::{DiskFacts, Facts};
+use crate::host::{Disk, HostFile};
+
+/// A role with the one disk its id names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Choice<'a> {
+    pub(super) role: &'a str,
+    pub(super) disk: &'a Disk,
+    pub(super) facts: &'a DiskFacts,
+    /// What the disk is for.
+    pub(super) part: Part,
+}
+
+/// What a disk is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Os,
+    Member,
+}
+
+impl Choice<'_> {
+    pub(super) fn refuse(&self, message: String, help: impl Into<String>) -> Refusal {
+        Refusal::disk(self.role, &self.disk.id, message, help)
+    }
+}
+
+/// The roles in the order of the plan: the OS disk, then the pools' members as written.
+fn roles(host: &HostFile) -> impl Iterator<Item = (&str, Part)> {
+    let members = host.pools.values().flat_map(|pool| &pool.disks);
+    std::iter::once((host.os.disk.as_str(), Part::Os))
+        .chain(members.map(|role| (role.as_str(), Part::Member)))
+}
+
+/// The disk of every role whose id names exactly one whole disk.
+pub(super) fn disks<'a>(
+    host: &'a HostFile,
+    facts: &'a Facts,
+    refusals: &mut Vec<Refusal>,
+) -> Vec<Choice<'a>> {
+    let mut chosen = Vec::new();
+    for (role, part) in roles(host) {
+        let Some(disk) = host.disks.get(role) else { continue };
+        let mut named = facts.disks.iter().filter(|facts| facts.by_id.contains(&disk.id));
+        match (named.next(), named.next()) {
+            (Some(facts), None) => chosen.push(Choice { role, disk, facts, part }),
+            (Some(_), Some(_)) => refusals.push(Refusal::disk(
+                role,
+                &disk.id,
+                "two disks answer to this id".into(),
+                "choose another name of the disk under /dev/disk/by-id, such as its wwn",
+            )),
+            (None, _) => refusals.push(missing(role, disk, host, facts)),
+        }
+    }
+    chosen
+}
+
+fn missing(role: &str, disk: &Disk, host: &HostFile, facts: &Facts) -> Refusal {
+    if facts.disks.iter().any(|facts| facts.partition_by_id.contains(&disk.id)) {
+        let help = "write the id of the whole disk";
+        return Refusal::disk(role, &disk.id, "this id names a partition".into(), help);
+    }
+    let mut free: Vec<&str> = facts
+        .disks
+        .iter()
+        .filter(|facts| !host.disks.values().any(|disk| facts.by_id.contains(&disk.id)))
+        .filter(|disk| facts.boot_medium.as_ref() != Some(&disk.kernel_name))
+        .filter_map(|facts| facts.by_id.iter().min_by_key(|name| (name.starts_with("wwn-"), *name)))
+        .map(String::as_str)
+        .collect();
+    free.sort_unstable();
+    let help = if free.is_empty() {
+        "connect the disk; every disk of the machine has a role already".to_owned()
+    } else {
+        format!("connect the disk, or choose one without a role: {}", free.join(", "))
+    };
+    Refusal::disk(role, &disk.id, "there is no such disk in this machine".into(), help)
+}
+
+/// Two roles must be two disks, and a role must be no key stick (T02, T04, T10).
+pub(super) fn distinct(
+    chosen: &[Choice<'_>],
+    host: &HostFile,
+    facts: &Facts,
+    refusals: &mut Vec<Refusal>,
+) {
+    for (index, choice) in chosen.iter().enumerate() {
+        if let Some(other) = chosen[..index].iter().find(|other| same(choice.facts, other.facts)) {
+            let message = format!("this is the same disk as {} ({})", other.role, other.disk.id);
+            refusals.push(choice.refuse(message, "each role needs a disk of its own"));
+            continue;
+        }
+        for other in facts.disks.iter().filter(|other| clone_of(choice.facts, other)) {
+            let name = other.by_id.first().map_or(other.kernel_name.as_str(), String::as_str);
+            let message = format!("another disk reports the same serial: {name}");
+            refusals.push(
+                choice.refuse(
+                    message,
+                    "disconnect one of them, or choose disks that can be told apart",
+                ),
+            );
+        }
+        let sticks = host.unlock.sticks.iter().filter_map(|stick| stick.id.as_ref());
+        if sticks.into_iter().any(|id| choice.facts.by_id.contains(id)) {
+            refusals.push(
+                choice.refuse(
+                    "this is the key stick".into(),
+                    "a key stick is no disk of the machine",
+                ),
+            );
+        }
+    }
+    for stick in &host.unlock.sticks {
+        let carriers = facts.disks.iter().filter(|disk| carries(disk, &stick.volume_id)).count();
+        if carriers > 1 {
+            refusals.push(Refusal::machine(
+                format!(
+                    "{carriers} disks carry a file system with the key stick's volume id {}",
+                    stick.volume_id
+                ),
+                "leave only the key stick connected",
+            ));
+        }
+    }
+}
+
+fn carries(disk: &DiskFacts, volume_id: &str) -> bool {
+    disk.signatures.iter().any(|signature| {
+        signature.kind == "vfat"
+            && signature.uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(volume_id))
+    })
+}
+
+fn both_equal<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
+    a.is_some() && a == b
+}
+
+/// Whether two entries are one disk, whatever their names (T02).
+fn same(a: &DiskFacts, b: &DiskFacts) -> bool {
+    a.number == b.number || both_equal(&a.wwn, &b.wwn) || both_equal(&a.diskseq, &b.diskseq)
+}
+
+/// Whether another disk cannot be told from this one by its serial (T04).
+fn clone_of(disk: &DiskFacts, other: &DiskFacts) -> bool {
+    let told_apart_by_wwn = disk.wwn.is_some() && other.wwn.is_some() && disk.wwn != other.wwn;
+    disk.number != other.number
+        && disk.serial.as_ref().is_some_and(|serial| !serial.is_empty())
+        && disk.serial == other.serial
+        && !told_apart_by_wwn
+}

@@ -1,0 +1,158 @@
+//! What stands on the disks, and whether it may be destroyed (T06, T07).
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::choose::{Choice, Part};
+use super::refusal::Refusal;
+use crate::document::size;
+use crate::facts::{DiskFacts, Found, Signature};
+use crate::host::Wipe;
+use crate::identity::{Purpose, derive};
+use crate::plan::Destroyed;
+
+/// What the plan may do with the content of the disks.
+#[derive(Debug, Default)]
+pub(super) struct Verdict<'a> {
+    /// What is destroyed.
+    pub(super) destroys: Vec<Destroyed>,
+    /// Roles whose unfinished installation is finished.
+    pub(super) resume: BTreeSet<&'a str>,
+}
+
+/// What stands on one disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content<'a> {
+    /// Nothing.
+    Blank,
+    /// The work of an installation that was interrupted; the hash, once a header was made.
+    Unfinished(Option<&'a str>),
+    /// A finished installation.
+    Finished(&'a Found),
+    /// Anything else.
+    Foreign,
+}
+
+/// What stands on `disk`, when its role is `role` of host `host`.
+pub(super) fn content<'a>(disk: &'a DiskFacts, host: Uuid, role: &str, part: Part) -> Content<'a> {
+    let partitions = if part == Part::Os { 2 } else { 1 };
+    let within =
+        |signature: &Signature| signature.partition.is_none_or(|number| number <= partitions);
+    match &disk.bedplate {
+        Some(found) if found.sealed => Content::Finished(found),
+        Some(found) if disk.signatures.iter().all(within) => Content::Unfinished(Some(&found.plan)),
+        Some(_) => Content::Foreign,
+        None if disk.signatures.is_empty() => Content::Blank,
+        None if is_torn(&disk.signatures, host, role, part) => Content::Unfinished(None),
+        None => Content::Foreign,
+    }
+}
+
+/// Whether the signatures are those of an installation cut off before its header was complete:
+/// every one carries an identity that only this host and role can have.
+fn is_torn(signatures: &[Signature], host: Uuid, role: &str, part: Part) -> bool {
+    let carries = |signature: &Signature, purpose| {
+        let wanted = derive(host, purpose, role, 0).to_string();
+        signature.uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&wanted))
+    };
+    let luks_number = if part == Part::Os { 2 } else { 1 };
+    let labelled = signatures.iter().any(|found| {
+        found.partition.is_none() && found.kind == "gpt" && carries(found, Purpose::GptDisk)
+    });
+    labelled
+        && signatures.iter().all(|found| match (found.partition, found.kind.as_str()) {
+            (None, "gpt") => carries(found, Purpose::GptDisk),
+            (None, "PMBR" | "dos") => true,
+            (Some(1), "vfat") => part == Part::Os,
+            (Some(number), "crypto_LUKS") => number == luks_number && carries(found, Purpose::Luks),
+            _ => false,
+        })
+}
+
+/// Judges every disk by its `wipe`. Without a hash (a disk is missing) unfinished work is passed over.
+pub(super) fn judge<'a>(
+    chosen: &[Choice<'a>],
+    host: Uuid,
+    hash: Option<&str>,
+    refusals: &mut Vec<Refusal>,
+) -> Verdict<'a> {
+    let contents: Vec<Content<'a>> =
+        chosen.iter().map(|choice| content(choice.facts, host, choice.role, choice.part)).collect();
+    // Sealing goes disk by disk: beside an unfinished disk of the same plan, a sealed one is unfinished too.
+    let sealing = hash.is_some() && contents.contains(&Content::Unfinished(hash));
+    let mut verdict = Verdict::default();
+    for (choice, content) in chosen.iter().zip(contents) {
+        let ours = match content {
+            Content::Unfinished(plan) => plan.is_none_or(|plan| Some(plan) == hash),
+            Content::Finished(found) => sealing && Some(found.plan.as_str()) == hash,
+            Content::Blank | Content::Foreign => false,
+        };
+        match choice.disk.wipe {
+            Wipe::Never => refusals.push(choice.refuse(
+                "`wipe = \"never\"` is not supported yet by this version".into(),
+                "write `wipe = \"blank\"`, or leave the disk out",
+            )),
+            _ if content == Content::Blank => {}
+            Wipe::Ours | Wipe::Any if ours => _ = verdict.resume.insert(choice.role),
+            Wipe::Any => verdict.destroys.push(Destroyed {
+                role: choice.role.to_owned(),
+                id: choice.disk.id.clone(),
+                content: lines(choice.facts),
+            }),
+            Wipe::Blank | Wipe::Ours if hash.is_none() && content != Content::Foreign => {}
+            Wipe::Blank | Wipe::Ours => refusals.push(refusal(choice, content, ours)),
+        }
+    }
+    verdict
+}
+
+fn refusal(choice: &Choice<'_>, content: Content<'_>, ours: bool) -> Refusal {
+    let found = lines(choice.facts).join("; ");
+    match content {
+        Content::Finished(_) => choice.refuse(
+            format!("a finished installation stands on it: {found}"),
+            "boot it; only `wipe = \"any\"` destroys it",
+        ),
+        Content::Unfinished(_) if ours => choice.refuse(
+            format!("an unfinished installation of this same plan stands on it: {found}"),
+            "write `wipe = \"ours\"` to finish it",
+        ),
+        Content::Unfinished(plan) => choice.refuse(
+            format!(
+                "an unfinished installation of another plan ({}) stands on it: {found}",
+                plan.map_or("unknown", short)
+            ),
+            "use the host.toml it was begun with; only `wipe = \"any\"` begins anew",
+        ),
+        Content::Blank | Content::Foreign => choice.refuse(
+            format!("the disk is not blank: {found}"),
+            "save what is on it and erase it with `wipefs`; only `wipe = \"any\"` destroys it",
+        ),
+    }
+}
+
+/// The content of a disk, one line each.
+fn lines(disk: &DiskFacts) -> Vec<String> {
+    let mut signatures: Vec<&Signature> = disk.signatures.iter().collect();
+    signatures.sort_unstable();
+    let ours = disk.bedplate.as_ref().map(|found| {
+        let state = if found.sealed { "finished" } else { "unfinished" };
+        format!("{state} installation of plan {}", short(&found.plan))
+    });
+    ours.into_iter().chain(signatures.into_iter().map(line)).collect()
+}
+
+fn line(signature: &Signature) -> String {
+    let label = signature.label.as_ref().map(|label| format!(" \"{}\"", label.escape_debug()));
+    let place = match signature.partition {
+        Some(number) => format!("partition {number}"),
+        None => "the whole disk".to_owned(),
+    };
+    let kind = signature.kind.escape_debug();
+    format!("{kind}{} on {place}, {}", label.unwrap_or_default(), size::show(signature.size))
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}

@@ -1,0 +1,112 @@
+//! Whether a disk may and can be used at all, whatever stands on it.
+
+use super::choose::{Choice, Part};
+use super::refusal::Refusal;
+use crate::document::size;
+use crate::facts::Facts;
+use crate::host::HostFile;
+
+/// The smallest OS disk: an ESP, a store with two generations, and room to work.
+pub(super) const OS_MINIMUM: u64 = 4 << 30;
+/// The smallest pool member: LUKS and btrfs take about 150 MiB before any data.
+pub(super) const MEMBER_MINIMUM: u64 = 256 << 20;
+/// FAT32 needs 65525 clusters, which are 4 KiB each on disks with 4 KiB sectors.
+const ESP_MINIMUM_4K: u64 = 260 << 20;
+/// Nothing can be installed to these.
+const NO_DISKS: [&str; 6] = ["loop", "zram", "optical", "floppy", "md", "dm"];
+
+pub(super) fn disks(
+    chosen: &[Choice<'_>],
+    host: &HostFile,
+    facts: &Facts,
+    refusals: &mut Vec<Refusal>,
+) {
+    for choice in chosen {
+        refusals.extend(usable(choice, facts));
+        refusals.extend(identity(choice));
+        refusals.extend(geometry(choice, host));
+    }
+}
+
+/// The boot medium, read-only disks, and disks in use (T01, T05).
+fn usable(choice: &Choice<'_>, facts: &Facts) -> Vec<Refusal> {
+    let disk = choice.facts;
+    let mut refusals = Vec::new();
+    if facts.boot_medium.as_ref() == Some(&disk.kernel_name) {
+        refusals.push(choice.refuse(
+            "this is the medium the machine was booted from".into(),
+            "choose another disk",
+        ));
+    }
+    if NO_DISKS.contains(&disk.transport.as_str()) {
+        let message = format!("this is no disk but a device of kind `{}`", disk.transport);
+        refusals.push(choice.refuse(message, "choose the disks underneath"));
+    }
+    if disk.read_only {
+        refusals.push(choice.refuse("the disk is read-only".into(), "remove its write protection"));
+    }
+    if !disk.holders.is_empty() {
+        let mut holders: Vec<&str> = disk.holders.iter().map(String::as_str).collect();
+        holders.sort_unstable();
+        let message = format!("the disk is in use: {}", holders.join(", "));
+        refusals.push(choice.refuse(message, "unmount, close or stop what uses it"));
+    }
+    refusals
+}
+
+/// `expect_serial` and `expect_size`.
+fn identity(choice: &Choice<'_>) -> Vec<Refusal> {
+    let (disk, facts) = (choice.disk, choice.facts);
+    let mut refusals = Vec::new();
+    if let Some(expected) =
+        disk.expect_serial.as_ref().filter(|serial| facts.serial.as_ref() != Some(serial))
+    {
+        let found =
+            facts.serial.as_deref().map_or("none".to_owned(), |serial| format!("`{serial}`"));
+        let message = format!("its serial is {found}, but `expect_serial` is `{expected}`");
+        refusals.push(
+            choice
+                .refuse(message, "check that this is the right disk, then correct `expect_serial`"),
+        );
+    }
+    if let Some(expected) = disk.expect_size.filter(|size| !size::matches(*size, facts.size)) {
+        let message = format!(
+            "it has {} bytes ({}), but `expect_size` is {expected} bytes ({})",
+            facts.size,
+            size::show(facts.size),
+            size::show(expected)
+        );
+        refusals.push(
+            choice.refuse(message, "check that this is the right disk, then correct `expect_size`"),
+        );
+    }
+    refusals
+}
+
+/// Too small, or sectors that are not supported (T08).
+fn geometry(choice: &Choice<'_>, host: &HostFile) -> Vec<Refusal> {
+    let facts = choice.facts;
+    let mut refusals = Vec::new();
+    let minimum = match choice.part {
+        Part::Os => OS_MINIMUM.max(host.os.esp_size.saturating_add(OS_MINIMUM / 2)),
+        Part::Member => MEMBER_MINIMUM,
+    };
+    if facts.size < minimum {
+        let message = format!("it has {} bytes, {minimum} are needed here", facts.size);
+        refusals.push(choice.refuse(message, "choose a larger disk"));
+    }
+    if !matches!(facts.sector_size, 512 | 4096) {
+        let message =
+            format!("its sectors have {} bytes; 512 and 4096 are supported", facts.sector_size);
+        refusals
+            .push(choice.refuse(message, "reformat the disk to one of these, or choose another"));
+    }
+    if choice.part == Part::Os && facts.sector_size == 4096 && host.os.esp_size < ESP_MINIMUM_4K {
+        let message = format!(
+            "`os.esp_size` is {} bytes, too small for sectors of 4096 bytes",
+            host.os.esp_size
+        );
+        refusals.push(choice.refuse(message, "write `esp_size = \"260MiB\"` or more"));
+    }
+    refusals
+}

@@ -1,0 +1,43 @@
+//! Where partitions lie.
+
+use uuid::Uuid;
+
+use super::choose::{Choice, Part};
+use crate::host::HostFile;
+use crate::identity::{Purpose, derive, mapper_name};
+use crate::plan::{Partition, PartitionKind};
+
+/// Partitions begin and end on it: right for every sector size, and room for both GPTs.
+const ALIGNMENT: u64 = 1 << 20;
+
+/// The partitions of a disk; LUKS reaches to the last aligned byte before the backup GPT.
+pub(super) fn partitions(host: &HostFile, choice: &Choice<'_>) -> Vec<Partition> {
+    let id: Uuid = host.host.id;
+    let end = choice.facts.size.saturating_sub(ALIGNMENT) / ALIGNMENT * ALIGNMENT;
+    let esp = (choice.part == Part::Os).then(|| Partition {
+        number: 1,
+        name: "bedplate-esp".into(),
+        kind: PartitionKind::Esp,
+        guid: derive(id, Purpose::GptEsp, choice.role, 0),
+        start: ALIGNMENT,
+        length: host.os.esp_size.next_multiple_of(ALIGNMENT),
+    });
+    let start = esp.as_ref().map_or(ALIGNMENT, |esp| esp.start + esp.length);
+    let luks = Partition {
+        number: luks_number(choice.part),
+        name: mapper_name(choice.role),
+        kind: PartitionKind::Luks,
+        guid: derive(id, Purpose::GptLuks, choice.role, 0),
+        start,
+        length: end.saturating_sub(start),
+    };
+    esp.into_iter().chain([luks]).collect()
+}
+
+/// Number of the partition that holds LUKS.
+pub(super) fn luks_number(part: Part) -> u32 {
+    match part {
+        Part::Os => 2,
+        Part::Member => 1,
+    }
+}
