@@ -1,1 +1,20 @@
 //! Machines as data, firmware, disks with identities, QMP, expectations.
+//!
+//! Architecture invariant: this crate starts and watches virtual machines; what is asserted of
+//! them stands in `tests`. It never prints.
+
+pub mod accelerator;
+pub mod canary;
+pub mod cpio;
+pub mod disk_image;
+pub mod error;
+pub mod guest_disk;
+pub mod guest_modules;
+pub mod http;
+pub mod machine;
+pub mod qmp;
+pub mod running;
+pub mod ssh;
+pub mod watch;
+
+pub use error::HarnessError;

@@ -1,0 +1,189 @@
+//! The disk of a small guest for VMs inside the machine under test: it boots from its own boot
+//! loader, takes a lease, reports over HTTP and writes a file over NFS.
+
+use std::fs::File;
+use std::io::{self, Cursor, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bedplate_tools::command::CommandExt as _;
+use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
+
+use crate::cpio;
+use crate::disk_image::{self, sha256_of};
+use crate::error::{HarnessError, file_error};
+use crate::guest_modules::Kernel;
+
+/// Size of the disk.
+const DISK_BYTES: u64 = 48 << 20;
+/// Where its only partition starts.
+const PARTITION_START: u64 = 1 << 20;
+/// Boot code for the master boot record, from syslinux-common.
+const BOOT_CODE: &str = "/usr/lib/SYSLINUX/mbr.bin";
+/// What the guest loads, needs included by [`Kernel::load`].
+const MODULES: [&str; 5] = ["virtio_pci", "virtio_net", "e1000", "nfs", "nfsv4"];
+
+/// What the guest is told on its kernel command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Errand {
+    /// Where it reports, such as `http://192.168.1.2:8080`.
+    pub report: String,
+    /// What it mounts, such as `192.168.1.15:/mnt/bulk/apps-vm`.
+    pub nfs: String,
+}
+
+/// The finished image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestDisk {
+    /// The `.qcow2.xz`.
+    pub file: PathBuf,
+    /// SHA-256 of that file, hexadecimal.
+    pub sha256: String,
+}
+
+/// Builds `guest.qcow2.xz` (and the uncompressed `guest.qcow2`) in `directory` out of `tree`.
+pub fn build(tree: &Path, directory: &Path, errand: &Errand) -> Result<GuestDisk, HarnessError> {
+    let kernel = Kernel::find(tree)?;
+    let initramfs = initramfs(tree, &kernel)?;
+    let image =
+        std::fs::read(&kernel.image).map_err(file_error("could not read", &kernel.image))?;
+    let raw = directory.join("guest.raw");
+    write_disk(&raw, &image, &initramfs, errand)?;
+    let offset = PARTITION_START.to_string();
+    Command::new("syslinux").args(["--install", "--offset", &offset]).arg(&raw).run()?;
+    let qcow2 = directory.join("guest.qcow2");
+    disk_image::convert_to_qcow2(&raw, &qcow2)?;
+    std::fs::remove_file(&raw).map_err(file_error("could not remove", &raw))?;
+    Command::new("xz").args(["--keep", "--force", "-1", "--threads=0"]).arg(&qcow2).run()?;
+    let file = directory.join("guest.qcow2.xz");
+    Ok(GuestDisk { sha256: sha256_of(&file)?, file })
+}
+
+fn initramfs(tree: &Path, kernel: &Kernel) -> Result<Vec<u8>, HarnessError> {
+    let busybox = tree.join("usr/bin/busybox");
+    let busybox = std::fs::read(&busybox).map_err(file_error("could not read", &busybox))?;
+    let modules = kernel.load(&MODULES)?;
+    let order: String = modules.iter().map(|(name, _)| format!("{name}.ko\n")).collect();
+    let pack = || -> io::Result<Vec<u8>> {
+        let mut archive = cpio::Writer::new(zstd::Encoder::new(Vec::new(), 12)?);
+        for directory in ["bin", "dev", "modules"] {
+            archive.directory(directory)?;
+        }
+        archive.device("dev/console", 5, 1)?;
+        archive.file("init", 0o755, include_bytes!("guest_init"))?;
+        archive.file("lease", 0o755, include_bytes!("guest_lease"))?;
+        archive.file("bin/busybox", 0o755, &busybox)?;
+        for (name, content) in &modules {
+            archive.file(&format!("modules/{name}.ko"), 0o644, content)?;
+        }
+        archive.file("modules/order", 0o644, order.as_bytes())?;
+        archive.finish()?.finish()
+    };
+    pack().map_err(file_error("could not pack", Path::new("the guest's initramfs")))
+}
+
+/// Partition table, file system and files; the boot loader is put in by `syslinux`.
+fn write_disk(
+    path: &Path,
+    kernel: &[u8],
+    initramfs: &[u8],
+    errand: &Errand,
+) -> Result<(), HarnessError> {
+    let code = Path::new(BOOT_CODE);
+    let code = std::fs::read(code).map_err(file_error("could not read", code))?;
+    let configuration = configuration(errand);
+    let files =
+        [("syslinux.cfg", configuration.as_bytes()), ("vmlinuz", kernel), ("initrd", initramfs)];
+    let written = || -> io::Result<()> {
+        let partition = partition(&files)?;
+        let mut disk = File::create(path)?;
+        disk.set_len(DISK_BYTES)?;
+        disk.write_all(&boot_record(&code))?;
+        disk.seek(SeekFrom::Start(PARTITION_START))?;
+        disk.write_all(&partition)
+    };
+    written().map_err(file_error("could not write", path))
+}
+
+fn configuration(errand: &Errand) -> String {
+    format!(
+        "SERIAL 0 115200\nDEFAULT guest\nPROMPT 0\nLABEL guest\n KERNEL vmlinuz\n \
+         APPEND initrd=initrd console=ttyS0 panic=-1 report={} nfs={}\n",
+        errand.report, errand.nfs
+    )
+}
+
+fn partition(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
+    let size = usize::try_from(DISK_BYTES - PARTITION_START).map_err(io::Error::other)?;
+    let mut bytes = Cursor::new(vec![0; size]);
+    let options = FormatVolumeOptions::new()
+        .fat_type(FatType::Fat16)
+        .volume_id(0x6755_6573)
+        .volume_label(*b"GUEST      ");
+    fatfs::format_volume(&mut bytes, options)?;
+    let volume = FileSystem::new(&mut bytes, FsOptions::new())?;
+    for (name, content) in files {
+        let mut file = volume.root_dir().create_file(name)?;
+        file.write_all(content)?;
+        file.flush()?;
+    }
+    volume.unmount()?;
+    let mut bytes = bytes.into_inner();
+    // The BIOS parameter block says how many sectors lie before the partition.
+    let sectors = u32::try_from(PARTITION_START / 512).map_err(io::Error::other)?;
+    bytes[0x1c..0x20].copy_from_slice(&sectors.to_le_bytes());
+    Ok(bytes)
+}
+
+/// A master boot record with one active FAT16 partition, addressed by LBA.
+fn boot_record(code: &[u8]) -> [u8; 512] {
+    let mut record = [0; 512];
+    let length = code.len().min(440);
+    record[..length].copy_from_slice(&code[..length]);
+    let start = (PARTITION_START / 512) as u32;
+    let count = ((DISK_BYTES - PARTITION_START) / 512) as u32;
+    let entry = &mut record[446..462];
+    entry[0] = 0x80;
+    entry[1..4].copy_from_slice(&[0xfe, 0xff, 0xff]);
+    entry[4] = 0x0e;
+    entry[5..8].copy_from_slice(&[0xfe, 0xff, 0xff]);
+    entry[8..12].copy_from_slice(&start.to_le_bytes());
+    entry[12..16].copy_from_slice(&count.to_le_bytes());
+    record[510..].copy_from_slice(&[0x55, 0xaa]);
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn the_boot_record_names_one_active_partition_inside_the_disk() {
+        let record = boot_record(&[0x90; 440]);
+        assert_eq!(record[446], 0x80);
+        let word = |at: usize| u32::from_le_bytes(record[at..at + 4].try_into().unwrap());
+        assert_eq!(u64::from(word(454)) * 512, PARTITION_START);
+        assert_eq!(u64::from(word(454) + word(458)) * 512, DISK_BYTES);
+        assert_eq!(record[439], 0x90);
+        assert_eq!(record[510..], [0x55, 0xaa]);
+    }
+
+    #[test]
+    fn the_partition_holds_its_files_and_knows_its_place() {
+        let mut bytes = partition(&[("vmlinuz", b"kernel"), ("initrd", b"initramfs")]).unwrap();
+        assert_eq!(bytes[0x1c..0x20], 2048_u32.to_le_bytes());
+        let volume = FileSystem::new(Cursor::new(&mut bytes), FsOptions::new()).unwrap();
+        assert_eq!(volume.fat_type(), FatType::Fat16);
+        let mut text = String::new();
+        volume.root_dir().open_file("initrd").unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "initramfs");
+    }
+
+    #[test]
+    fn the_errand_stands_on_the_command_line() {
+        let errand = Errand { report: "http://h:1".into(), nfs: "s:/p".into() };
+        assert!(configuration(&errand).contains(" report=http://h:1 nfs=s:/p\n"));
+    }
+}

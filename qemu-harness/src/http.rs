@@ -1,0 +1,169 @@
+//! A small HTTP server on the loopback, which a guest reaches at [`crate::machine::HOST_ADDRESS`].
+//!
+//! It serves named files and remembers every request, so that a guest can report by asking.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::HarnessError;
+use crate::watch::Watch;
+
+/// Longest request head that is read, in bytes.
+const HEAD_LIMIT: usize = 16 * 1024;
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Method.
+    pub method: String,
+    /// Path and query as sent.
+    pub target: String,
+    /// Who asked, as seen from here.
+    pub peer: SocketAddr,
+    /// When, since the server was started.
+    pub at: Duration,
+}
+
+/// The running server; it stops when dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    files: Watch<BTreeMap<String, PathBuf>>,
+    requests: Watch<Vec<Request>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Server {
+    /// Starts on a free port of 127.0.0.1.
+    pub fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let server = Self {
+            address: listener.local_addr()?,
+            files: Watch::default(),
+            requests: Watch::default(),
+            stop: Arc::default(),
+        };
+        let (files, requests) = (server.files.clone(), server.requests.clone());
+        let (stop, begun) = (Arc::clone(&server.stop), Instant::now());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (files, requests) = (files.clone(), requests.clone());
+                // A client that goes away spoils only its own request.
+                std::thread::spawn(move || serve(stream, &files, &requests, begun).ok());
+            }
+        });
+        Ok(server)
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Serves `file` at `path`.
+    pub fn offer(&self, path: &str, file: PathBuf) {
+        self.files.change(|files| files.insert(path.to_owned(), file));
+    }
+
+    /// Everything asked for so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.look(Clone::clone)
+    }
+
+    /// The first request for `path` (whatever its query), waited for up to `limit`.
+    pub fn wait_for(&self, path: &str, limit: Duration) -> Result<Request, HarnessError> {
+        let wanted = |request: &&Request| request.target.split('?').next() == Some(path);
+        self.requests
+            .wait(Instant::now() + limit, |requests| requests.iter().find(wanted).cloned())
+            .ok_or_else(|| HarnessError::NoRequest { path: path.to_owned(), waited: limit })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread; when that fails, it is gone already.
+        TcpStream::connect(self.address).ok();
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    files: &Watch<BTreeMap<String, PathBuf>>,
+    requests: &Watch<Vec<Request>>,
+    begun: Instant,
+) -> io::Result<()> {
+    let peer = stream.peer_addr()?;
+    let mut reader = BufReader::new(io::Read::take(stream.try_clone()?, HEAD_LIMIT as u64));
+    let mut first = String::new();
+    reader.read_line(&mut first)?;
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 0 && !line.trim().is_empty() {
+        line.clear();
+    }
+    let mut words = first.split_whitespace();
+    let (Some(method), Some(target)) = (words.next(), words.next()) else { return Ok(()) };
+    let path = target.split('?').next().unwrap_or_default();
+    let file = files.look(|files| files.get(path).cloned());
+    let (method, target) = (method.to_owned(), target.to_owned());
+    let head_only = method == "HEAD";
+    requests.change(|all| all.push(Request { method, target, peer, at: begun.elapsed() }));
+    answer(stream, file, head_only)
+}
+
+/// A path without a file is a report: it is answered with an empty 200, so that `wget` is content.
+fn answer(mut stream: TcpStream, file: Option<PathBuf>, head_only: bool) -> io::Result<()> {
+    let Some(path) = file else {
+        return stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    };
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    )?;
+    if !head_only {
+        io::copy(&mut file, &mut stream)?;
+    }
+    stream.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn get(port: u16, target: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn it_serves_files_and_remembers_requests() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a");
+        std::fs::write(&file, "content").unwrap();
+        let server = Server::start().unwrap();
+        server.offer("/a", file);
+        assert!(get(server.port(), "/a").ends_with("\r\n\r\ncontent"));
+        assert!(get(server.port(), "/up?ip=1.2.3.4").starts_with("HTTP/1.1 200"));
+        let request = server.wait_for("/up", Duration::from_secs(5)).unwrap();
+        assert_eq!(request.target, "/up?ip=1.2.3.4");
+        assert!(server.wait_for("/never", Duration::from_millis(5)).is_err());
+        assert_eq!(server.requests().len(), 2);
+    }
+}

@@ -1,0 +1,312 @@
+//! A machine as data, and the arguments that make QEMU run it.
+
+use std::path::{Path, PathBuf};
+
+use crate::accelerator::Accelerator;
+
+/// Where a guest on the LAN reaches servers on 127.0.0.1 of this machine.
+pub const HOST_ADDRESS: &str = "192.168.1.2";
+/// The first lease that the LAN gives.
+pub const FIRST_LEASE: &str = "192.168.1.15";
+/// Name of the virtio port on which an installer writes events.
+pub const EVENT_PORT: &str = "org.bedplate.events";
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Name, for files and messages.
+    pub name: String,
+    /// Memory.
+    pub memory_mib: u32,
+    /// Processors.
+    pub cpus: u32,
+    /// Firmware.
+    pub firmware: Firmware,
+    /// Disks, in order.
+    pub disks: Vec<Disk>,
+    /// The network, if any.
+    pub network: Option<Lan>,
+}
+
+/// Firmware.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Firmware {
+    /// SeaBIOS.
+    Bios,
+    /// OVMF; the variables are copied per machine, once, so that boot entries survive.
+    Uefi {
+        /// The code, read-only.
+        code: PathBuf,
+        /// The variables a new machine starts with.
+        vars: PathBuf,
+    },
+}
+
+impl Firmware {
+    /// OVMF without Secure Boot, as Debian installs it.
+    pub fn ovmf() -> Self {
+        Self::Uefi {
+            code: "/usr/share/OVMF/OVMF_CODE_4M.fd".into(),
+            vars: "/usr/share/OVMF/OVMF_VARS_4M.fd".into(),
+        }
+    }
+}
+
+/// A disk with an identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// Short name, unique in the machine.
+    pub role: String,
+    /// How it is attached.
+    pub kind: DiskKind,
+    /// Serial number.
+    pub serial: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// The image.
+    pub file: PathBuf,
+    /// Format of the image.
+    pub format: Format,
+    /// Whether the guest may only read.
+    pub read_only: bool,
+    /// Place in the firmware's boot order.
+    pub boot_index: Option<u32>,
+}
+
+/// How a disk is attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskKind {
+    /// NVMe behind a root port of its own.
+    Nvme,
+    /// Rotating, on the chipset's AHCI: at most six.
+    SataHdd {
+        /// Model.
+        model: String,
+    },
+    /// USB mass storage.
+    UsbStick,
+    /// virtio-blk.
+    VirtioBlk,
+}
+
+/// Format of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// qcow2.
+    Qcow2,
+    /// Raw.
+    Raw,
+}
+
+impl Format {
+    /// QEMU's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+impl Disk {
+    /// The name under `/dev/disk/by-id` that udev gives the disk.
+    pub fn by_id(&self) -> String {
+        match &self.kind {
+            DiskKind::Nvme => format!("nvme-QEMU_NVMe_Ctrl_{}", self.serial),
+            DiskKind::SataHdd { model } => format!("ata-{model}_{}", self.serial),
+            DiskKind::UsbStick => format!("usb-QEMU_QEMU_HARDDISK_{}-0:0", self.serial),
+            DiskKind::VirtioBlk => format!("virtio-{}", self.serial),
+        }
+    }
+}
+
+/// The LAN of the machine: user networking with DHCP, [`HOST_ADDRESS`] being this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lan {
+    /// Network, such as `192.168.1.0/24`.
+    pub cidr: String,
+    /// The NIC's MAC address.
+    pub mac: String,
+    /// Ports of 127.0.0.1 here, and the ports of the first lease they lead to.
+    pub forwards: Vec<(u16, u16)>,
+}
+
+/// Where a running machine keeps its files and sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// The machine's copy of the firmware variables.
+    pub vars: PathBuf,
+    /// QMP socket.
+    pub qmp: PathBuf,
+    /// Socket of the event port.
+    pub events: PathBuf,
+}
+
+impl Places {
+    /// Variables in `directory`, sockets in `sockets` (whose path must be short).
+    pub fn new(machine: &Machine, directory: &Path, sockets: &Path) -> Self {
+        Self {
+            vars: directory.join(format!("{}.vars.fd", machine.name)),
+            qmp: sockets.join("qmp"),
+            events: sockets.join("events"),
+        }
+    }
+}
+
+impl Machine {
+    /// QEMU's arguments.
+    pub fn arguments(&self, accelerator: Accelerator, places: &Places) -> Vec<String> {
+        let mut line = Line(Vec::new());
+        line.push("-name", self.name.clone());
+        line.push("-M", "q35".to_owned());
+        line.0.extend(accelerator.arguments().map(str::to_owned));
+        line.push("-smp", self.cpus.to_string());
+        line.push("-m", self.memory_mib.to_string());
+        line.0.extend(["-nodefaults", "-display", "none", "-no-reboot"].map(str::to_owned));
+        line.device("VGA".to_owned());
+        self.firmware_arguments(places, &mut line);
+        line.push("-chardev", "stdio,id=serial,signal=off".to_owned());
+        line.push("-serial", "chardev:serial".to_owned());
+        line.push("-qmp", format!("unix:{},server=on,wait=off", places.qmp.display()));
+        line.push(
+            "-chardev",
+            format!("socket,id=events,path={},server=on,wait=off", places.events.display()),
+        );
+        line.device("virtio-serial-pci".to_owned());
+        line.device(format!("virtserialport,chardev=events,name={EVENT_PORT}"));
+        line.device("virtio-rng-pci".to_owned());
+        line.device("qemu-xhci,id=usb,p2=8,p3=8".to_owned());
+        let mut sata = 0;
+        for (index, disk) in self.disks.iter().enumerate() {
+            attach(disk, index, &mut sata, &mut line);
+        }
+        if let Some(lan) = &self.network {
+            lan.arguments(&mut line);
+        }
+        line.0
+    }
+
+    fn firmware_arguments(&self, places: &Places, line: &mut Line) {
+        let Firmware::Uefi { code, .. } = &self.firmware else { return };
+        let flash = "if=pflash,format=raw";
+        line.push("-drive", format!("{flash},readonly=on,file={}", code.display()));
+        line.push("-drive", format!("{flash},file={}", places.vars.display()));
+    }
+}
+
+struct Line(Vec<String>);
+
+impl Line {
+    fn push(&mut self, flag: &str, value: String) {
+        self.0.extend([flag.to_owned(), value]);
+    }
+
+    fn device(&mut self, value: String) {
+        self.push("-device", value);
+    }
+}
+
+fn attach(disk: &Disk, index: usize, sata: &mut u32, line: &mut Line) {
+    let Disk { role, serial, .. } = disk;
+    let read_only = if disk.read_only { ",readonly=on" } else { "" };
+    let cache = if disk.read_only { "" } else { ",cache=unsafe,discard=unmap" };
+    line.push(
+        "-drive",
+        format!(
+            "file={},if=none,id={role},format={}{cache}{read_only}",
+            disk.file.display(),
+            disk.format.name()
+        ),
+    );
+    let boot = disk.boot_index.map(|index| format!(",bootindex={index}")).unwrap_or_default();
+    let drive = format!("drive={role},id=dev-{role},serial={serial}{boot}");
+    match &disk.kind {
+        DiskKind::Nvme => {
+            let chassis = index + 1;
+            line.device(format!("pcie-root-port,id=port-{role},chassis={chassis},slot={chassis}"));
+            line.device(format!("nvme,bus=port-{role},{drive}"));
+        }
+        DiskKind::SataHdd { model } => {
+            line.device(format!("ide-hd,bus=ide.{sata},{drive},model={model},rotation_rate=5400"));
+            *sata += 1;
+        }
+        DiskKind::UsbStick => line.device(format!("usb-storage,bus=usb.0,{drive}")),
+        DiskKind::VirtioBlk => line.device(format!("virtio-blk-pci,{drive}")),
+    }
+}
+
+impl Lan {
+    fn arguments(&self, line: &mut Line) {
+        let forwards: String = self
+            .forwards
+            .iter()
+            .map(|(here, there)| format!(",hostfwd=tcp:127.0.0.1:{here}-{FIRST_LEASE}:{there}"))
+            .collect();
+        line.push("-netdev", format!("user,id=lan,net={}{forwards}", self.cidr));
+        line.device("pcie-root-port,id=port-lan,chassis=100,slot=100".to_owned());
+        line.device(format!("virtio-net-pci,bus=port-lan,netdev=lan,mac={},romfile=", self.mac));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(role: &str, kind: DiskKind) -> Disk {
+        Disk {
+            role: role.into(),
+            kind,
+            serial: role.to_uppercase(),
+            size: 1 << 30,
+            file: format!("/d/{role}").into(),
+            format: Format::Qcow2,
+            read_only: false,
+            boot_index: None,
+        }
+    }
+
+    fn machine() -> Machine {
+        let model = "WDC_WD40EFRX-68N32N0".to_owned();
+        let mut iso = disk("iso", DiskKind::UsbStick);
+        (iso.read_only, iso.boot_index, iso.format) = (true, Some(0), Format::Raw);
+        Machine {
+            name: "seed".into(),
+            memory_mib: 3072,
+            cpus: 2,
+            firmware: Firmware::ovmf(),
+            disks: vec![
+                disk("os", DiskKind::Nvme),
+                disk("bulk1", DiskKind::SataHdd { model: model.clone() }),
+                disk("bulk2", DiskKind::SataHdd { model }),
+                iso,
+            ],
+            network: Some(Lan {
+                cidr: "192.168.1.0/24".into(),
+                mac: "52:54:00:00:00:01".into(),
+                forwards: vec![(2222, 22)],
+            }),
+        }
+    }
+
+    #[test]
+    fn the_arguments_of_a_machine() {
+        let machine = machine();
+        let places = Places::new(&machine, Path::new("/d"), Path::new("/s"));
+        let arguments = machine.arguments(Accelerator::Tcg, &places).join("\n");
+        insta::assert_snapshot!(arguments);
+    }
+
+    #[test]
+    fn disks_are_known_by_the_names_udev_gives() {
+        let names: Vec<String> = machine().disks.iter().map(Disk::by_id).collect();
+        assert_eq!(
+            names,
+            [
+                "nvme-QEMU_NVMe_Ctrl_OS",
+                "ata-WDC_WD40EFRX-68N32N0_BULK1",
+                "ata-WDC_WD40EFRX-68N32N0_BULK2",
+                "usb-QEMU_QEMU_HARDDISK_ISO-0:0"
+            ]
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! A machine that runs: its serial console, its events, its end.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bedplate_spec::event::Event;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::accelerator::Accelerator;
+use crate::error::{HarnessError, file_error};
+use crate::machine::{Firmware, Machine, Places};
+use crate::qmp::{self, Qmp};
+use crate::watch::Watch;
+
+/// How many lines of the serial log an error shows.
+const TAIL_LINES: usize = 25;
+
+/// Called with every line of the serial console as it comes.
+pub type Listener = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A running machine; it is killed when dropped.
+pub struct Running {
+    name: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    console: Watch<Console>,
+    events: Watch<Vec<Event>>,
+    qmp: Qmp,
+    log: PathBuf,
+    _sockets: TempDir,
+}
+
+#[derive(Debug, Default)]
+struct Console {
+    text: String,
+    closed: bool,
+}
+
+impl Machine {
+    /// Starts the machine. Files of its own (firmware variables, `<name>.serial.log`,
+    /// `<name>.qemu.log`) stand in `directory`.
+    pub fn start(
+        &self,
+        directory: &Path,
+        listener: Option<Listener>,
+    ) -> Result<Running, HarnessError> {
+        let sockets = tempfile::Builder::new()
+            .prefix("bedplate-")
+            .tempdir_in("/tmp")
+            .map_err(file_error("could not make a directory in", Path::new("/tmp")))?;
+        let places = Places::new(self, directory, sockets.path());
+        if let Firmware::Uefi { vars, .. } = &self.firmware
+            && !places.vars.exists()
+        {
+            std::fs::copy(vars, &places.vars)
+                .map_err(file_error("could not write", &places.vars))?;
+        }
+        let errors = directory.join(format!("{}.qemu.log", self.name));
+        let errors = File::create(&errors).map_err(file_error("could not write", &errors))?;
+        let mut child = Command::new("qemu-system-x86_64")
+            .args(self.arguments(Accelerator::probe(), &places))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .map_err(|source| self.link("could not start QEMU", source))?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let log = directory.join(format!("{}.serial.log", self.name));
+        let console = Watch::default();
+        if let Some(output) = output {
+            let file = File::create(&log).map_err(file_error("could not write", &log))?;
+            let console = console.clone();
+            thread::spawn(move || read_console(output, file, &console, listener));
+        }
+        let events = Watch::default();
+        read_events(places.events.clone(), events.clone());
+        let qmp = match Qmp::connect(&places.qmp) {
+            Ok(qmp) => qmp,
+            Err(source) => {
+                child.kill().and_then(|()| child.wait()).ok();
+                return Err(self.link("could not connect to QMP", source));
+            }
+        };
+        let name = self.name.clone();
+        Ok(Running { name, child, input, console, events, qmp, log, _sockets: sockets })
+    }
+
+    fn link(&self, action: &'static str, source: std::io::Error) -> HarnessError {
+        HarnessError::Link { machine: self.name.clone(), action, source }
+    }
+}
+
+fn read_console(
+    mut output: ChildStdout,
+    mut log: File,
+    console: &Watch<Console>,
+    listener: Option<Listener>,
+) {
+    let mut buffer = [0; 4096];
+    let mut line = String::new();
+    while let Ok(count @ 1..) = output.read(&mut buffer) {
+        // A full disk must not stop the guest: the text is kept in memory as well.
+        log.write_all(&buffer[..count]).ok();
+        let text = String::from_utf8_lossy(&buffer[..count]);
+        console.change(|console| console.text.push_str(&text));
+        let Some(listener) = &listener else { continue };
+        line.push_str(&text);
+        while let Some(end) = line.find('\n') {
+            let rest = line.split_off(end + 1);
+            listener(line.trim_end());
+            line = rest;
+        }
+    }
+    console.change(|console| console.closed = true);
+}
+
+fn read_events(path: PathBuf, events: Watch<Vec<Event>>) {
+    thread::spawn(move || {
+        let Ok(stream) = qmp::connect(&path) else { return };
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if let Ok(event) = serde_json::from_str::<Event>(&line) {
+                events.change(|events| events.push(event));
+            }
+        }
+    });
+}
+
+impl Running {
+    /// QEMU's control channel.
+    pub fn qmp(&self) -> &Qmp {
+        &self.qmp
+    }
+
+    /// The file with everything the serial console showed.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Everything the serial console showed so far.
+    pub fn console(&self) -> String {
+        self.console.look(|console| console.text.clone())
+    }
+
+    /// The last lines of the serial console.
+    pub fn tail(&self) -> String {
+        self.console.look(|console| tail(&console.text))
+    }
+
+    /// The events so far.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.look(Clone::clone)
+    }
+
+    /// Types a line on the serial console.
+    pub fn type_line(&mut self, line: &str) -> Result<(), HarnessError> {
+        let name = self.name.clone();
+        let Some(input) = self.input.as_mut() else { return Ok(()) };
+        writeln!(input, "{line}").and_then(|()| input.flush()).map_err(|source| {
+            HarnessError::Link { machine: name, action: "could not type", source }
+        })
+    }
+
+    /// Waits until the serial console has shown one of `texts`; returns its index.
+    pub fn wait_for_text(&self, texts: &[&str], limit: Duration) -> Result<usize, HarnessError> {
+        let what = format!("`{}`", texts.join("` or `"));
+        let found = self.console.wait(Instant::now() + limit, |console| {
+            match texts.iter().position(|text| console.text.contains(text)) {
+                Some(index) => Some(Some(index)),
+                None => console.closed.then_some(None),
+            }
+        });
+        match found {
+            Some(Some(index)) => Ok(index),
+            Some(None) => Err(self.ended(what)),
+            None => Err(self.timed_out(what, limit)),
+        }
+    }
+
+    /// Waits for an event that `wanted` accepts.
+    pub fn wait_for_event(
+        &self,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> Result<Event, HarnessError> {
+        self.events
+            .wait(Instant::now() + limit, |events| {
+                events.iter().find(|event| wanted(event)).cloned()
+            })
+            .ok_or_else(|| self.timed_out(what.to_owned(), limit))
+    }
+
+    /// Waits for the machine's end; returns QEMU's status and the reason it gave
+    /// (`guest-shutdown` for a power-off, `guest-reset` for a reboot).
+    pub fn wait_for_exit(
+        &mut self,
+        limit: Duration,
+    ) -> Result<(ExitStatus, Option<String>), HarnessError> {
+        let closed =
+            self.console.wait(Instant::now() + limit, |console| console.closed.then_some(()));
+        if closed.is_none() {
+            return Err(self.timed_out("the machine's end".to_owned(), limit));
+        }
+        let status = self.child.wait().map_err(|source| HarnessError::Link {
+            machine: self.name.clone(),
+            action: "could not wait for QEMU",
+            source,
+        })?;
+        Ok((status, self.qmp.shutdown_reason()))
+    }
+
+    /// Presses the power button.
+    pub fn press_power(&self) -> Result<(), HarnessError> {
+        self.qmp.execute("system_powerdown", Value::Null).map(drop)
+    }
+
+    /// Ends QEMU at once, as a power cut does.
+    pub fn cut_power(mut self) -> Result<(), HarnessError> {
+        self.qmp.execute("quit", Value::Null).map(drop)?;
+        self.wait_for_exit(Duration::from_secs(60)).map(drop)
+    }
+
+    /// Whether QEMU has ended.
+    pub fn has_ended(&self) -> bool {
+        self.console.look(|console| console.closed)
+    }
+
+    fn ended(&self, what: String) -> HarnessError {
+        HarnessError::Ended { machine: self.name.clone(), what, tail: self.tail() }
+    }
+
+    fn timed_out(&self, what: String, waited: Duration) -> HarnessError {
+        HarnessError::TimedOut { machine: self.name.clone(), what, waited, tail: self.tail() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_is_the_end() {
+        let text: String = (0..40).map(|number| format!("line {number}\n")).collect();
+        let tail = tail(&text);
+        assert!(tail.starts_with("line 15\n") && tail.ends_with("line 39"), "{tail}");
+    }
+}
