@@ -26,12 +26,20 @@ struct Terminal {
 }
 
 impl Prompt {
-    /// Opens the kernel's consoles and shows the question on each.
-    pub(crate) fn open(question: &str) -> Self {
+    /// Opens the kernel's consoles.
+    pub(crate) fn open() -> Self {
         let active = fs::read_to_string(ACTIVE).unwrap_or_default();
-        let prompt = Self { terminals: names(&active).filter_map(Terminal::open).collect() };
-        prompt.write(&format!("\r\n{question} "));
-        prompt
+        Self { terminals: names(&active).filter_map(Terminal::open).collect() }
+    }
+
+    /// Shows the question on each.
+    pub(crate) fn ask(&self, question: &str) {
+        self.write(&format!("\r\n{question} "));
+    }
+
+    /// Ends the line of the question: the typed line end is not echoed.
+    pub(crate) fn end_line(&self) {
+        self.write("\r\n");
     }
 
     /// What to wait on.
@@ -55,7 +63,6 @@ impl Prompt {
 
 impl Drop for Prompt {
     fn drop(&mut self) {
-        self.write("\r\n");
         for terminal in &self.terminals {
             if let Some(before) = &terminal.before {
                 let _ = tcsetattr(&terminal.file, OptionalActions::Flush, before);

@@ -11,6 +11,7 @@ use bedplate_spec::boot::Unlock;
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::mount::{Access, Mount};
 use bedplate_tools::signature::Signature;
+use zeroize::Zeroizing;
 
 use crate::console::{Console, chain};
 use crate::early::make_directory;
@@ -24,6 +25,9 @@ const PASSPHRASE: &str = "/run/bedplate/passphrase";
 
 /// How long to wait quietly for the disk.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What is asked.
+const QUESTION: &str = "Passphrase of the system disk (or plug in the key stick):";
 
 /// Tries before a pause.
 const TRIES: u32 = 3;
@@ -75,28 +79,43 @@ impl Opener<'_> {
 
     /// Asks until a passphrase or a stick that came meanwhile opens the disk.
     fn by_anything(&mut self, uevents: &Uevents) -> Result<(), Error> {
+        let prompt = Prompt::open();
         let mut tries = 0;
         loop {
-            let question = "Passphrase of the system disk (or plug in the key stick):";
-            let prompt = Prompt::open(question);
-            let line = loop {
-                if self.by_stick()? {
-                    return Ok(());
+            prompt.ask(QUESTION);
+            let Some(line) = self.wait_for_line(&prompt, uevents)? else { return Ok(()) };
+            prompt.end_line();
+            match self.by_passphrase(&line) {
+                Ok(true) => return keep_passphrase(&line),
+                Ok(false) => {
+                    tries += 1;
+                    let text = format!("this passphrase does not fit (try {tries} of {TRIES})");
+                    self.console.say(&text);
                 }
-                let readable = uevents.wait(&prompt.descriptors(), None)?;
-                if let Some(line) = prompt.line(&readable) {
-                    break line;
-                }
-            };
-            drop(prompt);
-            if self.by_passphrase(&line)? {
-                return keep_passphrase(&line);
+                // The person may put right what is wrong; stopping would not.
+                Err(error) => self.console.say(&chain(&error)),
             }
-            tries += 1;
-            self.console.say(&format!("this passphrase does not fit (try {tries} of {TRIES})"));
             if tries == TRIES {
                 tries = 0;
                 std::thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    /// A typed line, or `None` when a stick opened the disk first.
+    fn wait_for_line(
+        &mut self,
+        prompt: &Prompt,
+        uevents: &Uevents,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        loop {
+            if self.by_stick()? {
+                prompt.end_line();
+                return Ok(None);
+            }
+            let readable = uevents.wait(&prompt.descriptors(), None)?;
+            if let Some(line) = prompt.line(&readable) {
+                return Ok(Some(line));
             }
         }
     }
