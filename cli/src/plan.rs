@@ -1,15 +1,20 @@
 //! `bedplate plan`: what would an installation do?
 
-use std::path::PathBuf;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 
-use crate::report::{self, Failure};
+use bedplate_spec::document::size;
+use bedplate_spec::facts::Facts;
+use bedplate_spec::{plan, planner};
+
+use crate::report::{self, Failure, Paint};
 
 /// Show what an installation would do to a machine.
 #[derive(clap::Args)]
 pub struct Plan {
     /// The document.
     host: PathBuf,
-    /// Facts of the machine, as `bedplate-installer inventory --json` prints them.
+    /// Facts of the machine, as the installer's `inventory --json` prints them.
     #[arg(long)]
     inventory: PathBuf,
     /// Print the plan as JSON.
@@ -17,12 +22,80 @@ pub struct Plan {
     json: bool,
 }
 
+/// An inventory that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} is no inventory")]
+struct InventoryError {
+    path: String,
+    #[source]
+    source: serde_json::Error,
+}
+
 impl Plan {
     /// Runs the subcommand.
     pub fn run(&self) -> Result<(), Failure> {
-        let _host = report::read_host(&self.host)?;
-        let _facts = report::read(&self.inventory)?;
-        let _ = self.json;
+        let host = report::read_host(&self.host)?;
+        let facts = read_facts(&self.inventory)?;
+        let plan = planner::plan(&host, &facts).map_err(Failure::Refused)?;
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string_pretty(&plan)?)?;
+        } else {
+            let paint = Paint { on: io::stdout().is_terminal() };
+            out.write_all(render(&plan, paint).as_bytes())?;
+        }
         Ok(())
     }
+}
+
+fn read_facts(path: &Path) -> Result<Facts, Failure> {
+    let text = report::read(path)?;
+    Ok(serde_json::from_str(&text)
+        .map_err(|source| InventoryError { path: path.display().to_string(), source })?)
+}
+
+/// The plan for people: what it destroys first, then disks and steps.
+fn render(plan: &plan::Plan, paint: Paint) -> String {
+    let mut out = String::new();
+    let destroyed = plan.destroyed_lines();
+    if destroyed.is_empty() {
+        out.push_str(
+            "Destroys nothing: every disk is blank or holds this plan's unfinished work.\n",
+        );
+    } else {
+        out.push_str(&format!("{}\n", paint.red("DESTROYS")));
+        for line in &destroyed {
+            out.push_str(&format!("  {}\n", paint.red(line)));
+        }
+    }
+    out.push_str(&format!("\n{}\n", paint.bold("Disks")));
+    let row = |disk: &plan::DiskTarget| {
+        let found = if disk.resume { "unfinished, is finished" } else { "" };
+        let serial = disk.serial.clone().unwrap_or_else(|| "-".into());
+        [disk.role.clone(), disk.id.clone(), size::show(disk.size), serial, found.to_owned()]
+    };
+    out.push_str(&columns(&plan.disks.iter().map(row).collect::<Vec<_>>()));
+    out.push_str(&format!("\n{}\n", paint.bold("Steps")));
+    for (index, step) in plan.summaries().iter().enumerate() {
+        out.push_str(&format!("  {:>2}  {}\n", index + 1, step.title));
+    }
+    let then = match plan.then {
+        bedplate_spec::host::Then::Reboot => "reboot",
+        bedplate_spec::host::Then::Poweroff => "power off",
+        bedplate_spec::host::Then::Wait => "wait",
+    };
+    out.push_str(&format!("\nThen: {then}\nPlan: {}\n", paint.bold(&plan.hash)));
+    out
+}
+
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("  {}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
 }

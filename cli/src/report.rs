@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bedplate_spec::document::{self, Problems};
 use bedplate_spec::host::HostFile;
+use bedplate_spec::planner::PlanError;
 
 /// Why a subcommand failed.
 pub enum Failure {
@@ -17,8 +18,7 @@ pub enum Failure {
         text: String,
     },
     /// The plan is refused.
-    #[expect(dead_code, reason = "until the planner is there")]
-    Refused(Box<dyn Error>),
+    Refused(PlanError),
     /// Anything else.
     Other(Box<dyn Error>),
 }
@@ -62,10 +62,29 @@ impl Failure {
     fn render(&self, paint: Paint) -> String {
         match self {
             Self::Document { problems, text } => render_problems(problems, text, paint),
-            Self::Refused(error) => format!("{}\n", error),
+            Self::Refused(error) => render_refusals(error, paint),
             Self::Other(error) => render_chain(error.as_ref(), paint),
         }
     }
+}
+
+fn render_refusals(error: &PlanError, paint: Paint) -> String {
+    let mut out = String::new();
+    for refusal in &error.refusals {
+        let place = match (&refusal.role, &refusal.id) {
+            (Some(role), Some(id)) => format!("{role} ({id}): "),
+            _ => String::new(),
+        };
+        out.push_str(&format!(
+            "{}: {}\n  {}: {}\n",
+            paint.red("refused"),
+            paint.bold(&format!("{place}{}", refusal.message)),
+            paint.bold("help"),
+            refusal.help
+        ));
+    }
+    out.push_str("nothing was written\n");
+    out
 }
 
 fn render_chain(error: &dyn Error, paint: Paint) -> String {
