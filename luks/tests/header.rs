@@ -102,6 +102,14 @@ fn t22_a_saved_header_opens_like_the_original() {
 }
 
 #[test]
+fn the_sector_size_can_be_left_to_the_device() {
+    let file = blank();
+    let token = Token { plan: "p".to_owned(), sealed: true };
+    format(&Format { sector_size: None, ..request(file.path(), &token) }).unwrap();
+    assert_eq!(read_token(file.path()).unwrap(), Some((UUID, token)));
+}
+
+#[test]
 fn nothing_is_open_that_was_not_opened() {
     assert!(!is_open("bedplate-test-nothing"));
 }
