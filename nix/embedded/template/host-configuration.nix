@@ -1,0 +1,3 @@
+# Everything about this host stands in host.toml.
+{ bedplate, ... }:
+{ imports = [ (bedplate.platformModule ./host.toml) ]; }
