@@ -16,7 +16,7 @@ const RESERVED: [&str; 13] = [
 
 /// Checks every reference and fills in what follows from them.
 pub(super) fn resolve(decoder: &Decoder<'_>, host: &mut HostFile) {
-    let report = Report { decoder };
+    let report = Report { decoder, reported: decoder.reported() };
     report.disks(host);
     report.subvolumes(host);
     report.mounts(host);
@@ -53,13 +53,27 @@ fn known<'n>(names: impl IntoIterator<Item = &'n String>, wanted: &str) -> Strin
     }
 }
 
+/// Whether the key `path` is `section` or stands in it.
+fn concerns(path: &str, section: &str) -> bool {
+    path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 struct Report<'d> {
     decoder: &'d Decoder<'d>,
+    /// What could not be decoded: nothing more is said about it.
+    reported: Vec<String>,
 }
 
 impl Report<'_> {
     fn wrong(&self, path: &str, message: String, help: impl Into<String>) {
-        self.decoder.report(path, format!("`{path}`: {message}"), help.into());
+        if !self.reported.iter().any(|reported| concerns(path, reported)) {
+            self.decoder.report(path, format!("`{path}`: {message}"), help.into());
+        }
+    }
+
+    /// Whether something at or below `path` could not be decoded.
+    fn incomplete(&self, path: &str) -> bool {
+        self.reported.iter().any(|reported| concerns(reported, path))
     }
 
     fn disks(&self, host: &HostFile) {
@@ -92,6 +106,9 @@ impl Report<'_> {
                 let message = format!("RAID1 over {} disk keeps no copy", pool.disks.len());
                 self.wrong(&format!("pools.{name}.disks"), message, "name two disks or more");
             }
+        }
+        if self.incomplete("pools") || self.incomplete("os") {
+            return;
         }
         for role in host.disks.keys().filter(|role| !used.contains_key(role.as_str())) {
             let help =

@@ -30,10 +30,11 @@ impl<'a> Decoder<'a> {
 
     pub(super) fn report_syntax(&self, error: &toml_edit::TomlError) {
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        let shown: String = message.chars().filter(|c| !c.is_control()).collect();
         self.report_span(
             error.span().unwrap_or(0..0),
             "",
-            format!("this is not TOML: {}", quote(&message).trim_matches('`')),
+            format!("this is not TOML: {shown}"),
             "correct it here; nothing after it has been read".into(),
         );
     }
@@ -59,6 +60,11 @@ impl<'a> Decoder<'a> {
     pub(super) fn report(&self, path: &str, message: String, help: String) {
         let span = self.span(path);
         self.report_span(span, path, message, help);
+    }
+
+    /// The keys that problems were reported for so far.
+    pub(super) fn reported(&self) -> Vec<String> {
+        self.problems.borrow().iter().map(|problem| problem.key.clone()).collect()
     }
 
     fn span(&self, path: &str) -> Range<usize> {
@@ -118,14 +124,17 @@ impl<'a> Section<'a> {
             let path = section.child(name);
             decoder.remember(&path, item.span().filter(|_| !implicit(item)).or(key_span));
             if !known.form.accepts(item) {
-                let message = format!("`{path}` is {}, not {}", known.form.describe(), found(item));
+                let message =
+                    format!("`{path}` must be {}, not {}", known.form.describe(), found(item));
                 decoder.report(&path, message, write_instead(known));
             }
         }
         for key in keys::of(kind) {
             if key.absent == Absent::Required && !table.contains_key(key.name) {
                 let path = section.child(key.name);
-                decoder.report(&section.path, format!("`{path}` is missing"), write_instead(key));
+                let span = decoder.span(&section.path);
+                let message = format!("`{path}` is missing");
+                decoder.report_span(span, &path, message, write_instead(key));
             }
         }
         section
@@ -140,7 +149,8 @@ impl<'a> Section<'a> {
             None => format!("known here: {}", names.join(", ")),
         };
         let message = format!("unknown key {}{place}", quote(name));
-        self.decoder.report_span(span.unwrap_or(0..0), &self.path, message, help);
+        let key = self.child("<unknown>");
+        self.decoder.report_span(span.unwrap_or(0..0), &key, message, help);
     }
 
     pub(super) fn child(&self, name: &str) -> String {
@@ -174,7 +184,11 @@ impl<'a> Section<'a> {
         let value = u32::try_from(found).ok().filter(|value| range.contains(value));
         if value.is_none() {
             let message = format!("`{}` is {found}", self.child(name));
-            let help = format!("write a number from {} to {}", range.start(), range.end());
+            let help = if range.start() == range.end() {
+                format!("write {}", range.start())
+            } else {
+                format!("write a number from {} to {}", range.start(), range.end())
+            };
             self.wrong(name, Wrong { message, help });
         }
         value
@@ -193,7 +207,12 @@ impl<'a> Section<'a> {
         let help = match bytes {
             None => "write it as \"500GB\", \"1GiB\", or a number of bytes".to_owned(),
             Some(bytes) if range.contains(&bytes) => return Some(bytes),
-            Some(_) => format!("write {} to {} bytes", range.start(), range.end()),
+            Some(_) if *range.end() == u64::MAX => {
+                format!("write {} or more", size::write(*range.start()))
+            }
+            Some(_) => {
+                format!("write {} to {}", size::write(*range.start()), size::write(*range.end()))
+            }
         };
         let shown = quote(item.to_string().trim());
         let message = format!("`{}`: {shown} is not a size that can stand here", self.child(name));
@@ -272,7 +291,7 @@ impl<'a> Section<'a> {
                 }
                 None => self.decoder.report(
                     &path,
-                    format!("`{path}` is a table, not {}", self::found(item)),
+                    format!("`{path}` must be a table, not {}", self::found(item)),
                     format!("write `[{path}]` and its keys below it"),
                 ),
             }
@@ -316,7 +335,7 @@ impl<'a> Section<'a> {
             self.decoder.remember(&path, item.span().or(key_span));
             let checked = match item.as_str() {
                 None => Err(Wrong {
-                    message: format!("is a string, not {}", found(item)),
+                    message: format!("this must be a string, not {}", found(item)),
                     help: "write it in quotes".into(),
                 }),
                 Some(text) => key(child).and_then(|()| rule(text)).map(|()| text.to_owned()),

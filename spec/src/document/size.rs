@@ -51,6 +51,13 @@ pub fn show(bytes: u64) -> String {
     }
 }
 
+/// A size as it may be written in a document: `64MiB`, exact.
+pub fn write(bytes: u64) -> String {
+    let unit = UNITS.into_iter().filter(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
+    unit.max_by_key(|(_, unit)| *unit)
+        .map_or_else(|| format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))
+}
+
 /// Whether `found` is the size a document asks for.
 ///
 /// A size in whole gigabytes (GB or GiB) is the size on the disk's label and allows 1 %;
@@ -84,6 +91,8 @@ mod tests {
         assert_eq!(show(500_107_862_016), "500 GB");
         assert_eq!(show(1_500_000_000), "1.5 GB");
         assert_eq!(show(12), "12 B");
+        let written = [64 << 20, 500_000_000_000, 12].map(write);
+        assert_eq!(written, ["64MiB", "500GB", "12B"]);
     }
 
     #[test]

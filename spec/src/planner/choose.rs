@@ -58,18 +58,30 @@ pub(super) fn disks<'a>(
     chosen
 }
 
+/// Text that a device gave, fit for a terminal (T18).
+pub(super) fn shown(text: &str) -> String {
+    text.escape_debug().to_string()
+}
+
 fn missing(role: &str, disk: &Disk, host: &HostFile, facts: &Facts) -> Refusal {
     if facts.disks.iter().any(|facts| facts.partition_by_id.contains(&disk.id)) {
         let help = "write the id of the whole disk";
         return Refusal::disk(role, &disk.id, "this id names a partition".into(), help);
     }
-    let mut free: Vec<&str> = facts
+    let stick = |disk: &DiskFacts| {
+        host.unlock
+            .sticks
+            .iter()
+            .any(|stick| stick.id.as_ref().is_some_and(|id| disk.by_id.contains(id)))
+    };
+    let mut free: Vec<String> = facts
         .disks
         .iter()
         .filter(|facts| !host.disks.values().any(|disk| facts.by_id.contains(&disk.id)))
+        .filter(|disk| !stick(disk))
         .filter(|disk| facts.boot_medium.as_ref() != Some(&disk.kernel_name))
         .filter_map(|facts| facts.by_id.iter().min_by_key(|name| (name.starts_with("wwn-"), *name)))
-        .map(String::as_str)
+        .map(|name| shown(name))
         .collect();
     free.sort_unstable();
     let help = if free.is_empty() {
@@ -94,7 +106,7 @@ pub(super) fn distinct(
             continue;
         }
         for other in facts.disks.iter().filter(|other| clone_of(choice.facts, other)) {
-            let name = other.by_id.first().map_or(other.kernel_name.as_str(), String::as_str);
+            let name = shown(other.by_id.first().unwrap_or(&other.kernel_name));
             let message = format!("another disk reports the same serial: {name}");
             refusals.push(
                 choice.refuse(

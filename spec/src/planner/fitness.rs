@@ -1,6 +1,6 @@
 //! Whether a disk may and can be used at all, whatever stands on it.
 
-use super::choose::{Choice, Part};
+use super::choose::{Choice, Part, shown};
 use super::refusal::Refusal;
 use crate::document::size;
 use crate::facts::Facts;
@@ -46,7 +46,7 @@ fn usable(choice: &Choice<'_>, facts: &Facts) -> Vec<Refusal> {
         refusals.push(choice.refuse("the disk is read-only".into(), "remove its write protection"));
     }
     if !disk.holders.is_empty() {
-        let mut holders: Vec<&str> = disk.holders.iter().map(String::as_str).collect();
+        let mut holders: Vec<String> = disk.holders.iter().map(|holder| shown(holder)).collect();
         holders.sort_unstable();
         let message = format!("the disk is in use: {}", holders.join(", "));
         refusals.push(choice.refuse(message, "unmount, close or stop what uses it"));
@@ -61,8 +61,10 @@ fn identity(choice: &Choice<'_>) -> Vec<Refusal> {
     if let Some(expected) =
         disk.expect_serial.as_ref().filter(|serial| facts.serial.as_ref() != Some(serial))
     {
-        let found =
-            facts.serial.as_deref().map_or("none".to_owned(), |serial| format!("`{serial}`"));
+        let found = facts
+            .serial
+            .as_deref()
+            .map_or("none".to_owned(), |serial| format!("`{}`", shown(serial)));
         let message = format!("its serial is {found}, but `expect_serial` is `{expected}`");
         refusals.push(
             choice
