@@ -1,5 +1,7 @@
 {
-  description = "Bedplate's embedded platform, vendored beside the hosts that use it";
+  description = "Bedplate's own platform: a Debian tree in one store path";
 
-  outputs = { self }: { lib = import ./lib.nix; };
+  outputs = { self }: {
+    lib = import ./hosts.nix;
+  };
 }

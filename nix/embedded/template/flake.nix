@@ -1,9 +1,9 @@
 {
-  description = "Our machines";
+  description = "Machines installed by Bedplate";
 
-  # The embedded platform, vendored: nothing is fetched to build these hosts.
   inputs.bedplate.url = "path:./bedplate";
 
-  # One host per directory.
-  outputs = { self, bedplate }: { nixosConfigurations = bedplate.lib.hosts ./nix/hosts; };
+  outputs = { self, bedplate }: {
+    nixosConfigurations = bedplate.lib.hosts ./nix/hosts;
+  };
 }

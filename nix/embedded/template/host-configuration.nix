@@ -1,3 +1,3 @@
-# Everything about this host stands in host.toml.
-{ bedplate, ... }:
-{ imports = [ (bedplate.platformModule ./host.toml) ]; }
+{ bedplate, ... }: {
+  imports = [ (bedplate.platformModule ./host.toml) ];
+}
