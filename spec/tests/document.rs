@@ -1,5 +1,7 @@
 //! Reading host files: each file of `tests/hosts` against the exact text it earns.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
+
 use std::path::PathBuf;
 
 use bedplate_spec::document::keys::{Absent, KEYS};

@@ -1,5 +1,7 @@
 //! Planning: the profile and its inventory, bent in one way a test.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
+
 use bedplate_spec::document::parse;
 use bedplate_spec::facts::{DiskFacts, Facts, FirmwareKind, Found, Signature};
 use bedplate_spec::host::{HostFile, Wipe};
