@@ -1,1 +1,16 @@
-//! Runs in the live system: facts, plan, engine, enrolment, system.
+//! The installer: facts, plan, engine, events.
+//!
+//! Architecture invariant: what is done is decided by `bedplate_spec::planner`; the engine
+//! executes it and reports by events only, and renderers know event types only.
+
+pub mod answers;
+pub mod context;
+pub mod device;
+pub mod engine;
+pub mod error;
+pub mod facts;
+pub mod inventory;
+pub mod render;
+pub mod report;
+pub mod run;
+pub mod steps;

@@ -1,0 +1,118 @@
+//! The answers: `host.toml` and the repository, out of the medium's personalisation area.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use bedplate_spec::answers::{AnswersError, HEADER_BYTES, Header};
+
+/// Where the booted medium is mounted.
+const MEDIUM: &str = "/run/bedplate/medium";
+
+/// Answers as they were found.
+#[derive(Debug)]
+pub struct Answers {
+    /// `host.toml`, verbatim.
+    pub host_toml: String,
+    /// The repository to enrol into, unpacked; none when the answers bring none.
+    pub flake: Option<PathBuf>,
+}
+
+/// Answers that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// The area could not be read.
+    #[error("could not read the answers in {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The area is not what it should be.
+    #[error("the answers in {path} cannot be used")]
+    Area {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: AnswersError,
+    },
+    /// The medium carries no answers.
+    #[error("the medium carries no answers; write some with `bedplate personalize`")]
+    Empty,
+}
+
+/// Reads the area of the booted medium and unpacks it below `directory`.
+pub fn find(directory: &Path) -> Result<Answers, FindError> {
+    read(&Path::new(MEDIUM).join(bedplate_spec::answers::ANSWERS_FILE), directory)
+}
+
+/// Reads one area and unpacks its payload below `directory`.
+pub fn read(path: &Path, directory: &Path) -> Result<Answers, FindError> {
+    let unreadable = |source| FindError::Read { path: path.to_owned(), source };
+    let unusable = |source| FindError::Area { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let mut header = vec![0; HEADER_BYTES];
+    file.read_exact(&mut header).map_err(unreadable)?;
+    let header = Header::decode(&header).map_err(unusable)?;
+    if header.is_empty() {
+        return Err(FindError::Empty);
+    }
+    let mut payload = Vec::new();
+    file.take(header.length).read_to_end(&mut payload).map_err(unreadable)?;
+    header.check(&payload).map_err(unusable)?;
+    fs::create_dir_all(directory).map_err(unreadable)?;
+    // `unpack` refuses entries that leave the directory.
+    tar::Archive::new(payload.as_slice()).unpack(directory).map_err(unreadable)?;
+    let host_toml = fs::read_to_string(directory.join("host.toml")).map_err(unreadable)?;
+    let flake = directory.join("flake");
+    Ok(Answers { host_toml, flake: flake.is_dir().then_some(flake) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn area(payload: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let header = Header::for_payload(payload, 1 << 20).unwrap();
+        file.write_all(&header.encode()).unwrap();
+        file.write_all(payload).unwrap();
+        file
+    }
+
+    fn archive() -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, content) in [("host.toml", "schema = 1\n"), ("flake/flake.nix", "{ }\n")] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, path, content.as_bytes()).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn host_toml_comes_verbatim_and_the_flake_is_unpacked() {
+        let directory = tempfile::tempdir().unwrap();
+        let answers = read(area(&archive()).path(), directory.path()).unwrap();
+        assert_eq!(answers.host_toml, "schema = 1\n");
+        assert_eq!(fs::read_to_string(answers.flake.unwrap().join("flake.nix")).unwrap(), "{ }\n");
+    }
+
+    #[test]
+    fn f7_damaged_and_absent_answers_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(matches!(read(area(b"").path(), directory.path()), Err(FindError::Empty)));
+        let damaged = area(&archive());
+        let mut bytes = fs::read(damaged.path()).unwrap();
+        bytes[HEADER_BYTES + 600] ^= 1;
+        fs::write(damaged.path(), bytes).unwrap();
+        let error = read(damaged.path(), directory.path()).unwrap_err();
+        assert!(matches!(error, FindError::Area { source: AnswersError::Payload, .. }), "{error}");
+    }
+}

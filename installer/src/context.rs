@@ -1,0 +1,64 @@
+//! What the steps of one run share.
+
+use bedplate_luks::ArgonCost;
+use bedplate_spec::host::HostFile;
+use bedplate_spec::plan::{DiskTarget, Plan};
+use bedplate_tools::secret::Secret;
+
+use crate::answers::Answers;
+use crate::error::StepError;
+use crate::report::Reporter;
+
+/// Where the target stands while it is installed.
+pub const TARGET: &str = "/mnt";
+
+/// Where the key stick stands.
+pub const STICK: &str = "/run/bedplate/stick";
+
+/// The two keys of every volume.
+#[derive(Clone)]
+pub struct Keys {
+    /// Content of the keyfile.
+    pub keyfile: Secret,
+    /// The recovery passphrase.
+    pub passphrase: Secret,
+}
+
+/// What the steps of one run share.
+pub struct Context<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The document it was made from.
+    pub host: &'a HostFile,
+    /// What came with the medium.
+    pub answers: &'a Answers,
+    /// Where events go.
+    pub reporter: &'a Reporter,
+    /// Known once the key stick is prepared.
+    pub keys: Option<Keys>,
+    /// Measured once, used for every volume.
+    pub argon: Option<ArgonCost>,
+    /// Known once the system is built.
+    pub toplevel: Option<String>,
+}
+
+impl Context<'_> {
+    /// The disk of a role.
+    pub fn disk(&self, role: &str) -> Result<&DiskTarget, StepError> {
+        self.plan
+            .disks
+            .iter()
+            .find(|disk| disk.role == role)
+            .ok_or_else(|| StepError::new(format!("the plan names no disk `{role}`")))
+    }
+
+    /// The keys, once the stick is prepared.
+    pub fn keys(&self) -> Result<&Keys, StepError> {
+        self.keys.as_ref().ok_or_else(|| StepError::new("the plan prepares no key stick"))
+    }
+
+    /// The toplevel, once it is built.
+    pub fn toplevel(&self) -> Result<&str, StepError> {
+        self.toplevel.as_deref().ok_or_else(|| StepError::new("the plan builds no system"))
+    }
+}

@@ -1,0 +1,180 @@
+//! Executes a plan. Nothing is decided here: the match over steps is exhaustive and each
+//! step does what it says.
+
+use std::time::Instant;
+
+use bedplate_spec::event::{EventKind, Outcome, Unit};
+use bedplate_spec::facts::Facts;
+use bedplate_spec::plan::Step;
+
+use crate::context::Context;
+use crate::device;
+use crate::error::{RUN_AGAIN, StepError};
+use crate::steps::{boot, btrfs, closure, disks, flake, luks, stick, system};
+
+/// Executes every step in order. The first failure is reported, and nothing follows it.
+pub fn execute(context: &mut Context<'_>, facts: &Facts) -> bool {
+    let plan = context.plan;
+    let mut rest = plan.steps.as_slice();
+    while let Some(first) = rest.first() {
+        let volumes =
+            rest.iter().take_while(|step| matches!(step, Step::FormatLuks { .. })).count();
+        let count = volumes.max(1);
+        let well = if volumes == 0 {
+            run_one(context, facts, first)
+        } else {
+            run_volumes(context, rest.get(..volumes).unwrap_or_default())
+        };
+        if !well {
+            return false;
+        }
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    true
+}
+
+fn run_one(context: &mut Context<'_>, facts: &Facts, step: &Step) -> bool {
+    let id = step.id();
+    let started = begin(context, &id);
+    let result = perform(context, facts, step);
+    end(context, &id, started, result)
+}
+
+/// Consecutive volumes are made side by side, as many as memory allows.
+fn run_volumes(context: &mut Context<'_>, steps: &[Step]) -> bool {
+    if let (Err(error), Some(first)) = (luks::measure(context), steps.first()) {
+        return end(context, &first.id(), Instant::now(), Err(error));
+    }
+    let permits = context.argon.map_or(1, luks::permits);
+    let shared = &*context;
+    side_by_side(steps, permits, &|step: &Step| {
+        let id = step.id();
+        let started = begin(shared, &id);
+        end(shared, &id, started, luks::format(shared, step))
+    })
+}
+
+/// Runs `work` on every item with so many threads; after a failure nothing new is begun.
+fn side_by_side<T: Sync>(items: &[T], permits: usize, work: &(dyn Fn(&T) -> bool + Sync)) -> bool {
+    let (sender, receiver) = crossbeam_channel::unbounded();
+    for item in items {
+        let _ = sender.send(item);
+    }
+    drop(sender);
+    let stopped = std::sync::atomic::AtomicBool::new(false);
+    let order = std::sync::atomic::Ordering::SeqCst;
+    std::thread::scope(|scope| {
+        for _ in 0..permits {
+            scope.spawn(|| {
+                while !stopped.load(order)
+                    && let Ok(item) = receiver.recv()
+                {
+                    if !work(item) {
+                        stopped.store(true, order);
+                    }
+                }
+            });
+        }
+    });
+    !stopped.load(order)
+}
+
+fn begin(context: &Context<'_>, id: &str) -> Instant {
+    context.reporter.emit(EventKind::StepStarted { step: id.to_owned() });
+    Instant::now()
+}
+
+fn end(
+    context: &Context<'_>,
+    id: &str,
+    started: Instant,
+    result: Result<Outcome, StepError>,
+) -> bool {
+    let step = id.to_owned();
+    match result {
+        Ok(outcome) => {
+            let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            context.reporter.emit(EventKind::StepDone { step, outcome, milliseconds });
+            true
+        }
+        Err(error) => {
+            context.reporter.emit(failure(Some(step), &error));
+            false
+        }
+    }
+}
+
+/// A failure as an event.
+pub fn failure(step: Option<String>, error: &StepError) -> EventKind {
+    EventKind::Failed {
+        step,
+        device: error.device.clone(),
+        state: error.state,
+        message: error.what.clone(),
+        causes: error.causes(),
+        next: error.next.clone().unwrap_or_else(|| RUN_AGAIN.to_owned()),
+    }
+}
+
+fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outcome, StepError> {
+    match step {
+        Step::CheckDisks { roles } => {
+            for role in roles {
+                device::check(context.disk(role)?)?;
+            }
+            Ok(Outcome::Done)
+        }
+        Step::PrepareStick { volume_id, id, keyfile, recovery, secrets } => {
+            let wanted = stick::Wanted { volume_id, id: id.as_deref(), keyfile, recovery, secrets };
+            stick::prepare(context, &wanted)
+        }
+        Step::Partition { role, guid, partitions } => {
+            disks::partition(context.disk(role)?, *guid, partitions)
+        }
+        Step::FormatEsp { role, partition, label, volume_id } => {
+            disks::format_esp(context.disk(role)?, *partition, label, *volume_id)
+        }
+        Step::FormatLuks { .. } => {
+            luks::measure(context)?;
+            luks::format(context, step)
+        }
+        Step::MakeBtrfs { name: _, label, fsid, raid1, members, subvolumes } => {
+            btrfs::Make { label, fsid: *fsid, raid1: *raid1, members, subvolumes }.run()
+        }
+        Step::Mount { mounts } => btrfs::mount_all(context, mounts),
+        Step::CopyClosure => closure::copy(context, &step.id()),
+        Step::Enrol { hosts, remote } => flake::enrol(context, facts, hosts, remote.as_deref()),
+        Step::BuildSystem { attribute } => system::build(context, attribute),
+        Step::Activate => system::activate(context),
+        Step::VerifyKeys { roles } => verify_keys(context, &step.id(), roles),
+        Step::Seal { roles } => {
+            roles.iter().try_for_each(|role| luks::seal(context, role))?;
+            Ok(Outcome::Done)
+        }
+        Step::WriteBootEntry => boot::write_entry(context),
+        Step::Finish => boot::finish(context),
+    }
+}
+
+fn verify_keys(context: &Context<'_>, id: &str, roles: &[String]) -> Result<Outcome, StepError> {
+    let permits =
+        luks::permits(context.argon.ok_or_else(|| StepError::new("Argon2 was not measured"))?);
+    let total = u64::try_from(roles.len()).ok();
+    let done = std::sync::atomic::AtomicU64::new(0);
+    let failed = std::sync::Mutex::new(None);
+    side_by_side(roles, permits, &|role: &String| match luks::verify(context, role) {
+        Ok(()) => {
+            let now = done.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+            context.reporter.progress(id, now, total, Unit::Items);
+            true
+        }
+        Err(error) => {
+            failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+            false
+        }
+    });
+    match failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(Outcome::Done),
+    }
+}

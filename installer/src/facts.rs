@@ -1,0 +1,6 @@
+//! What the machine is found to be. Read once, before anything is decided.
+
+pub mod disks;
+pub mod holders;
+pub mod machine;
+pub mod roots;

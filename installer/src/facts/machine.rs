@@ -1,0 +1,58 @@
+//! The machine around the disks: firmware, memory, network interfaces, the booted medium.
+
+use std::fs;
+
+use bedplate_spec::facts::{Facts, FirmwareKind, NicFacts};
+
+use super::disks;
+use super::roots::{Roots, names, number, text};
+
+/// Everything the planner knows of this machine.
+pub fn read(roots: &Roots) -> Facts {
+    let efi = roots.sys.join("firmware/efi").is_dir();
+    Facts {
+        schema: 1,
+        disks: disks::read_all(roots),
+        firmware: if efi { FirmwareKind::Uefi } else { FirmwareKind::Bios },
+        memory_bytes: memory_bytes(roots, "MemTotal:").unwrap_or(0),
+        nics: nics(roots),
+        boot_medium: boot_medium(roots),
+    }
+}
+
+/// A line of `/proc/meminfo`, in bytes.
+pub fn memory_bytes(roots: &Roots, key: &str) -> Option<u64> {
+    let table = fs::read_to_string(roots.proc.join("meminfo")).ok()?;
+    let line = table.lines().find_map(|line| line.strip_prefix(key))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn nics(roots: &Roots) -> Vec<NicFacts> {
+    let class = roots.sys.join("class/net");
+    let read = |name: String| {
+        let place = class.join(&name);
+        // Bridges, tunnels and the loopback have no device behind them.
+        let driver = fs::read_link(place.join("device/driver")).ok();
+        place.join("device").exists().then(|| NicFacts {
+            mac: text(&place.join("address")).unwrap_or_default().to_lowercase(),
+            driver: driver.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())),
+            link: number(&place.join("carrier")) == Some(1),
+            name,
+        })
+    };
+    names(&class).into_iter().filter_map(read).collect()
+}
+
+/// The disk behind the mounted medium, by its device number.
+fn boot_medium(roots: &Roots) -> Option<String> {
+    let table = fs::read_to_string(roots.proc.join("self/mountinfo")).ok()?;
+    let medium = roots.medium.to_str()?;
+    let number = table.lines().find_map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        (words.get(4) == Some(&medium)).then(|| words.get(2).map(|word| (*word).to_owned()))?
+    })?;
+    let device = fs::canonicalize(roots.sys.join("dev/block").join(number)).ok()?;
+    let whole = if device.join("partition").exists() { device.parent()? } else { &device };
+    Some(whole.file_name()?.to_string_lossy().into_owned())
+}

@@ -1,0 +1,71 @@
+//! The `bedplate-installer` program.
+
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bedplate_installer::facts::machine;
+use bedplate_installer::facts::roots::Roots;
+use bedplate_installer::{run, steps};
+use clap::{Parser, Subcommand};
+
+/// Installs this machine as its host.toml says.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints what this machine is: disks, firmware, memory, network interfaces.
+    Inventory {
+        /// One JSON document, as `bedplate plan --inventory` reads it.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Finds the answers, plans and installs.
+    Run {
+        /// Where events are written, one line of JSON each.
+        #[arg(long, default_value = "/run/bedplate/events.jsonl")]
+        events: PathBuf,
+    },
+    /// Works on one LUKS volume; started by `run`.
+    #[command(hide = true)]
+    LuksWorker,
+}
+
+fn main() -> ExitCode {
+    let well = match Arguments::parse().command {
+        Command::Inventory { json } => inventory(json),
+        Command::Run { events } => run::run(&events),
+        Command::LuksWorker => luks_worker(),
+    };
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn inventory(json: bool) -> bool {
+    let facts = machine::read(&Roots::default());
+    if !json {
+        return print(&bedplate_installer::inventory::table(&facts));
+    }
+    match serde_json::to_string_pretty(&facts) {
+        Ok(text) => print(&format!("{text}\n")),
+        Err(_) => false,
+    }
+}
+
+fn luks_worker() -> bool {
+    let mut input = zeroize::Zeroizing::new(Vec::new());
+    if std::io::stdin().read_to_end(&mut input).is_err() {
+        return false;
+    }
+    // A failure travels in the answer: the exit status only says that there is one.
+    let (answer, _) = steps::luks::work(&input);
+    print(&answer)
+}
+
+fn print(text: &str) -> bool {
+    std::io::stdout().write_all(text.as_bytes()).is_ok()
+}

@@ -1,0 +1,100 @@
+//! Bars, for real terminals.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bedplate_spec::event::{Event, EventKind, StepSummary, Unit};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::plain::{Plain, failure};
+use super::text::{clean, duration};
+use crate::report::Sink;
+
+/// Bars for what runs, lines for what is done.
+pub struct Bars {
+    multi: MultiProgress,
+    steps: Vec<StepSummary>,
+    running: BTreeMap<String, ProgressBar>,
+}
+
+impl Default for Bars {
+    fn default() -> Self {
+        Self { multi: MultiProgress::new(), steps: Vec::new(), running: BTreeMap::new() }
+    }
+}
+
+impl Bars {
+    fn title(&self, step: &str) -> String {
+        let found = self.steps.iter().find(|summary| summary.id == step);
+        clean(found.map_or(step, |summary| &summary.title))
+    }
+
+    fn print(&self, line: &str) {
+        // A terminal that went away must not stop an installation.
+        let _ = self.multi.println(line);
+    }
+
+    fn begin(&mut self, step: &str) {
+        let bar = self.multi.add(ProgressBar::new_spinner().with_message(self.title(step)));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        self.running.insert(step.to_owned(), bar);
+    }
+
+    fn progress(&mut self, step: &str, done: u64, total: Option<u64>, unit: Unit) {
+        let Some(bar) = self.running.get(step) else { return };
+        if let (Some(total), None) = (total, bar.length()) {
+            let template = match unit {
+                Unit::Bytes => {
+                    "{spinner} {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
+                }
+                Unit::Items => "{spinner} {msg} {wide_bar} {pos}/{len}",
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.set_length(total);
+        }
+        bar.set_position(done);
+    }
+
+    fn end(&mut self, step: &str) {
+        if let Some(bar) = self.running.remove(step) {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Sink for Bars {
+    fn show(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::PlanStarted { steps, .. } => {
+                self.steps.clone_from(steps);
+                let mut heading = Vec::new();
+                Plain::new(&mut heading).show(event);
+                self.print(String::from_utf8_lossy(&heading).trim_end());
+            }
+            EventKind::StepStarted { step } => self.begin(step),
+            EventKind::Progress { step, done, total, unit, .. } => {
+                self.progress(step, *done, *total, *unit);
+            }
+            EventKind::Warned { message, .. } => self.print(&format!("! {}", clean(message))),
+            EventKind::StepDone { step, milliseconds, .. } => {
+                self.end(step);
+                self.print(&format!("✓ {} ({})", self.title(step), duration(*milliseconds)));
+            }
+            EventKind::Failed { .. } => {
+                for bar in std::mem::take(&mut self.running).into_values() {
+                    bar.finish_and_clear();
+                }
+                for line in failure(&event.kind) {
+                    self.print(&line);
+                }
+            }
+            EventKind::PlanDone { .. } => {
+                let mut lines = Vec::new();
+                Plain::new(&mut lines).show(event);
+                self.print(String::from_utf8_lossy(&lines).trim_end());
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Events out of the engine, to every renderer.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use bedplate_spec::event::{EVENT_SCHEMA, Event, EventKind, Unit};
+
+/// Something that shows events.
+pub trait Sink: Send {
+    /// Shows one event. A sink that cannot is silent: a full console must not stop an installation.
+    fn show(&mut self, event: &Event);
+}
+
+/// Numbers events, stamps them and hands them to every sink. Usable from several threads.
+pub struct Reporter {
+    started: Instant,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    sequence: u64,
+    sinks: Vec<Box<dyn Sink>>,
+}
+
+impl Reporter {
+    /// A reporter whose clock starts now.
+    pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
+        Self { started: Instant::now(), inner: Mutex::new(Inner { sequence: 0, sinks }) }
+    }
+
+    /// Milliseconds since the run began.
+    pub fn milliseconds(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Sends one event.
+    pub fn emit(&self, kind: EventKind) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = Event {
+            schema: EVENT_SCHEMA,
+            sequence: inner.sequence,
+            at_ms: self.milliseconds(),
+            kind,
+        };
+        inner.sequence += 1;
+        for sink in &mut inner.sinks {
+            sink.show(&event);
+        }
+    }
+
+    /// Something deserves attention.
+    pub fn warn(&self, step: &str, message: impl Into<String>) {
+        self.emit(EventKind::Warned { step: Some(step.to_owned()), message: message.into() });
+    }
+
+    /// A step moves on.
+    pub fn progress(&self, step: &str, done: u64, total: Option<u64>, unit: Unit) {
+        self.emit(EventKind::Progress { step: step.to_owned(), done, total, unit, note: None });
+    }
+}

@@ -1,0 +1,168 @@
+//! `bedplate-installer run`: answers, facts, plan, engine.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::time::Instant;
+
+use bedplate_spec::event::EventKind;
+use bedplate_spec::facts::Facts;
+use bedplate_spec::host::{HostFile, Then};
+use bedplate_spec::identity::{Purpose, derive};
+use bedplate_spec::{document, planner};
+
+use crate::answers::{self, Answers};
+use crate::context::Context;
+use crate::engine::{self, failure};
+use crate::error::{During as _, StepError, chain};
+use crate::facts::machine;
+use crate::facts::roots::Roots;
+use crate::render::{bars::Bars, json::JsonLines, plain::Plain};
+use crate::report::{Reporter, Sink};
+use crate::steps::boot;
+
+/// Where answers are unpacked; a tmpfs.
+const ANSWERS: &str = "/run/bedplate/answers";
+
+/// Where a harness listens.
+const PORT: &str = "/dev/virtio-ports/org.bedplate.events";
+
+/// Terminals narrower than this get plain lines.
+const BAR_COLUMNS: u16 = 80;
+
+/// Runs the whole installation. Returns whether it went well.
+pub fn run(events: &Path) -> bool {
+    let reporter = Reporter::new(sinks(events));
+    let started = Instant::now();
+    let result = install(&reporter);
+    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let success = match result {
+        Ok(success) => success,
+        Err(error) => {
+            reporter.emit(failure(None, &error));
+            None
+        }
+    };
+    reporter.emit(EventKind::PlanDone { success: success.is_some(), milliseconds });
+    match success {
+        Some(what_next) => match boot::then(what_next) {
+            Ok(()) => true,
+            Err(error) => {
+                reporter.emit(failure(None, &error));
+                false
+            }
+        },
+        None => false,
+    }
+}
+
+/// What happens next, or none when a step failed and said so.
+fn install(reporter: &Reporter) -> Result<Option<Then>, StepError> {
+    let nothing_written = "nothing was written; correct it and start again";
+    let answers = answers::find(Path::new(ANSWERS))
+        .during("found no usable answers")
+        .map_err(|error| error.next("nothing was written; write the answers again"))?;
+    let host = document::parse(&answers.host_toml, "host.toml")
+        .map_err(|problems| StepError::new(format!("host.toml is not valid\n{problems}")))
+        .map_err(|error| error.next(nothing_written))?;
+    bedplate_tools::udev::settle().during("udev did not come to rest")?;
+    let facts = machine::read(&Roots::default());
+    if is_finished(&host, &facts) {
+        reporter.emit(EventKind::Warned {
+            step: None,
+            message: format!(
+                "{} is installed and sealed on these disks; nothing is written. \
+                 Take the medium out and start the machine again.",
+                host.host.name
+            ),
+        });
+        return Ok(Some(Then::Wait));
+    }
+    let plan = planner::plan(&host, &facts)
+        .map_err(|error| StepError::new(format!("the plan is refused\n{error}")))
+        .map_err(|error| error.next(nothing_written))?;
+    if !host.install.unattended {
+        return Err(StepError::new("`install.unattended` is false, and there is nobody to ask")
+            .next("nothing was written; set `install.unattended = true`"));
+    }
+    reporter.emit(EventKind::PlanStarted {
+        title: plan.title(),
+        plan: Some(plan.hash.clone()),
+        steps: plan.summaries(),
+        destroys: plan.destroyed_lines(),
+    });
+    Ok(execute(&host, &facts, &plan, &answers, reporter).then_some(plan.then))
+}
+
+fn execute(
+    host: &HostFile,
+    facts: &Facts,
+    plan: &bedplate_spec::plan::Plan,
+    answers: &Answers,
+    reporter: &Reporter,
+) -> bool {
+    let mut context =
+        Context { plan, host, answers, reporter, keys: None, argon: None, toplevel: None };
+    engine::execute(&mut context, facts)
+}
+
+/// Whether every disk of the document carries a sealed volume of this very host.
+pub fn is_finished(host: &HostFile, facts: &Facts) -> bool {
+    !host.disks.is_empty()
+        && host.disks.iter().all(|(role, wanted)| {
+            let expected = derive(host.host.id, Purpose::Luks, role, 0).to_string();
+            facts.disks.iter().filter(|disk| disk.by_id.contains(&wanted.id)).any(|disk| {
+                disk.bedplate
+                    .as_ref()
+                    .is_some_and(|found| found.sealed && found.luks_uuid == expected)
+            })
+        })
+}
+
+fn sinks(events: &Path) -> Vec<Box<dyn Sink>> {
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if let Some(parent) = events.parent() {
+        // Without the file the console still shows everything.
+        let _ = fs::create_dir_all(parent);
+    }
+    if let Ok(file) = File::create(events) {
+        sinks.push(Box::new(JsonLines::new(file, "")));
+    }
+    if let Ok(port) = OpenOptions::new().write(true).open(PORT) {
+        sinks.push(Box::new(JsonLines::new(port, "@bedplate ")));
+    }
+    if wants_bars() {
+        sinks.push(Box::new(Bars::default()));
+    } else {
+        sinks.push(Box::new(Plain::new(io::stdout())));
+    }
+    sinks
+}
+
+/// Bars need a terminal that is wide enough and is no serial line.
+fn wants_bars() -> bool {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return false;
+    }
+    let name = fs::read_link("/proc/self/fd/1").unwrap_or_default();
+    let name = name.to_string_lossy();
+    let serial = name.contains("/ttyS")
+        || name.contains("/hvc")
+        || (name.ends_with("/console") && console_is_serial());
+    let columns = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col);
+    !serial && columns >= BAR_COLUMNS
+}
+
+fn console_is_serial() -> bool {
+    let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+    active
+        .split_whitespace()
+        .next_back()
+        .is_none_or(|name| !name.starts_with("tty") || name.starts_with("ttyS"))
+}
+
+/// A whole error for people who run a subcommand by hand.
+pub fn explain(error: &(dyn std::error::Error + 'static)) -> String {
+    chain(Some(error)).join("\n  because: ")
+}

@@ -1,0 +1,10 @@
+//! What each group of steps does.
+
+pub mod boot;
+pub mod btrfs;
+pub mod closure;
+pub mod disks;
+pub mod flake;
+pub mod luks;
+pub mod stick;
+pub mod system;

@@ -1,0 +1,121 @@
+//! btrfs file systems and the mounts of the target.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bedplate_spec::event::Outcome;
+use bedplate_spec::plan::{Mount, MountSource, Subvolume};
+use bedplate_tools::mount::{Access, Mount as SystemMount, unmount};
+use bedplate_tools::{btrfs, udev};
+use uuid::Uuid;
+
+use crate::context::{Context, TARGET};
+use crate::device::wait_for_partition;
+use crate::error::{During as _, StepError};
+
+/// Where a file system stands while its subvolumes are made.
+const TOP_LEVEL: &str = "/run/bedplate/top-level";
+
+/// A file system over opened volumes.
+pub struct Make<'a> {
+    /// Label.
+    pub label: &'a str,
+    /// File system id.
+    pub fsid: Uuid,
+    /// RAID1, or single data with doubled metadata.
+    pub raid1: bool,
+    /// Names under `/dev/mapper`.
+    pub members: &'a [String],
+    /// Subvolumes at the top level.
+    pub subvolumes: &'a [Subvolume],
+}
+
+impl Make<'_> {
+    /// Makes it, unless it is there already.
+    pub fn run(&self) -> Result<Outcome, StepError> {
+        let nodes = nodes(self.members);
+        let present = self.is_present(&nodes)?;
+        if !present {
+            let (data, metadata) = if self.raid1 { ("raid1", "raid1") } else { ("single", "dup") };
+            btrfs::make(&nodes, self.label, &self.fsid.to_string(), data, metadata)
+                .during(format!("could not make the btrfs file system {}", self.label))?;
+        }
+        udev::settle().during("udev did not come to rest")?;
+        // Without it the kernel does not know the other members.
+        btrfs::scan().during("could not scan for btrfs members")?;
+        let made = self.make_subvolumes(&nodes)?;
+        Ok(if present && !made { Outcome::AlreadyDone } else { Outcome::Done })
+    }
+
+    fn is_present(&self, nodes: &[PathBuf]) -> Result<bool, StepError> {
+        let wanted = self.fsid.to_string();
+        for node in nodes {
+            let found = bedplate_blkid::probe(node).during("could not look at an opened volume")?;
+            if !found.iter().any(|one| one.kind == "btrfs" && one.uuid.as_ref() == Some(&wanted)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn make_subvolumes(&self, nodes: &[PathBuf]) -> Result<bool, StepError> {
+        if self.subvolumes.is_empty() {
+            return Ok(false);
+        }
+        let top = Path::new(TOP_LEVEL);
+        mount_btrfs(nodes, top, "subvolid=5")?;
+        let mut made = false;
+        let mut result = Ok(());
+        for subvolume in self.subvolumes {
+            let path = top.join(&subvolume.name);
+            if !path.exists() {
+                made = true;
+                result = btrfs::create_subvolume(&path)
+                    .during(format!("could not create the subvolume {}", subvolume.name));
+                if result.is_err() {
+                    break;
+                }
+            }
+        }
+        let unmounted = unmount(top).during("could not unmount the top level");
+        result.and(unmounted).map(|()| made)
+    }
+}
+
+fn nodes(members: &[String]) -> Vec<PathBuf> {
+    members.iter().map(|member| Path::new("/dev/mapper").join(member)).collect()
+}
+
+fn mount_btrfs(nodes: &[PathBuf], target: &Path, options: &str) -> Result<(), StepError> {
+    let Some(first) = nodes.first() else { return Err(StepError::new("no members")) };
+    let mut words: Vec<String> =
+        nodes.iter().map(|node| format!("device={}", node.display())).collect();
+    words.extend((!options.is_empty()).then(|| options.to_owned()));
+    mount(&first.display().to_string(), target, "btrfs", &words.join(","))
+}
+
+fn mount(source: &str, target: &Path, kind: &str, options: &str) -> Result<(), StepError> {
+    fs::create_dir_all(target).during(format!("could not make {}", target.display()))?;
+    SystemMount { source, target, kind, access: Access::ReadWrite, options }
+        .mount()
+        .during(format!("could not mount at {}", target.display()))
+}
+
+/// Mounts the target under `/mnt`, in the order given.
+pub fn mount_all(context: &Context<'_>, mounts: &[Mount]) -> Result<Outcome, StepError> {
+    for wanted in mounts {
+        let place = Path::new(TARGET).join(wanted.target.trim_start_matches('/'));
+        match &wanted.source {
+            MountSource::OsSubvolume { mapper, name } => {
+                let nodes = nodes(std::slice::from_ref(mapper));
+                mount_btrfs(&nodes, &place, &format!("subvol={name}"))?;
+            }
+            MountSource::Esp { role, partition } => {
+                let node = wait_for_partition(context.disk(role)?, *partition)?;
+                mount(&node.display().to_string(), &place, "vfat", "umask=0077")?;
+            }
+            MountSource::Pool { members } => mount_btrfs(&nodes(members), &place, "")?,
+        }
+    }
+    Ok(Outcome::Done)
+}

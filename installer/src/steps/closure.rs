@@ -1,0 +1,218 @@
+//! Copying the closure from the medium into the target's store.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bedplate_spec::event::{Outcome, Unit};
+use bedplate_tools::nix::Nix;
+use bedplate_tools::sync;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+
+use crate::context::{Context, TARGET};
+use crate::error::{During as _, StepError};
+use crate::facts::roots::names;
+
+/// Roots of the opened images; each holds `nix/store` and `registration`.
+const IMAGES: [&str; 2] = ["/run/bedplate/tree", "/run/bedplate/programs"];
+
+/// Bytes read and written at once.
+const CHUNK: usize = 1 << 20;
+
+/// More readers than this only contend for the medium.
+const WORKERS: usize = 4;
+
+/// One file to copy.
+struct Entry {
+    from: PathBuf,
+    to: PathBuf,
+    size: u64,
+    mode: u32,
+}
+
+/// What a tree holds.
+#[derive(Default)]
+struct Listing {
+    files: Vec<Entry>,
+    directories: Vec<PathBuf>,
+    bytes: u64,
+}
+
+/// Copies what is not there yet, then makes Nix know of it.
+pub fn copy(context: &Context<'_>, step: &str) -> Result<Outcome, StepError> {
+    let store = Path::new(TARGET).join("nix/store");
+    let staging = Path::new(TARGET).join("nix/.bedplate-copy");
+    let copied = copy_images(context, step, &store, &staging)?;
+    let mut registration = Vec::new();
+    for image in IMAGES {
+        let file = Path::new(image).join("registration");
+        registration.extend(fs::read(&file).during(format!("could not read {}", file.display()))?);
+    }
+    Nix::new(TARGET)
+        .load_registration(&registration)
+        .during("could not register the copied store paths")?;
+    Ok(if copied { Outcome::Done } else { Outcome::AlreadyDone })
+}
+
+fn copy_images(
+    context: &Context<'_>,
+    step: &str,
+    store: &Path,
+    staging: &Path,
+) -> Result<bool, StepError> {
+    let mut listing = Listing::default();
+    let mut wanted = Vec::new();
+    fs::create_dir_all(store).during("could not make the target's store")?;
+    if staging.exists() {
+        fs::remove_dir_all(staging).during("could not clear what an earlier copy left")?;
+    }
+    fs::create_dir_all(staging).during("could not make the staging directory")?;
+    for image in IMAGES {
+        let source = Path::new(image).join("nix/store");
+        for name in names(&source) {
+            if fs::symlink_metadata(store.join(&name)).is_err() {
+                list(&source.join(&name), &staging.join(&name), &mut listing)
+                    .during(format!("could not list {name} on the medium"))?;
+                wanted.push(name);
+            }
+        }
+    }
+    let total = listing.bytes;
+    let report = |done| context.reporter.progress(step, done, Some(total), Unit::Bytes);
+    copy_files(&listing.files, &report).during("could not copy the system to the target")?;
+    for directory in listing.directories.iter().rev() {
+        finish(directory, 0o555).during("could not finish a directory of the store")?;
+    }
+    // The names may only appear once the content lasts.
+    sync::file_system(store).during("could not flush the target")?;
+    for name in &wanted {
+        fs::rename(staging.join(name), store.join(name))
+            .during(format!("could not put {name} into the store"))?;
+    }
+    fs::remove_dir(staging).during("could not remove the staging directory")?;
+    Ok(!wanted.is_empty())
+}
+
+/// Makes directories and links, and lists files.
+fn list(from: &Path, to: &Path, listing: &mut Listing) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(from)?;
+    if metadata.is_symlink() {
+        symlink(fs::read_link(from)?, to)?;
+        return touch(to);
+    }
+    if !metadata.is_dir() {
+        let executable = metadata.permissions().mode() & 0o111 != 0;
+        listing.bytes += metadata.len();
+        listing.files.push(Entry {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            size: metadata.len(),
+            mode: if executable { 0o555 } else { 0o444 },
+        });
+        return Ok(());
+    }
+    fs::create_dir(to)?;
+    listing.directories.push(to.to_owned());
+    for entry in fs::read_dir(from)? {
+        let name = entry?.file_name();
+        list(&from.join(&name), &to.join(&name), listing)?;
+    }
+    Ok(())
+}
+
+fn copy_files(files: &[Entry], report: &(dyn Fn(u64) + Sync)) -> io::Result<()> {
+    let (sender, receiver) = crossbeam_channel::unbounded();
+    for file in files {
+        let _ = sender.send(file);
+    }
+    drop(sender);
+    let done = AtomicU64::new(0);
+    let shown = AtomicU64::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS);
+    std::thread::scope(|scope| {
+        let run = || -> io::Result<()> {
+            let mut buffer = vec![0; CHUNK];
+            while let Ok(file) = receiver.recv() {
+                copy_file(file, &mut buffer)?;
+                let now = done.fetch_add(file.size, Ordering::Relaxed) + file.size;
+                let before = shown.load(Ordering::Relaxed);
+                // An event each 8 MB keeps the channel quiet; a renderer slows it further.
+                if now >= before + (8 << 20)
+                    && shown
+                        .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
+                        .is_ok()
+                {
+                    report(now);
+                }
+            }
+            Ok(())
+        };
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(run)).collect();
+        handles
+            .into_iter()
+            .map(|handle| handle.join().unwrap_or_else(|_| Err(io::Error::other("a copier died"))))
+            .collect()
+    })
+}
+
+fn copy_file(entry: &Entry, buffer: &mut [u8]) -> io::Result<()> {
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", entry.to.display()));
+    let mut input = File::open(&entry.from).map_err(named)?;
+    let mut output = File::create_new(&entry.to).map_err(named)?;
+    loop {
+        let count = input.read(buffer).map_err(named)?;
+        if count == 0 {
+            break;
+        }
+        output.write_all(buffer.get(..count).unwrap_or_default()).map_err(named)?;
+    }
+    finish(&entry.to, entry.mode).map_err(named)
+}
+
+fn finish(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    touch(path)
+}
+
+/// Everything in a store was changed one second after the epoch.
+fn touch(path: &Path) -> io::Result<()> {
+    let time = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_tree_is_copied_with_store_permissions_links_and_times() {
+        let place = tempfile::tempdir().unwrap();
+        let (from, to) = (place.path().join("from"), place.path().join("to"));
+        fs::create_dir_all(from.join("bin")).unwrap();
+        fs::write(from.join("bin/run"), vec![7; CHUNK + 5]).unwrap();
+        fs::set_permissions(from.join("bin/run"), Permissions::from_mode(0o755)).unwrap();
+        fs::write(from.join("text"), "x").unwrap();
+        symlink("bin/run", from.join("link")).unwrap();
+        let mut listing = Listing::default();
+        list(&from, &to, &mut listing).unwrap();
+        assert_eq!(listing.bytes, CHUNK as u64 + 6);
+        copy_files(&listing.files, &|_| {}).unwrap();
+        for directory in listing.directories.iter().rev() {
+            finish(directory, 0o555).unwrap();
+        }
+        assert_eq!(fs::read(to.join("bin/run")).unwrap(), vec![7; CHUNK + 5]);
+        let mode = |name: &str| fs::metadata(to.join(name)).unwrap().mode() & 0o777;
+        assert_eq!((mode("bin/run"), mode("text"), mode("bin")), (0o555, 0o444, 0o555));
+        assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("bin/run"));
+        assert_eq!(fs::symlink_metadata(to.join("link")).unwrap().mtime(), 1);
+        assert_eq!(fs::metadata(&to).unwrap().mtime(), 1);
+        fs::set_permissions(to.join("bin"), Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&to, Permissions::from_mode(0o755)).unwrap();
+    }
+}

@@ -1,0 +1,221 @@
+//! Partition tables and the EFI system partition.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use bedplate_spec::event::{DeviceState, Outcome};
+use bedplate_spec::plan::{DiskTarget, Partition, PartitionKind};
+use bedplate_tools::udev;
+use gpt::GptConfig;
+use gpt::disk::LogicalBlockSize;
+use gpt::mbr::ProtectiveMBR;
+use gpt::partition::Partition as Entry;
+use gpt::partition_types;
+use uuid::Uuid;
+
+use crate::device::{open_exclusively, owner_name, wait_for_partition};
+use crate::error::{During as _, StepError};
+
+/// What is cleared at both ends of a disk and at the start of each partition.
+const CLEARED: u64 = 1 << 20;
+
+/// Writes the partition table of one disk, unless a run of this plan already did.
+pub fn partition(
+    target: &DiskTarget,
+    guid: Uuid,
+    partitions: &[Partition],
+) -> Result<Outcome, StepError> {
+    let on = |error: StepError| error.on(owner_name(target), DeviceState::Partial);
+    let (name, mut file) = open_exclusively(target)?;
+    let node = format!("/dev/{name}");
+    if target.resume && carries(&mut file, target.sector_size, guid, partitions) {
+        return Ok(Outcome::AlreadyDone);
+    }
+    write_table(&mut file, target.size, target.sector_size, guid, partitions)
+        .during("could not write the partition table")
+        .map_err(on)?;
+    drop(file);
+    udev::reread_partitions(Path::new(&node))
+        .during("the kernel did not take the new partition table")
+        .map_err(on)?;
+    for partition in partitions {
+        wait_for_partition(target, partition.number).map_err(on)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Clears what stood there and writes protective MBR and both copies of the table.
+pub fn write_table(
+    file: &mut File,
+    size: u64,
+    sector_size: u32,
+    guid: Uuid,
+    partitions: &[Partition],
+) -> io::Result<()> {
+    let sector = LogicalBlockSize::try_from(u64::from(sector_size))?;
+    clear(file, 0, CLEARED.min(size))?;
+    clear(file, size.saturating_sub(CLEARED), CLEARED.min(size))?;
+    for partition in partitions {
+        clear(file, partition.start, CLEARED.min(partition.length))?;
+    }
+    let last = u32::try_from(size / u64::from(sector_size) - 1).unwrap_or(u32::MAX);
+    ProtectiveMBR::with_lb_size(last).overwrite_lba0(file).map_err(io::Error::other)?;
+    let mut disk = GptConfig::new()
+        .writable(true)
+        .logical_block_size(sector)
+        .create_from_device(&mut *file, Some(guid))
+        .map_err(io::Error::other)?;
+    let entries = partitions.iter().map(|wanted| (wanted.number, entry(wanted, sector_size)));
+    disk.update_partitions(entries.collect()).map_err(io::Error::other)?;
+    disk.write().map_err(io::Error::other)?;
+    file.sync_all()
+}
+
+fn entry(wanted: &Partition, sector_size: u32) -> Entry {
+    let sector = u64::from(sector_size);
+    Entry {
+        part_type_guid: match wanted.kind {
+            PartitionKind::Esp => partition_types::EFI,
+            PartitionKind::Luks => partition_types::LINUX_LUKS,
+        },
+        part_guid: wanted.guid,
+        first_lba: wanted.start / sector,
+        last_lba: (wanted.start + wanted.length) / sector - 1,
+        flags: 0,
+        name: wanted.name.clone(),
+    }
+}
+
+fn clear(file: &mut File, start: u64, length: u64) -> io::Result<()> {
+    file.seek(SeekFrom::Start(start))?;
+    file.write_all(&vec![0; usize::try_from(length).map_err(io::Error::other)?])
+}
+
+fn carries(file: &mut File, sector_size: u32, guid: Uuid, partitions: &[Partition]) -> bool {
+    let Ok(sector) = LogicalBlockSize::try_from(u64::from(sector_size)) else { return false };
+    let config = GptConfig::new().logical_block_size(sector).only_valid_headers(true);
+    let Ok(disk) = config.open_from_device(file) else { return false };
+    let used = disk.partitions().iter().filter(|(_, entry)| entry.is_used());
+    let wanted = partitions.iter().map(|wanted| (wanted.number, entry(wanted, sector_size)));
+    *disk.guid() == guid && used.map(|(number, entry)| (*number, entry.clone())).eq(wanted)
+}
+
+/// Makes the VFAT file system of the EFI system partition, unless a run of this plan already did.
+pub fn format_esp(
+    target: &DiskTarget,
+    partition: u32,
+    label: &str,
+    volume_id: u32,
+) -> Result<Outcome, StepError> {
+    let on = |error: StepError| error.on(owner_name(target), DeviceState::Partial);
+    let node = wait_for_partition(target, partition).map_err(on)?;
+    if target.resume && volume_id_of(&node) == Some(volume_id) {
+        return Ok(Outcome::AlreadyDone);
+    }
+    let path = node.display().to_string();
+    let file = crate::device::exclusive(&path)
+        .during(format!("could not open {path} exclusively"))
+        .map_err(on)?;
+    format_vfat(file, label, volume_id, target.sector_size)
+        .during(format!("could not make the file system on {path}"))
+        .map_err(on)?;
+    udev::settle().during("udev did not come to rest").map_err(on)?;
+    Ok(Outcome::Done)
+}
+
+fn volume_id_of(node: &Path) -> Option<u32> {
+    let file = OpenOptions::new().read(true).write(true).open(node).ok()?;
+    let file_system = fatfs::FileSystem::new(file, fatfs::FsOptions::new()).ok()?;
+    Some(file_system.volume_id())
+}
+
+/// Makes a VFAT file system over a whole device or image.
+pub fn format_vfat(
+    mut file: File,
+    label: &str,
+    volume_id: u32,
+    sector_size: u32,
+) -> io::Result<()> {
+    let size = file.seek(SeekFrom::End(0))?;
+    clear(&mut file, 0, CLEARED.min(size))?;
+    file.seek(SeekFrom::Start(0))?;
+    let mut padded = [b' '; 11];
+    for (slot, byte) in padded.iter_mut().zip(label.bytes()) {
+        *slot = byte;
+    }
+    let sectors = u32::try_from(size / u64::from(sector_size)).map_err(io::Error::other)?;
+    let options = fatfs::FormatVolumeOptions::new()
+        .bytes_per_sector(u16::try_from(sector_size).map_err(io::Error::other)?)
+        .total_sectors(sectors)
+        .volume_id(volume_id)
+        .volume_label(padded);
+    fatfs::format_volume(&mut file, options)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: u64 = 64 << 20;
+
+    fn partitions() -> Vec<Partition> {
+        let guid = Uuid::from_u128;
+        vec![
+            Partition {
+                number: 1,
+                name: "bedplate-esp".into(),
+                kind: PartitionKind::Esp,
+                guid: guid(0xe5b0),
+                start: 1 << 20,
+                length: 16 << 20,
+            },
+            Partition {
+                number: 2,
+                name: "bedplate-os".into(),
+                kind: PartitionKind::Luks,
+                guid: guid(0x1045),
+                start: 17 << 20,
+                length: 46 << 20,
+            },
+        ]
+    }
+
+    #[test]
+    fn t08_tables_for_both_sector_sizes_are_read_back_as_written() {
+        for sector_size in [512, 4096] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.set_len(SIZE).unwrap();
+            let guid = Uuid::from_u128(7);
+            write_table(&mut file, SIZE, sector_size, guid, &partitions()).unwrap();
+            assert!(carries(&mut file, sector_size, guid, &partitions()));
+            assert!(!carries(&mut file, sector_size, Uuid::from_u128(8), &partitions()));
+            assert!(!carries(&mut file, sector_size, guid, &partitions()[..1]));
+        }
+    }
+
+    #[test]
+    fn libblkid_reads_our_table_and_our_file_system() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(SIZE).unwrap();
+        let guid = Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef);
+        write_table(&mut image.reopen().unwrap(), SIZE, 512, guid, &partitions()).unwrap();
+        let found = bedplate_blkid::probe(image.path()).unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(
+            (found[0].kind.as_str(), found[0].uuid.clone()),
+            ("gpt", Some(guid.to_string()))
+        );
+
+        let stick = tempfile::NamedTempFile::new().unwrap();
+        stick.as_file().set_len(SIZE).unwrap();
+        assert_eq!(bedplate_blkid::probe(stick.path()).unwrap(), []);
+        format_vfat(stick.reopen().unwrap(), "BEDPLATEKEY", 0x1A2B_3C4D, 512).unwrap();
+        let found = bedplate_blkid::probe(stick.path()).unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].kind, "vfat");
+        assert_eq!(found[0].uuid.as_deref(), Some("1A2B-3C4D"));
+        assert_eq!(found[0].label.as_deref(), Some("BEDPLATEKEY"));
+    }
+}

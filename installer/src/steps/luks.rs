@@ -1,0 +1,219 @@
+//! LUKS volumes: each is worked on by a child process, because libcryptsetup is one lock a process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use bedplate_luks::{ArgonCost, Format, KEYFILE_SLOT, PASSPHRASE_SLOT, Token};
+use bedplate_spec::event::{DeviceState, Outcome};
+use bedplate_spec::plan::Step;
+use bedplate_tools::command::CommandExt as _;
+use bedplate_tools::secret::Secret;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::stick::write_durably;
+use crate::context::{Context, STICK};
+use crate::device::{check, owner_name, wait_for_partition};
+use crate::error::{During as _, StepError, chain};
+use crate::facts::machine::memory_bytes;
+use crate::facts::roots::Roots;
+
+/// How long deriving from the recovery passphrase takes.
+const DERIVATION: Duration = Duration::from_millis(1000);
+
+/// The most memory one derivation takes, in KiB; stage 1 has to have it again.
+const MEMORY_CAP_KIB: u64 = 256 << 10;
+
+/// What a child is asked to do; travels on its standard input.
+#[derive(Serialize, Deserialize)]
+pub struct Job {
+    device: PathBuf,
+    keyfile: Vec<u8>,
+    passphrase: Vec<u8>,
+    task: Task,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Task {
+    /// Make the header, or find it made by an unfinished run of this plan; then open it.
+    Format {
+        uuid: Uuid,
+        label: String,
+        mapper: String,
+        plan: String,
+        argon: ArgonCost,
+        discard: bool,
+        resume: bool,
+    },
+    /// Test both keyslots.
+    Verify,
+}
+
+/// What a child answers.
+#[derive(Serialize, Deserialize)]
+enum Answer {
+    Done,
+    AlreadyDone,
+    Failed(Vec<String>),
+}
+
+/// The child: reads a job, does it, prints the answer. Returns whether it went well.
+pub fn work(input: &[u8]) -> (String, bool) {
+    let answer = match serde_json::from_slice::<Job>(input) {
+        Ok(job) => perform(&job).unwrap_or_else(|error| Answer::Failed(chain(Some(&error)))),
+        Err(error) => Answer::Failed(vec![error.to_string()]),
+    };
+    let well = !matches!(answer, Answer::Failed(_));
+    (serde_json::to_string(&answer).unwrap_or_default(), well)
+}
+
+fn perform(job: &Job) -> bedplate_luks::Result<Answer> {
+    let device = &job.device;
+    match &job.task {
+        Task::Format { uuid, label, mapper, plan, argon, discard, resume } => {
+            let token = Token { plan: plan.clone(), sealed: false };
+            let ours = *resume
+                && bedplate_luks::read_token(device)?
+                    .is_some_and(|found| found == (*uuid, token.clone()))
+                && bedplate_luks::test_key(device, Some(KEYFILE_SLOT), &job.keyfile)?
+                && bedplate_luks::test_key(device, Some(PASSPHRASE_SLOT), &job.passphrase)?;
+            if !ours {
+                bedplate_luks::format(&Format {
+                    device,
+                    uuid: *uuid,
+                    label,
+                    sector_size: None,
+                    keyfile: &job.keyfile,
+                    passphrase: &job.passphrase,
+                    argon: *argon,
+                    token: &token,
+                })?;
+            }
+            bedplate_luks::open(device, mapper, Some(KEYFILE_SLOT), &job.keyfile, *discard)?;
+            Ok(if ours { Answer::AlreadyDone } else { Answer::Done })
+        }
+        Task::Verify => {
+            for (slot, key, name) in [
+                (KEYFILE_SLOT, &job.keyfile, "keyfile"),
+                (PASSPHRASE_SLOT, &job.passphrase, "recovery passphrase"),
+            ] {
+                if !bedplate_luks::test_key(device, Some(slot), key)? {
+                    return Ok(Answer::Failed(vec![format!(
+                        "the {name} does not open slot {slot}"
+                    )]));
+                }
+            }
+            Ok(Answer::Done)
+        }
+    }
+}
+
+/// How many derivations fit into memory at once.
+pub fn permits(argon: ArgonCost) -> usize {
+    let available = memory_bytes(&Roots::default(), "MemAvailable:").unwrap_or(0);
+    let one = u64::from(argon.memory_kib.max(1)) * 1024;
+    let fitting = usize::try_from(available / 2 / one).unwrap_or(1);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    fitting.clamp(1, processors)
+}
+
+/// Finds out once what a derivation may cost on this machine.
+pub fn measure(context: &mut Context<'_>) -> Result<ArgonCost, StepError> {
+    if let Some(argon) = context.argon {
+        return Ok(argon);
+    }
+    let memory = memory_bytes(&Roots::default(), "MemTotal:").unwrap_or(0);
+    let cap = (memory / 1024 / 8).clamp(32 << 10, MEMORY_CAP_KIB);
+    let cap = u32::try_from(cap).unwrap_or(32 << 10);
+    let argon = bedplate_luks::benchmark_argon(cap, DERIVATION)
+        .during("could not measure the cost of the recovery passphrase")?;
+    context.argon = Some(argon);
+    Ok(argon)
+}
+
+/// Makes and opens the volume of one [`Step::FormatLuks`].
+pub fn format(context: &Context<'_>, step: &Step) -> Result<Outcome, StepError> {
+    let Step::FormatLuks { role, partition, uuid, label, mapper } = step else {
+        return Err(StepError::new("not a step that makes a LUKS header"));
+    };
+    let target = context.disk(role)?;
+    let argon = context.argon.ok_or_else(|| StepError::new("Argon2 was not measured"))?;
+    check(target)?;
+    let device = wait_for_partition(target, *partition)
+        .map_err(|error| error.on(owner_name(target), DeviceState::Partial))?;
+    let task = Task::Format {
+        uuid: *uuid,
+        label: label.clone(),
+        mapper: mapper.clone(),
+        plan: context.plan.hash.clone(),
+        argon,
+        discard: target.discard,
+        resume: target.resume,
+    };
+    child(context, device, task, "could not encrypt the volume")
+        .map_err(|error| error.on(owner_name(target), DeviceState::Partial))
+}
+
+fn child(
+    context: &Context<'_>,
+    device: PathBuf,
+    task: Task,
+    what: &str,
+) -> Result<Outcome, StepError> {
+    let keys = context.keys()?;
+    let job = Job {
+        device,
+        keyfile: keys.keyfile.expose().to_vec(),
+        passphrase: keys.passphrase.expose().to_vec(),
+        task,
+    };
+    let input = Secret::new(serde_json::to_vec(&job).during(what)?);
+    let program = std::env::current_exe().during(what)?;
+    let output = Command::new(program).arg("luks-worker").read_with_secret(&input).during(what)?;
+    match serde_json::from_str(&output).during(what)? {
+        Answer::Done => Ok(Outcome::Done),
+        Answer::AlreadyDone => Ok(Outcome::AlreadyDone),
+        Answer::Failed(causes) => Err(std::io::Error::other(causes.join(": "))).during(what),
+    }
+}
+
+/// Tests both keyslots of one member and saves its header on the stick.
+pub fn verify(context: &Context<'_>, role: &str) -> Result<(), StepError> {
+    let target = context.disk(role)?;
+    let device = device_of(context, role)?;
+    child(context, device.clone(), Task::Verify, "a keyslot could not be opened")
+        .and_then(|_| save_header(&device, role))
+        .map_err(|error| error.on(owner_name(target), DeviceState::Written))
+}
+
+fn save_header(device: &Path, role: &str) -> Result<(), StepError> {
+    let what = || format!("could not save the LUKS header of {role}");
+    let directory = tempfile::tempdir_in("/run/bedplate").during(what())?;
+    let file = directory.path().join(role);
+    bedplate_luks::backup_header(device, &file).during(what())?;
+    let header = fs::read(&file).during(what())?;
+    let packed = zstd::encode_all(header.as_slice(), 3).during(what())?;
+    let place = Path::new(STICK).join(format!("bedplate/headers/{role}.img.zst"));
+    write_durably(&place, &packed).during(what())
+}
+
+/// Marks one member as belonging to a finished installation.
+pub fn seal(context: &Context<'_>, role: &str) -> Result<(), StepError> {
+    let target = context.disk(role)?;
+    let device = device_of(context, role)?;
+    bedplate_luks::seal(&device)
+        .during("could not seal the LUKS header")
+        .map_err(|error| error.on(owner_name(target), DeviceState::Written))
+}
+
+fn device_of(context: &Context<'_>, role: &str) -> Result<PathBuf, StepError> {
+    let partition = context.plan.steps.iter().find_map(|step| match step {
+        Step::FormatLuks { role: of, partition, .. } if of == role => Some(*partition),
+        _ => None,
+    });
+    let partition =
+        partition.ok_or_else(|| StepError::new(format!("the plan encrypts no disk `{role}`")))?;
+    wait_for_partition(context.disk(role)?, partition)
+}

@@ -1,0 +1,95 @@
+//! Building the system and activating it for the first time.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use bedplate_spec::event::Outcome;
+use bedplate_spec::host::Platform;
+use bedplate_tools::command::CommandExt as _;
+use bedplate_tools::mount::{Access, Mount, bind, bind_recursive};
+use bedplate_tools::nix::Nix;
+use bedplate_tools::sync;
+
+use super::flake::REPOSITORY;
+use crate::context::{Context, TARGET};
+use crate::error::{During as _, StepError};
+
+/// The system profile, below the target.
+const PROFILE: &str = "nix/var/nix/profiles/system";
+
+/// Builds the attribute of the enrolled flake and makes it the system profile.
+pub fn build(context: &mut Context<'_>, attribute: &str) -> Result<Outcome, StepError> {
+    let target = Path::new(TARGET);
+    let repository = target.join(REPOSITORY);
+    let reference = format!("git+file://{}#{attribute}", repository.display());
+    let nix = Nix::new(target);
+    let toplevel =
+        nix.build(&reference).during(format!("could not build {attribute} from the flake"))?;
+    if !toplevel.starts_with("/nix/store/") || toplevel.contains('\n') {
+        return Err(StepError::new(format!("the build gave no single store path: {toplevel}")));
+    }
+    let profile = target.join(PROFILE);
+    if let Some(parent) = profile.parent() {
+        fs::create_dir_all(parent).during("could not make the directory of profiles")?;
+    }
+    nix.set_profile(&profile, &toplevel).during("could not set the system profile")?;
+    sync::file_system(target).during("could not flush the target")?;
+    context.toplevel = Some(toplevel);
+    Ok(Outcome::Done)
+}
+
+/// Runs the activation of the built system inside the target.
+pub fn activate(context: &Context<'_>) -> Result<Outcome, StepError> {
+    let target = Path::new(TARGET);
+    if context.host.host.platform == Platform::Nixos {
+        fs::create_dir_all(target.join("etc"))
+            .and_then(|()| File::create(target.join("etc/NIXOS")))
+            .during("could not mark the target as NixOS")?;
+    }
+    bind_live(target)?;
+    let toplevel = context.toplevel()?;
+    in_target(&format!("{toplevel}/activate"), &[])
+        .during("the activation of the built system failed")?;
+    Ok(Outcome::Done)
+}
+
+/// Shows devices, processes and the kernel inside the target.
+fn bind_live(target: &Path) -> Result<(), StepError> {
+    for name in ["dev", "proc", "sys", "run", "tmp"] {
+        let place = target.join(name);
+        fs::create_dir_all(&place).during(format!("could not make {}", place.display()))?;
+    }
+    for name in ["dev", "proc", "sys"] {
+        let place = target.join(name);
+        bind_recursive(&Path::new("/").join(name), &place)
+            .during(format!("could not show /{name} inside the target"))?;
+    }
+    let run = target.join("run");
+    // Its own: an activation must not change the live system.
+    Mount {
+        source: "tmpfs",
+        target: &run,
+        kind: "tmpfs",
+        access: Access::ReadWrite,
+        options: "mode=0755",
+    }
+    .mount()
+    .during("could not make /run inside the target")?;
+    let udev = run.join("udev");
+    fs::create_dir_all(&udev).during("could not make /run/udev inside the target")?;
+    bind(Path::new("/run/udev"), &udev).during("could not show udev's records inside the target")
+}
+
+/// Runs a program of the built system inside the target.
+pub fn in_target(
+    program: &str,
+    arguments: &[&str],
+) -> Result<(), bedplate_tools::command::CommandError> {
+    Command::new("chroot")
+        .args([TARGET, program])
+        .args(arguments)
+        .env("NIXOS_INSTALL_BOOTLOADER", "1")
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .run()
+}

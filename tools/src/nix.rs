@@ -1,0 +1,47 @@
+//! Nix on another store root.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::command::{CommandError, CommandExt as _};
+
+/// Nix working on the store below one root, offline.
+#[derive(Debug, Clone)]
+pub struct Nix {
+    root: PathBuf,
+}
+
+impl Nix {
+    /// The store below `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("--store").arg(&self.root);
+        command.env("HOME", "/root");
+        command
+    }
+
+    /// Loads registrations of paths that are in the store already.
+    pub fn load_registration(&self, registration: &[u8]) -> Result<(), CommandError> {
+        self.command("nix-store").arg("--load-db").read_with_input(registration).map(drop)
+    }
+
+    /// Builds one output and returns its store path. Never touches the lock file or the network.
+    pub fn build(&self, reference: &str) -> Result<String, CommandError> {
+        let mut command = Command::new("nix");
+        command.args(["--extra-experimental-features", "nix-command flakes", "build"]);
+        command.args(["--offline", "--no-update-lock-file", "--no-link", "--print-out-paths"]);
+        command.args(["--option", "sandbox", "true", "--option", "sandbox-fallback", "false"]);
+        command.args(["--option", "build-users-group", "", "--option", "substituters", ""]);
+        command.arg("--store").arg(&self.root).arg(reference).env("HOME", "/root");
+        Ok(command.read()?.trim().to_owned())
+    }
+
+    /// Makes `path` the current generation of the profile.
+    pub fn set_profile(&self, profile: &Path, path: &str) -> Result<(), CommandError> {
+        self.command("nix-env").arg("-p").arg(profile).args(["--set", path]).run()
+    }
+}
