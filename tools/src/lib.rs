@@ -19,3 +19,8 @@ pub mod systemctl;
 pub mod squashfs;
 pub mod verity;
 pub mod xorriso;
+pub mod udev;
+pub mod btrfs;
+pub mod nix;
+pub mod git;
+pub mod sync;
