@@ -14,7 +14,7 @@ use crate::tree_nix::TreePrograms;
 const ESP_BYTES: u64 = 8 << 20;
 
 /// Kernel command line of the live system. The last console is the one programs write to.
-const COMMAND_LINE: &str = "console=tty0 console=ttyS0 panic=-1 quiet";
+const COMMAND_LINE: &str = "console=tty0 console=ttyS0 panic=-1 quiet systemd.ssh_auto=no";
 
 /// Modules in GRUB's image for BIOS: enough to read the menu and boot.
 const BIOS_MODULES: &[&str] = &[

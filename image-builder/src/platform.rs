@@ -1,6 +1,7 @@
 //! Everything that depends on the Debian packages alone: tree, modules and their image. Cached.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bedplate_tools::mmdebstrap;
@@ -112,6 +113,8 @@ fn make(
     let archive = store.join("modules");
     let content = modules::archive(&root, &kernel_version, modules::LIST)?;
     fs::write(&archive, content).map_err(file("write", &archive))?;
+    let read_only = fs::Permissions::from_mode(0o444);
+    fs::set_permissions(&archive, read_only).map_err(file("seal", &archive))?;
     let nix = TreePrograms::new(&root);
     let tree = place(&nix, "bedplate-tree", &root)?;
     let nix = TreePrograms::new(&store.join(base_name(&tree)));
@@ -143,7 +146,6 @@ fn base_name(path: &StorePath) -> &str {
 
 /// Removes a directory whose content may be sealed.
 pub(crate) fn remove(directory: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt as _;
     fn unseal(directory: &Path) -> std::io::Result<()> {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
         for entry in fs::read_dir(directory)? {

@@ -40,7 +40,14 @@ const LIVE: &[(&str, &str)] = &[
         include_str!("../live/etc/systemd/network/80-dhcp.network"),
     ),
     ("etc/nix/nix.conf", include_str!("../live/etc/nix/nix.conf")),
+    (
+        "etc/modprobe.d/bedplate-live.conf",
+        include_str!("../live/etc/modprobe.d/bedplate-live.conf"),
+    ),
     ("etc/hostname", "bedplate-live\n"),
+    // Newer than /usr: nothing is to be updated at boot, the linker's cache least of all.
+    ("etc/.updated", ""),
+    ("var/.updated", ""),
 ];
 
 /// Units that the live system has no use for: an empty file masks a unit.
@@ -110,7 +117,6 @@ impl Programs {
         self.stage.join(self.description.initrd_program.path.trim_start_matches('/'))
     }
 
-    /// The directory of the stage, for a caller that adds to it before [`Programs::seal`].
     fn write(&self, path: &str, content: &str) -> Result<(), Error> {
         let path = self.stage.join(path);
         if let Some(parent) = path.parent() {
