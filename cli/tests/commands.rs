@@ -1,0 +1,69 @@
+//! `bedplate check` and `bedplate plan` as people run them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs `bedplate` at the root of the repository.
+fn bedplate(arguments: &[&str]) -> Output {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_bedplate")).args(arguments).current_dir(root).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+const PROFILE: &str = "profiles/hypervisor/host.toml";
+const INVENTORY: &str = "profiles/hypervisor/inventory.json";
+
+#[test]
+fn the_profile_is_checked_and_planned() {
+    let check = bedplate(&["check", PROFILE]);
+    assert_eq!(check.status.code(), Some(0), "{}", stderr(&check));
+    insta::assert_snapshot!("check", stdout(&check));
+    let plan = bedplate(&["plan", PROFILE, "--inventory", INVENTORY]);
+    assert_eq!(plan.status.code(), Some(0), "{}", stderr(&plan));
+    insta::assert_snapshot!("plan", stdout(&plan));
+}
+
+#[test]
+fn the_plan_as_json_is_the_plan() {
+    let output = bedplate(&["plan", PROFILE, "--inventory", INVENTORY, "--json"]);
+    let plan: bedplate_spec::plan::Plan = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((plan.disks.len(), plan.hash.len()), (7, 64));
+}
+
+#[test]
+fn mistakes_are_shown_with_the_line_and_end_with_1() {
+    let output = bedplate(&["check", "spec/tests/hosts/unknown_keys.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    insta::assert_snapshot!("mistakes", stderr(&output));
+}
+
+#[test]
+fn refusals_are_shown_and_end_with_1() {
+    let output =
+        bedplate(&["plan", "spec/tests/hosts/good_minimal.toml", "--inventory", INVENTORY]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    insta::assert_snapshot!("refusals", stderr(&output));
+}
+
+#[test]
+fn files_that_cannot_be_read_end_with_1_and_wrong_usage_with_2() {
+    let missing = bedplate(&["check", "no/such/host.toml"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("could not read no/such/host.toml\n  caused by: "));
+    let no_inventory = bedplate(&["plan", PROFILE, "--inventory", PROFILE]);
+    assert_eq!(no_inventory.status.code(), Some(1));
+    assert!(stderr(&no_inventory).contains("is no inventory\n  caused by: "));
+    assert_eq!(bedplate(&["plan", PROFILE]).status.code(), Some(2));
+    assert_eq!(bedplate(&["frobnicate"]).status.code(), Some(2));
+}

@@ -1,0 +1,157 @@
+//! Imports between the crates of this workspace point one way (docs/ARCHITECTURE.md).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::Value;
+
+const SPEC: &[&str] = &["bedplate-spec"];
+const LEAVES: &[&str] = &["bedplate-tools", "bedplate-luks", "bedplate-blkid"];
+const MIDDLE: &[&str] = &[
+    "bedplate-installer",
+    "bedplate-initrd",
+    "bedplate-host-service",
+    "bedplate-image-builder",
+    "bedplate-qemu-harness",
+];
+const TOP: &[&str] = &["bedplate-cli", "bedplate-tests"];
+
+/// What a crate may import, by its row; none for a crate of no row.
+fn allowed(name: &str) -> Option<Vec<&'static str>> {
+    let rows: &[&[&str]] = if SPEC.contains(&name) || LEAVES.contains(&name) || name == "xtask" {
+        &[]
+    } else if MIDDLE.contains(&name) {
+        &[SPEC, LEAVES]
+    } else if TOP.contains(&name) {
+        &[SPEC, LEAVES, MIDDLE]
+    } else {
+        return None;
+    };
+    Some(rows.concat())
+}
+
+/// Arrows that point the wrong way, as `a -> b`.
+fn wrong_arrows(arrows: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, imports) in arrows {
+        match allowed(name) {
+            None => wrong.push(format!("{name} has no row")),
+            Some(allowed) => wrong.extend(
+                imports
+                    .iter()
+                    .filter(|import| !allowed.contains(&import.as_str()))
+                    .map(|import| format!("{name} -> {import}")),
+            ),
+        }
+    }
+    wrong
+}
+
+fn metadata(arguments: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--offline"])
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn workspace() -> BTreeMap<String, Vec<String>> {
+    let metadata = metadata(&["--no-deps"]);
+    let arrows = metadata["packages"].as_array().unwrap().iter().map(|package| {
+        let dependencies = package["dependencies"].as_array().unwrap().iter();
+        let ours = dependencies.filter(|dependency| dependency["path"].is_string());
+        (text(&package["name"]), ours.map(|dependency| text(&dependency["name"])).collect())
+    });
+    arrows.collect()
+}
+
+#[test]
+fn imports_point_one_way() {
+    let arrows = workspace();
+    assert!(arrows.len() >= 12, "{arrows:?}");
+    assert_eq!(wrong_arrows(&arrows), Vec::<String>::new());
+}
+
+#[test]
+fn wrong_arrows_are_found() {
+    let arrow = |from: &str, to: &str| BTreeMap::from([(from.to_owned(), vec![to.to_owned()])]);
+    for (from, to) in [
+        ("bedplate-spec", "bedplate-tools"),
+        ("bedplate-installer", "bedplate-initrd"),
+        ("bedplate-tools", "bedplate-spec"),
+        ("bedplate-image-builder", "bedplate-cli"),
+        ("xtask", "bedplate-spec"),
+        ("bedplate-new", "bedplate-spec"),
+    ] {
+        assert_eq!(wrong_arrows(&arrow(from, to)).len(), 1, "{from} -> {to}");
+    }
+    assert!(wrong_arrows(&arrow("bedplate-installer", "bedplate-luks")).is_empty());
+}
+
+/// Names of all packages that `root` needs to run, through normal dependencies.
+fn closure(root: &str) -> Vec<(String, Option<String>)> {
+    let metadata = metadata(&["--filter-platform", "x86_64-unknown-linux-gnu"]);
+    let packages: BTreeMap<String, &Value> = metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| (text(&package["id"]), package))
+        .collect();
+    let nodes: BTreeMap<String, &Value> = metadata["resolve"]["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| (text(&node["id"]), node))
+        .collect();
+    let mut queue: Vec<String> = packages
+        .iter()
+        .filter(|(_, package)| package["name"] == root)
+        .map(|(id, _)| id.clone())
+        .collect();
+    assert_eq!(queue.len(), 1, "{root}");
+    let mut seen = Vec::new();
+    while let Some(id) = queue.pop() {
+        if seen.contains(&id) {
+            continue;
+        }
+        for dependency in nodes[&id]["deps"].as_array().unwrap() {
+            let kinds = dependency["dep_kinds"].as_array().unwrap();
+            if kinds.iter().any(|kind| kind["kind"].is_null()) {
+                queue.push(text(&dependency["pkg"]));
+            }
+        }
+        seen.push(id);
+    }
+    seen.iter()
+        .map(|id| (text(&packages[id]["name"]), packages[id]["links"].as_str().map(str::to_owned)))
+        .collect()
+}
+
+#[test]
+fn what_builds_anywhere_needs_no_c_library_of_the_machine() {
+    for root in ["bedplate-spec", "bedplate-cli", "xtask"] {
+        for (name, links) in closure(root) {
+            let of_the_machine = matches!(
+                links.as_deref(),
+                Some("cryptsetup" | "blkid" | "udev" | "virt" | "openssl")
+            );
+            assert!(!of_the_machine, "{root} needs {name}, which links {links:?}");
+            assert!(
+                !matches!(name.as_str(), "bedplate-luks" | "bedplate-blkid"),
+                "{root} needs {name}"
+            );
+        }
+    }
+    let links: Vec<_> =
+        closure("bedplate-spec").into_iter().filter(|(_, links)| links.is_some()).collect();
+    assert!(links.is_empty(), "the spec is pure Rust: {links:?}");
+}
