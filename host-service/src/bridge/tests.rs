@@ -1,0 +1,86 @@
+use super::*;
+use crate::sample;
+
+fn as_wanted(intent: &HostFile) -> Observed {
+    let ports = vec![Nic::Name("enp5s0".into()), Nic::Mac("52:54:00:00:00:01".into())];
+    let bridge = ObservedBridge { ports, addresses: vec!["192.168.1.80/24".into()] };
+    Observed {
+        files: files(intent).into_iter().collect(),
+        bridges: [("br0".to_owned(), bridge)].into(),
+    }
+}
+
+#[test]
+fn a_bridge_over_a_nic_with_a_lease() {
+    let text: String =
+        files(&sample::intent()).iter().map(|(path, text)| format!("# {path}\n{text}\n")).collect();
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn an_isolated_bridge_with_an_address() {
+    let mut intent = sample::intent();
+    let bridge = Bridge {
+        nic: None,
+        dhcp: false,
+        addresses: vec!["10.9.0.1/24".into()],
+        gateway: None,
+        dns: Vec::new(),
+    };
+    intent.network.bridges = [("lab0".to_owned(), bridge)].into();
+    let text: String =
+        files(&intent).iter().map(|(path, text)| format!("# {path}\n{text}\n")).collect();
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_nic_by_mac_does_not_match_the_bridge_that_takes_its_address() {
+    let text = port_network("br0", &Nic::Mac("04:42:1a:01:02:03".into()));
+    assert!(text.contains("MACAddress=04:42:1a:01:02:03\nType=ether\nKind=!*\n"), "{text}");
+}
+
+#[test]
+fn nothing_is_done_about_a_bridge_that_is_as_intended() {
+    let intent = sample::intent();
+    let resources = diff(&intent, &as_wanted(&intent));
+    assert_eq!(resources, [Resource::new("br0", Vec::new())]);
+}
+
+#[test]
+fn a_changed_file_is_written_and_a_withdrawn_one_removed() {
+    let intent = sample::intent();
+    let mut observed = as_wanted(&intent);
+    observed.files.insert("systemd/network/10-bedplate-br0.link".into(), "x".into());
+    observed.files.insert("systemd/network/10-bedplate-old.netdev".into(), "x".into());
+    let resources = diff(&intent, &observed);
+    let titles = |resource: &Resource<Action>| -> Vec<String> {
+        resource.actions.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        titles(&resources[0]),
+        [
+            "write /etc/systemd/network/10-bedplate-br0.link",
+            "reload systemd-networkd",
+            "wait until br0 is up"
+        ]
+    );
+    assert_eq!(
+        titles(&resources[1]),
+        ["remove /etc/systemd/network/10-bedplate-old.netdev", "reload systemd-networkd"]
+    );
+}
+
+#[test]
+fn links_of_ip_are_understood() {
+    let all = serde_json::json!([
+        {"ifname": "enp5s0", "address": "52:54:00:00:00:01", "master": "br0", "addr_info": []},
+        {"ifname": "br0", "address": "52:54:00:00:00:01", "linkinfo": {"info_kind": "bridge"},
+         "addr_info": [
+            {"family": "inet", "local": "192.168.1.80", "prefixlen": 24, "scope": "global"},
+            {"family": "inet6", "local": "fe80::1", "prefixlen": 64, "scope": "link"}]}
+    ]);
+    let intent = sample::intent();
+    assert_eq!(links(&all), as_wanted(&intent).bridges);
+    assert_eq!(missing(&intent.network.bridges["br0"], links(&all).get("br0")), None);
+    assert!(missing(&intent.network.bridges["br0"], None).is_some());
+}

@@ -1,0 +1,76 @@
+//! The commands `converge`, `plan`, `status` and `backup run`.
+
+use std::error::Error;
+use std::io::Write;
+use std::path::Path;
+
+use bedplate_spec::event::Event;
+
+use crate::backup::run;
+use crate::context::Context;
+use crate::converge::{self, Status};
+use crate::report::Reporter;
+use crate::show::{self, Format};
+
+/// Success, or what to tell.
+pub type Finished = Result<(), Box<dyn Error>>;
+
+/// It ran to its end, and not everything is as intended.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAsIntended {
+    /// After `converge`.
+    #[error("not everything could be made as intended")]
+    Converge,
+    /// After `status`.
+    #[error("not everything is as intended")]
+    Status,
+}
+
+/// `bedplate-host converge`.
+pub fn converge(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
+    let context = Context::read(host_file)?;
+    let mut written = Ok(());
+    let mut sink = |event: &Event| {
+        let result = show::event(out, format(json), event).and_then(|()| out.flush());
+        // Whoever reads may go away; the work goes on.
+        written = std::mem::replace(&mut written, Ok(())).and(result);
+    };
+    let success = converge::converge(&context, &mut Reporter::new(&mut sink));
+    written?;
+    if success { Ok(()) } else { Err(NotAsIntended::Converge.into()) }
+}
+
+/// `bedplate-host plan`: what converge would do.
+pub fn plan(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
+    let differs = |one: &Status| !one.agrees;
+    let found = converge::status(&Context::read(host_file)?);
+    let found: Vec<_> = found.into_iter().filter(differs).collect();
+    if found.is_empty() && !json {
+        writeln!(out, "nothing to do")?;
+    }
+    Ok(show::status(out, format(json), &found)?)
+}
+
+/// `bedplate-host status`: fails when something is not as intended.
+pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
+    let found = converge::status(&Context::read(host_file)?);
+    show::status(out, format(json), &found)?;
+    if converge::agrees(&found) { Ok(()) } else { Err(NotAsIntended::Status.into()) }
+}
+
+/// `bedplate-host backup run NAME`.
+pub fn backup_run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Finished {
+    let summary = run::run(&Context::read(host_file)?, name)?;
+    let (snapshot, added) = (&summary.snapshot_id, summary.data_added);
+    if json {
+        let line = serde_json::json!({ "backup": name, "snapshot": snapshot, "added": added });
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(out, "backup {name}: snapshot {snapshot}, {added} bytes added")?;
+    }
+    Ok(())
+}
+
+fn format(json: bool) -> Format {
+    if json { Format::Json } else { Format::Plain }
+}

@@ -1,0 +1,67 @@
+//! A kind of thing that converge looks after: bridges, exports, guests, backups.
+//!
+//! More kinds of guest (microVMs, Incus, compose stacks) are more implementations of [`Kind`].
+
+use std::fmt::{Debug, Display};
+
+use serde::Serialize;
+
+use bedplate_spec::event::Outcome;
+use bedplate_spec::host::HostFile;
+
+use crate::context::Context;
+use crate::report::Reporter;
+
+/// Observe, decide, act. Deciding is pure and its result is data.
+pub trait Kind {
+    /// What was found on the machine.
+    type Observed;
+    /// One thing to do. Its text is what people read.
+    type Action: Display + Debug + Serialize;
+    /// Why something could not be observed or done.
+    type Error: std::error::Error + 'static;
+
+    /// For people and for step names: `vm`, `export`.
+    const NAME: &'static str;
+    /// What to do about a failure.
+    const ADVICE: &'static str;
+
+    /// Looks at the machine; changes nothing.
+    fn observe(&self, context: &Context) -> Result<Self::Observed, Self::Error>;
+
+    /// What is to be done, resource by resource.
+    fn diff(intent: &HostFile, observed: &Self::Observed) -> Vec<Resource<Self::Action>>;
+
+    /// Does one thing. Done twice, it does no harm.
+    fn perform(
+        &self,
+        context: &Context,
+        action: &Self::Action,
+        progress: &mut Reporter<'_>,
+    ) -> Result<Outcome, Self::Error>;
+}
+
+/// One resource and what it takes to make it as intended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resource<A> {
+    /// Name in `host.toml`.
+    pub name: String,
+    /// In order; none when it is as intended.
+    pub actions: Vec<A>,
+    /// Why nothing may be done about it.
+    pub refused: Option<String>,
+    /// What its owner should know.
+    pub notes: Vec<String>,
+}
+
+impl<A> Resource<A> {
+    /// A resource that needs `actions`.
+    pub fn new(name: &str, actions: Vec<A>) -> Self {
+        Self { name: name.to_owned(), actions, refused: None, notes: Vec::new() }
+    }
+
+    /// A resource that must not be touched.
+    pub fn refused(name: &str, why: impl Into<String>) -> Self {
+        Self { refused: Some(why.into()), ..Self::new(name, Vec::new()) }
+    }
+}

@@ -1,0 +1,304 @@
+//! NFS exports of directories on mounted pools.
+//!
+//! A directory that does not exist is made. Where clients may write and root is squashed
+//! it is made like `/tmp` (mode 1777), because with AUTH_SYS the owner of a client's file is
+//! whoever the client says; elsewhere 0755. A directory that exists keeps its mode.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use bedplate_spec::event::Outcome;
+use bedplate_spec::host::{Export, HostFile};
+use bedplate_tools::command::CommandError;
+use bedplate_tools::exportfs::{self, Exported};
+use bedplate_tools::systemctl;
+use sha2::{Digest as _, Sha256};
+
+use crate::atomic::{self, WriteError};
+use crate::context::{Context, pool_mount};
+use crate::kind::{Kind, Resource};
+use crate::mounts::Mounts;
+use crate::report::Reporter;
+
+/// Under `/etc`.
+const EXPORTS: &str = "exports.d/bedplate.exports";
+/// Under the runtime directory: hash of the text the kernel was last given.
+const STAMP: &str = "exports.applied";
+/// The server.
+const UNIT: &str = "nfs-server.service";
+/// First line of the file.
+const HEADER: &str = "# Written by bedplate-host from /etc/bedplate/host.toml.\n";
+
+/// The text of the file for the exports whose pool is mounted.
+fn text(intent: &HostFile, mounts: &Mounts) -> String {
+    let allowed = intent.nfs.exports.iter().filter(|export| refusal(intent, mounts, export).is_none());
+    let mut text = HEADER.to_owned();
+    for export in allowed {
+        let Ok(mount) = pool_mount(intent, mounts, &export.pool) else { continue };
+        text.push_str(&escape(&export.path));
+        // The kernel's own guard for the time between boot and the next converge.
+        let options = format!("{},mountpoint={}", export.options.join(","), escape(mount));
+        for client in &export.clients {
+            let _ = write!(text, " {client}({options})");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Why an export must not be.
+fn refusal(intent: &HostFile, mounts: &Mounts, export: &Export) -> Option<String> {
+    if let Some(client) = export.clients.iter().find(|client| client.prefix == 0) {
+        return Some(format!("{client} is everyone"));
+    }
+    let mount = match pool_mount(intent, mounts, &export.pool) {
+        Ok(mount) => mount,
+        Err(why) => return Some(why),
+    };
+    let inside = Path::new(&export.path).strip_prefix(mount).is_ok()
+        && !export.path.split('/').any(|part| part == "..");
+    (!inside).then(|| format!("{} is not inside {mount}", export.path))
+}
+
+/// Octal, as exports(5) wants it, for everything that could end a word.
+fn escape(path: &str) -> String {
+    path.bytes().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"/_.-".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "\\{byte:03o}");
+        }
+        text
+    })
+}
+
+fn directory_mode(export: &Export) -> u32 {
+    let has = |option: &str| export.options.iter().any(|one| one == option);
+    if has("rw") && !has("no_root_squash") { 0o1777 } else { 0o755 }
+}
+
+/// What was found of exports.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// Mounts.
+    pub mounts: Mounts,
+    /// Our file, when there is one.
+    pub file: Option<String>,
+    /// Hash of the text the kernel was last given since boot.
+    pub applied: Option<String>,
+    /// The kernel's table.
+    pub table: Vec<Exported>,
+    /// Whether the server runs.
+    pub serving: bool,
+    /// Exported paths that are a directory, and no link.
+    pub directories: BTreeMap<String, bool>,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Action {
+    /// Make a directory to export.
+    MakeDirectory {
+        /// Path.
+        path: String,
+        /// Mode.
+        mode: u32,
+    },
+    /// Write our file.
+    Write {
+        /// Content.
+        text: String,
+    },
+    /// Start the server.
+    Serve,
+    /// Give the kernel what the files say.
+    Apply {
+        /// Content of our file.
+        text: String,
+    },
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeDirectory { path, mode } => write!(formatter, "make {path} (mode {mode:o})"),
+            Self::Write { .. } => write!(formatter, "write /etc/{EXPORTS}"),
+            Self::Serve => write!(formatter, "start {UNIT}"),
+            Self::Apply { .. } => formatter.write_str("apply the exports"),
+        }
+    }
+}
+
+/// What can go wrong with exports.
+#[derive(Debug, thiserror::Error)]
+pub enum NfsError {
+    /// A command.
+    #[error("the NFS server could not be looked at or told")]
+    Command(#[from] CommandError),
+    /// A file.
+    #[error("the exports could not be written down")]
+    Write(#[from] WriteError),
+    /// A directory.
+    #[error("could not make or look at {}", .path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A link, or a path that leads out of its pool.
+    #[error("{path} leads out of its pool, or is no directory")]
+    Outside {
+        /// Which.
+        path: String,
+    },
+}
+
+/// All exports.
+pub struct Exports;
+
+impl Kind for Exports {
+    type Observed = Observed;
+    type Action = Action;
+    type Error = NfsError;
+
+    const NAME: &'static str = "export";
+    const ADVICE: &'static str =
+        "see that the pool is mounted and the NFS server runs, then run `bedplate-host converge` again";
+
+    fn observe(&self, context: &Context) -> Result<Observed, NfsError> {
+        let file = fs::read_to_string(context.configuration.join(EXPORTS)).ok();
+        let nothing_wanted = context.intent.nfs.exports.is_empty() && file.is_none();
+        let serving = !nothing_wanted && systemctl::is_active(UNIT)?;
+        let exports = context.intent.nfs.exports.iter();
+        Ok(Observed {
+            mounts: context.mounts.clone(),
+            file,
+            applied: fs::read_to_string(context.runtime.join(STAMP)).ok(),
+            table: if serving { exportfs::table()? } else { Vec::new() },
+            serving,
+            directories: exports.map(|one| (one.path.clone(), is_directory(&one.path))).collect(),
+        })
+    }
+
+    fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
+        diff(intent, observed)
+    }
+
+    fn perform(
+        &self,
+        context: &Context,
+        action: &Action,
+        _: &mut Reporter<'_>,
+    ) -> Result<Outcome, NfsError> {
+        match action {
+            Action::MakeDirectory { path, mode } => make_directory(context, path, *mode)?,
+            Action::Write { text } => {
+                atomic::write(&context.configuration.join(EXPORTS), text, 0o644)?;
+            }
+            Action::Serve => systemctl::start(UNIT)?,
+            Action::Apply { text } => {
+                exportfs::refresh()?;
+                atomic::write(&context.runtime.join(STAMP), &stamp(text), 0o644)?;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
+    let mut resources = Vec::new();
+    for export in &intent.nfs.exports {
+        let exists = observed.directories.get(&export.path) == Some(&true);
+        resources.push(match refusal(intent, &observed.mounts, export) {
+            Some(why) => Resource::refused(&export.path, why),
+            None if exists => Resource::new(&export.path, Vec::new()),
+            None => {
+                let (path, mode) = (export.path.clone(), directory_mode(export));
+                Resource::new(&export.path, vec![Action::MakeDirectory { path, mode }])
+            }
+        });
+    }
+    if intent.nfs.exports.is_empty() && observed.file.is_none() {
+        return resources;
+    }
+    resources.push(Resource::new("table", table_actions(intent, observed)));
+    resources
+}
+
+fn table_actions(intent: &HostFile, observed: &Observed) -> Vec<Action> {
+    let text = text(intent, &observed.mounts);
+    let exports = text != HEADER;
+    let mut actions = Vec::new();
+    if observed.file.as_ref() != Some(&text) {
+        actions.push(Action::Write { text: text.clone() });
+    }
+    if exports && !observed.serving {
+        actions.push(Action::Serve);
+    }
+    let in_kernel = intent
+        .nfs
+        .exports
+        .iter()
+        .filter(|export| refusal(intent, &observed.mounts, export).is_none())
+        .flat_map(|export| export.clients.iter().map(move |client| (export, client.to_string())))
+        .all(|(export, client)| {
+            observed.table.contains(&Exported { path: export.path.clone(), client })
+        });
+    let applied = observed.applied.as_deref() == Some(stamp(&text).as_str());
+    if (exports || observed.serving) && !(in_kernel && applied) {
+        actions.push(Action::Apply { text });
+    }
+    actions
+}
+
+fn stamp(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn is_directory(path: &str) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// Makes the directory and its parents inside the pool. A link on the way, or a pool
+/// unmounted since, is noticed by the device number.
+fn make_directory(context: &Context, path: &str, mode: u32) -> Result<(), NfsError> {
+    let outside = || NfsError::Outside { path: path.to_owned() };
+    let export = context.intent.nfs.exports.iter().find(|one| one.path == path);
+    let pool = export.map(|one| one.pool.as_str()).unwrap_or_default();
+    let mount = PathBuf::from(context.pool_mount(pool).map_err(|_| outside())?);
+    let fail = |path: &Path| {
+        let path = path.to_owned();
+        move |source| NfsError::Directory { path, source }
+    };
+    let root = fs::metadata("/").map_err(fail(Path::new("/")))?.dev();
+    if fs::metadata(&mount).map_err(fail(&mount))?.dev() == root {
+        return Err(outside());
+    }
+    let mut at = mount.clone();
+    for part in Path::new(path).strip_prefix(&mount).map_err(|_| outside())? {
+        at.push(part);
+        match fs::symlink_metadata(&at) {
+            Ok(found) if found.is_dir() => continue,
+            Ok(_) => return Err(outside()),
+            Err(_) => fs::create_dir(&at).map_err(fail(&at))?,
+        }
+        let mode = if at == Path::new(path) { mode } else { 0o755 };
+        fs::set_permissions(&at, fs::Permissions::from_mode(mode)).map_err(fail(&at))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

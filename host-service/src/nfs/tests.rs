@@ -1,0 +1,85 @@
+use super::*;
+use crate::sample;
+
+fn as_wanted(intent: &HostFile) -> Observed {
+    let text = text(intent, &sample::mounts());
+    let table = intent.nfs.exports.iter().flat_map(|export| {
+        let one = |client: &bedplate_spec::host::Cidr| Exported {
+            path: export.path.clone(),
+            client: client.to_string(),
+        };
+        export.clients.iter().map(one).collect::<Vec<_>>()
+    });
+    Observed {
+        mounts: sample::mounts(),
+        applied: Some(stamp(&text)),
+        file: Some(text),
+        table: table.collect(),
+        serving: true,
+        directories: intent.nfs.exports.iter().map(|one| (one.path.clone(), true)).collect(),
+    }
+}
+
+fn actions(resources: &[Resource<Action>]) -> Vec<String> {
+    resources.iter().flat_map(|one| &one.actions).map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_file_of_exports() {
+    insta::assert_snapshot!(text(&sample::intent(), &sample::mounts()));
+}
+
+#[test]
+fn nothing_is_done_when_the_kernel_has_what_is_intended() {
+    let intent = sample::intent();
+    let resources = diff(&intent, &as_wanted(&intent));
+    assert!(actions(&resources).is_empty(), "{resources:?}");
+    assert!(resources.iter().all(|one| one.refused.is_none()));
+}
+
+#[test]
+fn everything_is_done_on_a_fresh_machine() {
+    let observed = Observed { mounts: sample::mounts(), ..Observed::default() };
+    insta::assert_json_snapshot!(diff(&sample::intent(), &observed));
+}
+
+#[test]
+fn f10_exports_written_but_not_applied_are_applied() {
+    let intent = sample::intent();
+    let observed = Observed { applied: None, ..as_wanted(&intent) };
+    assert_eq!(actions(&diff(&intent, &observed)), ["apply the exports"]);
+}
+
+#[test]
+fn t37_exports_of_an_unmounted_pool_and_to_everyone_are_withdrawn_and_reported() {
+    let mut intent = sample::intent();
+    let unmounted = Observed { mounts: Mounts::default(), ..as_wanted(&intent) };
+    let resources = diff(&intent, &unmounted);
+    assert!(resources[0].refused.as_deref().unwrap().contains("not mounted"));
+    let written = resources.iter().flat_map(|one| &one.actions).find_map(|action| match action {
+        Action::Write { text } => Some(text.as_str()),
+        _ => None,
+    });
+    assert_eq!(written, Some(HEADER));
+    assert!(actions(&resources).contains(&"apply the exports".to_owned()));
+
+    let everyone = "0.0.0.0/0".to_owned().try_into().unwrap();
+    intent.nfs.exports[0].clients = vec![everyone];
+    let resources = diff(&intent, &as_wanted(&intent));
+    assert_eq!(resources[0].refused.as_deref(), Some("0.0.0.0/0 is everyone"));
+}
+
+#[test]
+fn t17_a_path_cannot_end_its_word() {
+    assert_eq!(escape("/mnt/a b\"(c\n"), "/mnt/a\\040b\\042\\050c\\012");
+}
+
+#[test]
+fn a_directory_is_open_only_where_clients_write_and_root_is_squashed() {
+    let mut export = sample::intent().nfs.exports.remove(0);
+    assert_eq!(directory_mode(&export), 0o1777);
+    export.options.push("no_root_squash".into());
+    assert_eq!(directory_mode(&export), 0o755);
+    export.options = vec!["ro".into()];
+    assert_eq!(directory_mode(&export), 0o755);
+}

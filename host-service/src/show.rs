@@ -1,0 +1,114 @@
+//! Events and status as lines for people, or as JSON for programs.
+
+use std::io::{self, Write};
+
+use bedplate_spec::event::{Event, EventKind, Outcome};
+
+use crate::converge::Status;
+
+/// How to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people.
+    Plain,
+    /// One JSON document a line.
+    Json,
+}
+
+/// Writes one event.
+pub fn event(out: &mut dyn Write, format: Format, event: &Event) -> io::Result<()> {
+    match format {
+        Format::Json => json_line(out, event),
+        Format::Plain => plain(event).map_or(Ok(()), |line| writeln!(out, "{line}")),
+    }
+}
+
+/// Writes what `status` or `plan` found.
+pub fn status(out: &mut dyn Write, format: Format, all: &[Status]) -> io::Result<()> {
+    for one in all {
+        match format {
+            Format::Json => json_line(out, one)?,
+            Format::Plain => plain_status(out, one)?,
+        }
+    }
+    Ok(())
+}
+
+fn json_line(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<()> {
+    writeln!(out, "{}", serde_json::to_string(value)?)
+}
+
+fn plain(event: &Event) -> Option<String> {
+    let line = match &event.kind {
+        EventKind::PlanStarted { title, steps, .. } if steps.is_empty() => {
+            format!("{title}: nothing to do")
+        }
+        EventKind::PlanStarted { title, steps, .. } => {
+            let titles = steps.iter().map(|step| format!("\n  {}: {}", step.id, step.title));
+            format!("{title}: {} steps{}", steps.len(), titles.collect::<String>())
+        }
+        EventKind::StepStarted { .. } => return None,
+        EventKind::Progress { step, done, total, note, .. } => {
+            let total = total.map(|total| format!(" of {} MB", total / 1_000_000));
+            let note = note.as_deref().map(|note| format!(" {note}")).unwrap_or_default();
+            format!("{step}:{note} {} MB{}", done / 1_000_000, total.unwrap_or_default())
+        }
+        EventKind::Warned { step, message } => format!("warning: {}{message}", prefix(step)),
+        EventKind::StepDone { step, outcome: Outcome::Done, milliseconds } => {
+            format!("{step}: done in {:.1} s", seconds(*milliseconds))
+        }
+        EventKind::StepDone { step, outcome: Outcome::AlreadyDone, .. } => {
+            format!("{step}: was done already")
+        }
+        EventKind::Failed { step, message, causes, next, .. } => {
+            let causes = causes.iter().map(|cause| format!("\n  because {cause}"));
+            let causes: String = causes.collect();
+            format!("FAILED: {}{message}{causes}\n  next: {next}", prefix(step))
+        }
+        EventKind::PlanDone { success: true, milliseconds } => {
+            format!("converged in {:.1} s", seconds(*milliseconds))
+        }
+        EventKind::PlanDone { success: false, milliseconds } => {
+            format!("not everything converged ({:.1} s)", seconds(*milliseconds))
+        }
+    };
+    Some(line.chars().map(visible).collect())
+}
+
+/// Control characters of a tool's stderr or of a document do not reach the terminal.
+fn visible(character: char) -> char {
+    if character.is_control() && character != '\n' { '\u{fffd}' } else { character }
+}
+
+fn prefix(step: &Option<String>) -> String {
+    step.as_ref().map(|step| format!("{step}: ")).unwrap_or_default()
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn seconds(milliseconds: u64) -> f64 {
+    milliseconds as f64 / 1000.0
+}
+
+fn plain_status(out: &mut dyn Write, one: &Status) -> io::Result<()> {
+    let name = one.name.as_deref().unwrap_or("*");
+    let word = if one.agrees { "ok" } else { "DIFFERS" };
+    writeln!(out, "{word:8}{} {name}", one.kind)?;
+    let refused = one.refused.iter().map(|why| format!("refused: {why}"));
+    let actions = one.actions.iter().map(|action| format!("would {action}"));
+    for line in refused.chain(actions).chain(one.notes.iter().cloned()) {
+        writeln!(out, "          {}", line.chars().map(visible).collect::<String>())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t18_control_characters_do_not_reach_the_terminal() {
+        let kind = EventKind::Warned { step: None, message: "a\u{1b}[2Jb".into() };
+        let event = Event { schema: 1, sequence: 0, at_ms: 0, kind };
+        assert_eq!(plain(&event).unwrap(), "warning: a\u{fffd}[2Jb");
+    }
+}

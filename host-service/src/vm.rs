@@ -1,0 +1,16 @@
+//! Virtual machines of libvirt.
+//!
+//! Only domains that carry our tag are touched. A running machine is never restarted. A
+//! machine with `autostart` is started at most once per boot: one that its owner shut down
+//! stays down until the next boot.
+
+pub mod accelerator;
+pub mod diff;
+pub mod directory;
+pub mod disk;
+pub mod domain;
+pub mod engine;
+pub mod inspect;
+pub mod observe;
+
+pub use engine::VirtualMachines;

@@ -1,0 +1,201 @@
+//! The XML of a domain, written by a writer that escapes.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bedplate_spec::host::{Firmware, HostFile, UsbDevice, Vm};
+use bedplate_spec::identity::{self, Purpose};
+use quick_xml::Writer;
+use quick_xml::events::BytesText;
+use sha2::{Digest as _, Sha256};
+
+use super::accelerator::Accelerator;
+
+/// Namespace of our element in a domain's metadata.
+pub const NAMESPACE: &str = "urn:bedplate:vm:1";
+
+type Xml = Writer<Vec<u8>>;
+type Attributes<'a> = &'a [(&'a str, &'a str)];
+
+/// A domain as it should be defined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// Hash of everything that follows from the intent.
+    pub intent: String,
+    /// The document, with the hash in its metadata.
+    pub xml: String,
+}
+
+/// Where the disk of a machine is.
+pub fn disk_path(directory: &Path, vm: &Vm) -> PathBuf {
+    match &vm.disk_image {
+        Some(image) => PathBuf::from(&image.dest),
+        None => directory.join("disk.qcow2"),
+    }
+}
+
+/// Defines `vm`, whose files are in `directory`.
+pub fn define(
+    intent: &HostFile,
+    name: &str,
+    vm: &Vm,
+    directory: &Path,
+    accelerator: Accelerator,
+) -> io::Result<Definition> {
+    let domain = Domain { intent, name, vm, directory, accelerator };
+    let bare = domain.write(None)?;
+    let digest = Sha256::digest(bare.as_bytes());
+    let hash = digest.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    let xml = domain.write(Some(&hash))?;
+    Ok(Definition { intent: hash, xml })
+}
+
+struct Domain<'a> {
+    intent: &'a HostFile,
+    name: &'a str,
+    vm: &'a Vm,
+    directory: &'a Path,
+    accelerator: Accelerator,
+}
+
+impl Domain<'_> {
+    fn write(&self, hash: Option<&str>) -> io::Result<String> {
+        let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
+        let kind = self.accelerator.domain_type();
+        within(&mut xml, "domain", &[("type", kind)], |xml| {
+            self.identity(xml)?;
+            if let Some(hash) = hash {
+                within(xml, "metadata", &[], |xml| {
+                    let tag = [("xmlns:bedplate", NAMESPACE), ("intent", hash)];
+                    empty(xml, "bedplate:vm", &tag)
+                })?;
+            }
+            self.machine(xml)?;
+            within(xml, "devices", &[], |xml| self.devices(xml))
+        })?;
+        String::from_utf8(xml.into_inner()).map_err(io::Error::other)
+    }
+
+    fn identity(&self, xml: &mut Xml) -> io::Result<()> {
+        text(xml, "name", &[], self.name)?;
+        let uuid = identity::derive(self.intent.host.id, Purpose::Domain, self.name, 0);
+        text(xml, "uuid", &[], &uuid.to_string())
+    }
+
+    fn machine(&self, xml: &mut Xml) -> io::Result<()> {
+        text(xml, "memory", &[("unit", "MiB")], &self.vm.ram_mb.to_string())?;
+        text(xml, "vcpu", &[], &self.vm.vcpu.to_string())?;
+        let firmware: Attributes<'_> = match self.vm.firmware {
+            Firmware::Uefi => &[("firmware", "efi")],
+            Firmware::Bios => &[],
+        };
+        within(xml, "os", firmware, |xml| {
+            text(xml, "type", &[("arch", "x86_64"), ("machine", "q35")], "hvm")?;
+            if self.vm.firmware == Firmware::Uefi {
+                within(xml, "firmware", &[], |xml| {
+                    empty(xml, "feature", &[("enabled", "no"), ("name", "secure-boot")])
+                })?;
+            }
+            Ok(())
+        })?;
+        within(xml, "features", &[], |xml| {
+            empty(xml, "acpi", &[])?;
+            empty(xml, "apic", &[])
+        })?;
+        empty(xml, "cpu", &[("mode", self.accelerator.cpu_mode())])?;
+        empty(xml, "clock", &[("offset", "utc")])?;
+        text(xml, "on_poweroff", &[], "destroy")?;
+        text(xml, "on_reboot", &[], "restart")?;
+        text(xml, "on_crash", &[], "restart")
+    }
+
+    fn devices(&self, xml: &mut Xml) -> io::Result<()> {
+        self.disk(xml)?;
+        self.installer(xml)?;
+        self.network(xml)?;
+        within(xml, "serial", &[("type", "pty")], |xml| empty(xml, "target", &[("port", "0")]))?;
+        within(xml, "console", &[("type", "pty")], |xml| {
+            empty(xml, "target", &[("type", "serial"), ("port", "0")])
+        })?;
+        within(xml, "channel", &[("type", "unix")], |xml| {
+            empty(xml, "target", &[("type", "virtio"), ("name", "org.qemu.guest_agent.0")])
+        })?;
+        empty(xml, "memballoon", &[("model", "virtio")])?;
+        within(xml, "rng", &[("model", "virtio")], |xml| {
+            text(xml, "backend", &[("model", "random")], "/dev/urandom")
+        })?;
+        self.vm.usb_devices.iter().try_for_each(|device| usb(xml, device))
+    }
+
+    fn disk(&self, xml: &mut Xml) -> io::Result<()> {
+        let path = disk_path(self.directory, self.vm);
+        within(xml, "disk", &[("type", "file"), ("device", "disk")], |xml| {
+            empty(xml, "driver", &[("name", "qemu"), ("type", "qcow2"), ("discard", "unmap")])?;
+            empty(xml, "source", &[("file", &path.to_string_lossy())])?;
+            empty(xml, "target", &[("dev", "vda"), ("bus", "virtio")])?;
+            empty(xml, "boot", &[("order", "1")])
+        })
+    }
+
+    /// The empty disk comes first and does not boot; once installed, it does.
+    fn installer(&self, xml: &mut Xml) -> io::Result<()> {
+        let Some(iso) = &self.vm.iso_image else { return Ok(()) };
+        within(xml, "disk", &[("type", "file"), ("device", "cdrom")], |xml| {
+            empty(xml, "driver", &[("name", "qemu"), ("type", "raw")])?;
+            empty(xml, "source", &[("file", &iso.dest)])?;
+            empty(xml, "target", &[("dev", "sda"), ("bus", "sata")])?;
+            empty(xml, "readonly", &[])?;
+            empty(xml, "boot", &[("order", "2")])
+        })?;
+        let local = [("type", "vnc"), ("autoport", "yes"), ("listen", "127.0.0.1")];
+        empty(xml, "graphics", &local)?;
+        within(xml, "video", &[], |xml| empty(xml, "model", &[("type", "vga")]))
+    }
+
+    fn network(&self, xml: &mut Xml) -> io::Result<()> {
+        let derived = identity::mac_address(self.intent.host.id, self.name);
+        let mac = self.vm.mac_address.as_deref().unwrap_or(&derived);
+        within(xml, "interface", &[("type", "bridge")], |xml| {
+            empty(xml, "mac", &[("address", mac)])?;
+            empty(xml, "source", &[("bridge", &self.vm.bridge)])?;
+            empty(xml, "model", &[("type", "virtio")])
+        })
+    }
+}
+
+fn usb(xml: &mut Xml, device: &UsbDevice) -> io::Result<()> {
+    let host = [("mode", "subsystem"), ("type", "usb"), ("managed", "yes")];
+    within(xml, "hostdev", &host, |xml| {
+        within(xml, "source", &[("startupPolicy", "optional")], |xml| {
+            empty(xml, "vendor", &[("id", &device.vendor_id)])?;
+            empty(xml, "product", &[("id", &device.product_id)])
+        })
+    })
+}
+
+fn within(
+    xml: &mut Xml,
+    name: &str,
+    attributes: Attributes<'_>,
+    inner: impl FnOnce(&mut Xml) -> io::Result<()>,
+) -> io::Result<()> {
+    let element = xml.create_element(name).with_attributes(attributes.iter().copied());
+    element.write_inner_content(inner).map(drop)
+}
+
+fn text(xml: &mut Xml, name: &str, attributes: Attributes<'_>, content: &str) -> io::Result<()> {
+    let element = xml.create_element(name).with_attributes(attributes.iter().copied());
+    element.write_text_content(BytesText::new(content)).map(drop)
+}
+
+fn empty(xml: &mut Xml, name: &str, attributes: Attributes<'_>) -> io::Result<()> {
+    let element = xml.create_element(name).with_attributes(attributes.iter().copied());
+    element.write_empty().map(drop)
+}
+
+#[cfg(test)]
+mod tests;

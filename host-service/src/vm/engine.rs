@@ -1,0 +1,177 @@
+//! Does what was decided about virtual machines.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bedplate_spec::event::Outcome;
+use bedplate_spec::host::{HostFile, Vm};
+use bedplate_tools::command::CommandError;
+use bedplate_tools::qemu_img::{self, QemuImageError};
+use bedplate_tools::virsh::Virsh;
+
+use super::accelerator::Accelerator;
+use super::diff::{self, Action};
+use super::directory::{self, DirectoryError};
+use super::disk::{self, DiskError};
+use super::domain;
+use super::inspect::InspectError;
+use super::observe::{self, Observed};
+use crate::atomic::{self, WriteError};
+use crate::context::Context;
+use crate::kind::{Kind, Resource};
+use crate::report::Reporter;
+
+/// What can go wrong with virtual machines.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// virsh.
+    #[error("libvirt could not be looked at or told")]
+    Libvirt(#[from] CommandError),
+    /// XML.
+    #[error("a domain could not be understood")]
+    Inspect(#[from] InspectError),
+    /// XML.
+    #[error("the definition could not be written")]
+    Definition(#[source] io::Error),
+    /// An image of a disk.
+    #[error("the disk could not be made ready")]
+    Disk(#[from] DiskError),
+    /// An image of a disk.
+    #[error("the disk could not be looked at or changed")]
+    Image(#[from] QemuImageError),
+    /// The directory.
+    #[error("the directory of the machine is in doubt")]
+    Directory(#[from] DirectoryError),
+    /// A note of ours.
+    #[error("could not note the state of a machine")]
+    Note(#[from] WriteError),
+    /// The probe of the accelerator.
+    #[error("could not note what runs guests")]
+    Probe(#[source] io::Error),
+    /// The world moved.
+    #[error("{0}")]
+    Changed(String),
+}
+
+/// All virtual machines.
+pub struct VirtualMachines {
+    virsh: Virsh,
+}
+
+impl Default for VirtualMachines {
+    fn default() -> Self {
+        Self { virsh: Virsh::new("qemu:///system") }
+    }
+}
+
+impl Kind for VirtualMachines {
+    type Observed = Observed;
+    type Action = Action;
+    type Error = VmError;
+
+    const NAME: &'static str = "vm";
+    const ADVICE: &'static str =
+        "see what it names, then run `bedplate-host converge` again; other machines are not affected";
+
+    fn observe(&self, context: &Context) -> Result<Observed, VmError> {
+        observe::observe(&self.virsh, context)
+    }
+
+    fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
+        diff::diff(intent, observed)
+    }
+
+    fn perform(
+        &self,
+        context: &Context,
+        action: &Action,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Outcome, VmError> {
+        match action {
+            Action::MakeDirectory { vm } => {
+                directory::make(&Machine::find(context, vm)?.directory)?;
+            }
+            Action::FetchDisk { vm } => Machine::find(context, vm)?.fetch_disk(reporter)?,
+            Action::FetchInstaller { vm } => Machine::find(context, vm)?.fetch_iso(reporter)?,
+            Action::MakeDisk { vm, bytes } => {
+                disk::make_empty(&Machine::find(context, vm)?.checked_disk()?, *bytes)?;
+            }
+            Action::Enlarge { vm, bytes } => return self.enlarge(context, vm, *bytes),
+            Action::Define { vm, .. } => self.define(context, vm)?,
+            Action::Autostart { vm, wanted } => self.virsh.autostart(vm, *wanted)?,
+            Action::Start { vm } => {
+                self.virsh.start(vm)?;
+                remember(context, vm)?;
+            }
+            Action::Remember { vm } => remember(context, vm)?,
+            Action::Destroy { vm } => self.virsh.destroy(vm)?,
+            Action::Undefine { vm } => self.virsh.undefine(vm)?,
+            Action::DeleteDirectory { vm } => {
+                let machine = Machine::find(context, vm)?;
+                directory::delete(machine.pool, &machine.directory, &context.mounts)?;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl VirtualMachines {
+    fn define(&self, context: &Context, name: &str) -> Result<(), VmError> {
+        let machine = Machine::find(context, name)?;
+        machine.checked_disk()?;
+        let accelerator = Accelerator::of_this_boot(&context.runtime).map_err(VmError::Probe)?;
+        let intent = &context.intent;
+        let wanted = domain::define(intent, name, machine.vm, &machine.directory, accelerator);
+        Ok(self.virsh.define(&wanted.map_err(VmError::Definition)?.xml)?)
+    }
+
+    fn enlarge(&self, context: &Context, name: &str, bytes: u64) -> Result<Outcome, VmError> {
+        let disk = Machine::find(context, name)?.checked_disk()?;
+        if qemu_img::info(&disk, Some("qcow2"))?.virtual_size >= bytes {
+            return Ok(Outcome::AlreadyDone);
+        }
+        if self.virsh.running()?.iter().any(|running| running == name) {
+            self.virsh.enlarge_disk(name, &disk.to_string_lossy(), bytes)?;
+        } else {
+            qemu_img::enlarge(&disk, bytes)?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn remember(context: &Context, name: &str) -> Result<(), VmError> {
+    Ok(atomic::write(&observe::started_file(context, name), "", 0o644)?)
+}
+
+struct Machine<'a> {
+    vm: &'a Vm,
+    pool: &'a Path,
+    directory: PathBuf,
+}
+
+impl<'a> Machine<'a> {
+    fn find(context: &'a Context, name: &str) -> Result<Self, VmError> {
+        let vm = context.intent.vms.get(name);
+        let vm = vm.ok_or_else(|| VmError::Changed(format!("there is no machine `{name}`")))?;
+        let pool = Path::new(context.pool_mount(&vm.pool).map_err(VmError::Changed)?);
+        Ok(Self { vm, pool, directory: pool.join(name) })
+    }
+
+    fn checked_disk(&self) -> Result<PathBuf, VmError> {
+        let disk = domain::disk_path(&self.directory, self.vm);
+        directory::check_file(&self.directory, &disk)?;
+        Ok(disk)
+    }
+
+    fn fetch_disk(&self, reporter: &mut Reporter<'_>) -> Result<(), VmError> {
+        self.checked_disk()?;
+        let Some(image) = &self.vm.disk_image else { return Ok(()) };
+        Ok(disk::fetch_disk(image, &self.directory, reporter)?)
+    }
+
+    fn fetch_iso(&self, reporter: &mut Reporter<'_>) -> Result<(), VmError> {
+        let Some(image) = &self.vm.iso_image else { return Ok(()) };
+        directory::check_file(&self.directory, Path::new(&image.dest))?;
+        Ok(disk::fetch_installer(image, &self.directory, reporter)?)
+    }
+}

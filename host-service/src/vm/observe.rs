@@ -1,0 +1,131 @@
+//! What is found of virtual machines.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bedplate_spec::host::Vm;
+use bedplate_tools::qemu_img;
+use bedplate_tools::virsh::Virsh;
+
+use super::accelerator::Accelerator;
+use super::domain;
+use super::engine::VmError;
+use super::inspect;
+use crate::context::Context;
+use crate::mounts::Mounts;
+
+/// Directory under the runtime directory: a file per machine started since boot.
+const STARTED: &str = "vms-started";
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// Mounts.
+    pub mounts: Mounts,
+    /// What runs guests.
+    pub accelerator: Accelerator,
+    /// All domains of libvirt, by name.
+    pub domains: BTreeMap<String, DomainFound>,
+    /// Files of the machines of `host.toml`, by name.
+    pub files: BTreeMap<String, FilesFound>,
+    /// Vendor and product of the key sticks plugged in.
+    pub stick_devices: Vec<(String, String)>,
+}
+
+/// A domain of libvirt.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DomainFound {
+    /// Our hash in its metadata; none when it is not ours.
+    pub intent: Option<String>,
+    /// Our hash in the definition it runs with.
+    pub running: Option<Option<String>>,
+    /// Whether libvirt starts it at boot.
+    pub autostart: bool,
+}
+
+/// The files of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FilesFound {
+    /// Whether its directory is there.
+    pub directory: bool,
+    /// Virtual size of its disk, when it has one.
+    pub disk_bytes: Option<u64>,
+    /// Whether its installer is there.
+    pub iso: bool,
+    /// Whether it was started since boot.
+    pub started: bool,
+}
+
+/// Looks at libvirt and at the pools that are mounted.
+pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
+    let mut observed = Observed { mounts: context.mounts.clone(), ..Observed::default() };
+    if context.intent.vms.is_empty() {
+        return Ok(observed);
+    }
+    observed.accelerator = Accelerator::of_this_boot(&context.runtime).map_err(VmError::Probe)?;
+    observed.domains = domains(virsh)?;
+    for (name, vm) in &context.intent.vms {
+        observed.files.insert(name.clone(), files(context, name, vm)?);
+    }
+    if context.intent.vms.values().any(|vm| !vm.usb_devices.is_empty()) {
+        let sticks = context.intent.unlock.sticks.iter();
+        observed.stick_devices =
+            sticks.filter_map(|stick| stick_device(&stick.volume_id)).collect();
+    }
+    Ok(observed)
+}
+
+fn domains(virsh: &Virsh) -> Result<BTreeMap<String, DomainFound>, VmError> {
+    let names = virsh.domains()?;
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let (running, autostarted) = (virsh.running()?, virsh.autostarted()?);
+    let mut found = BTreeMap::new();
+    for name in names {
+        let intent = inspect::intent(&virsh.persistent_xml(&name)?)?;
+        let runs = running.contains(&name);
+        let live = match (&intent, runs) {
+            (Some(_), true) => Some(inspect::intent(&virsh.live_xml(&name)?)?),
+            (None, true) => Some(None),
+            (_, false) => None,
+        };
+        let autostart = autostarted.contains(&name);
+        found.insert(name, DomainFound { intent, running: live, autostart });
+    }
+    Ok(found)
+}
+
+fn files(context: &Context, name: &str, vm: &Vm) -> Result<FilesFound, VmError> {
+    let Ok(mount) = context.pool_mount(&vm.pool) else { return Ok(FilesFound::default()) };
+    let directory = Path::new(mount).join(name);
+    let disk = domain::disk_path(&directory, vm);
+    let disk_bytes = match fs::symlink_metadata(&disk) {
+        // The format is given: a guest can make its image look like any other.
+        Ok(found) if found.is_file() => Some(qemu_img::info(&disk, Some("qcow2"))?.virtual_size),
+        _ => None,
+    };
+    Ok(FilesFound {
+        directory: fs::symlink_metadata(&directory).is_ok_and(|found| found.is_dir()),
+        disk_bytes,
+        iso: vm.iso_image.as_ref().is_some_and(|iso| Path::new(&iso.dest).is_file()),
+        started: started_file(context, name).exists(),
+    })
+}
+
+/// The file that says that a machine was started since boot.
+pub fn started_file(context: &Context, name: &str) -> PathBuf {
+    context.runtime.join(STARTED).join(name)
+}
+
+/// Vendor and product of the USB device that a file system stands on.
+fn stick_device(volume_id: &str) -> Option<(String, String)> {
+    let node = fs::canonicalize(Path::new("/dev/disk/by-uuid").join(volume_id)).ok()?;
+    let device = fs::canonicalize(Path::new("/sys/class/block").join(node.file_name()?)).ok()?;
+    device.ancestors().find_map(|at| {
+        let read = |name: &str| fs::read_to_string(at.join(name)).ok();
+        let (vendor, product) = (read("idVendor")?, read("idProduct")?);
+        Some((vendor.trim().to_owned(), product.trim().to_owned()))
+    })
+}
