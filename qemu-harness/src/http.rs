@@ -40,9 +40,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts on a free port of 127.0.0.1.
-    pub fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    /// Starts on `port` of 127.0.0.1, or on a free one when it is 0.
+    pub fn start(port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port))?;
         let server = Self {
             address: listener.local_addr()?,
             files: Watch::default(),
@@ -157,7 +157,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("a");
         std::fs::write(&file, "content").unwrap();
-        let server = Server::start().unwrap();
+        let server = Server::start(0).unwrap();
         server.offer("/a", file);
         assert!(get(server.port(), "/a").ends_with("\r\n\r\ncontent"));
         assert!(get(server.port(), "/up?ip=1.2.3.4").starts_with("HTTP/1.1 200"));

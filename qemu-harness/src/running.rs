@@ -21,6 +21,9 @@ use crate::watch::Watch;
 /// How many lines of the serial log an error shows.
 const TAIL_LINES: usize = 25;
 
+/// What a line with an event starts with.
+const EVENT_MARK: &str = "@bedplate ";
+
 /// Called with every line of the serial console as it comes.
 pub type Listener = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -124,7 +127,9 @@ fn read_events(path: PathBuf, events: Watch<Vec<Event>>) {
     thread::spawn(move || {
         let Ok(stream) = qmp::connect(&path) else { return };
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            if let Ok(event) = serde_json::from_str::<Event>(&line) {
+            // What a program says beside events carries no mark.
+            let Some(line) = line.strip_prefix(EVENT_MARK) else { continue };
+            if let Ok(event) = serde_json::from_str::<Event>(line) {
                 events.change(|events| events.push(event));
             }
         }

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use bedplate_tools::command::CommandExt as _;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::error::{HarnessError, file_error};
@@ -37,7 +38,7 @@ impl Key {
 }
 
 /// What a command in the guest answered.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Answer {
     /// Exit status; 255 when ssh itself failed.
     pub status: i32,

@@ -15,7 +15,7 @@ use bedplate_qemu_harness::machine::{
 fn the_small_guest_reports_its_lease() {
     let tree = PathBuf::from(std::env::var_os("BEDPLATE_TREE").expect("BEDPLATE_TREE"));
     let directory = tempfile::tempdir().unwrap();
-    let server = Server::start().unwrap();
+    let server = Server::start(0).unwrap();
     let report = format!("http://{HOST_ADDRESS}:{}", server.port());
     let errand = Errand { report, nfs: format!("{HOST_ADDRESS}:/nothing") };
     let guest = guest_disk::build(&tree, directory.path(), &errand).unwrap();

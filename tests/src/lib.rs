@@ -1,1 +1,17 @@
 //! End-to-end stories on the harness; one file a story.
+//!
+//! A story makes a medium, installs a machine, boots it, gathers evidence with tools that are
+//! not ours, and judges claims. Judging is pure: [`claims::judge`] sees evidence only.
+
+pub mod answers;
+pub mod claims;
+pub mod evidence;
+pub mod failure;
+pub mod medium;
+pub mod probes;
+pub mod running_host;
+pub mod seed;
+pub mod story;
+pub mod table;
+
+pub use failure::Failure;

@@ -1,0 +1,136 @@
+//! The profile's `host.toml`, made to fit the machine of the stories.
+
+use bedplate_image_builder::identity::with_own_id;
+use bedplate_qemu_harness::guest_disk::GuestDisk;
+use bedplate_qemu_harness::machine::{Disk, HOST_ADDRESS};
+use bedplate_spec::document;
+use bedplate_spec::host::HostFile;
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
+
+use crate::failure::Failure;
+use crate::seed::{KEY, MAC};
+
+/// Name of the VM.
+pub const GUEST: &str = "guest";
+/// Path of its image on the story's HTTP server.
+pub const IMAGE_PATH: &str = "/guest.qcow2.xz";
+
+/// What is put into the profile.
+#[derive(Debug, Clone)]
+pub struct Substitutions<'a> {
+    /// The disks that are installed to, and the key stick.
+    pub disks: &'a [Disk],
+    /// root's ssh key.
+    pub ssh_key: &'a str,
+    /// Port of the story's HTTP server.
+    pub http_port: u16,
+    /// The VM's image.
+    pub guest: &'a GuestDisk,
+}
+
+/// The text of `host.toml` for a machine, with an id of its own.
+pub fn host_toml(profile: &str, with: &Substitutions<'_>) -> Result<String, Failure> {
+    let profile = match with_own_id(profile)? {
+        Some((text, _)) => text,
+        None => profile.to_owned(),
+    };
+    let mut document: DocumentMut =
+        profile.parse().map_err(|error| Failure::Unfit(format!("the profile: {error}")))?;
+    let root = document.as_table_mut();
+    for disk in with.disks {
+        name_disk(root, disk)?;
+    }
+    let mut keys = Array::new();
+    keys.push(with.ssh_key);
+    *at(root, &["host", "users", "root", "ssh_keys"])? = value(keys);
+    let mut nic = InlineTable::new();
+    nic.insert("mac", Value::from(MAC));
+    *at(root, &["network", "bridges", "br0", "nic"])? = value(nic);
+    add_guest(root, with);
+    Ok(document.to_string())
+}
+
+fn name_disk(root: &mut Table, disk: &Disk) -> Result<(), Failure> {
+    if disk.role == KEY {
+        let sticks = root
+            .get_mut("unlock")
+            .and_then(|unlock| unlock.get_mut("sticks"))
+            .and_then(Item::as_array_of_tables_mut)
+            .and_then(|sticks| sticks.get_mut(0));
+        let stick = sticks.ok_or_else(|| lacks("unlock.sticks"))?;
+        stick["id"] = value(disk.by_id());
+        return Ok(());
+    }
+    *at(root, &["disks", &disk.role, "id"])? = value(disk.by_id());
+    let section = at(root, &["disks", &disk.role])?;
+    section["expect_serial"] = value(disk.serial.as_str());
+    section["expect_size"] = value(format!("{}B", disk.size));
+    Ok(())
+}
+
+fn add_guest(root: &mut Table, with: &Substitutions<'_>) {
+    let mut image = Table::new();
+    let url = format!("http://{HOST_ADDRESS}:{}{IMAGE_PATH}", with.http_port);
+    image["url"] = value(url);
+    image["sha256"] = value(with.guest.sha256.as_str());
+    image["dest"] = value(format!("/mnt/vmstore/{GUEST}/{GUEST}.qcow2"));
+    let mut guest = Table::new();
+    guest["vcpu"] = value(1);
+    guest["ram_mb"] = value(256);
+    guest["autostart"] = value(true);
+    guest["disk_image"] = Item::Table(image);
+    let mut machines = Table::new();
+    machines.set_implicit(true);
+    machines[GUEST] = Item::Table(guest);
+    root["vms"] = Item::Table(machines);
+}
+
+fn at<'a>(root: &'a mut Table, path: &[&str]) -> Result<&'a mut Item, Failure> {
+    let (last, sections) = path.split_last().ok_or_else(|| lacks(""))?;
+    let mut table = root;
+    for section in sections {
+        let inner = table.get_mut(section).and_then(Item::as_table_mut);
+        table = inner.ok_or_else(|| lacks(&path.join(".")))?;
+    }
+    Ok(table.entry(last).or_insert(Item::None))
+}
+
+fn lacks(what: &str) -> Failure {
+    Failure::Unfit(format!("the profile lacks `{what}`"))
+}
+
+/// The validated document.
+pub fn parse(text: &str) -> Result<HostFile, Failure> {
+    document::parse(text, "host.toml")
+        .map_err(|problems| Failure::Unfit(format!("host.toml has mistakes:\n{problems}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::seed::{self, Sizes};
+
+    #[test]
+    fn the_profile_fits_the_machine() {
+        let mut disks = seed::installed_disks(Path::new("/d"), Sizes::True);
+        disks.push(seed::key_stick(Path::new("/d")));
+        let guest = GuestDisk { file: "/g".into(), sha256: "ab".repeat(32) };
+        let key =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2Jh story";
+        let with = Substitutions { disks: &disks, ssh_key: key, http_port: 8080, guest: &guest };
+        let profile = include_str!("../../profiles/hypervisor/host.toml");
+        let host = parse(&host_toml(profile, &with).unwrap()).unwrap_or_else(|e| panic!("{e}"));
+        assert!(!bedplate_spec::identity::is_example(host.host.id));
+        for disk in &disks[..7] {
+            assert_eq!(host.disks[&disk.role].id, disk.by_id());
+        }
+        assert_eq!(
+            host.unlock.sticks[0].id.as_deref(),
+            Some("usb-QEMU_QEMU_HARDDISK_BPKEY0001-0:0")
+        );
+        assert_eq!(host.host.users["root"].ssh_keys, [key]);
+        assert_eq!(host.vms[GUEST].bridge, "br0");
+    }
+}

@@ -1,0 +1,86 @@
+//! The medium of a story, and the tree it was made of.
+
+use std::path::{Path, PathBuf};
+
+use bedplate_image_builder::answers::Answers;
+use bedplate_image_builder::build::{IsoReport, IsoRequest, Stage, build_iso};
+use bedplate_image_builder::personalize::{flake_of, personalize};
+
+use crate::failure::{Failure, file};
+
+/// Where the workspace keeps what its images are made of.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    /// Root of the repository.
+    pub root: PathBuf,
+}
+
+impl Workspace {
+    /// The repository this program was built from.
+    pub fn own() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+        Self { root: root.to_owned() }
+    }
+
+    /// The profile's `host.toml`.
+    pub fn profile(&self) -> Result<String, Failure> {
+        let path = self.root.join("profiles/hypervisor/host.toml");
+        std::fs::read_to_string(&path).map_err(file("read", &path))
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.root.join("target/bedplate-cache")
+    }
+
+    /// Makes a medium without answers.
+    pub fn build_medium(
+        &self,
+        output: &Path,
+        on_stage: &mut dyn FnMut(Stage),
+    ) -> Result<IsoReport, Failure> {
+        let request = IsoRequest {
+            workspace_binaries: self.root.join("target/release"),
+            cache: self.cache(),
+            platform_nix: self.root.join("nix/embedded"),
+            host: None,
+            output: output.to_owned(),
+            mirror: None,
+        };
+        Ok(build_iso(&request, on_stage)?)
+    }
+
+    /// The Debian tree that media are made of; there after the first medium.
+    pub fn tree(&self) -> Result<PathBuf, Failure> {
+        let cache = self.cache();
+        let platforms = directories(&cache)?;
+        let mut found: Vec<PathBuf> = Vec::new();
+        for platform in platforms.iter().filter(|path| path.join("platform.json").exists()) {
+            let paths = directories(&platform.join("stage/nix/store"))?;
+            found.extend(paths.into_iter().filter(|path| path.ends_with_name("-bedplate-tree")));
+        }
+        found.sort_by_key(|path| path.metadata().and_then(|meta| meta.modified()).ok());
+        found.pop().ok_or_else(|| Failure::Unfit(format!("no tree in {}", cache.display())))
+    }
+}
+
+trait EndsWithName {
+    fn ends_with_name(&self, end: &str) -> bool;
+}
+
+impl EndsWithName for PathBuf {
+    fn ends_with_name(&self, end: &str) -> bool {
+        self.file_name().is_some_and(|name| name.to_string_lossy().ends_with(end))
+    }
+}
+
+fn directories(parent: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = std::fs::read_dir(parent).map_err(file("list", parent))?;
+    Ok(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
+}
+
+/// Writes answers into a medium.
+pub fn put_answers(medium: &Path, host: &str) -> Result<(), Failure> {
+    let answers = Answers { host: host.to_owned(), flake: flake_of(medium)? };
+    personalize(medium, &answers)?;
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! The installed machine: it boots without the medium, hands off, and is asked what it is.
+
+use std::time::{Duration, Instant};
+
+use bedplate_qemu_harness::disk_image::sha256_of;
+use bedplate_qemu_harness::running::Running;
+use bedplate_qemu_harness::ssh::{Answer, Ssh};
+
+use crate::answers;
+use crate::claims::{Verdict, judge_all};
+use crate::evidence::Evidence;
+use crate::failure::{Failure, file};
+use crate::probes::{self, CONVERGE, Probe, moment};
+use crate::seed::{self, CANARY, HOST};
+use crate::story::{Installed, Story};
+use crate::table;
+
+/// Memory of the machine when it runs a VM.
+const MEMORY_MIB: u32 = 3072;
+/// How long the machine may take until it lets us in.
+const LOGIN_LIMIT: Duration = Duration::from_secs(6 * 60);
+/// How long the VM may take until it reports, and until it has written over NFS.
+const GUEST_LIMIT: Duration = Duration::from_secs(8 * 60);
+/// How long a power-off may take.
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(150);
+
+impl Story {
+    /// Boots what was installed, gathers evidence, judges, and keeps both.
+    pub fn claims(&self, installed: &Installed) -> Result<Vec<Verdict>, Failure> {
+        let machine = seed::machine(HOST, self.disks(), MEMORY_MIB, self.record.ssh_port);
+        let mut running = machine.start(&self.directory, Some(self.console("host")))?;
+        let gathered = self.gather(installed, &mut running);
+        self.keep_log(&running, "host.serial.log")?;
+        let mut evidence = gathered?;
+        drop(running);
+        evidence.note("canary.sha256.after", sha256_of(&seed::canary(&self.directory).file)?);
+        self.keep(&evidence)?;
+        let verdicts = judge_all(&evidence);
+        let path = self.path("claims.txt");
+        std::fs::write(&path, table::render(&verdicts)).map_err(file("write", &path))?;
+        Ok(verdicts)
+    }
+
+    fn gather(&self, installed: &Installed, running: &mut Running) -> Result<Evidence, Failure> {
+        let mut evidence = Evidence::default();
+        evidence.note("install.end", installed.end.as_str());
+        evidence.note("canary.sha256.before", installed.canary.as_str());
+        note_json(&mut evidence, "canary.counters.install", &installed.counters)?;
+
+        let begun = Instant::now();
+        let ssh = Ssh::new(&self.key, self.record.ssh_port)?;
+        ssh.wait(LOGIN_LIMIT)?;
+        self.say(&format!("ssh answers after {} s", begun.elapsed().as_secs()));
+        let wait = ["timeout", "900", "systemctl", "is-system-running", "--wait"];
+        let state = ssh.run(&wait)?;
+        self.say(&format!("boot is over: {}", state.stdout.trim()));
+        self.wait_for_guest(&ssh)?;
+        self.ask(&ssh, &mut evidence)?;
+        note_json(&mut evidence, "canary.counters.run", &running.qmp().counters(CANARY)?)?;
+        let requests = self.server.requests().into_iter().map(|request| request.target);
+        evidence.note("http.requests", requests.collect::<Vec<_>>().join("\n"));
+        self.journal(&ssh)?;
+        self.power_off(running)?;
+        Ok(evidence)
+    }
+
+    /// The VM reports on its own; a report that stays away is for the claims to tell.
+    fn wait_for_guest(&self, ssh: &Ssh) -> Result<(), Failure> {
+        let state = ssh.run(&["systemctl", "is-active", "bedplate-converge.service"])?;
+        self.say(&format!("bedplate-converge: {}", state.stdout.trim()));
+        for path in ["/guest/up", "/guest/nfs-ok"] {
+            match self.server.wait_for(path, GUEST_LIMIT) {
+                Ok(request) => self.say(&format!("the VM says: {}", request.target)),
+                Err(error) => {
+                    self.say(&error.to_string());
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&self, ssh: &Ssh, evidence: &mut Evidence) -> Result<(), Failure> {
+        let host = self.path("host.toml");
+        let host = std::fs::read_to_string(&host).map_err(file("read", &host))?;
+        for Probe { name, argv } in probes::state(&answers::parse(&host)?) {
+            self.say(&format!("asking: {}", argv.join(" ")));
+            evidence.put(&name, run(ssh, &argv)?);
+        }
+        for (when, converge) in [("before", true), ("after", false)] {
+            for Probe { name, argv } in probes::unchanging() {
+                evidence.put(&moment(when, &name), run(ssh, &argv)?);
+            }
+            if converge {
+                self.say("converging again");
+                evidence.put("converge.again", ssh.run(&CONVERGE)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Kept for those who look for a cause.
+    fn journal(&self, ssh: &Ssh) -> Result<(), Failure> {
+        let journal = ssh.run(&["journalctl", "--boot", "--no-pager"])?;
+        let path = self.path("host.journal.log");
+        std::fs::write(&path, journal.stdout).map_err(file("write", &path))
+    }
+
+    fn power_off(&self, running: &mut Running) -> Result<(), Failure> {
+        running.press_power()?;
+        if let Err(error) = running.wait_for_exit(POWER_OFF_LIMIT) {
+            self.say(&format!("the power button was not heeded: {error}"));
+        }
+        Ok(())
+    }
+
+    fn keep(&self, evidence: &Evidence) -> Result<(), Failure> {
+        let path = self.path("evidence.json");
+        let text = serde_json::to_string_pretty(evidence)
+            .map_err(|error| Failure::Unfit(format!("{}: {error}", path.display())))?;
+        std::fs::write(&path, text).map_err(file("write", &path))
+    }
+}
+
+fn run(ssh: &Ssh, argv: &[String]) -> Result<Answer, Failure> {
+    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    Ok(ssh.run(&argv)?)
+}
+
+fn note_json(
+    evidence: &mut Evidence,
+    name: &str,
+    value: &impl serde::Serialize,
+) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|error| Failure::Unfit(error.to_string()))?;
+    evidence.note(name, text);
+    Ok(())
+}

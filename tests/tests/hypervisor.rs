@@ -1,0 +1,28 @@
+//! The whole story of the hypervisor, on smaller disks. Run by name.
+
+use std::sync::Arc;
+
+use bedplate_tests::seed::Sizes;
+use bedplate_tests::story::Story;
+use bedplate_tests::table;
+
+#[test]
+fn a_hypervisor_is_installed_boots_and_hands_off() {
+    let directory = tempfile::Builder::new().prefix("bedplate-story-").tempdir_in("/var/tmp");
+    let directory = directory.unwrap();
+    let tell = Arc::new(|line: &str| println!("{line}"));
+    let told = (|| {
+        let mut story = Story::begin(directory.path(), Sizes::Small, false, tell)?;
+        let medium = story.medium(true)?;
+        let installed = story.install(&medium)?;
+        story.claims(&installed)
+    })();
+    let verdicts = match told {
+        Ok(verdicts) => verdicts,
+        Err(failure) => panic!("{}\nlogs: {}", failure.chain(), directory.keep().display()),
+    };
+    println!("{}", table::render(&verdicts));
+    if !table::failed(&verdicts).is_empty() {
+        panic!("claims failed; logs: {}", directory.keep().display());
+    }
+}

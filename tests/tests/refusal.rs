@@ -1,0 +1,57 @@
+//! Answers that do not fit the machine: refused, nothing written, no reboot. Run by name.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bedplate_qemu_harness::machine::Disk;
+use bedplate_tests::medium::put_answers;
+use bedplate_tests::seed::{MEDIUM, Sizes};
+use bedplate_tests::story::Story;
+
+const LIMIT: Duration = Duration::from_secs(180);
+
+fn refused(story: &Story, medium: &Path, host: &str, says: &str) {
+    story.make_disks().unwrap();
+    put_answers(medium, host).unwrap();
+    let running = story.start_medium(medium).unwrap();
+    running.wait_for_text(&[says], LIMIT).unwrap_or_else(|error| panic!("{error}"));
+    // A reboot or power-off that comes late would show within this time.
+    let end = running
+        .wait_for_text(&["reboot: Restarting", "reboot: Power down"], Duration::from_secs(15));
+    assert!(end.is_err() && !running.has_ended(), "the machine went down:\n{}", running.tail());
+    assert_eq!(running.qmp().status().unwrap(), "running");
+    for Disk { role, .. } in story.disks() {
+        let counters = running.qmp().counters(&role).unwrap();
+        assert_eq!((counters.writes, counters.discards), (0, 0), "{role} was written to");
+    }
+    assert_eq!(running.qmp().counters(MEDIUM).unwrap().writes, 0);
+}
+
+/// One after the other in one test: each fills the machine.
+#[test]
+fn answers_that_do_not_fit_are_refused_and_nothing_is_written() {
+    let directory = tempfile::Builder::new().prefix("bedplate-refusal-").tempdir_in("/var/tmp");
+    let directory = directory.unwrap();
+    let tell = Arc::new(|line: &str| println!("{line}"));
+    let story = Story::begin(directory.path(), Sizes::Small, false, tell).unwrap();
+    let medium = story.medium(true).unwrap();
+    let guest = story.guest().unwrap();
+    let host = story.host_toml(&guest).unwrap();
+
+    // T04: the disk is there, but it is another one than was meant.
+    let serial = host.replacen("expect_serial = \"BPVM20001\"", "expect_serial = \"OTHER\"", 1);
+    assert_ne!(serial, host);
+    refused(&story, &medium, &serial, "OTHER");
+
+    // A named disk is missing.
+    let id = "nvme-QEMU_NVMe_Ctrl_BPVM30001";
+    let missing = host.replacen(id, "nvme-QEMU_NVMe_Ctrl_GONE", 1);
+    assert_ne!(missing, host);
+    refused(&story, &medium, &missing, "nvme-QEMU_NVMe_Ctrl_GONE");
+
+    // T14: a mistake in the document, with line and column.
+    let typo = host.replacen("unattended = true", "unatended = true", 1);
+    assert_ne!(typo, host);
+    refused(&story, &medium, &typo, "unatended");
+}
