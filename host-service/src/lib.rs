@@ -1,1 +1,19 @@
 //! bedplate-host as a library.
+
+pub mod atomic;
+pub mod backup;
+pub mod bridge;
+pub mod command;
+pub mod context;
+pub mod converge;
+pub mod download;
+pub mod extract;
+pub mod kind;
+pub mod mounts;
+pub mod nfs;
+pub mod report;
+#[cfg(test)]
+mod sample;
+pub mod show;
+pub mod system;
+pub mod vm;

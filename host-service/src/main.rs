@@ -1,3 +1,114 @@
-//! bedplate-host: activation, generations, pools, bridges, VMs, NFS, backups.
+//! `bedplate-host`: activation, generations, pools, bridges, VMs, NFS, backups.
 
-fn main() {}
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bedplate_host_service::{command, system};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(version, about = "Makes the machine agree with host.toml")]
+struct Arguments {
+    /// The document to read.
+    #[arg(long, global = true, default_value = "/etc/bedplate/host.toml")]
+    host_file: PathBuf,
+    /// Print JSON where a command prints something.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Make bridges, VMs, exports and backups agree with host.toml.
+    Converge,
+    /// Show what converge would change.
+    Plan,
+    /// Show intent, reality and drift; fails when something is not as intended.
+    Status,
+    /// Backups.
+    #[command(subcommand)]
+    Backup(Backup),
+    /// Pools.
+    #[command(subcommand)]
+    Pool(Pool),
+    /// Boot entries.
+    #[command(subcommand)]
+    Generation(Generation),
+    /// Prepare /usr, /etc, /var and accounts from a toplevel.
+    Activate {
+        /// Store path of the toplevel.
+        toplevel: PathBuf,
+    },
+    /// Build a toplevel; called by Nix with store paths in its environment.
+    #[command(hide = true)]
+    System,
+}
+
+#[derive(Subcommand)]
+enum Generation {
+    /// Make a toplevel the one that boots next, its entry renamed into place last.
+    Boot {
+        /// Store path of the toplevel.
+        toplevel: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum Pool {
+    /// Unlock and mount a pool.
+    Open {
+        /// Its name.
+        name: String,
+    },
+    /// Show all pools.
+    Status,
+}
+
+#[derive(Subcommand)]
+enum Backup {
+    /// Take a backup now.
+    Run {
+        /// Its name.
+        name: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let Arguments { host_file, json, task } = arguments;
+    let out = &mut io::stdout();
+    match task {
+        Task::Converge => command::converge(host_file, *json, out),
+        Task::Plan => command::plan(host_file, *json, out),
+        Task::Status => command::status(host_file, *json, out),
+        Task::Backup(Backup::Run { name }) => command::backup_run(host_file, name, *json, out),
+        Task::Pool(Pool::Open { name }) => command::pool_open(host_file, name, out),
+        Task::Pool(Pool::Status) => command::pool_status(host_file, *json, out),
+        Task::Generation(Generation::Boot { toplevel }) => command::generation_boot(toplevel, out),
+        Task::Activate { toplevel } => command::activate(toplevel, out),
+        Task::System => Ok(system::build()?),
+    }
+}
+
+fn report(error: &dyn Error) {
+    eprintln!("bedplate-host: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        eprintln!("  because: {inner}");
+        cause = inner.source();
+    }
+}

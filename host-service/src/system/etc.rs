@@ -1,0 +1,86 @@
+//! What a toplevel lays over the tree's `/etc`.
+
+use std::collections::BTreeMap;
+
+use bedplate_spec::host::HostFile;
+
+use super::{Entry, Parts, units};
+use crate::bridge;
+
+/// Timers of a Debian that is managed by apt; this one is not.
+const MASKED: [&str; 4] =
+    ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "grub-common.service"];
+
+/// The server offers keys only, and reads those of `host.toml` beside those of the account.
+const SSHD: &str = "\
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/authorized_keys.d/%u
+";
+
+/// Nix builds in a sandbox as root, and fetches nothing by itself.
+const NIX: &str = "\
+experimental-features = nix-command flakes
+build-users-group =
+sandbox = true
+sandbox-fallback = false
+substituters =
+";
+
+/// NICs that no bridge has taken.
+const OTHER_NICS: &str = "\
+[Match]
+Name=en* eth*
+
+[Network]
+DHCP=yes
+
+[DHCPv4]
+ClientIdentifier=mac
+
+[Link]
+RequiredForOnline=no
+";
+
+pub(super) fn entries(host: &HostFile, document: &str, parts: &Parts) -> BTreeMap<String, Entry> {
+    let mut all = BTreeMap::new();
+    let mut file = |path: &str, content: String| all.insert(path.to_owned(), Entry::File(content));
+    let name = &host.host.name;
+    file("bedplate/host.toml", document.to_owned());
+    file("hostname", format!("{name}\n"));
+    file("hosts", format!("127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n"));
+    file("locale.conf", format!("LANG={}\n", host.host.locale));
+    file("nix/nix.conf", NIX.to_owned());
+    file("ssh/sshd_config.d/10-bedplate.conf", SSHD.to_owned());
+    file("environment", environment());
+    file(
+        "fstab",
+        "# Pools and system volumes are mounted by units; see systemctl list-units 'bedplate-*'.\n"
+            .to_owned(),
+    );
+    file("systemd/network/80-bedplate-other.network", OTHER_NICS.to_owned());
+    for (path, content) in bridge::files(host) {
+        file(&path, content);
+    }
+    let zone = format!("/usr/share/zoneinfo/{}", host.host.timezone);
+    all.insert("localtime".into(), Entry::Link(zone));
+    for unit in MASKED {
+        all.insert(format!("systemd/system/{unit}"), Entry::Link("/dev/null".into()));
+    }
+    all.extend(units::entries(host, parts));
+    all
+}
+
+fn environment() -> String {
+    let directories = [
+        "/usr/local/sbin",
+        "/usr/local/bin",
+        "/usr/sbin",
+        "/usr/bin",
+        "/sbin",
+        "/bin",
+        "/run/current-system/programs/bin",
+    ];
+    format!("PATH=\"{}\"\n", directories.join(":"))
+}

@@ -1,0 +1,107 @@
+//! The systemd units of a host.
+
+use std::collections::BTreeMap;
+
+use bedplate_spec::host::{Backup, HostFile};
+use bedplate_spec::identity::{Purpose, derive};
+
+use super::{Entry, Parts};
+
+/// Where Debian's units stand.
+const DEBIAN: &str = "/usr/lib/systemd/system";
+
+/// Debian's units that the tree leaves to be enabled, and what wants them.
+const ENABLED: [(&str, &str); 3] = [
+    ("systemd-networkd.service", "multi-user.target"),
+    ("systemd-resolved.service", "sysinit.target"),
+    ("systemd-networkd-wait-online.service", "network-online.target"),
+];
+
+pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry> {
+    let mut units = Units { entries: BTreeMap::new() };
+    for (unit, target) in ENABLED {
+        units.link(unit, target, &format!("{DEBIAN}/{unit}"));
+    }
+    units.add("boot.mount", boot_mount(host), Some("local-fs.target"));
+    units.add("bedplate-pool@.service", pool(host, parts), None);
+    for name in host.pools.keys() {
+        let instance = format!("bedplate-pool@{name}.service");
+        units.link(&instance, "multi-user.target", "/etc/systemd/system/bedplate-pool@.service");
+    }
+    units.add("bedplate-converge.service", converge(host, parts), Some("multi-user.target"));
+    for (name, backup) in &host.backups {
+        let unit = format!("bedplate-backup-{name}");
+        units.add(&format!("{unit}.service"), backup_service(name, parts), None);
+        units.add(&format!("{unit}.timer"), backup_timer(name, backup), Some("timers.target"));
+    }
+    units.entries
+}
+
+struct Units {
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Units {
+    fn add(&mut self, name: &str, content: String, wanted_by: Option<&str>) {
+        self.entries.insert(format!("systemd/system/{name}"), Entry::File(content));
+        if let Some(target) = wanted_by {
+            self.link(name, target, &format!("/etc/systemd/system/{name}"));
+        }
+    }
+
+    fn link(&mut self, name: &str, target: &str, unit: &str) {
+        let path = format!("systemd/system/{target}.wants/{name}");
+        self.entries.insert(path, Entry::Link(unit.to_owned()));
+    }
+}
+
+fn boot_mount(host: &HostFile) -> String {
+    let guid = derive(host.host.id, Purpose::GptEsp, &host.os.disk, 0);
+    format!(
+        "[Unit]\nDescription=EFI system partition\nBefore=local-fs.target\n\n\
+         [Mount]\nWhat=/dev/disk/by-partuuid/{guid}\nWhere=/boot\nType=vfat\nOptions=umask=0077,nodev,nosuid,noexec\n"
+    )
+}
+
+/// What uses a pool must come after it, so that nothing is ever served from an empty mount point.
+fn pool(host: &HostFile, parts: &Parts) -> String {
+    let timeout = u64::from(host.unlock.timeout_seconds) + 300;
+    format!(
+        "[Unit]\nDescription=Bedplate pool %i\nAfter=systemd-udevd.service local-fs.target\n\
+         Before=libvirtd.service libvirt-guests.service nfs-server.service bedplate-converge.service\n\n\
+         [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={}/bin/bedplate-host pool open %i\n\
+         TimeoutStartSec={timeout}\nLimitCORE=0\n",
+        parts.programs
+    )
+}
+
+fn converge(host: &HostFile, parts: &Parts) -> String {
+    let pools: Vec<String> =
+        host.pools.keys().map(|name| format!("bedplate-pool@{name}.service")).collect();
+    format!(
+        "[Unit]\nDescription=Bedplate: make the machine agree with host.toml\n\
+         Wants=network-online.target libvirtd.service nfs-server.service\n\
+         After=network-online.target libvirtd.service nfs-server.service {}\n\n\
+         [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={}/bin/bedplate-host converge\n\
+         TimeoutStartSec=infinity\nLimitCORE=0\n",
+        pools.join(" "),
+        parts.programs
+    )
+}
+
+fn backup_service(name: &str, parts: &Parts) -> String {
+    format!(
+        "[Unit]\nDescription=Bedplate backup {name}\nAfter=bedplate-converge.service\n\n\
+         [Service]\nType=oneshot\nExecStart={}/bin/bedplate-host backup run {name}\n\
+         Nice=10\nIOSchedulingClass=idle\nTimeoutStartSec=infinity\nLimitCORE=0\n",
+        parts.programs
+    )
+}
+
+fn backup_timer(name: &str, backup: &Backup) -> String {
+    format!(
+        "[Unit]\nDescription=Bedplate backup {name}, by schedule\n\n\
+         [Timer]\nOnCalendar={}\nPersistent=yes\nRandomizedDelaySec=10min\n",
+        backup.schedule
+    )
+}
