@@ -146,20 +146,27 @@ fn carries(disk: &DiskFacts, volume_id: &str) -> bool {
     })
 }
 
+/// Some firmware reports an empty string for a name it does not have.
+fn told(name: &Option<String>) -> Option<&str> {
+    name.as_deref().filter(|name| !name.trim().is_empty())
+}
+
 fn both_equal<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
     a.is_some() && a == b
 }
 
 /// Whether two entries are one disk, whatever their names (T02).
 fn same(a: &DiskFacts, b: &DiskFacts) -> bool {
-    a.number == b.number || both_equal(&a.wwn, &b.wwn) || both_equal(&a.diskseq, &b.diskseq)
+    a.number == b.number
+        || both_equal(&told(&a.wwn), &told(&b.wwn))
+        || both_equal(&a.diskseq, &b.diskseq)
 }
 
 /// Whether another disk cannot be told from this one by its serial (T04).
 fn clone_of(disk: &DiskFacts, other: &DiskFacts) -> bool {
-    let told_apart_by_wwn = disk.wwn.is_some() && other.wwn.is_some() && disk.wwn != other.wwn;
+    let told_apart_by_wwn =
+        told(&disk.wwn).is_some() && told(&other.wwn).is_some() && disk.wwn != other.wwn;
     disk.number != other.number
-        && disk.serial.as_ref().is_some_and(|serial| !serial.is_empty())
-        && disk.serial == other.serial
+        && both_equal(&told(&disk.serial), &told(&other.serial))
         && !told_apart_by_wwn
 }
