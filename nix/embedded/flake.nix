@@ -1,7 +1,5 @@
 {
-  description = "Bedplate's own platform: a Debian tree in one store path";
+  description = "Bedplate's embedded platform, vendored beside the hosts that use it";
 
-  outputs = { self }: {
-    lib = import ./hosts.nix;
-  };
+  outputs = { self }: { lib = import ./lib.nix; };
 }

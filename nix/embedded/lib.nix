@@ -69,7 +69,11 @@ in
     directory:
     let
       entries = builtins.readDir directory;
-      names = builtins.filter (name: entries.${name} == "directory") (builtins.attrNames entries);
+      isHost =
+        name:
+        entries.${name} == "directory"
+        && builtins.pathExists (directory + "/${name}/configuration.nix");
+      names = builtins.filter isHost (builtins.attrNames entries);
     in
     builtins.listToAttrs (
       map (name: {
