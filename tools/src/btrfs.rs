@@ -14,7 +14,7 @@ pub fn make(
     metadata: &str,
 ) -> Result<(), CommandError> {
     Command::new("mkfs.btrfs")
-        .args(["-q", "-f", "-L", label, "-U", fsid, "-d", data, "-m", metadata])
+        .args(["-q", "-f", "-K", "-L", label, "-U", fsid, "-d", data, "-m", metadata])
         .args(members)
         .run()
 }
@@ -28,4 +28,14 @@ pub fn scan() -> Result<(), CommandError> {
 /// Creates a subvolume.
 pub fn create_subvolume(path: &Path) -> Result<(), CommandError> {
     Command::new("btrfs").args(["subvolume", "create"]).arg(path).run()
+}
+
+/// Makes a read-only snapshot of the subvolume `from`.
+pub fn snapshot_read_only(from: &Path, to: &Path) -> Result<(), CommandError> {
+    Command::new("btrfs").args(["subvolume", "snapshot", "-r"]).arg(from).arg(to).run()
+}
+
+/// Deletes a subvolume or snapshot.
+pub fn delete_subvolume(path: &Path) -> Result<(), CommandError> {
+    Command::new("btrfs").args(["subvolume", "delete"]).arg(path).run()
 }
