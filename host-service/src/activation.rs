@@ -1,0 +1,193 @@
+//! Activation: what a toplevel makes of the root it is started in.
+//!
+//! Runs in the installer's chroot and at every boot before systemd. `/usr` is bound by `init`,
+//! so nothing here needs a program of the tree.
+
+pub mod accounts;
+pub mod copy;
+pub mod manifest;
+pub mod render;
+mod units;
+pub mod variable;
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use bedplate_spec::document;
+use bedplate_spec::host::HostFile;
+
+use accounts::Databases;
+
+/// An activation that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivationError {
+    /// A file.
+    #[error("could not {action} {}", .path.display())]
+    File {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The toplevel's `host.toml`.
+    #[error("{} has mistakes:\n{problems}", .path.display())]
+    Document {
+        /// Which.
+        path: PathBuf,
+        /// All of them.
+        problems: String,
+    },
+}
+
+pub(crate) fn file<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> ActivationError + 'a {
+    move |source| ActivationError::File { action, path: path.to_owned(), source }
+}
+
+/// What an activation found that its owner should know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Files under `/etc` that were changed by hand and left alone.
+    pub kept: Vec<PathBuf>,
+    /// Everything else.
+    pub notes: Vec<String>,
+}
+
+/// Directories of a root and their modes.
+const DIRECTORIES: &[(&str, u32)] = &[
+    ("boot", 0o755), ("dev", 0o755), ("etc", 0o755), ("home", 0o755), ("media", 0o755),
+    ("mnt", 0o755), ("opt", 0o755), ("proc", 0o555), ("root", 0o700), ("run", 0o755),
+    ("srv", 0o755), ("sys", 0o555), ("tmp", 0o1777), ("usr", 0o755), ("var", 0o755),
+];
+
+/// Links of a root into `/usr`.
+const LINKS: &[&str] = &["bin", "sbin", "lib", "lib64"];
+
+/// The command `activate`.
+pub fn command(toplevel: &Path) -> Result<Report, Box<dyn Error>> {
+    Ok(activate(Path::new("/"), toplevel)?)
+}
+
+/// Makes `root` what `toplevel` (a path as seen from this process) describes.
+pub fn activate(root: &Path, toplevel: &Path) -> Result<Report, ActivationError> {
+    let host = read_host(&toplevel.join("host.toml"))?;
+    let tree = toplevel.join("tree");
+    make_skeleton(root)?;
+    let etc = root.join("etc");
+    let state = root.join("var/lib/bedplate");
+    make_directory(&state, 0o755)?;
+    let sources = [tree.join("etc"), toplevel.join("etc")];
+    let kept = manifest::apply(&etc, &sources, &state.join("etc-manifest.json"))?;
+    let (databases, notes) = merge_accounts(&etc, &tree.join("etc"), &host)?;
+    make_homes(root, &databases, &host)?;
+    variable::populate(root, &tree, &databases)?;
+    ensure_machine_id(&etc)?;
+    replace_link(&root.join("run/current-system"), toplevel)?;
+    Ok(Report { kept, notes })
+}
+
+fn read_host(path: &Path) -> Result<HostFile, ActivationError> {
+    let text = fs::read_to_string(path).map_err(file("read", path))?;
+    document::parse(&text, "host.toml").map_err(|problems| ActivationError::Document {
+        path: path.to_owned(),
+        problems: problems.to_string(),
+    })
+}
+
+fn make_skeleton(root: &Path) -> Result<(), ActivationError> {
+    for (name, mode) in DIRECTORIES {
+        let path = root.join(name);
+        if !path.is_dir() {
+            make_directory(&path, *mode)?;
+        }
+    }
+    for name in LINKS {
+        let path = root.join(name);
+        if fs::symlink_metadata(&path).is_err() {
+            symlink(Path::new("usr").join(name), &path).map_err(file("link", &path))?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), ActivationError> {
+    fs::create_dir_all(path).map_err(file("make", path))?;
+    set_mode(path, mode)
+}
+
+pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), ActivationError> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(file("set the mode of", path))
+}
+
+/// Makes `path` a link to `target` without a moment at which there is none.
+pub(crate) fn replace_link(path: &Path, target: &Path) -> Result<(), ActivationError> {
+    let mut staged = path.as_os_str().to_owned();
+    staged.push(".bedplate-new");
+    let staged = PathBuf::from(staged);
+    match fs::remove_file(&staged) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(file("remove", &staged)(error));
+        }
+        _ => {}
+    }
+    symlink(target, &staged).map_err(file("link", &staged))?;
+    fs::rename(&staged, path).map_err(file("replace", path))
+}
+
+/// Replaces `path` by `content` as a whole.
+pub(crate) fn replace_file(path: &Path, content: &[u8], mode: u32) -> Result<(), ActivationError> {
+    let write = || -> io::Result<()> {
+        let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut staged = tempfile::NamedTempFile::new_in(directory)?;
+        io::Write::write_all(&mut staged, content)?;
+        staged.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        staged.as_file().sync_all()?;
+        staged.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(file("write", path))
+}
+
+fn merge_accounts(
+    etc: &Path,
+    tree: &Path,
+    host: &HostFile,
+) -> Result<(Databases, Vec<String>), ActivationError> {
+    let current = Databases::read(etc)?;
+    let (merged, notes) = accounts::merge(&current, &Databases::read(tree)?, &host.host.users);
+    if merged != current {
+        merged.write(etc)?;
+    }
+    Ok((merged, notes))
+}
+
+fn make_homes(root: &Path, databases: &Databases, host: &HostFile) -> Result<(), ActivationError> {
+    for name in host.host.users.keys().filter(|name| *name != "root") {
+        let home = root.join("home").join(name);
+        if home.exists() {
+            continue;
+        }
+        make_directory(&home, 0o700)?;
+        if let Some((user, group)) = databases.user(name) {
+            variable::change_owner(&home, user, group)?;
+        }
+    }
+    Ok(())
+}
+
+/// An empty one is filled by systemd; an existing one is never touched.
+fn ensure_machine_id(etc: &Path) -> Result<(), ActivationError> {
+    let path = etc.join("machine-id");
+    if path.exists() {
+        return Ok(());
+    }
+    replace_file(&path, b"", 0o444)
+}

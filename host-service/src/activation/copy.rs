@@ -1,0 +1,37 @@
+//! Copies out of the store: modes as a root file system has them, not as the store has them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::{ActivationError, file, make_directory, replace_file, replace_link};
+
+/// 0755 for what can be executed, 0644 for the rest.
+pub fn mode_of(source: &Path) -> Result<u32, ActivationError> {
+    let metadata = fs::metadata(source).map_err(file("look at", source))?;
+    Ok(if metadata.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 })
+}
+
+/// Copies what `target` lacks; what is there stays as it is.
+pub fn missing(source: &Path, target: &Path) -> Result<(), ActivationError> {
+    let kind = fs::symlink_metadata(source).map_err(file("look at", source))?.file_type();
+    let present = fs::symlink_metadata(target).is_ok();
+    if kind.is_dir() {
+        if !present {
+            make_directory(target, 0o755)?;
+        }
+        for entry in fs::read_dir(source).map_err(file("list", source))? {
+            let name = entry.map_err(file("list", source))?.file_name();
+            missing(&source.join(&name), &target.join(&name))?;
+        }
+        return Ok(());
+    }
+    if present {
+        return Ok(());
+    }
+    if kind.is_symlink() {
+        return replace_link(target, &fs::read_link(source).map_err(file("read", source))?);
+    }
+    let content = fs::read(source).map_err(file("read", source))?;
+    replace_file(target, &content, mode_of(source)?)
+}

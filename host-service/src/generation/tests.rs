@@ -1,0 +1,101 @@
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+struct Machine {
+    directory: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let machine = Self { directory: tempfile::tempdir().unwrap() };
+        fs::create_dir(machine.path("esp")).unwrap();
+        fs::create_dir(machine.path("profiles")).unwrap();
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().canonicalize().unwrap().join(name)
+    }
+
+    fn generation(&self, number: u64, kernel: &str) -> PathBuf {
+        let toplevel = self.path(&format!("top-{number}"));
+        for (source, _) in LOADERS {
+            let path = toplevel.join("tree").join(source);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, source).unwrap();
+        }
+        fs::write(toplevel.join("kernel"), kernel).unwrap();
+        fs::write(toplevel.join("initrd"), "initrd").unwrap();
+        fs::write(toplevel.join("kernel-params"), "console=ttyS0").unwrap();
+        symlink(&toplevel, self.path(&format!("profiles/system-{number}-link"))).unwrap();
+        toplevel
+    }
+
+    fn boot(&self, toplevel: &Path) -> Result<(), GenerationError> {
+        boot(&self.path("esp"), &self.path("profiles"), toplevel)
+    }
+
+    fn entries(&self) -> Vec<String> {
+        names(&self.path("esp/loader/entries")).unwrap()
+    }
+}
+
+#[test]
+fn an_entry_names_files_that_are_there_and_its_init() {
+    let machine = Machine::new();
+    let toplevel = machine.generation(1, "kernel");
+    machine.boot(&toplevel).unwrap();
+    assert_eq!(machine.entries(), ["bedplate-1+3.conf"]);
+    let text = fs::read_to_string(machine.path("esp/loader/entries/bedplate-1+3.conf")).unwrap();
+    assert!(text.contains(&format!("options init={}/init console=ttyS0", toplevel.display())));
+    for line in text.lines().filter(|line| line.starts_with("linux") || line.starts_with("initrd")) {
+        let path = line.split_once(' ').unwrap().1;
+        assert!(machine.path("esp").join(path.trim_start_matches('/')).is_file(), "{line}");
+    }
+    assert!(machine.path("esp/EFI/BOOT/BOOTX64.EFI").is_file());
+}
+
+#[test]
+fn a_blessed_entry_stays_blessed_and_one_given_up_is_tried_again() {
+    let machine = Machine::new();
+    let toplevel = machine.generation(1, "kernel");
+    machine.boot(&toplevel).unwrap();
+    let entries = machine.path("esp/loader/entries");
+    fs::rename(entries.join("bedplate-1+3.conf"), entries.join("bedplate-1.conf")).unwrap();
+    machine.boot(&toplevel).unwrap();
+    assert_eq!(machine.entries(), ["bedplate-1.conf"]);
+    fs::rename(entries.join("bedplate-1.conf"), entries.join("bedplate-1+0-3.conf")).unwrap();
+    machine.boot(&toplevel).unwrap();
+    assert_eq!(machine.entries(), ["bedplate-1+3.conf"]);
+}
+
+#[test]
+fn old_generations_keep_their_images_until_they_are_gone() {
+    let machine = Machine::new();
+    machine.boot(&machine.generation(1, "one")).unwrap();
+    machine.boot(&machine.generation(2, "two")).unwrap();
+    assert_eq!(machine.entries().len(), 2);
+    assert_eq!(names(&machine.path("esp/EFI/bedplate")).unwrap().len(), 3);
+    fs::remove_file(machine.path("profiles/system-1-link")).unwrap();
+    machine.boot(&machine.path("top-2")).unwrap();
+    assert_eq!(machine.entries(), ["bedplate-2+3.conf"]);
+    assert_eq!(names(&machine.path("esp/EFI/bedplate")).unwrap().len(), 2);
+}
+
+#[test]
+fn f1_a_toplevel_that_cannot_be_read_leaves_no_entry() {
+    let machine = Machine::new();
+    let toplevel = machine.generation(1, "kernel");
+    fs::remove_file(toplevel.join("initrd")).unwrap();
+    assert!(machine.boot(&toplevel).is_err());
+    assert!(!machine.path("esp/loader/entries").exists());
+}
+
+#[test]
+fn a_toplevel_outside_the_profile_is_refused() {
+    let machine = Machine::new();
+    let toplevel = machine.generation(1, "kernel");
+    fs::remove_file(machine.path("profiles/system-1-link")).unwrap();
+    assert!(matches!(machine.boot(&toplevel), Err(GenerationError::NoGeneration { .. })));
+}
