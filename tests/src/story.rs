@@ -121,7 +121,12 @@ impl Story {
     /// A listener that shows the console with `name` before each line.
     pub fn console(&self, name: &'static str) -> Listener {
         let tell = Arc::clone(&self.tell);
-        Arc::new(move |line| tell(&format!("{name} | {line}")))
+        Arc::new(move |line| {
+            let line = plain(line);
+            if !line.is_empty() {
+                tell(&format!("{name} | {line}"));
+            }
+        })
     }
 
     /// The medium, made when it is not there or `fresh` is wanted.
@@ -239,6 +244,24 @@ impl Story {
     }
 }
 
+/// A console line without what moves the cursor or paints: firmware and boot loader draw.
+fn plain(line: &str) -> String {
+    let mut text = String::new();
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\u{1b}' => {
+                // A control sequence ends with a letter.
+                characters.by_ref().skip_while(|next| *next == '[').find(char::is_ascii_alphabetic);
+            }
+            '\u{fffd}' => {}
+            other if other.is_control() => text.push(' '),
+            other => text.push(other),
+        }
+    }
+    text.trim().to_owned()
+}
+
 /// Waits for the end; what QEMU counted for the canary until then is asked for as it goes,
 /// because after the end there is nobody to ask.
 fn wait_for_power_off(running: &Running) -> Result<Counters, Failure> {
@@ -295,5 +318,16 @@ fn remove(path: &Path) -> Result<(), Failure> {
             Err(file("remove", path)(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn t18_a_console_line_carries_no_control_characters() {
+        assert_eq!(plain("\u{1b}[0m\u{1b}[02;35HGNU GRUB\u{7}\r"), "GNU GRUB");
+        assert_eq!(plain("\u{1b}[2J\u{1b}[01;01H"), "");
     }
 }
