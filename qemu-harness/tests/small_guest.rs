@@ -2,6 +2,8 @@
 //!
 //! Run by name: `BEDPLATE_TREE=DIR cargo test -p bedplate-qemu-harness --test small_guest`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

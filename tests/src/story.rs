@@ -15,6 +15,7 @@ use bedplate_qemu_harness::qmp::Counters;
 use bedplate_qemu_harness::running::{Listener, Running};
 use bedplate_qemu_harness::ssh::Key;
 use bedplate_qemu_harness::{HarnessError, canary};
+use bedplate_spec::event::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::answers::{self, IMAGE_PATH, Substitutions};
@@ -22,6 +23,8 @@ use crate::failure::{Failure, file};
 use crate::medium::{Workspace, put_answers};
 use crate::seed::{self, CANARY, HOST, Sizes};
 
+/// Where the events of the installation are kept.
+const EVENTS: &str = "install.events.jsonl";
 /// How long an installation may take.
 const INSTALL_LIMIT: Duration = Duration::from_secs(20 * 60);
 /// Memory of the machine while it is installed.
@@ -226,6 +229,7 @@ impl Story {
         let counters = wait_for_power_off(&running)?;
         let (_, reason) = running.wait_for_exit(Duration::from_secs(60))?;
         self.keep_log(&running, "install.serial.log")?;
+        self.keep_events(&running.events())?;
         let installed = Installed {
             end: reason.unwrap_or_else(|| "QEMU gave no reason".to_owned()),
             seconds: begun.elapsed().as_secs(),
@@ -236,6 +240,21 @@ impl Story {
         self.record.installed = Some(installed.clone());
         self.record.write(&self.directory)?;
         Ok(installed)
+    }
+
+    fn keep_events(&self, events: &[Event]) -> Result<(), Failure> {
+        let path = self.path(EVENTS);
+        let lines: Result<Vec<String>, _> = events.iter().map(serde_json::to_string).collect();
+        let lines = lines.map_err(|error| Failure::Unfit(error.to_string()))?;
+        std::fs::write(&path, lines.join("\n")).map_err(file("write", &path))
+    }
+
+    /// The events of the installation.
+    pub fn events(&self) -> Result<Vec<Event>, Failure> {
+        let path = self.path(EVENTS);
+        let text = std::fs::read_to_string(&path).map_err(file("read", &path))?;
+        let events: Result<_, _> = text.lines().map(serde_json::from_str).collect();
+        events.map_err(|error| Failure::Unfit(format!("{}: {error}", path.display())))
     }
 
     pub(crate) fn keep_log(&self, running: &Running, name: &str) -> Result<(), Failure> {

@@ -1,5 +1,7 @@
 //! The whole story of the hypervisor, on smaller disks. Run by name.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
+
 use std::sync::Arc;
 
 use bedplate_tests::seed::Sizes;

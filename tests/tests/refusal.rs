@@ -1,5 +1,7 @@
 //! Answers that do not fit the machine: refused, nothing written, no reboot. Run by name.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

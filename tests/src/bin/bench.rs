@@ -1,0 +1,90 @@
+//! Measures the figures that matter and prints them beside their targets.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bedplate_spec::event::{Event, EventKind};
+use bedplate_tests::Failure;
+use bedplate_tests::seed::Sizes;
+use bedplate_tests::story::Story;
+
+fn main() -> ExitCode {
+    match measure() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("bench: {}", failure.chain());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure() -> Result<(), Failure> {
+    let made = tempfile::Builder::new().prefix("bedplate-bench-").tempdir_in("/var/tmp");
+    let directory = made.map_err(|source| Failure::File {
+        action: "make a directory in",
+        path: "/var/tmp".into(),
+        source,
+    })?;
+    let quiet = Arc::new(|_: &str| ());
+    let mut story = Story::begin(directory.path(), Sizes::True, false, quiet)?;
+    // The first fills the cache; the second is what a change of our programs costs.
+    medium(&story, "cold or warm cache")?;
+    medium(&story, "warm cache, target under 20 s")?;
+    let path = story.path("bedplate.iso");
+    let size = path.metadata().map_or(0, |metadata| metadata.len());
+    println!("ISO: {} MB, target under 600 MB", size / 1_000_000);
+
+    let installed = story.install(&path)?;
+    let events = story.events()?;
+    println!(
+        "\nInstall: power-on to power-off {} s with 2 GiB of memory, ended by {}",
+        installed.seconds, installed.end
+    );
+    steps(&events);
+    Ok(())
+}
+
+fn medium(story: &Story, what: &str) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let path = story.path("bedplate.iso");
+    let report = story.workspace.build_medium(&path, &mut |_| ())?;
+    println!("ISO, {what}: {:.1} s", begun.elapsed().as_secs_f64());
+    for (stage, duration) in report.stages {
+        println!("  {:7.1} s  {stage}", duration.as_secs_f64());
+    }
+    Ok(())
+}
+
+/// The split by step, and the rate of what counts bytes.
+fn steps(events: &[Event]) {
+    for event in events {
+        match &event.kind {
+            EventKind::StepDone { step, milliseconds, .. } => {
+                let rate = bytes_of(events, step).map(|bytes| {
+                    let rate = bytes as f64 / 1000.0 / (*milliseconds).max(1) as f64;
+                    format!("  {:.0} MB at {rate:.1} MB/s", bytes as f64 / 1e6)
+                });
+                let seconds = *milliseconds as f64 / 1000.0;
+                println!("  {seconds:7.1} s  {step}{}", rate.unwrap_or_default());
+            }
+            EventKind::PlanDone { milliseconds, .. } => {
+                let seconds = *milliseconds as f64 / 1000.0;
+                println!("  {seconds:7.1} s  answers found to the end, target under 240 s");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn bytes_of(events: &[Event], wanted: &str) -> Option<u64> {
+    let done = |event: &Event| match &event.kind {
+        EventKind::Progress { step, done, unit, .. }
+            if step == wanted && *unit == bedplate_spec::event::Unit::Bytes =>
+        {
+            Some(*done)
+        }
+        _ => None,
+    };
+    events.iter().filter_map(done).next_back()
+}
