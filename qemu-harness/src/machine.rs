@@ -162,7 +162,9 @@ impl Machine {
         line.0.extend(accelerator.arguments().map(str::to_owned));
         line.push("-smp", self.cpus.to_string());
         line.push("-m", self.memory_mib.to_string());
-        line.0.extend(["-nodefaults", "-display", "none", "-no-reboot"].map(str::to_owned));
+        line.0.extend(["-nodefaults", "-display", "none"].map(str::to_owned));
+        // A guest that goes down leaves QEMU waiting, so that its counters can still be asked for.
+        line.0.extend(["-no-reboot", "-no-shutdown"].map(str::to_owned));
         line.device("VGA".to_owned());
         self.firmware_arguments(places, &mut line);
         line.push("-chardev", "stdio,id=serial,signal=off".to_owned());

@@ -45,15 +45,17 @@ pub struct Counters {
 }
 
 impl Qmp {
-    /// Connects, waiting for the socket to appear.
-    pub fn connect(path: &Path) -> io::Result<Self> {
+    /// Connects, waiting for the socket to appear. `on_shutdown` is called when the guest goes down.
+    pub fn connect(path: &Path, on_shutdown: impl Fn() + Send + 'static) -> io::Result<Self> {
         let stream = connect(path)?;
         let inbox = Watch::<Inbox>::default();
         let (lines, target) = (BufReader::new(stream.try_clone()?), inbox.clone());
         thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 if let Ok(message) = serde_json::from_str(&line) {
-                    target.change(|inbox| inbox.take(message));
+                    if target.change(|inbox| inbox.take(message)) {
+                        on_shutdown();
+                    }
                 }
             }
             target.change(|inbox| inbox.closed = true);
@@ -108,12 +110,15 @@ impl Qmp {
 }
 
 impl Inbox {
-    fn take(&mut self, mut message: Value) {
+    /// Whether the message says that the guest went down.
+    fn take(&mut self, mut message: Value) -> bool {
         if message.get("return").is_some() || message.get("error").is_some() {
             self.answers.push(message);
         } else if message["event"] == "SHUTDOWN" {
             self.shutdown = message["data"]["reason"].take().as_str().map(str::to_owned);
+            return true;
         }
+        false
     }
 }
 
@@ -160,7 +165,10 @@ mod tests {
     #[test]
     fn the_reason_of_a_shutdown_is_kept() {
         let mut inbox = Inbox::default();
-        inbox.take(json!({"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}));
+        let message =
+            json!({"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}});
+        assert!(inbox.take(message));
+        assert!(!inbox.take(json!({"event": "RESUME"})));
         assert_eq!(inbox.shutdown.as_deref(), Some("guest-reset"));
         assert!(inbox.answers.is_empty());
     }

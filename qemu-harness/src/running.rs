@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -83,7 +83,9 @@ impl Machine {
         }
         let events = Watch::default();
         read_events(places.events.clone(), events.clone());
-        let qmp = match Qmp::connect(&places.qmp) {
+        let ended = console.clone();
+        let on_shutdown = move || ended.change(|console| console.closed = true);
+        let qmp = match Qmp::connect(&places.qmp, on_shutdown) {
             Ok(qmp) => qmp,
             Err(source) => {
                 child.kill().and_then(|()| child.wait()).ok();
@@ -201,23 +203,13 @@ impl Running {
             .ok_or_else(|| self.timed_out(what.to_owned(), limit))
     }
 
-    /// Waits for the machine's end; returns QEMU's status and the reason it gave
-    /// (`guest-shutdown` for a power-off, `guest-reset` for a reboot).
-    pub fn wait_for_exit(
-        &mut self,
-        limit: Duration,
-    ) -> Result<(ExitStatus, Option<String>), HarnessError> {
-        let closed =
-            self.console.wait(Instant::now() + limit, |console| console.closed.then_some(()));
-        if closed.is_none() {
-            return Err(self.timed_out("the machine's end".to_owned(), limit));
-        }
-        let status = self.child.wait().map_err(|source| HarnessError::Link {
-            machine: self.name.clone(),
-            action: "could not wait for QEMU",
-            source,
-        })?;
-        Ok((status, self.qmp.shutdown_reason()))
+    /// Waits for the machine's end; returns the reason QEMU gave (`guest-shutdown` for a
+    /// power-off, `guest-reset` for a reboot). QEMU itself still answers after it.
+    pub fn wait_for_end(&self, limit: Duration) -> Result<Option<String>, HarnessError> {
+        self.console
+            .wait(Instant::now() + limit, |console| console.closed.then_some(()))
+            .ok_or_else(|| self.timed_out("the machine's end".to_owned(), limit))?;
+        Ok(self.qmp.shutdown_reason())
     }
 
     /// Presses the power button.
@@ -228,10 +220,14 @@ impl Running {
     /// Ends QEMU at once, as a power cut does.
     pub fn cut_power(mut self) -> Result<(), HarnessError> {
         self.qmp.execute("quit", Value::Null).map(drop)?;
-        self.wait_for_exit(Duration::from_secs(60)).map(drop)
+        self.child.wait().map(drop).map_err(|source| HarnessError::Link {
+            machine: self.name.clone(),
+            action: "could not wait for QEMU",
+            source,
+        })
     }
 
-    /// Whether QEMU has ended.
+    /// Whether the guest went down, or QEMU itself.
     pub fn has_ended(&self) -> bool {
         self.console.look(|console| console.closed)
     }

@@ -28,8 +28,8 @@ impl Story {
     /// Boots what was installed, gathers evidence, judges, and keeps both.
     pub fn claims(&self, installed: &Installed) -> Result<Vec<Verdict>, Failure> {
         let machine = seed::machine(HOST, self.disks(), MEMORY_MIB, self.record.ssh_port);
-        let mut running = machine.start(&self.directory, Some(self.console("host")))?;
-        let gathered = self.gather(installed, &mut running);
+        let running = machine.start(&self.directory, Some(self.console("host")))?;
+        let gathered = self.gather(installed, &running);
         self.keep_log(&running, "host.serial.log")?;
         let mut evidence = gathered?;
         drop(running);
@@ -41,7 +41,7 @@ impl Story {
         Ok(verdicts)
     }
 
-    fn gather(&self, installed: &Installed, running: &mut Running) -> Result<Evidence, Failure> {
+    fn gather(&self, installed: &Installed, running: &Running) -> Result<Evidence, Failure> {
         let mut evidence = Evidence::default();
         evidence.note("install.end", installed.end.as_str());
         evidence.note("canary.sha256.before", installed.canary.as_str());
@@ -56,11 +56,11 @@ impl Story {
         self.say(&format!("boot is over: {}", state.stdout.trim()));
         self.wait_for_guest(&ssh)?;
         self.ask(&ssh, &mut evidence)?;
-        note_json(&mut evidence, "canary.counters.run", &running.qmp().counters(CANARY)?)?;
         let requests = self.server.requests().into_iter().map(|request| request.target);
         evidence.note("http.requests", requests.collect::<Vec<_>>().join("\n"));
         self.journal(&ssh)?;
         self.power_off(running)?;
+        note_json(&mut evidence, "canary.counters.run", &running.qmp().counters(CANARY)?)?;
         Ok(evidence)
     }
 
@@ -106,9 +106,9 @@ impl Story {
         std::fs::write(&path, journal.stdout).map_err(file("write", &path))
     }
 
-    fn power_off(&self, running: &mut Running) -> Result<(), Failure> {
+    fn power_off(&self, running: &Running) -> Result<(), Failure> {
         running.press_power()?;
-        if let Err(error) = running.wait_for_exit(POWER_OFF_LIMIT) {
+        if let Err(error) = running.wait_for_end(POWER_OFF_LIMIT) {
             self.say(&format!("the power button was not heeded: {error}"));
         }
         Ok(())

@@ -225,9 +225,10 @@ impl Story {
         put_answers(medium, &host)?;
 
         let begun = Instant::now();
-        let mut running = self.start_medium(medium)?;
-        let counters = wait_for_power_off(&running)?;
-        let (_, reason) = running.wait_for_exit(Duration::from_secs(60))?;
+        let running = self.start_medium(medium)?;
+        wait_for_power_off(&running)?;
+        let reason = running.wait_for_end(Duration::from_secs(60))?;
+        let counters = running.qmp().counters(CANARY)?;
         self.keep_log(&running, "install.serial.log")?;
         self.keep_events(&running.events())?;
         let installed = Installed {
@@ -281,27 +282,15 @@ fn plain(line: &str) -> String {
     text.trim().to_owned()
 }
 
-/// Waits for the end; what QEMU counted for the canary until then is asked for as it goes,
-/// because after the end there is nobody to ask.
-fn wait_for_power_off(running: &Running) -> Result<Counters, Failure> {
-    let deadline = Instant::now() + INSTALL_LIMIT;
-    let mut counters = running.qmp().counters(CANARY)?;
-    loop {
-        match running.wait_for_text(&STOPPED, Duration::from_secs(2)) {
-            Err(HarnessError::Ended { .. }) => return Ok(counters),
-            Err(HarnessError::TimedOut { .. }) if Instant::now() < deadline => {
-                if let Ok(now) = running.qmp().counters(CANARY) {
-                    counters = now;
-                }
-            }
-            Err(error) => return Err(error.into()),
-            Ok(_) => {
-                return Err(Failure::Unfit(format!(
-                    "the installation stopped; the end of the serial log:\n{}",
-                    running.tail()
-                )));
-            }
-        }
+/// Waits for the end, or for the console to show that there will be none.
+fn wait_for_power_off(running: &Running) -> Result<(), Failure> {
+    match running.wait_for_text(&STOPPED, INSTALL_LIMIT) {
+        Err(HarnessError::Ended { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Err(Failure::Unfit(format!(
+            "the installation stopped; the end of the serial log:\n{}",
+            running.tail()
+        ))),
     }
 }
 
