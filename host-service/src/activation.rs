@@ -6,8 +6,6 @@
 pub mod accounts;
 pub mod copy;
 pub mod manifest;
-pub mod render;
-mod units;
 pub mod variable;
 
 use std::error::Error;
@@ -63,9 +61,21 @@ pub struct Report {
 
 /// Directories of a root and their modes.
 const DIRECTORIES: &[(&str, u32)] = &[
-    ("boot", 0o755), ("dev", 0o755), ("etc", 0o755), ("home", 0o755), ("media", 0o755),
-    ("mnt", 0o755), ("opt", 0o755), ("proc", 0o555), ("root", 0o700), ("run", 0o755),
-    ("srv", 0o755), ("sys", 0o555), ("tmp", 0o1777), ("usr", 0o755), ("var", 0o755),
+    ("boot", 0o755),
+    ("dev", 0o755),
+    ("etc", 0o755),
+    ("home", 0o755),
+    ("media", 0o755),
+    ("mnt", 0o755),
+    ("opt", 0o755),
+    ("proc", 0o555),
+    ("root", 0o700),
+    ("run", 0o755),
+    ("srv", 0o755),
+    ("sys", 0o555),
+    ("tmp", 0o1777),
+    ("usr", 0o755),
+    ("var", 0o755),
 ];
 
 /// Links of a root into `/usr`.
@@ -124,7 +134,8 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), ActivationErr
 }
 
 pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), ActivationError> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(file("set the mode of", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(file("set the mode of", path))
 }
 
 /// Makes `path` a link to `target` without a moment at which there is none.

@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use bedplate_spec::event::Outcome;
 use bedplate_spec::host::{Bridge, HostFile, Nic};
@@ -23,6 +24,8 @@ use crate::report::Reporter;
 const DIRECTORY: &str = "systemd/network";
 /// Only files with this prefix are ours.
 const PREFIX: &str = "10-bedplate-";
+/// Under the runtime directory.
+const STAMP: &str = "network.applied";
 /// How long a lease may take.
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -94,6 +97,8 @@ fn port_network(bridge: &str, nic: &Nic) -> String {
 pub struct Observed {
     /// Our files, by path under `/etc`.
     pub files: BTreeMap<String, String>,
+    /// Hash of the files networkd last read at our request since boot.
+    pub applied: Option<String>,
     /// Bridges that stand.
     pub bridges: BTreeMap<String, ObservedBridge>,
 }
@@ -181,7 +186,11 @@ impl Kind for Bridges {
         "look at `networkctl status` and the cable, then run `bedplate-host converge` again";
 
     fn observe(&self, context: &Context) -> Result<Observed, BridgeError> {
-        Ok(Observed { files: our_files(&context.configuration)?, bridges: observe_links()? })
+        Ok(Observed {
+            files: our_files(&context.configuration)?,
+            applied: fs::read_to_string(context.runtime.join(STAMP)).ok(),
+            bridges: observe_links()?,
+        })
     }
 
     fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
@@ -199,7 +208,11 @@ impl Kind for Bridges {
                 atomic::write(&context.configuration.join(path), content, 0o644)?;
             }
             Action::RemoveFile { path } => fs::remove_file(context.configuration.join(path))?,
-            Action::Reload => networkctl::reload()?,
+            Action::Reload => {
+                let read = stamp(&our_files(&context.configuration)?);
+                networkctl::reload()?;
+                atomic::write(&context.runtime.join(STAMP), &read, 0o644)?;
+            }
             Action::Await { bridge } => wait(&context.intent, bridge)?,
         }
         Ok(Outcome::Done)
@@ -213,10 +226,13 @@ fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
         .iter()
         .map(|(name, bridge)| {
             let wanted = bridge_files(name, bridge);
-            let changed = wanted.into_iter().filter(|(path, text)| observed.files.get(path) != Some(text));
+            let changed =
+                wanted.into_iter().filter(|(path, text)| observed.files.get(path) != Some(text));
             let mut actions: Vec<_> =
                 changed.map(|(path, content)| Action::WriteFile { path, content }).collect();
-            if !actions.is_empty() {
+            // A run that was cut off may have written files that networkd never read.
+            let applied = observed.applied.as_ref() == Some(&stamp(&observed.files));
+            if !actions.is_empty() || !applied {
                 actions.push(Action::Reload);
             }
             if missing(bridge, observed.bridges.get(name)).is_some() || !actions.is_empty() {
@@ -245,11 +261,26 @@ fn missing(bridge: &Bridge, found: Option<&ObservedBridge>) -> Option<String> {
             Nic::Mac(mac) => format!("the NIC {mac} is not one of its ports"),
         });
     }
-    if bridge.dhcp && found.addresses.is_empty() {
+    let has_lease = found.addresses.iter().any(|address| !address.contains(':'));
+    if bridge.dhcp && !has_lease {
         return Some("it has no lease".to_owned());
     }
     let lacks = bridge.addresses.iter().find(|address| !found.addresses.contains(address));
     lacks.map(|address| format!("it does not have the address {address}"))
+}
+
+fn stamp(files: &BTreeMap<String, String>) -> String {
+    let mut hash = Sha256::new();
+    for (path, content) in files {
+        hash.update(path.as_bytes());
+        hash.update([0]);
+        hash.update(content.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn wait(intent: &HostFile, name: &str) -> Result<(), BridgeError> {
@@ -281,20 +312,23 @@ fn our_files(configuration: &Path) -> Result<BTreeMap<String, String>, std::io::
 }
 
 fn observe_links() -> Result<BTreeMap<String, ObservedBridge>, BridgeError> {
-    let text = std::process::Command::new("ip").args(["-details", "-json", "address", "show"]).read()?;
+    let text =
+        std::process::Command::new("ip").args(["-details", "-json", "address", "show"]).read()?;
     Ok(links(&serde_json::from_str(&text)?))
 }
 
 fn links(all: &serde_json::Value) -> BTreeMap<String, ObservedBridge> {
     let all = all.as_array().map(Vec::as_slice).unwrap_or_default();
-    let text = |link: &serde_json::Value, key: &str| link[key].as_str().unwrap_or_default().to_owned();
+    let text =
+        |link: &serde_json::Value, key: &str| link[key].as_str().unwrap_or_default().to_owned();
     let mut bridges: BTreeMap<String, ObservedBridge> = all
         .iter()
         .filter(|link| link["linkinfo"]["info_kind"] == "bridge")
         .map(|link| {
             let addresses = link["addr_info"].as_array().map(Vec::as_slice).unwrap_or_default();
             let addresses = addresses.iter().filter(|address| address["scope"] != "link");
-            let addresses = addresses.map(|one| format!("{}/{}", text(one, "local"), one["prefixlen"]));
+            let addresses =
+                addresses.map(|one| format!("{}/{}", text(one, "local"), one["prefixlen"]));
             let bridge = ObservedBridge { addresses: addresses.collect(), ..Default::default() };
             (text(link, "ifname"), bridge)
         })

@@ -1,14 +1,18 @@
 //! The commands `converge`, `plan`, `status` and `backup run`.
 
 use std::error::Error;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::Path;
 
 use bedplate_spec::event::Event;
 
+use crate::activation;
 use crate::backup::run;
 use crate::context::Context;
 use crate::converge::{self, Status};
+use crate::generation;
+use crate::pool;
 use crate::report::Reporter;
 use crate::show::{self, Format};
 
@@ -29,6 +33,7 @@ pub enum NotAsIntended {
 /// `bedplate-host converge`.
 pub fn converge(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     let context = Context::read(host_file)?;
+    let _alone = lock(&context.runtime)?;
     let mut written = Ok(());
     let mut sink = |event: &Event| {
         let result = show::event(out, format(json), event).and_then(|()| out.flush());
@@ -60,7 +65,9 @@ pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
 
 /// `bedplate-host backup run NAME`.
 pub fn backup_run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Finished {
-    let summary = run::run(&Context::read(host_file)?, name)?;
+    let context = Context::read(host_file)?;
+    let _alone = lock(&context.runtime)?;
+    let summary = run::run(&context, name)?;
     let (snapshot, added) = (&summary.snapshot_id, summary.data_added);
     if json {
         let line = serde_json::json!({ "backup": name, "snapshot": snapshot, "added": added });
@@ -69,6 +76,51 @@ pub fn backup_run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write)
         writeln!(out, "backup {name}: snapshot {snapshot}, {added} bytes added")?;
     }
     Ok(())
+}
+
+/// `bedplate-host activate TOPLEVEL`.
+pub fn activate(toplevel: &Path, out: &mut dyn Write) -> Finished {
+    let report = activation::activate(Path::new("/"), toplevel)?;
+    for path in &report.kept {
+        writeln!(out, "kept as edited: {}", path.display())?;
+    }
+    for note in &report.notes {
+        writeln!(out, "{note}")?;
+    }
+    Ok(())
+}
+
+/// `bedplate-host generation boot TOPLEVEL`.
+pub fn generation_boot(toplevel: &Path) -> Finished {
+    generation::command(toplevel)
+}
+
+/// `bedplate-host pool open NAME`.
+pub fn pool_open(host_file: &Path, name: &str, out: &mut dyn Write) -> Finished {
+    let opened = pool::open_command(host_file, name)?;
+    writeln!(out, "{opened}")?;
+    Ok(())
+}
+
+/// `bedplate-host pool status`: fails when a pool is not whole.
+pub fn pool_status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
+    let all = pool::status_command(host_file)?;
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&all)?)?;
+    } else {
+        for one in &all {
+            writeln!(out, "{one}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until nobody else changes things; released when the file is dropped.
+fn lock(runtime: &Path) -> io::Result<File> {
+    fs::create_dir_all(runtime)?;
+    let file = File::create(runtime.join("host.lock"))?;
+    file.lock()?;
+    Ok(file)
 }
 
 fn format(json: bool) -> Format {

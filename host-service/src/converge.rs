@@ -62,8 +62,7 @@ fn prepare(context: &Context) -> [Box<dyn Prepared>; 4] {
 }
 
 fn prepare_kind<K: Kind + 'static>(kind: K, context: &Context) -> Box<dyn Prepared> {
-    let resources =
-        kind.observe(context).map(|observed| K::diff(&context.intent, &observed));
+    let resources = kind.observe(context).map(|observed| K::diff(&context.intent, &observed));
     Box::new(Compared { kind, resources })
 }
 

@@ -61,7 +61,10 @@ pub enum GenerationError {
     },
 }
 
-fn file<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> GenerationError + 'a {
+fn file<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> GenerationError + 'a {
     move |source| GenerationError::File { action, path: path.to_owned(), source }
 }
 

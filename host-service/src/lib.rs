@@ -1,5 +1,6 @@
 //! bedplate-host as a library.
 
+pub mod activation;
 pub mod atomic;
 pub mod backup;
 pub mod bridge;
@@ -8,9 +9,11 @@ pub mod context;
 pub mod converge;
 pub mod download;
 pub mod extract;
+pub mod generation;
 pub mod kind;
 pub mod mounts;
 pub mod nfs;
+pub mod pool;
 pub mod report;
 #[cfg(test)]
 mod sample;

@@ -98,7 +98,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Task::Backup(Backup::Run { name }) => command::backup_run(host_file, name, *json, out),
         Task::Pool(Pool::Open { name }) => command::pool_open(host_file, name, out),
         Task::Pool(Pool::Status) => command::pool_status(host_file, *json, out),
-        Task::Generation(Generation::Boot { toplevel }) => command::generation_boot(toplevel, out),
+        Task::Generation(Generation::Boot { toplevel }) => command::generation_boot(toplevel),
         Task::Activate { toplevel } => command::activate(toplevel, out),
         Task::System => Ok(system::build()?),
     }

@@ -36,7 +36,8 @@ const HEADER: &str = "# Written by bedplate-host from /etc/bedplate/host.toml.\n
 
 /// The text of the file for the exports whose pool is mounted.
 fn text(intent: &HostFile, mounts: &Mounts) -> String {
-    let allowed = intent.nfs.exports.iter().filter(|export| refusal(intent, mounts, export).is_none());
+    let allowed =
+        intent.nfs.exports.iter().filter(|export| refusal(intent, mounts, export).is_none());
     let mut text = HEADER.to_owned();
     for export in allowed {
         let Ok(mount) = pool_mount(intent, mounts, &export.pool) else { continue };
@@ -170,8 +171,7 @@ impl Kind for Exports {
     type Error = NfsError;
 
     const NAME: &'static str = "export";
-    const ADVICE: &'static str =
-        "see that the pool is mounted and the NFS server runs, then run `bedplate-host converge` again";
+    const ADVICE: &'static str = "see that the pool is mounted and the NFS server runs, then run `bedplate-host converge` again";
 
     fn observe(&self, context: &Context) -> Result<Observed, NfsError> {
         let file = fs::read_to_string(context.configuration.join(EXPORTS)).ok();

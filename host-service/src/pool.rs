@@ -7,6 +7,7 @@ mod key;
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -144,6 +145,38 @@ pub struct Status {
     pub missing: Vec<String>,
 }
 
+impl fmt::Display for Opened {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, mount, already, missing } = self;
+        let how = if *already { "was mounted already" } else { "is mounted" };
+        write!(formatter, "pool {name}: {how} at {mount}")?;
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            write!(formatter, ", DEGRADED without {}", missing.join(", "))
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mounted = if self.mounted { "mounted at" } else { "NOT mounted at" };
+        write!(
+            formatter,
+            "pool {}: {mounted} {}, open: {}",
+            self.name,
+            self.mount,
+            self.open.join(", ")
+        )?;
+        for (word, roles) in [("locked", &self.locked), ("MISSING", &self.missing)] {
+            if !roles.is_empty() {
+                write!(formatter, ", {word}: {}", roles.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The command `pool open`.
 pub fn open_command(host_file: &Path, name: &str) -> Result<Opened, Box<dyn Error>> {
     let host = read_host(host_file)?;
@@ -178,8 +211,7 @@ pub fn members(host: &HostFile, pool: &Pool) -> Vec<Member> {
 
 /// Unlocks and mounts a pool.
 pub fn open(host: &HostFile, name: &str) -> Result<Opened, PoolError> {
-    let pool =
-        host.pools.get(name).ok_or_else(|| PoolError::Unknown { name: name.to_owned() })?;
+    let pool = host.pools.get(name).ok_or_else(|| PoolError::Unknown { name: name.to_owned() })?;
     let (name, mount) = (name.to_owned(), pool.mount.clone());
     if is_mounted(&mount)? {
         return Ok(Opened { name, mount, already: true, missing: Vec::new() });
@@ -189,8 +221,7 @@ pub fn open(host: &HostFile, name: &str) -> Result<Opened, PoolError> {
     if !locked.is_empty() {
         return Err(PoolError::Locked { pool: name, roles: locked.join(", ") });
     }
-    let present: Vec<_> =
-        members.iter().filter(|member| !missing.contains(&member.role)).collect();
+    let present: Vec<_> = members.iter().filter(|member| !missing.contains(&member.role)).collect();
     if present.is_empty() || missing.len() > 1 {
         let (present, wanted) = (present.len(), members.len());
         return Err(PoolError::TooFew { pool: name, present, wanted });
@@ -198,10 +229,12 @@ pub fn open(host: &HostFile, name: &str) -> Result<Opened, PoolError> {
     btrfs::scan()?;
     let target = Path::new(&mount);
     fs::create_dir_all(target).map_err(file("make", target))?;
-    let nodes: Vec<_> = present.iter().map(|member| format!("/dev/mapper/{}", member.mapper)).collect();
+    let nodes: Vec<_> =
+        present.iter().map(|member| format!("/dev/mapper/{}", member.mapper)).collect();
     let options = mount_options(&nodes, !missing.is_empty());
     let source = nodes.first().map(String::as_str).unwrap_or_default();
-    Mount { source, target, kind: "btrfs", access: Access::ReadWrite, options: &options }.mount()?;
+    Mount { source, target, kind: "btrfs", access: Access::ReadWrite, options: &options }
+        .mount()?;
     Ok(Opened { name, mount, already: false, missing })
 }
 
@@ -244,12 +277,16 @@ fn unlock(
     keys: &mut Keys<'_>,
     blocks: &[Block],
 ) -> Result<bool, PoolError> {
-    let attempt = |slot: u32, key: &[u8]| {
-        match luks::open(device, &member.mapper, Some(slot), key, member.discard) {
-            Ok(()) => Ok(true),
-            Err(LuksError::WrongKey { .. }) => Ok(false),
-            Err(error) => Err(PoolError::from(error)),
-        }
+    let attempt = |slot: u32, key: &[u8]| match luks::open(
+        device,
+        &member.mapper,
+        Some(slot),
+        key,
+        member.discard,
+    ) {
+        Ok(()) => Ok(true),
+        Err(LuksError::WrongKey { .. }) => Ok(false),
+        Err(error) => Err(PoolError::from(error)),
     };
     for keyfile in keys.keyfiles(blocks)? {
         if attempt(KEYFILE_SLOT, keyfile.expose())? {
@@ -283,11 +320,17 @@ fn choose(
 ) -> Result<BTreeMap<String, PathBuf>, PoolError> {
     let mut devices = BTreeMap::new();
     for member in members {
-        let found: Vec<_> =
-            headers.iter().filter(|(uuid, _)| *uuid == member.luks_uuid).map(|(_, node)| node).collect();
+        let found: Vec<_> = headers
+            .iter()
+            .filter(|(uuid, _)| *uuid == member.luks_uuid)
+            .map(|(_, node)| node)
+            .collect();
         if found.len() > 1 {
             let names: Vec<_> = found.iter().map(|node| node.display().to_string()).collect();
-            return Err(PoolError::Cloned { role: member.role.clone(), devices: names.join(" and ") });
+            return Err(PoolError::Cloned {
+                role: member.role.clone(),
+                devices: names.join(" and "),
+            });
         }
         devices.extend(found.first().map(|node| (member.role.clone(), node.to_path_buf())));
     }

@@ -171,7 +171,8 @@ fn add_member(groups: &mut [Vec<String>], group: &str, member: &str) -> bool {
     };
     let members = line.get(3).cloned().unwrap_or_default();
     if !member.is_empty() && !members.split(',').any(|found| found == member) {
-        let joined = if members.is_empty() { member.to_owned() } else { format!("{members},{member}") };
+        let joined =
+            if members.is_empty() { member.to_owned() } else { format!("{members},{member}") };
         set(line, 3, joined);
     }
     true

@@ -11,8 +11,20 @@ use super::{ActivationError, copy, file, make_directory, replace_file, replace_l
 
 /// Merged by name or made by the machine itself: see `accounts` and `machine-id`.
 const NOT_COPIED: &[&str] = &[
-    "passwd", "passwd-", "group", "group-", "shadow", "shadow-", "gshadow", "gshadow-",
-    "machine-id", "subuid", "subgid", "subuid-", "subgid-", "mtab",
+    "passwd",
+    "passwd-",
+    "group",
+    "group-",
+    "shadow",
+    "shadow-",
+    "gshadow",
+    "gshadow-",
+    "machine-id",
+    "subuid",
+    "subgid",
+    "subuid-",
+    "subgid-",
+    "mtab",
     ".resolv.conf.systemd-resolved.bak",
 ];
 

@@ -43,8 +43,10 @@ pub fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
     let backups = intent.backups.iter();
     backups
         .map(|(name, backup)| {
-            if let Some(Err(why)) =
-                backup.repository_pool.as_ref().map(|pool| pool_mount(intent, &observed.mounts, pool))
+            if let Some(Err(why)) = backup
+                .repository_pool
+                .as_ref()
+                .map(|pool| pool_mount(intent, &observed.mounts, pool))
             {
                 return Resource::refused(name, why);
             }

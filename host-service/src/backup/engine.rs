@@ -19,8 +19,7 @@ impl Kind for Backups {
     type Error = BackupError;
 
     const NAME: &'static str = "backup";
-    const ADVICE: &'static str =
-        "see what it names (stick plugged in, pools mounted), then run `bedplate-host backup run NAME`";
+    const ADVICE: &'static str = "see what it names (stick plugged in, pools mounted), then run `bedplate-host backup run NAME`";
 
     fn observe(&self, context: &Context) -> Result<Observed, BackupError> {
         let mut observed = Observed { mounts: context.mounts.clone(), ..Observed::default() };

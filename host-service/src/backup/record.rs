@@ -73,8 +73,7 @@ pub enum RecordError {
 /// A damaged record is an error: it must not pass for "never existed".
 pub fn read(state: &Path, name: &str, repository: &str) -> Result<Record, RecordError> {
     let path = path(state, name);
-    let fresh =
-        || Record { schema: 1, repository: repository.to_owned(), ..Record::default() };
+    let fresh = || Record { schema: 1, repository: repository.to_owned(), ..Record::default() };
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(fresh()),
@@ -105,7 +104,8 @@ mod tests {
     fn t41_a_damaged_record_is_not_taken_for_none() {
         let state = tempfile::tempdir().unwrap();
         assert!(!read(state.path(), "a", "/r").unwrap().existed);
-        let record = Record { schema: 1, repository: "/r".into(), existed: true, ..Record::default() };
+        let record =
+            Record { schema: 1, repository: "/r".into(), existed: true, ..Record::default() };
         write(state.path(), "a", &record).unwrap();
         assert_eq!(read(state.path(), "a", "/r").unwrap(), record);
         assert!(!read(state.path(), "a", "/other").unwrap().existed);

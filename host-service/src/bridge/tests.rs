@@ -4,8 +4,10 @@ use crate::sample;
 fn as_wanted(intent: &HostFile) -> Observed {
     let ports = vec![Nic::Name("enp5s0".into()), Nic::Mac("52:54:00:00:00:01".into())];
     let bridge = ObservedBridge { ports, addresses: vec!["192.168.1.80/24".into()] };
+    let files: BTreeMap<_, _> = files(intent).into_iter().collect();
     Observed {
-        files: files(intent).into_iter().collect(),
+        applied: Some(stamp(&files)),
+        files,
         bridges: [("br0".to_owned(), bridge)].into(),
     }
 }
@@ -83,4 +85,20 @@ fn links_of_ip_are_understood() {
     assert_eq!(links(&all), as_wanted(&intent).bridges);
     assert_eq!(missing(&intent.network.bridges["br0"], links(&all).get("br0")), None);
     assert!(missing(&intent.network.bridges["br0"], None).is_some());
+}
+
+#[test]
+fn f10_files_that_networkd_never_read_are_read() {
+    let intent = sample::intent();
+    let observed = Observed { applied: None, ..as_wanted(&intent) };
+    assert_eq!(diff(&intent, &observed)[0].actions[0], Action::Reload);
+}
+
+#[test]
+fn an_address_of_version_6_is_no_lease() {
+    let intent = sample::intent();
+    let mut observed = as_wanted(&intent);
+    let bridge = observed.bridges.get_mut("br0").unwrap();
+    bridge.addresses = vec!["fec0::1/64".into()];
+    assert_eq!(diff(&intent, &observed)[0].actions, [Action::Await { bridge: "br0".into() }]);
 }

@@ -39,7 +39,9 @@ fn what_was_asked_for_arrives() {
 #[test]
 fn a_redirect_is_followed() {
     let there = serve(vec![ok(5, "hello")]);
-    let moved = format!("HTTP/1.1 302 Found\r\nLocation: {there}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let moved = format!(
+        "HTTP/1.1 302 Found\r\nLocation: {there}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
     assert_eq!(run(vec![moved], HELLO, 5).0.unwrap(), b"hello");
 }
 
@@ -66,6 +68,7 @@ fn t31_a_download_ends_at_the_limit() {
 
 #[test]
 fn an_error_of_the_server_is_named() {
-    let gone = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned();
+    let gone =
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned();
     assert!(matches!(run(vec![gone], HELLO, 5).0, Err(DownloadError::Status { status: 404, .. })));
 }

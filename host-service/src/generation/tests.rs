@@ -49,7 +49,8 @@ fn an_entry_names_files_that_are_there_and_its_init() {
     assert_eq!(machine.entries(), ["bedplate-1+3.conf"]);
     let text = fs::read_to_string(machine.path("esp/loader/entries/bedplate-1+3.conf")).unwrap();
     assert!(text.contains(&format!("options init={}/init console=ttyS0", toplevel.display())));
-    for line in text.lines().filter(|line| line.starts_with("linux") || line.starts_with("initrd")) {
+    for line in text.lines().filter(|line| line.starts_with("linux") || line.starts_with("initrd"))
+    {
         let path = line.split_once(' ').unwrap().1;
         assert!(machine.path("esp").join(path.trim_start_matches('/')).is_file(), "{line}");
     }

@@ -70,9 +70,14 @@ fn read_stick(block: &Block, keyfile: &str) -> Result<Option<Secret>, PoolError>
     let target = PathBuf::from(format!("/run/bedplate/stick-{}", std::process::id()));
     fs::create_dir_all(&target).map_err(file("make", &target))?;
     let source = block.node.to_string_lossy();
-    let mounted =
-        Mount { source: &source, target: &target, kind: "vfat", access: Access::ReadOnly, options: "" }
-            .mount_restricted();
+    let mounted = Mount {
+        source: &source,
+        target: &target,
+        kind: "vfat",
+        access: Access::ReadOnly,
+        options: "",
+    }
+    .mount_restricted();
     let key = mounted.is_ok().then(|| read_key(&target.join(relative))).flatten();
     if mounted.is_ok() {
         mount::unmount(&target)?;

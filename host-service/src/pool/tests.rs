@@ -27,7 +27,10 @@ fn f4_a_member_that_is_not_there_is_missing_and_a_foreign_header_is_no_member() 
         ("11111111-2222-4333-8444-555555555555".to_owned(), Path::new("/dev/b1")),
     ];
     let found = choose(&members, &headers).unwrap();
-    assert_eq!(found.into_iter().collect::<Vec<_>>(), [("vm1".to_owned(), PathBuf::from("/dev/a1"))]);
+    assert_eq!(
+        found.into_iter().collect::<Vec<_>>(),
+        [("vm1".to_owned(), PathBuf::from("/dev/a1"))]
+    );
 }
 
 #[test]

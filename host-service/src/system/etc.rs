@@ -51,6 +51,7 @@ pub(super) fn entries(host: &HostFile, document: &str, parts: &Parts) -> BTreeMa
     file("hostname", format!("{name}\n"));
     file("hosts", format!("127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n"));
     file("locale.conf", format!("LANG={}\n", host.host.locale));
+    file("default/locale", format!("LANG={}\n", host.host.locale));
     file("nix/nix.conf", NIX.to_owned());
     file("ssh/sshd_config.d/10-bedplate.conf", SSHD.to_owned());
     file("environment", environment());
@@ -62,6 +63,10 @@ pub(super) fn entries(host: &HostFile, document: &str, parts: &Parts) -> BTreeMa
     file("systemd/network/80-bedplate-other.network", OTHER_NICS.to_owned());
     for (path, content) in bridge::files(host) {
         file(&path, content);
+    }
+    for (user, account) in &host.host.users {
+        let keys = account.ssh_keys.iter().map(|key| format!("{key}\n")).collect();
+        file(&format!("ssh/authorized_keys.d/{user}"), keys);
     }
     let zone = format!("/usr/share/zoneinfo/{}", host.host.timezone);
     all.insert("localtime".into(), Entry::Link(zone));

@@ -2,17 +2,23 @@
 
 use super::Parts;
 
-/// Runs as the first process after stage 1.
+/// Runs as the first process after stage 1, which leaves /proc, /sys, /dev and /run mounted.
 pub(super) fn init(parts: &Parts) -> String {
     let Parts { tree, programs, out, .. } = parts;
     format!(
         "#!{tree}/usr/bin/busybox sh\n\
-         if ! {programs}/bin/bedplate-host activate {out}; then\n\
-         \techo 'bedplate: the system could not be activated.'\n\
+         box={tree}/usr/bin/busybox\n\
+         fail() {{\n\
+         \techo \"bedplate: $1\"\n\
          \techo 'bedplate: rebooting in 60 seconds; the boot menu offers earlier generations.'\n\
-         \t{tree}/usr/bin/busybox sleep 60\n\
-         \t{tree}/usr/bin/busybox reboot -f\n\
-         fi\n\
+         \t$box sleep 60\n\
+         \t$box reboot -f\n\
+         }}\n\
+         $box mkdir -p /usr || fail 'the root cannot be written to.'\n\
+         $box mount -o bind {tree}/usr /usr || fail '/usr could not be bound.'\n\
+         $box mount -o remount,bind,ro /usr || fail '/usr could not be made read-only.'\n\
+         {programs}/bin/bedplate-host activate {out} || fail 'the system could not be activated.'\n\
+         $box ln -sfn {out} /run/booted-system\n\
          exec /usr/lib/systemd/systemd\n"
     )
 }

@@ -22,6 +22,8 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
     for (unit, target) in ENABLED {
         units.link(unit, target, &format!("{DEBIAN}/{unit}"));
     }
+    let target = format!("{DEBIAN}/multi-user.target");
+    units.entries.insert("systemd/system/default.target".into(), Entry::Link(target));
     units.add("boot.mount", boot_mount(host), Some("local-fs.target"));
     units.add("bedplate-pool@.service", pool(host, parts), None);
     for name in host.pools.keys() {

@@ -216,7 +216,8 @@ fn present(
         _ => {}
     }
     let pending = running.is_some_and(|live| live.as_deref() != Some(wanted));
-    let notes = pending.then(|| format!("{name} runs with an older definition until it is restarted"));
+    let notes =
+        pending.then(|| format!("{name} runs with an older definition until it is restarted"));
     Resource { notes: notes.into_iter().collect(), ..Resource::new(name, actions) }
 }
 

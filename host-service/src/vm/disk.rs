@@ -1,6 +1,6 @@
 //! Images of disks: fetched, extracted, checked, and only then given their name.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +76,7 @@ fn fetch(
     directory: &Path,
     reporter: &mut Reporter<'_>,
 ) -> Result<NamedTempFile, DiskError> {
+    sweep(directory).map_err(failed(directory))?;
     let mut progress = |done, total| reporter.bytes(done, total, "fetched");
     Ok(download::fetch(&image.url, &image.sha256, directory, &mut progress)?)
 }
@@ -103,6 +104,19 @@ pub fn check(image: &Path) -> Result<(), DiskError> {
     info.outside_file().map_or(Ok(()), |file| Err(DiskError::Outside(file.to_owned())))
 }
 
+/// Removes what a run that was cut off left behind; converge runs once at a time.
+fn sweep(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(".bedplate-download-") || name.starts_with(".bedplate-image-") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn temporary(directory: &Path) -> io::Result<NamedTempFile> {
     tempfile::Builder::new().prefix(".bedplate-image-").tempfile_in(directory)
 }
@@ -118,4 +132,20 @@ fn keep(file: NamedTempFile, destination: &Path) -> Result<(), DiskError> {
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
     let path = path.to_owned();
     move |source| DiskError::File { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f10_what_a_cut_left_behind_goes_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in [".bedplate-download-a1", ".bedplate-image-b2", "haos.qcow2"] {
+            fs::write(directory.path().join(name), "x").unwrap();
+        }
+        sweep(directory.path()).unwrap();
+        let left = fs::read_dir(directory.path()).unwrap().map(|one| one.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["haos.qcow2"]);
+    }
 }

@@ -70,8 +70,7 @@ impl Kind for VirtualMachines {
     type Error = VmError;
 
     const NAME: &'static str = "vm";
-    const ADVICE: &'static str =
-        "see what it names, then run `bedplate-host converge` again; other machines are not affected";
+    const ADVICE: &'static str = "see what it names, then run `bedplate-host converge` again; other machines are not affected";
 
     fn observe(&self, context: &Context) -> Result<Observed, VmError> {
         observe::observe(&self.virsh, context)
