@@ -35,7 +35,10 @@ pub fn converge(context: &Context, reporter: &mut Reporter<'_>) -> bool {
     let steps = kinds.iter().flat_map(|kind| kind.steps()).collect();
     let title = format!("converge {}", context.intent.host.name);
     reporter.tell(EventKind::PlanStarted { title, plan: None, steps, destroys: Vec::new() });
-    let success = kinds.iter().fold(true, |well, kind| kind.perform(context, reporter) && well);
+    let mut success = true;
+    for kind in &kinds {
+        success &= kind.perform(context, reporter);
+    }
     let milliseconds = reporter.milliseconds();
     reporter.tell(EventKind::PlanDone { success, milliseconds });
     success
@@ -117,9 +120,11 @@ impl<K: Kind> Prepared for Compared<K> {
             reporter.fail(Some(K::NAME.to_owned()), error, K::ADVICE);
             return false;
         }
-        self.resources().iter().fold(true, |well, resource| {
-            perform_resource(&self.kind, resource, context, reporter) && well
-        })
+        let mut success = true;
+        for resource in self.resources() {
+            success &= perform_resource(&self.kind, resource, context, reporter);
+        }
+        success
     }
 }
 
