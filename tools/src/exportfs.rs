@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn the_table_is_read_with_its_clients() {
-        let output = "/mnt/bulk/a  192.168.1.0/24(sync,wdelay,hide,rw)\n/mnt/bulk/a  100.64.0.0/10(ro)\n\n";
+        let output =
+            "/mnt/bulk/a  192.168.1.0/24(sync,wdelay,hide,rw)\n/mnt/bulk/a  100.64.0.0/10(ro)\n\n";
         let clients: Vec<_> = parse(output).into_iter().map(|line| line.client).collect();
         assert_eq!(clients, ["100.64.0.0/10", "192.168.1.0/24"]);
     }

@@ -65,8 +65,14 @@ impl Restic<'_> {
     }
 
     /// Backs `paths` up; none when restic named no snapshot.
-    pub fn backup(&self, host: &str, tag: &str, paths: &[PathBuf]) -> Result<Option<Summary>, CommandError> {
-        let mut command = self.command(&["backup", "--json", "--quiet", "--host", host, "--tag", tag]);
+    pub fn backup(
+        &self,
+        host: &str,
+        tag: &str,
+        paths: &[PathBuf],
+    ) -> Result<Option<Summary>, CommandError> {
+        let mut command =
+            self.command(&["backup", "--json", "--quiet", "--host", host, "--tag", tag]);
         command.arg("--").args(paths);
         Ok(summary(&command.read_with_secret(self.password)?))
     }
