@@ -44,6 +44,10 @@ impl Platform {
         mirror: Option<&str>,
         on_stage: &mut dyn FnMut(Stage),
     ) -> Result<Self, Error> {
+        // Two builds at once share the cache: the second waits for what the first makes.
+        let lock = cache.join("lock");
+        let held = fs::File::create(&lock).and_then(|file| file.lock().map(|()| file));
+        let _held = held.map_err(file("lock", &lock))?;
         let directory = cache.join(format!("platform-{}", key()));
         let record = directory.join(RECORD);
         if !record.exists() {
