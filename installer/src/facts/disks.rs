@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bedplate_spec::facts::{DiskFacts, Found, Signature};
 
@@ -173,7 +173,7 @@ fn content(
 }
 
 /// A device that cannot be read carries the signature `unreadable`: never taken for blank.
-fn signatures_of(node: &PathBuf) -> Vec<bedplate_blkid::Finding> {
+fn signatures_of(node: &Path) -> Vec<bedplate_blkid::Finding> {
     let unreadable = bedplate_blkid::Finding { kind: "unreadable".into(), label: None, uuid: None };
     bedplate_blkid::probe(node).unwrap_or_else(|_| vec![unreadable])
 }

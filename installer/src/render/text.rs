@@ -20,7 +20,7 @@ pub fn bytes(count: u64) -> String {
     for (size, name) in UNITS {
         if count >= size {
             let tenths = count / (size / 10);
-            return if tenths >= 1000 || tenths % 10 == 0 {
+            return if tenths >= 1000 || tenths.is_multiple_of(10) {
                 format!("{} {name}", tenths / 10)
             } else {
                 format!("{}.{} {name}", tenths / 10, tenths % 10)

@@ -150,10 +150,9 @@ fn copy_files(files: &[Entry], report: &(dyn Fn(u64) + Sync)) -> io::Result<()> 
             Ok(())
         };
         let handles: Vec<_> = (0..workers).map(|_| scope.spawn(run)).collect();
-        handles
-            .into_iter()
-            .map(|handle| handle.join().unwrap_or_else(|_| Err(io::Error::other("a copier died"))))
-            .collect()
+        handles.into_iter().try_for_each(|handle| {
+            handle.join().unwrap_or_else(|_| Err(io::Error::other("a copier died")))
+        })
     })
 }
 
