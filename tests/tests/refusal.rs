@@ -18,6 +18,7 @@ fn refused(story: &Story, medium: &Path, host: &str, says: &str) {
     put_answers(medium, host).unwrap();
     let running = story.start_medium(medium).unwrap();
     running.wait_for_text(&[says], LIMIT).unwrap_or_else(|error| panic!("{error}"));
+    running.wait_for_text(&["Nothing further will be written"], LIMIT).unwrap();
     // A reboot or power-off that comes late would show within this time.
     let end = running
         .wait_for_text(&["reboot: Restarting", "reboot: Power down"], Duration::from_secs(15));
