@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bedplate_tools::sync;
@@ -54,7 +55,7 @@ pub enum GenerationError {
         toplevel: PathBuf,
     },
     /// The ESP is not there.
-    #[error("{} is no directory: is the EFI system partition mounted?", .path.display())]
+    #[error("the EFI system partition is not mounted at {}", .path.display())]
     NoEsp {
         /// Where it should be.
         path: PathBuf,
@@ -70,7 +71,18 @@ fn file<'a>(
 
 /// The command `generation boot`.
 pub fn command(toplevel: &Path) -> Result<(), Box<dyn Error>> {
-    Ok(boot(Path::new("/boot"), Path::new(PROFILES), toplevel)?)
+    let esp = Path::new("/boot");
+    if !is_mount_point(esp) {
+        return Err(GenerationError::NoEsp { path: esp.to_owned() }.into());
+    }
+    Ok(boot(esp, Path::new(PROFILES), toplevel)?)
+}
+
+/// What is written into an empty mount point does not boot.
+fn is_mount_point(directory: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let above = directory.parent().and_then(device);
+    device(directory).is_some_and(|here| above.is_some_and(|above| above != here))
 }
 
 /// Makes `toplevel` the newest entry on the ESP at `esp`.
@@ -191,20 +203,22 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), GenerationError> {
 fn write_entry(esp: &Path, number: u64, text: &str) -> Result<(), GenerationError> {
     let directory = esp.join("loader/entries");
     fs::create_dir_all(&directory).map_err(file("make", &directory))?;
+    let fresh = format!("bedplate-{number}+{TRIES}.conf");
+    let mut stale = Vec::new();
     for name in names(&directory)?.iter().filter(|name| entry_number(name) == Some(number)) {
         let path = directory.join(name);
         if fs::read_to_string(&path).is_ok_and(|found| found == text) && !is_given_up(name) {
             return Ok(());
         }
-        fs::remove_file(&path).map_err(file("remove", &path))?;
+        stale.extend((*name != fresh).then_some(path));
     }
-    let path = directory.join(format!("bedplate-{number}+{TRIES}.conf"));
+    let path = directory.join(fresh);
     replace(&path, text.as_bytes())?;
-    if fs::read_to_string(&path).map_err(file("read", &path))? == text {
-        Ok(())
-    } else {
-        Err(GenerationError::ReadBack { path })
+    if fs::read_to_string(&path).map_err(file("read", &path))? != text {
+        return Err(GenerationError::ReadBack { path });
     }
+    // Only now: the machine has an entry at every moment.
+    stale.iter().try_for_each(|path| fs::remove_file(path).map_err(file("remove", path)))
 }
 
 /// The generation of `bedplate-7+3.conf`, `bedplate-7+2-1.conf` or `bedplate-7.conf`.

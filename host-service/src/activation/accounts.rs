@@ -98,6 +98,10 @@ pub fn merge(
     add_tree_users(&mut merged, tree);
     for (name, user) in users {
         if name != "root" {
+            if is_of_the_system(&merged, name) {
+                notes.push(format!("`{name}` is a name of the system: no account is made for it"));
+                continue;
+            }
             add_user(&mut merged, name);
         }
         for group in &user.groups {
@@ -143,6 +147,12 @@ fn add_tree_users(merged: &mut Databases, tree: &Databases) {
         set(&mut line, 1, "x".to_owned());
         merged.passwd.push(line);
     }
+}
+
+/// A person must not get the account or the group of a service by its name.
+fn is_of_the_system(merged: &Databases, name: &str) -> bool {
+    let ids = [merged.user(name).map(|(user, _)| user), merged.group(name)];
+    ids.into_iter().flatten().any(|id| !(1000..65000).contains(&id))
 }
 
 fn add_user(merged: &mut Databases, name: &str) {
@@ -231,6 +241,17 @@ mod tests {
         assert_eq!(merged.group("libvirt"), Some(999));
         // Group 993 of the tree is kvm, which is 988 here.
         assert_eq!(merged.user("statd"), Some((999, 988)));
+    }
+
+    #[test]
+    fn t16_a_user_named_like_a_service_gets_neither_its_account_nor_its_group() {
+        let tree = databases("admin:x:33:33:::\n", "kvm:x:993:\nadmin:x:42:\n");
+        for tree in [tree.clone(), Databases { passwd: Vec::new(), ..tree }] {
+            let (merged, notes) = merge(&Databases::default(), &tree, &admin());
+            assert_ne!(merged.user("admin").map(|(_, group)| group), Some(42));
+            assert!(format(&merged.group).contains("kvm:x:993:\n"));
+            assert_eq!(notes.len(), 1);
+        }
     }
 
     #[test]

@@ -25,10 +25,15 @@ const NOT_COPIED: &[&str] = &[
     "subuid-",
     "subgid-",
     "mtab",
+    ".pwd.lock",
     ".resolv.conf.systemd-resolved.bak",
 ];
 
-/// Path under `/etc` to the fingerprint of what was written there.
+/// Made by the machine, once: two machines never share one.
+const HOST_KEYS: &str = "ssh/ssh_host_";
+
+/// Path under `/etc` to the fingerprint of what was written there. While files are being
+/// replaced, to the old and the new one: after a power cut either is known as ours.
 type Manifest = BTreeMap<String, String>;
 
 /// Brings `etc` to what `sources` hold, later ones first. Returns the files that were changed
@@ -113,7 +118,7 @@ fn collect(
         let Some(name) = relative.to_str().map(str::to_owned) else { continue };
         if kind.is_dir() {
             collect(source, &relative, wanted)?;
-        } else if !NOT_COPIED.contains(&name.as_str()) {
+        } else if !NOT_COPIED.contains(&name.as_str()) && !name.starts_with(HOST_KEYS) {
             wanted.insert(name, entry.path());
         }
     }
