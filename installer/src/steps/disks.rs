@@ -1,6 +1,6 @@
 //! Partition tables and the EFI system partition.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use gpt::partition::Partition as Entry;
 use gpt::partition_types;
 use uuid::Uuid;
 
-use crate::device::{open_exclusively, owner_name, wait_for_partition};
+use crate::device::{check, open_exclusively, owner_name, wait_for_partition};
 use crate::error::{During as _, StepError};
 
 /// What is cleared at both ends of a disk and at the start of each partition.
@@ -27,11 +27,16 @@ pub fn partition(
     partitions: &[Partition],
 ) -> Result<Outcome, StepError> {
     let on = |error: StepError| error.on(owner_name(target), DeviceState::Partial);
-    let (name, mut file) = open_exclusively(target)?;
-    let node = format!("/dev/{name}");
-    if target.resume && carries(&mut file, target.sector_size, guid, partitions) {
+    let node = format!("/dev/{}", check(target)?);
+    // Closing a device that was open for writing makes udev take its partitions away and
+    // bring them back: what is only looked at is opened for reading.
+    if target.resume
+        && File::open(&node)
+            .is_ok_and(|mut file| carries(&mut file, target.sector_size, guid, partitions))
+    {
         return Ok(Outcome::AlreadyDone);
     }
+    let (_, mut file) = open_exclusively(target)?;
     write_table(&mut file, target.size, target.sector_size, guid, partitions)
         .during("could not write the partition table")
         .map_err(on)?;
@@ -125,7 +130,7 @@ pub fn format_esp(
 }
 
 fn volume_id_of(node: &Path) -> Option<u32> {
-    let file = OpenOptions::new().read(true).write(true).open(node).ok()?;
+    let file = File::open(node).ok()?;
     let file_system = fatfs::FileSystem::new(file, fatfs::FsOptions::new()).ok()?;
     Some(file_system.volume_id())
 }
