@@ -79,7 +79,7 @@ pub fn key_stick(directory: &Path) -> Disk {
         role: KEY.into(),
         kind: DiskKind::UsbStick,
         serial: "BPKEY0001".into(),
-        size: 64 << 20,
+        size: 1 << 30,
         file: directory.join("key.img"),
         format: Format::Raw,
         read_only: false,
