@@ -368,7 +368,9 @@ fn is_mounted(target: &str) -> Result<bool, PoolError> {
 
 fn mounted_in(mountinfo: &str, target: &str) -> bool {
     let escaped = target.replace('\\', "\\134").replace(' ', "\\040");
-    mountinfo.lines().any(|line| line.split(' ').nth(4) == Some(&escaped))
+    // The last one is on top; what is not btrfs is not the pool.
+    let on_top = mountinfo.lines().rfind(|line| line.split(' ').nth(4) == Some(&escaped));
+    on_top.and_then(|line| line.split_once(" - ")).is_some_and(|(_, rest)| rest.starts_with("btrfs "))
 }
 
 /// A passphrase typed in stage 1 lives until the last pool is open.

@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bedplate_tools::sync;
 use sha2::{Digest as _, Sha256};
 
-use super::{ActivationError, copy, file, make_directory, replace_file, replace_link};
+use super::{ActivationError, copy, file, make_directory, replace_file, replace_link, set_mode};
 
 /// Merged by name or made by the machine itself: see `accounts` and `machine-id`.
 const NOT_COPIED: &[&str] = &[
@@ -32,6 +33,12 @@ const NOT_COPIED: &[&str] = &[
 /// Made by the machine, once: two machines never share one.
 const HOST_KEYS: &str = "ssh/ssh_host_";
 
+/// New files wait here until all of them are on the disk.
+const STAGING: &str = ".bedplate-staging";
+
+/// Stands in the manifest for a file that was not there.
+const ABSENT: &str = "absent";
+
 /// Path under `/etc` to the fingerprint of what was written there. While files are being
 /// replaced, to the old and the new one: after a power cut either is known as ours.
 type Manifest = BTreeMap<String, String>;
@@ -49,7 +56,11 @@ pub fn apply(
     }
     let old = read(manifest)?;
     let mut new = Manifest::new();
-    let mut kept = Vec::new();
+    let mut pending = old.clone();
+    let (mut staged, mut kept) = (Vec::new(), Vec::new());
+    let staging = etc.join(STAGING);
+    clear(&staging)?;
+    make_directory(&staging, 0o700)?;
     for (relative, source) in &wanted {
         let target = etc.join(relative);
         let now = fingerprint(&target)?;
@@ -57,29 +68,68 @@ pub fn apply(
         let before = old.get(relative);
         if now.as_ref() == Some(&next) {
             new.insert(relative.clone(), next);
-        } else if now.as_ref() == before && writable(etc, relative) {
-            write(source, &target)?;
+        } else if is_ours(before, now.as_deref()) && writable(etc, relative) {
+            let file = staging.join(staged.len().to_string());
+            stage(source, &file)?;
+            staged.push((file, target));
+            let known = now.as_deref().unwrap_or(ABSENT);
+            pending.insert(relative.clone(), format!("{known} {next}"));
             new.insert(relative.clone(), next);
         } else {
             new.extend(before.map(|before| (relative.clone(), before.clone())));
             kept.push(target);
         }
     }
+    if !staged.is_empty() {
+        flush(etc)?;
+        save(manifest, &pending)?;
+    }
+    for (file, target) in &staged {
+        put(file, target)?;
+    }
+    clear(&staging)?;
     for (relative, before) in old.iter().filter(|(path, _)| !wanted.contains_key(*path)) {
         let target = etc.join(relative);
         match fingerprint(&target)? {
-            Some(now) if now == *before => {
+            Some(now) if is_ours(Some(before), Some(&now)) => {
                 fs::remove_file(&target).map_err(file("remove", &target))?;
             }
             Some(_) => kept.push(target),
             None => {}
         }
     }
-    if new != old {
-        let text = serde_json::to_vec_pretty(&new).map_err(io::Error::from);
-        replace_file(manifest, &text.map_err(file("write", manifest))?, 0o644)?;
+    if new != old || !staged.is_empty() {
+        flush(etc)?;
+        save(manifest, &new)?;
     }
     Ok(kept)
+}
+
+/// Whether we wrote what stands there now, or may write where nothing does.
+fn is_ours(before: Option<&String>, now: Option<&str>) -> bool {
+    match before {
+        Some(known) => known.split(' ').any(|one| one == now.unwrap_or(ABSENT)),
+        None => now.is_none(),
+    }
+}
+
+fn clear(staging: &Path) -> Result<(), ActivationError> {
+    match fs::remove_dir_all(staging) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(file("remove", staging)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One flush for all: two for each of some 1500 files would take the first boot a minute.
+fn flush(etc: &Path) -> Result<(), ActivationError> {
+    sync::file_system(etc).map_err(file("flush", etc))
+}
+
+fn save(manifest: &Path, content: &Manifest) -> Result<(), ActivationError> {
+    let text = serde_json::to_vec_pretty(content).map_err(io::Error::from);
+    replace_file(manifest, &text.map_err(file("write", manifest))?, 0o644)
 }
 
 /// Whether all parents are directories or can become ones.
@@ -93,16 +143,21 @@ fn writable(etc: &Path, relative: &str) -> bool {
         })
 }
 
-fn write(source: &Path, target: &Path) -> Result<(), ActivationError> {
+/// Moves what was staged to its place.
+fn put(staged: &Path, target: &Path) -> Result<(), ActivationError> {
     if let Some(parent) = target.parent().filter(|parent| !parent.is_dir()) {
         make_directory(parent, 0o755)?;
     }
+    fs::rename(staged, target).map_err(file("replace", target))
+}
+
+fn stage(source: &Path, target: &Path) -> Result<(), ActivationError> {
     let kind = fs::symlink_metadata(source).map_err(file("look at", source))?.file_type();
     if kind.is_symlink() {
         return replace_link(target, &fs::read_link(source).map_err(file("read", source))?);
     }
-    let content = fs::read(source).map_err(file("read", source))?;
-    replace_file(target, &content, copy::mode_of(source)?)
+    fs::copy(source, target).map_err(file("copy to", target))?;
+    set_mode(target, copy::mode_of(source)?)
 }
 
 fn collect(

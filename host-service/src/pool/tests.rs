@@ -57,4 +57,6 @@ fn a_mount_below_or_above_is_no_mount_of_the_pool() {
     assert!(mounted_in(table, "/mnt/bulk"));
     assert!(!mounted_in(table, "/mnt"));
     assert!(!mounted_in(table, "/mnt/bulk/apps"));
+    let covered = format!("{table}37 36 0:51 / /mnt/bulk rw - tmpfs x rw\n");
+    assert!(!mounted_in(&covered, "/mnt/bulk"), "t39: a tmpfs in its place");
 }

@@ -86,3 +86,38 @@ fn f1_without_a_manifest_files_already_written_are_ours() {
     place.apply();
     assert_eq!(place.read("a"), None);
 }
+
+#[test]
+fn f1_a_cut_while_files_are_replaced_leaves_each_of_them_ours() {
+    let place = Place::new(&[("new", "2"), ("old", "2")]);
+    // As after a cut between the two renames of a change from 1 to 2 that also adds a file.
+    let print = |content: &str| {
+        let file = place.directory.path().join("print");
+        fs::write(&file, content).unwrap();
+        fingerprint(&file).unwrap().unwrap()
+    };
+    fs::write(place.etc().join("old"), "1").unwrap();
+    fs::create_dir(place.etc().join(STAGING)).unwrap();
+    fs::write(place.etc().join(STAGING).join("0"), "half").unwrap();
+    let pending = [
+        ("new".to_owned(), format!("{ABSENT} {}", print("2"))),
+        ("old".to_owned(), format!("{} {}", print("1"), print("2"))),
+    ];
+    save(&place.directory.path().join("manifest.json"), &pending.into()).unwrap();
+    // Even when another generation is booted next.
+    place.source(&[("new", "3"), ("old", "3")]);
+    assert!(place.apply().is_empty());
+    assert_eq!(
+        (place.read("new").as_deref(), place.read("old").as_deref()),
+        (Some("3"), Some("3"))
+    );
+    assert!(!place.etc().join(STAGING).exists());
+}
+
+#[test]
+fn t26_a_host_key_in_a_tree_is_never_copied() {
+    let place = Place::new(&[("ssh/ssh_host_ed25519_key", "shared"), ("ssh/sshd_config", "x")]);
+    assert!(place.apply().is_empty());
+    assert_eq!(place.read("ssh/ssh_host_ed25519_key"), None);
+    assert_eq!(place.read("ssh/sshd_config").as_deref(), Some("x"));
+}
