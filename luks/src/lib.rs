@@ -6,6 +6,7 @@
 mod argon;
 mod error;
 mod format;
+mod header;
 mod log;
 mod token;
 mod verity;

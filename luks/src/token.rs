@@ -8,11 +8,10 @@ use libcryptsetup_rs::{CryptDevice, CryptInit, CryptTokenInfo, LibcryptErr, Toke
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::error::is_errno;
-use crate::{LuksError, Result, log};
+use crate::{LuksError, Result, header, log};
 
 /// The token's type in the header.
-const TYPE: &str = "bedplate";
+pub(crate) const TYPE: &str = "bedplate";
 
 /// How many tokens a LUKS2 header can hold.
 const TOKENS: u32 = 32;
@@ -35,17 +34,13 @@ impl Token {
 }
 
 /// The UUID and our token of a header; `None` when it is no LUKS2 or carries no such token.
+/// Nothing is written, whatever state the header is in.
 pub fn read_token(device: &Path) -> Result<Option<(Uuid, Token)>> {
-    let _guard = log::begin();
-    let failed = |error| LuksError::operation("read the LUKS header", device)(error);
-    let mut header = CryptInit::init(device).map_err(failed)?;
-    match header.context_handle().load::<()>(Some(EncryptionFormat::Luks2), None) {
-        Err(error) if is_errno(&error, std::io::ErrorKind::InvalidInput) => return Ok(None),
-        other => other.map_err(failed)?,
-    }
-    let Some((_, token)) = find(&mut header).map_err(failed)? else { return Ok(None) };
-    let uuid = header.status_handle().get_uuid().map_err(failed)?;
-    Ok(Some((uuid, token)))
+    header::read(device).map_err(|source| LuksError::File {
+        operation: "read the LUKS header",
+        path: device.to_owned(),
+        source,
+    })
 }
 
 /// Marks the installation as finished; a second time changes nothing.
