@@ -96,6 +96,7 @@ pub fn activate(root: &Path, toplevel: &Path) -> Result<Report, ActivationError>
     make_directory(&state, 0o755)?;
     let sources = [tree.join("etc"), toplevel.join("etc")];
     let kept = manifest::apply(&etc, &sources, &state.join("etc-manifest.json"))?;
+    copy::directories(&tree.join("etc"), &etc)?;
     let (databases, notes) = merge_accounts(&etc, &tree.join("etc"), &host)?;
     make_homes(root, &databases, &host)?;
     variable::populate(root, &tree, &databases)?;

@@ -370,7 +370,9 @@ fn mounted_in(mountinfo: &str, target: &str) -> bool {
     let escaped = target.replace('\\', "\\134").replace(' ', "\\040");
     // The last one is on top; what is not btrfs is not the pool.
     let on_top = mountinfo.lines().rfind(|line| line.split(' ').nth(4) == Some(&escaped));
-    on_top.and_then(|line| line.split_once(" - ")).is_some_and(|(_, rest)| rest.starts_with("btrfs "))
+    on_top
+        .and_then(|line| line.split_once(" - "))
+        .is_some_and(|(_, rest)| rest.starts_with("btrfs "))
 }
 
 /// A passphrase typed in stage 1 lives until the last pool is open.

@@ -12,6 +12,22 @@ pub fn mode_of(source: &Path) -> Result<u32, ActivationError> {
     Ok(if metadata.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 })
 }
 
+/// Makes the directories that `target` lacks, below directories only.
+pub fn directories(source: &Path, target: &Path) -> Result<(), ActivationError> {
+    match fs::symlink_metadata(target) {
+        Ok(metadata) if !metadata.is_dir() => return Ok(()),
+        Ok(_) => {}
+        Err(_) => make_directory(target, 0o755)?,
+    }
+    for entry in fs::read_dir(source).map_err(file("list", source))? {
+        let entry = entry.map_err(file("list", source))?;
+        if entry.file_type().map_err(file("look at", source))?.is_dir() {
+            directories(&entry.path(), &target.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Copies what `target` lacks; what is there stays as it is.
 pub fn missing(source: &Path, target: &Path) -> Result<(), ActivationError> {
     let kind = fs::symlink_metadata(source).map_err(file("look at", source))?.file_type();

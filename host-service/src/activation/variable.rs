@@ -1,4 +1,4 @@
-//! `/var`: copied from the tree once, ownership by name.
+//! `/var`: copied from the tree once; owners by name, there and in `/etc`.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,18 @@ const RECORD: &str = "var/lib/bedplate/var-from";
 
 /// What Debian's packages own: path, user, group, mode. The store keeps none of it.
 const OWNERS: &[(&str, &str, &str, u32)] = &[
+    ("etc/credstore", "root", "root", 0o700),
+    ("etc/credstore.encrypted", "root", "root", 0o700),
+    ("etc/polkit-1/rules.d", "root", "polkitd", 0o750),
+    ("etc/ssl/private", "root", "root", 0o700),
     ("var/tmp", "root", "root", 0o1777),
+    ("var/cache/apt/archives/partial", "_apt", "root", 0o700),
+    ("var/cache/ldconfig", "root", "root", 0o700),
+    ("var/lib/apt/lists/partial", "_apt", "root", 0o700),
+    ("var/lib/machines", "root", "root", 0o700),
+    ("var/lib/portables", "root", "root", 0o700),
+    ("var/lib/systemd/network", "systemd-network", "systemd-network", 0o755),
+    ("var/log/journal", "root", "systemd-journal", 0o2755),
     ("var/local", "root", "staff", 0o2775),
     ("var/mail", "root", "mail", 0o2775),
     ("var/lib/private", "root", "root", 0o700),
