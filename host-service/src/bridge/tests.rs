@@ -5,11 +5,7 @@ fn as_wanted(intent: &HostFile) -> Observed {
     let ports = vec![Nic::Name("enp5s0".into()), Nic::Mac("52:54:00:00:00:01".into())];
     let bridge = ObservedBridge { ports, addresses: vec!["192.168.1.80/24".into()] };
     let files: BTreeMap<_, _> = files(intent).into_iter().collect();
-    Observed {
-        applied: Some(stamp(&files)),
-        files,
-        bridges: [("br0".to_owned(), bridge)].into(),
-    }
+    Observed { applied: Some(stamp(&files)), files, bridges: [("br0".to_owned(), bridge)].into() }
 }
 
 #[test]
