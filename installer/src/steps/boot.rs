@@ -10,8 +10,9 @@ use bedplate_spec::plan::Step;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::mount::unmount;
 use bedplate_tools::sync;
+use rustix::mount::UnmountFlags;
 
-use super::system::in_target;
+use super::system::{LIVE, in_target};
 use crate::context::{Context, STICK, TARGET};
 use crate::error::{During as _, StepError};
 
@@ -57,6 +58,16 @@ fn names_files_that_are_there(esp: &Path, entry: &Path) -> bool {
 /// Flushes, unmounts and closes everything.
 pub fn finish(context: &Context<'_>) -> Result<Outcome, StepError> {
     rustix::fs::sync();
+    for name in LIVE {
+        // Only a view of the live system: what still uses it keeps it, the target is free.
+        let view = Path::new(TARGET).join(name);
+        match rustix::mount::unmount(&view, UnmountFlags::DETACH) {
+            Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
+            Err(error) => {
+                return Err(error).during(format!("could not unmount {}", view.display()));
+            }
+        }
+    }
     let table = fs::read_to_string("/proc/self/mountinfo").during("could not read the mounts")?;
     for place in mounts_below(&table, &[TARGET, STICK]) {
         unmount(&place).during(format!("could not unmount {}", place.display()))?;

@@ -10,6 +10,7 @@ use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::mount::{Access, Mount, bind, bind_recursive};
 use bedplate_tools::nix::Nix;
 use bedplate_tools::sync;
+use rustix::mount::MountPropagationFlags;
 
 use super::flake::REPOSITORY;
 use crate::context::{Context, TARGET};
@@ -54,6 +55,9 @@ pub fn activate(context: &Context<'_>) -> Result<Outcome, StepError> {
     Ok(Outcome::Done)
 }
 
+/// What [`activate`] shows inside the target.
+pub const LIVE: [&str; 4] = ["run", "sys", "proc", "dev"];
+
 /// Shows devices, processes and the kernel inside the target.
 fn bind_live(target: &Path) -> Result<(), StepError> {
     for name in ["dev", "proc", "sys", "run", "tmp"] {
@@ -64,6 +68,12 @@ fn bind_live(target: &Path) -> Result<(), StepError> {
         let place = target.join(name);
         bind_recursive(&Path::new("/").join(name), &place)
             .during(format!("could not show /{name} inside the target"))?;
+        // What is unmounted here later must not vanish from the live system too.
+        rustix::mount::mount_change(
+            &place,
+            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        )
+        .during(format!("could not keep /{name} of the target apart"))?;
     }
     let run = target.join("run");
     // Its own: an activation must not change the live system.
