@@ -72,15 +72,15 @@ impl Ssh {
         Ok(answer(&output))
     }
 
-    /// Tries until the guest lets us in.
-    pub fn wait(&self, limit: Duration) -> Result<(), HarnessError> {
+    /// Tries until the guest lets us in, or `ended` says that there is nobody any more.
+    pub fn wait(&self, limit: Duration, ended: impl Fn() -> bool) -> Result<(), HarnessError> {
         let deadline = Instant::now() + limit;
         loop {
             let answer = self.run(&["true"])?;
             if answer.status == 0 {
                 return Ok(());
             }
-            if Instant::now() > deadline {
+            if ended() || Instant::now() > deadline {
                 return Err(HarnessError::Unfit(format!(
                     "no ssh on port {} within {}s: {}",
                     self.port,

@@ -49,7 +49,7 @@ impl Story {
 
         let begun = Instant::now();
         let ssh = Ssh::new(&self.key, self.record.ssh_port)?;
-        ssh.wait(LOGIN_LIMIT)?;
+        ssh.wait(LOGIN_LIMIT, || running.has_ended())?;
         self.say(&format!("ssh answers after {} s", begun.elapsed().as_secs()));
         let wait = ["timeout", "900", "systemctl", "is-system-running", "--wait"];
         let state = ssh.run(&wait)?;
