@@ -1,7 +1,8 @@
 //! The `bedplate-installer` program.
 
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bedplate_installer::facts::machine;
@@ -30,6 +31,9 @@ enum Command {
         /// Where events are written, one line of JSON each.
         #[arg(long, default_value = "/run/bedplate/events.jsonl")]
         events: PathBuf,
+        /// Set by `run` itself, once its mounts are its own.
+        #[arg(long, hide = true)]
+        own_mounts: bool,
     },
     /// Works on one LUKS volume; started by `run`.
     #[command(hide = true)]
@@ -39,10 +43,25 @@ enum Command {
 fn main() -> ExitCode {
     let well = match Arguments::parse().command {
         Command::Inventory { json } => inventory(json),
-        Command::Run { events } => run::run(&events),
+        Command::Run { events, own_mounts: true } => run::run(&events),
+        Command::Run { events, own_mounts: false } => with_own_mounts(&events),
         Command::LuksWorker => luks_worker(),
     };
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Starts again in a mount namespace of its own: services of the live system that keep a copy
+/// of its mounts would otherwise hold the target's volumes open for ever.
+fn with_own_mounts(events: &Path) -> bool {
+    let Ok(program) = std::env::current_exe() else { return false };
+    let error = std::process::Command::new("unshare")
+        .args(["--mount", "--propagation", "slave"])
+        .arg(program)
+        .args(["run", "--own-mounts", "--events"])
+        .arg(events)
+        .exec();
+    let _ = writeln!(std::io::stderr(), "could not start in a mount namespace of its own: {error}");
+    false
 }
 
 fn inventory(json: bool) -> bool {
