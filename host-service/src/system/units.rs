@@ -17,6 +17,11 @@ const ENABLED: [(&str, &str); 3] = [
     ("systemd-networkd-wait-online.service", "network-online.target"),
 ];
 
+/// Debian makes host keys at what systemd calls a first boot, and an empty machine-id is none.
+/// The empty assignment clears every condition of the unit.
+const HOST_KEYS: &str =
+    "[Unit]\nConditionFirstBoot=\nConditionPathExists=!/etc/ssh/ssh_host_ed25519_key\n";
+
 pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry> {
     let mut units = Units { entries: BTreeMap::new() };
     for (unit, target) in ENABLED {
@@ -24,6 +29,7 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
     }
     let target = format!("{DEBIAN}/multi-user.target");
     units.entries.insert("systemd/system/default.target".into(), Entry::Link(target));
+    units.add("sshd-keygen.service.d/10-bedplate.conf", HOST_KEYS.to_owned(), None);
     units.add("boot.mount", boot_mount(host), Some("local-fs.target"));
     units.add("bedplate-pool@.service", pool(host, parts), None);
     for name in host.pools.keys() {
