@@ -66,7 +66,9 @@ impl Machine {
         }
         let errors = directory.join(format!("{}.qemu.log", self.name));
         let errors = File::create(&errors).map_err(file_error("could not write", &errors))?;
-        let mut child = Command::new("qemu-system-x86_64")
+        // QEMU goes when this process does, however that ends.
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
             .args(self.arguments(Accelerator::probe(), &places))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
