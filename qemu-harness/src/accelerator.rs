@@ -22,11 +22,6 @@ const EXIT_PORT: u8 = 0xf4;
 /// What the boot sector writes there; QEMU's exit status is twice that plus one.
 const EXIT_VALUE: u8 = 0x2a;
 
-/// Without SVM: QEMU 7.2 aborts when a guest uses the emulated one from several threads.
-/// Without it QEMU would also hide the leaves that describe caches, and glibc of the guest would
-/// copy memory wrongly for want of their sizes.
-const EMULATED: &str = "max,svm=off,xlevel=0x8000001f";
-
 impl Accelerator {
     /// KVM when it boots something tiny within seconds, else emulation: `/dev/kvm` may exist and
     /// not work. Tried once per process.
@@ -40,7 +35,8 @@ impl Accelerator {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
             // A model without SVM: QEMU 7.2 aborts when a guest uses the emulated one from several
-            // threads, and `max,svm=off` miscomputes (an init that runs on every other model fails).
+            // threads. `max,svm=off` is no way out: with SVM, QEMU hides the CPUID leaves above it
+            // (`xlevel`), and programs of the guest that read cache sizes there misbehave.
             Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "Haswell-noTSX"],
         }
     }
