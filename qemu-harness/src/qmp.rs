@@ -52,10 +52,10 @@ impl Qmp {
         let (lines, target) = (BufReader::new(stream.try_clone()?), inbox.clone());
         thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                if let Ok(message) = serde_json::from_str(&line) {
-                    if target.change(|inbox| inbox.take(message)) {
-                        on_shutdown();
-                    }
+                if let Ok(message) = serde_json::from_str(&line)
+                    && target.change(|inbox| inbox.take(message))
+                {
+                    on_shutdown();
                 }
             }
             target.change(|inbox| inbox.closed = true);
