@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bedplate_spec::facts::{DiskFacts, Found, Signature};
 
+use super::boot_entry::is_bootable;
 use super::holders;
 use super::roots::{Roots, names, number, text};
 
@@ -152,12 +153,16 @@ fn content(
     let whole = std::iter::once((None, disk, size));
     let parts = partitions.iter().map(|part| (Some(part.number), part.name.as_str(), part.size));
     let mut signatures = Vec::new();
-    let mut bedplate = None;
+    let mut bedplate: Option<Found> = None;
+    let mut boots = true;
     for (partition, name, size) in whole.chain(parts) {
         let node = roots.dev.join(name.replace('!', "/"));
         for finding in signatures_of(&node) {
             if finding.kind == "crypto_LUKS" && bedplate.is_none() {
                 bedplate = token_of(&node);
+            }
+            if partition.is_some() && finding.kind == "vfat" {
+                boots = is_bootable(&node);
             }
             signatures.push(Signature {
                 partition,
@@ -169,6 +174,10 @@ fn content(
         }
     }
     signatures.sort();
+    // The boot entry is written after the seal: a cut between the two left nothing finished.
+    if let Some(found) = bedplate.as_mut() {
+        found.sealed &= boots;
+    }
     (signatures, bedplate)
 }
 
