@@ -15,7 +15,9 @@ pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> Vec<Step> {
     let roles: Vec<String> = chosen.iter().map(|choice| choice.role.to_owned()).collect();
     let mut steps = vec![Step::CheckDisks { roles: roles.clone() }];
     steps.extend(stick(host));
-    steps.extend(chosen.iter().flat_map(|choice| disk(host, choice)));
+    steps.extend(chosen.iter().flat_map(|choice| tables(host, choice)));
+    // One after the other, so that the engine may run their Argon2 side by side.
+    steps.extend(chosen.iter().map(|choice| luks(host, choice)));
     steps.extend(file_systems(host));
     steps.push(Step::Mount { mounts: mounts(host) });
     steps.push(Step::CopyClosure);
@@ -52,7 +54,7 @@ fn stick(host: &HostFile) -> Option<Step> {
     })
 }
 
-fn disk(host: &HostFile, choice: &Choice<'_>) -> Vec<Step> {
+fn tables(host: &HostFile, choice: &Choice<'_>) -> Vec<Step> {
     let id = host.host.id;
     let role = choice.role.to_owned();
     let mut steps = vec![Step::Partition {
@@ -62,21 +64,20 @@ fn disk(host: &HostFile, choice: &Choice<'_>) -> Vec<Step> {
     }];
     if choice.part == Part::Os {
         let (volume_id, ..) = derive(id, Purpose::GptEsp, &role, 0).as_fields();
-        steps.push(Step::FormatEsp {
-            role: role.clone(),
-            partition: ESP,
-            label: "ESP".into(),
-            volume_id,
-        });
+        steps.push(Step::FormatEsp { role, partition: ESP, label: "ESP".into(), volume_id });
     }
-    steps.push(Step::FormatLuks {
+    steps
+}
+
+fn luks(host: &HostFile, choice: &Choice<'_>) -> Step {
+    let role = choice.role.to_owned();
+    Step::FormatLuks {
         partition: geometry::luks_number(choice.part),
-        uuid: derive(id, Purpose::Luks, &role, 0),
+        uuid: derive(host.host.id, Purpose::Luks, &role, 0),
         label: mapper_name(&role),
         mapper: mapper_name(&role),
         role,
-    });
-    steps
+    }
 }
 
 fn file_systems(host: &HostFile) -> Vec<Step> {
