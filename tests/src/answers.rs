@@ -77,6 +77,8 @@ fn add_guest(root: &mut Table, with: &Substitutions<'_>) {
     let mut guest = Table::new();
     guest["vcpu"] = value(1);
     guest["ram_mb"] = value(256);
+    // The small guest boots from its MBR.
+    guest["firmware"] = value("bios");
     guest["autostart"] = value(true);
     guest["disk_image"] = Item::Table(image);
     let mut machines = Table::new();
