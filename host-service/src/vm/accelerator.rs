@@ -37,14 +37,6 @@ impl Accelerator {
         }
     }
 
-    /// `mode` of its processor.
-    pub fn cpu_mode(self) -> &'static str {
-        match self {
-            Self::Kvm => "host-passthrough",
-            Self::Software => "maximum",
-        }
-    }
-
     /// The answer found earlier in this boot, or found now. `/dev/kvm` can exist and not
     /// work, so something tiny is booted with it.
     pub fn of_this_boot(runtime: &Path) -> io::Result<Self> {
