@@ -50,8 +50,9 @@ mod tests {
     fn esp(files: &[(&str, &str)]) -> tempfile::NamedTempFile {
         let image = tempfile::NamedTempFile::new().unwrap();
         image.as_file().set_len(8 << 20).unwrap();
-        fatfs::format_volume(&mut image.as_file(), fatfs::FormatVolumeOptions::new()).unwrap();
-        let system = FileSystem::new(image.reopen().unwrap(), FsOptions::new()).unwrap();
+        let mut file = image.reopen().unwrap();
+        fatfs::format_volume(&mut file, fatfs::FormatVolumeOptions::new()).unwrap();
+        let system = FileSystem::new(file, FsOptions::new()).unwrap();
         for (path, content) in files {
             let mut directory = system.root_dir();
             let (parents, name) = path.rsplit_once('/').unwrap();
