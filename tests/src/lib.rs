@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod failure;
 pub mod medium;
 pub mod probes;
+pub mod raw_write;
 pub mod running_host;
 pub mod seed;
 pub mod story;
