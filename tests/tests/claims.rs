@@ -7,7 +7,7 @@ use bedplate_tests::claims::{ALL, Claim, judge_all};
 use bedplate_tests::evidence::Evidence;
 use bedplate_tests::table;
 
-/// Evidence in which every claim holds, in the formats of the real tools.
+/// Evidence in which every claim holds: recorded from the real tools in a run of the story.
 fn sound() -> Evidence {
     serde_json::from_str(include_str!("evidence/sound.json")).unwrap()
 }
