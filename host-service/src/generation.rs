@@ -138,6 +138,9 @@ fn names(directory: &Path) -> Result<Vec<String>, GenerationError> {
 
 fn entry(number: u64, toplevel: &Path, kernel: &str, initrd: &str, parameters: &str) -> String {
     let toplevel = toplevel.display();
+    // A toplevel may name its init among its parameters; once is enough.
+    let words = parameters.split_whitespace().filter(|word| !word.starts_with("init="));
+    let parameters = words.collect::<Vec<_>>().join(" ");
     format!(
         "title Bedplate\nsort-key bedplate\nversion {number}\nlinux /{kernel}\ninitrd /{initrd}\noptions init={toplevel}/init {parameters}\n"
     )

@@ -199,6 +199,10 @@ fn complete_shadow(merged: &mut Databases) {
         if let Some(name) = line.first().filter(|name| find(&merged.gshadow, name).is_none()) {
             merged.gshadow.push(parse_line(&format!("{name}:*::")));
         }
+        let (Some(name), Some(members)) = (line.first(), line.get(3)) else { continue };
+        for member in members.split(',') {
+            add_member(&mut merged.gshadow, name, member);
+        }
     }
 }
 
@@ -262,6 +266,7 @@ mod tests {
         assert_eq!(once, twice);
         assert_eq!(once.user("admin"), Some((1000, 1000)));
         assert!(format(&once.group).contains("kvm:x:993:admin\n"));
+        assert!(format(&once.gshadow).contains("kvm:*::admin\n"));
         assert_eq!(notes, ["there is no group `nothing` for the user `admin`"]);
     }
 

@@ -27,7 +27,8 @@ impl Machine {
         }
         fs::write(toplevel.join("kernel"), kernel).unwrap();
         fs::write(toplevel.join("initrd"), "initrd").unwrap();
-        fs::write(toplevel.join("kernel-params"), "console=ttyS0").unwrap();
+        let parameters = format!("init={}/init console=ttyS0", toplevel.display());
+        fs::write(toplevel.join("kernel-params"), parameters).unwrap();
         symlink(&toplevel, self.path(&format!("profiles/system-{number}-link"))).unwrap();
         toplevel
     }
@@ -49,6 +50,7 @@ fn an_entry_names_files_that_are_there_and_its_init() {
     assert_eq!(machine.entries(), ["bedplate-1+3.conf"]);
     let text = fs::read_to_string(machine.path("esp/loader/entries/bedplate-1+3.conf")).unwrap();
     assert!(text.contains(&format!("options init={}/init console=ttyS0", toplevel.display())));
+    assert_eq!(text.matches("init=").count(), 1, "{text}");
     for line in text.lines().filter(|line| line.starts_with("linux") || line.starts_with("initrd"))
     {
         let path = line.split_once(' ').unwrap().1;
