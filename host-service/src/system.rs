@@ -114,8 +114,10 @@ pub fn entries(
     let mut all = BTreeMap::from([
         ("tree".into(), Entry::Link(parts.tree.clone())),
         ("programs".into(), Entry::Link(parts.programs.clone())),
-        // Fixed-output paths carry no references: naming the runtime here keeps it alive.
+        // Fixed-output paths carry no references: what the next build needs is kept alive by name.
         ("runtime".into(), Entry::Link(parts.runtime.clone())),
+        ("initrd-modules".into(), Entry::Link(parts.initrd_modules.clone())),
+        ("initrd-program".into(), Entry::Link(parts.initrd_program.clone())),
         (
             "kernel".into(),
             Entry::Link(format!("{}/boot/vmlinuz-{}", parts.tree, parts.kernel_version)),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bedplate_spec::boot::{BOOT_FILE, Boot};
 
-use crate::cpio::Archive;
 use crate::error::{Error, file, unfit};
+use bedplate_tools::cpio::Archive;
 
 /// Writes the initrd of `parts` (archives, each compressed or not) and a last one with `boot`.
 pub(crate) fn write(parts: &[PathBuf], boot: &Boot, output: &Path) -> Result<(), Error> {

@@ -7,7 +7,6 @@
 pub mod answers;
 mod boot_files;
 pub mod build;
-mod cpio;
 mod error;
 pub mod identity;
 mod initrd;

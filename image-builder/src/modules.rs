@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::cpio::Archive;
 use crate::error::{Error, file, unfit};
+use bedplate_tools::cpio::Archive;
 
 /// The modules asked for, one a line.
 pub(crate) const LIST: &str = include_str!("../packages/modules.txt");

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use bedplate_tools::{ldd, patchelf};
 use serde::Serialize;
 
-use crate::cpio::Archive;
 use crate::error::{Error, file, tool, unfit};
 use crate::platform::{self, Platform};
 use crate::tree_nix::{StorePath, TreePrograms};
 use crate::verity_image::{self, Verity};
+use bedplate_tools::cpio::Archive;
 
 const INIT: &str = "bedplate-init";
 const REQUIRED: &[&str] = &[INIT, "bedplate-installer", "bedplate-host"];

@@ -9,10 +9,10 @@ use std::process::Command;
 use bedplate_tools::command::CommandExt as _;
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 
-use crate::cpio;
 use crate::disk_image::{self, sha256_of};
 use crate::error::{HarnessError, file_error};
 use crate::guest_modules::Kernel;
+use bedplate_tools::cpio::Archive;
 
 /// Size of the disk.
 const DISK_BYTES: u64 = 48 << 20;
@@ -65,7 +65,7 @@ fn initramfs(tree: &Path, kernel: &Kernel) -> Result<Vec<u8>, HarnessError> {
     let modules = kernel.load(&MODULES)?;
     let order: String = modules.iter().map(|(name, _)| format!("{name}.ko\n")).collect();
     let pack = || -> io::Result<Vec<u8>> {
-        let mut archive = cpio::Writer::new(zstd::Encoder::new(Vec::new(), 12)?);
+        let mut archive = Archive::new(zstd::Encoder::new(Vec::new(), 12)?);
         for directory in ["bin", "dev", "modules"] {
             archive.directory(directory)?;
         }

@@ -5,7 +5,6 @@
 
 pub mod accelerator;
 pub mod canary;
-pub mod cpio;
 pub mod disk_image;
 pub mod error;
 pub mod guest_disk;

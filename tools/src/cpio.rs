@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 const DIRECTORY: u32 = 0o040_755;
 const FILE: u32 = 0o100_000;
+const DEVICE: u32 = 0o020_600;
 
 /// An archive being written. Parent directories are made as they are needed.
 pub struct Archive<W: Write> {
@@ -35,6 +36,12 @@ impl<W: Write> Archive<W> {
         self.entry(path, FILE | mode, content)
     }
 
+    /// Adds a character device that only root may use.
+    pub fn device(&mut self, path: &str, major: u32, minor: u32) -> io::Result<()> {
+        self.parent(path)?;
+        self.header(path, DEVICE, 0, (major, minor))
+    }
+
     /// Ends the archive and returns what it was written to.
     pub fn finish(mut self) -> io::Result<W> {
         self.inode = 0;
@@ -50,17 +57,30 @@ impl<W: Write> Archive<W> {
     fn entry(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         let too_long = |_| io::Error::new(io::ErrorKind::FileTooLarge, path.to_owned());
         let size = u32::try_from(content.len()).map_err(too_long)?;
+        self.header(path, mode, size, (0, 0))?;
+        self.out.write_all(content)?;
+        self.pad(size)
+    }
+
+    /// Fields in the order of the kernel's `buffer-format.rst`: inode, mode, owner, group, links,
+    /// time, size, device of the file, device it is, length of the name, checksum.
+    fn header(
+        &mut self,
+        path: &str,
+        mode: u32,
+        size: u32,
+        (major, minor): (u32, u32),
+    ) -> io::Result<()> {
+        let too_long = |_| io::Error::new(io::ErrorKind::FileTooLarge, path.to_owned());
         let name = u32::try_from(path.len() + 1).map_err(too_long)?;
         let links = if mode & 0o170_000 == 0o040_000 { 2 } else { 1 };
         self.inode += 1;
         write!(self.out, "070701{:08x}{mode:08x}{:08x}{:08x}", self.inode, 0, 0)?;
         write!(self.out, "{links:08x}{:08x}{size:08x}", 0)?;
-        write!(self.out, "{:08x}{:08x}{:08x}{:08x}{name:08x}{:08x}", 0, 0, 0, 0, 0)?;
+        write!(self.out, "{:08x}{:08x}{major:08x}{minor:08x}{name:08x}{:08x}", 0, 0, 0)?;
         self.out.write_all(path.as_bytes())?;
         self.out.write_all(&[0])?;
-        self.pad(110 + name)?;
-        self.out.write_all(content)?;
-        self.pad(size)
+        self.pad(110 + name)
     }
 
     fn pad(&mut self, length: u32) -> io::Result<()> {

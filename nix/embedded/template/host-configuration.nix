@@ -1,3 +1,0 @@
-{ bedplate, ... }: {
-  imports = [ (bedplate.platformModule ./host.toml) ];
-}
