@@ -14,6 +14,8 @@ pub fn fast() -> Result<(), Problem> {
     cargo::run(cargo().args(lint))?;
     if cargo::has_subcommand("deny") {
         cargo::run(cargo().args(["deny", "--offline", "check", "licenses", "bans"]))?;
+    } else {
+        eprintln!("xtask: cargo-deny is not installed, licences and bans were NOT checked");
     }
     let tests = if cargo::has_subcommand("nextest") {
         ["nextest", "run", "--workspace", "--locked"]

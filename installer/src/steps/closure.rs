@@ -21,8 +21,8 @@ const IMAGES: [&str; 2] = ["/run/bedplate/tree", "/run/bedplate/programs"];
 /// Bytes read and written at once.
 const CHUNK: usize = 1 << 20;
 
-/// More readers than this only contend for the medium.
-const WORKERS: usize = 4;
+/// Readers a processor: one waits for the medium while the other encrypts.
+const WORKERS_A_PROCESSOR: usize = 2;
 
 /// One file to copy.
 struct Entry {
@@ -130,7 +130,8 @@ fn copy_files(files: &[Entry], report: &(dyn Fn(u64) + Sync)) -> io::Result<()> 
     drop(sender);
     let done = AtomicU64::new(0);
     let shown = AtomicU64::new(0);
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = processors * WORKERS_A_PROCESSOR;
     std::thread::scope(|scope| {
         let run = || -> io::Result<()> {
             let mut buffer = vec![0; CHUNK];
