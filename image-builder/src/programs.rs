@@ -32,6 +32,10 @@ const LIVE: &[(&str, &str)] = &[
         include_str!("../live/etc/systemd/system/bedplate-installer.service.in"),
     ),
     (
+        "etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf",
+        include_str!("../live/etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf"),
+    ),
+    (
         "etc/systemd/system/getty@tty1.service.d/autologin.conf",
         include_str!("../live/etc/systemd/system/getty@tty1.service.d/autologin.conf"),
     ),
