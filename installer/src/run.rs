@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bedplate_spec::event::EventKind;
@@ -10,6 +12,7 @@ use bedplate_spec::facts::Facts;
 use bedplate_spec::host::{HostFile, Then};
 use bedplate_spec::identity::{Purpose, derive};
 use bedplate_spec::{document, planner};
+use signal_hook::consts::SIGHUP;
 
 use crate::answers::{self, Answers};
 use crate::context::Context;
@@ -32,7 +35,14 @@ const BAR_COLUMNS: u16 = 80;
 
 /// Runs the whole installation. Returns whether it went well.
 pub fn run(events: &Path) -> bool {
+    // Noticed and nothing else: when the serial line hangs up, the disks are finished all the same.
+    let hung_up = Arc::new(AtomicBool::new(false));
+    let ignored = signal_hook::flag::register(SIGHUP, hung_up);
     let reporter = Reporter::new(sinks(events));
+    if let Err(error) = ignored {
+        let message = format!("a serial line that hangs up will end the installation: {error}");
+        reporter.emit(EventKind::Warned { step: None, message });
+    }
     let started = Instant::now();
     let result = install(&reporter);
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
