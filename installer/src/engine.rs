@@ -124,9 +124,13 @@ fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outc
             }
             Ok(Outcome::Done)
         }
-        Step::PrepareStick { volume_id, id, keyfile, recovery, secrets } => {
+        // The planner refuses what needs existing keys, kept pools and mirrors.
+        Step::PrepareStick { volume_id, id, keyfile, recovery, secrets, existing: _ } => {
             let wanted = stick::Wanted { volume_id, id: id.as_deref(), keyfile, recovery, secrets };
             stick::prepare(context, &wanted)
+        }
+        Step::KeepPool { name, .. } => {
+            Err(StepError::new(format!("pool {name} cannot be kept by this version")))
         }
         Step::Partition { role, guid, partitions } => {
             disks::partition(context.disk(role)?, *guid, partitions)
@@ -151,7 +155,7 @@ fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outc
             roles.iter().try_for_each(|role| luks::seal(context, role))?;
             Ok(Outcome::Done)
         }
-        Step::WriteBootEntry => boot::write_entry(context),
+        Step::WriteBootEntry { .. } => boot::write_entry(context),
         Step::Finish => boot::finish(context),
     }
 }

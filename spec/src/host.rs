@@ -126,6 +126,9 @@ pub struct Os {
     pub disk: String,
     /// Size of the EFI system partition, in bytes.
     pub esp_size: u64,
+    /// Role of a second disk that carries a copy of the EFI system partition: a disk of its own
+    /// or a member of a pool.
+    pub esp_mirror: Option<String>,
     /// btrfs subvolume name to mount point: `root` -> `/`, `home` -> `/home`, `nix` -> `/nix`.
     pub subvolumes: BTreeMap<String, String>,
 }
@@ -165,7 +168,7 @@ pub enum Recovery {
 /// `[[unlock.sticks]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stick {
-    /// VFAT volume id, `XXXX-XXXX` in upper-case hexadecimal.
+    /// VFAT volume id in upper-case hexadecimal, such as `1A2B-3C4D`.
     pub volume_id: String,
     /// by-id name. Only with it may the installer format the stick.
     pub id: Option<String>,

@@ -43,6 +43,15 @@ pub fn derive(host: Uuid, purpose: Purpose, name: &str, epoch: u32) -> Uuid {
     Uuid::new_v5(&host, format!("{}/{name}/{epoch}", purpose.word()).as_bytes())
 }
 
+/// How often one disk of a host is replaced at most.
+const EPOCHS: u32 = 1000;
+
+/// The epoch at which `uuid` is the identity of `purpose` for `name`; none when it never is.
+pub fn epoch_of(host: Uuid, purpose: Purpose, name: &str, uuid: &str) -> Option<u32> {
+    let uuid = Uuid::try_parse(uuid).ok()?;
+    (0..EPOCHS).find(|epoch| derive(host, purpose, name, *epoch) == uuid)
+}
+
 /// The name under `/dev/mapper` of the opened LUKS volume of a role.
 pub fn mapper_name(role: &str) -> String {
     format!("bedplate-{role}")

@@ -73,7 +73,7 @@ pub enum Step {
     },
     /// Make sure the key stick carries keyfile, recovery passphrase and generated secrets.
     PrepareStick {
-        /// VFAT volume id, `XXXX-XXXX`.
+        /// VFAT volume id, such as `1A2B-3C4D`.
         volume_id: String,
         /// by-id name; only with it may the stick be formatted.
         id: Option<String>,
@@ -83,6 +83,19 @@ pub enum Step {
         recovery: Recovery,
         /// Paths of further secrets to generate on the stick when absent.
         secrets: Vec<String>,
+        /// Pools are kept: keyfile and recovery passphrase must be on the stick already, none
+        /// is made, and the stick is not formatted.
+        existing: bool,
+    },
+    /// Open the volumes of a pool that is kept, by the keyfile, and check that they carry its
+    /// file system. Comes before anything is destroyed; nothing is formatted.
+    KeepPool {
+        /// Name of the pool.
+        name: String,
+        /// File system id that every opened member carries.
+        fsid: Uuid,
+        /// Its members, in order.
+        members: Vec<KeptMember>,
     },
     /// Write the partition table of one disk.
     Partition {
@@ -163,10 +176,42 @@ pub enum Step {
         /// Roles.
         roles: Vec<String>,
     },
-    /// Install the boot loader and write the boot entry: the commit point.
-    WriteBootEntry,
+    /// Install the boot loader and write the boot entry; the rename of the entry on `esp` is the
+    /// commit point.
+    WriteBootEntry {
+        /// The EFI system partition whose entry commits the installation.
+        esp: BootPartition,
+        /// Its copy on another disk: complete before the commit.
+        mirror: Option<BootPartition>,
+    },
     /// Unmount, close, flush.
     Finish,
+}
+
+/// A member of a pool that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptMember {
+    /// Role of the disk.
+    pub role: String,
+    /// Number of the partition that holds LUKS.
+    pub partition: u32,
+    /// UUID of its header.
+    pub uuid: Uuid,
+    /// Name under `/dev/mapper`.
+    pub mapper: String,
+}
+
+/// An EFI system partition that the machine boots from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootPartition {
+    /// Role of the disk.
+    pub role: String,
+    /// Partition number.
+    pub partition: u32,
+    /// Its unique GUID.
+    pub guid: Uuid,
+    /// Where it is mounted, as the installed system sees it.
+    pub mount: String,
 }
 
 /// One partition.
@@ -210,7 +255,7 @@ pub struct Subvolume {
 pub struct Mount {
     /// What is mounted.
     pub source: MountSource,
-    /// Where, as the installed system will see it (`/`, `/home`, `/boot`, `/mnt/bulk`).
+    /// Where, as the installed system will see it (`/`, `/home`, `/boot`, `/boot-mirror`, `/mnt/bulk`).
     pub target: String,
 }
 
@@ -225,7 +270,7 @@ pub enum MountSource {
         /// Subvolume name.
         name: String,
     },
-    /// The EFI system partition.
+    /// An EFI system partition.
     Esp {
         /// Role of the disk.
         role: String,

@@ -28,7 +28,7 @@ const GROUP_LENGTH: usize = 4;
 
 /// What the step asks for.
 pub struct Wanted<'a> {
-    /// VFAT volume id, `XXXX-XXXX`.
+    /// VFAT volume id, such as `1A2B-3C4D`.
     pub volume_id: &'a str,
     /// by-id name; only with it may the stick be formatted.
     pub id: Option<&'a str>,

@@ -116,6 +116,7 @@ fn os(section: Option<&Section<'_>>) -> Os {
     Os {
         disk: section.and_then(|os| os.text("disk", rules::role)).unwrap_or_else(|| "os".into()),
         esp_size: section.and_then(|os| os.size("esp_size", 64 * MIB..=32 * GIB)).unwrap_or(GIB),
+        esp_mirror: section.and_then(|os| os.text("esp_mirror", rules::role)),
         subvolumes: section
             .and_then(|os| os.text_map("subvolumes", rules::role, rules::mount_point))
             .unwrap_or_else(|| default.into()),

@@ -145,10 +145,11 @@ pub const KEYS: &[Key] = &[
     optional("disks.<role>", "expect_serial", Text, "any", "\"S466NX0M701234A\"", "The serial the disk must report."),
     optional("disks.<role>", "expect_size", Size, "any", "\"500GB\"", "The size the disk must have: whole GB or GiB allow 1 %, other sizes are exact."),
     optional("disks.<role>", "media", Text, "`ssd` when the id starts with `nvme-`, else `hdd`", "\"ssd\"", "`ssd` passes discards through LUKS, `hdd` does not."),
-    optional("disks.<role>", "wipe", Text, "\"blank\"", "\"blank\"", "What may be destroyed: `blank` nothing, `ours` an unfinished installation of the same plan, `any` everything, `never` keep the disk (not in this version)."),
+    optional("disks.<role>", "wipe", Text, "\"blank\"", "\"blank\"", "What may be destroyed: `blank` nothing, `ours` an unfinished installation of the same plan, `any` everything, `never` nothing, the pool is kept with its data."),
 
     optional("os", "disk", Text, "\"os\"", "\"os\"", "Role of the OS disk."),
     optional("os", "esp_size", Size, "\"1GiB\"", "\"1GiB\"", "Size of the EFI system partition, 64MiB to 32GiB."),
+    optional("os", "esp_mirror", Text, "none", "\"vm1\"", "Role of a second disk with a copy of the EFI system partition: a pool's member or a disk of its own."),
     optional("os", "subvolumes", TextMap, "root, home, nix", "{ root = \"/\", home = \"/home\", nix = \"/nix\" }", "btrfs subvolume to mount point; must hold `/` and `/nix`."),
 
     required("pools.<name>", "mount", Text, "\"/mnt/bulk\"", "Absolute mount point."),

@@ -2,6 +2,8 @@
 //!
 //! Empty strings stand for values already reported, and are passed over.
 
+mod disks;
+
 use std::collections::BTreeMap;
 
 use super::problem::quote;
@@ -74,70 +76,6 @@ impl Report<'_> {
     /// Whether something at or below `path` could not be decoded.
     fn incomplete(&self, path: &str) -> bool {
         self.reported.iter().any(|reported| concerns(reported, path))
-    }
-
-    fn disks(&self, host: &HostFile) {
-        if host.disks.is_empty() {
-            self.wrong(
-                "disks",
-                "no disk is declared".into(),
-                "write `[disks.os]` with the `id` of the OS disk",
-            );
-        }
-        let mut by_id: BTreeMap<&str, &str> = BTreeMap::new();
-        for (role, disk) in host.disks.iter().filter(|(_, disk)| !disk.id.is_empty()) {
-            if let Some(first) = by_id.insert(&disk.id, role) {
-                let message = format!("{} is the id of `disks.{first}` too", quote(&disk.id));
-                self.wrong(
-                    &format!("disks.{role}.id"),
-                    message,
-                    "each role needs a disk of its own",
-                );
-            }
-        }
-        let mut used: BTreeMap<&str, String> = BTreeMap::new();
-        self.use_disk(host, "os.disk", &host.os.disk, &mut used);
-        for (name, pool) in &host.pools {
-            for (index, role) in pool.disks.iter().enumerate().filter(|(_, role)| !role.is_empty())
-            {
-                self.use_disk(host, &format!("pools.{name}.disks[{index}]"), role, &mut used);
-            }
-            if pool.disks.len() < 2 {
-                let message = format!("RAID1 over {} disk keeps no copy", pool.disks.len());
-                self.wrong(&format!("pools.{name}.disks"), message, "name two disks or more");
-            }
-        }
-        if self.incomplete("pools") || self.incomplete("os") {
-            return;
-        }
-        for role in host.disks.keys().filter(|role| !used.contains_key(role.as_str())) {
-            let help =
-                format!("add \"{role}\" to the `disks` of a pool, or remove `[disks.{role}]`");
-            self.wrong(&format!("disks.{role}"), "no section uses this disk".into(), help);
-        }
-    }
-
-    fn use_disk<'h>(
-        &self,
-        host: &HostFile,
-        path: &str,
-        role: &'h str,
-        used: &mut BTreeMap<&'h str, String>,
-    ) {
-        if !host.disks.contains_key(role) {
-            self.wrong(
-                path,
-                format!("there is no `[disks.{role}]`"),
-                known(host.disks.keys(), role),
-            );
-        }
-        if let Some(first) = used.insert(role, path.to_owned()) {
-            self.wrong(
-                path,
-                format!("\"{role}\" is used by `{first}` already"),
-                "use each disk once",
-            );
-        }
     }
 
     fn subvolumes(&self, host: &HostFile) {

@@ -9,6 +9,7 @@ impl Step {
         let (word, name) = match self {
             Self::CheckDisks { .. } => return "check-disks".into(),
             Self::PrepareStick { .. } => return "prepare-stick".into(),
+            Self::KeepPool { name, .. } => ("keep", name),
             Self::Partition { role, .. } => ("partition", role),
             Self::FormatEsp { role, .. } => ("esp", role),
             Self::FormatLuks { role, .. } => ("luks", role),
@@ -20,7 +21,7 @@ impl Step {
             Self::Activate => return "activate".into(),
             Self::VerifyKeys { .. } => return "verify-keys".into(),
             Self::Seal { .. } => return "seal".into(),
-            Self::WriteBootEntry => return "boot-entry".into(),
+            Self::WriteBootEntry { .. } => return "boot-entry".into(),
             Self::Finish => return "finish".into(),
         };
         format!("{word}-{name}")
@@ -31,6 +32,9 @@ impl Step {
         match self {
             Self::CheckDisks { roles } => format!("Check the identity of {} disks", roles.len()),
             Self::PrepareStick { volume_id, .. } => format!("Prepare key stick {volume_id}"),
+            Self::KeepPool { name, members, .. } => {
+                format!("Open pool {name}, which is kept: {} disks", members.len())
+            }
             Self::Partition { role, .. } => format!("Partition {role}"),
             Self::FormatEsp { role, .. } => format!("Make the EFI system partition on {role}"),
             Self::FormatLuks { role, .. } => format!("Encrypt {role}"),
@@ -47,7 +51,10 @@ impl Step {
             Self::Activate => "Activate the system".into(),
             Self::VerifyKeys { roles } => format!("Test both keys of {} disks", roles.len()),
             Self::Seal { roles } => format!("Seal {} disks", roles.len()),
-            Self::WriteBootEntry => "Write the boot entry".into(),
+            Self::WriteBootEntry { mirror: None, .. } => "Write the boot entry".into(),
+            Self::WriteBootEntry { mirror: Some(mirror), .. } => {
+                format!("Write the boot entry and its copy on {}", mirror.role)
+            }
             Self::Finish => "Unmount and flush".into(),
         }
     }

@@ -1,8 +1,9 @@
 //! Which disk of the machine each role is.
 
+use super::kept;
 use super::refusal::Refusal;
 use crate::facts::{DiskFacts, Facts};
-use crate::host::{Disk, HostFile};
+use crate::host::{Disk, HostFile, Wipe};
 
 /// A role with the one disk its id names.
 #[derive(Debug, Clone, Copy)]
@@ -17,21 +18,53 @@ pub(super) struct Choice<'a> {
 /// What a disk is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
+    /// ESP and OS.
     Os,
+    /// Member of a pool.
     Member,
+    /// Member of a pool behind a copy of the ESP.
+    MirrorMember,
+    /// Nothing but a copy of the ESP.
+    Mirror,
+}
+
+impl Part {
+    /// Number of the EFI system partition.
+    pub(super) fn esp(self) -> Option<u32> {
+        (self != Self::Member).then_some(1)
+    }
+
+    /// Number of the partition that holds LUKS.
+    pub(super) fn luks(self) -> Option<u32> {
+        match self {
+            Self::Os | Self::MirrorMember => Some(2),
+            Self::Member => Some(1),
+            Self::Mirror => None,
+        }
+    }
 }
 
 impl Choice<'_> {
+    /// Whether the disk is kept as it is.
+    pub(super) fn kept(&self) -> bool {
+        self.disk.wipe == Wipe::Never
+    }
+
     pub(super) fn refuse(&self, message: String, help: impl Into<String>) -> Refusal {
         Refusal::disk(self.role, &self.disk.id, message, help)
     }
 }
 
-/// The roles in the order of the plan: the OS disk, then the pools' members as written.
+/// The roles in the order of the plan: the OS disk, a mirror of its own, then the pools' members
+/// as written.
 fn roles(host: &HostFile) -> impl Iterator<Item = (&str, Part)> {
-    let members = host.pools.values().flat_map(|pool| &pool.disks);
+    let mirror = host.os.esp_mirror.as_deref();
+    let members = || host.pools.values().flat_map(|pool| pool.disks.iter().map(String::as_str));
+    let own = mirror.filter(|role| !members().any(|member| member == *role));
+    let part = move |role| if Some(role) == mirror { Part::MirrorMember } else { Part::Member };
     std::iter::once((host.os.disk.as_str(), Part::Os))
-        .chain(members.map(|role| (role.as_str(), Part::Member)))
+        .chain(own.map(|role| (role, Part::Mirror)))
+        .chain(members().map(move |role| (role, part(role))))
 }
 
 /// The disk of every role whose id names exactly one whole disk.
@@ -84,7 +117,12 @@ fn missing(role: &str, disk: &Disk, host: &HostFile, facts: &Facts) -> Refusal {
         .map(|name| shown(name))
         .collect();
     free.sort_unstable();
-    let help = if free.is_empty() {
+    let help = if let Some(pool) = kept::finished_pool(host, facts, role) {
+        format!(
+            "connect the disk; if it is lost, boot the installed system: \
+             `bedplate-host pool replace` gives the finished pool `{pool}` a new member"
+        )
+    } else if free.is_empty() {
         "connect the disk; every disk of the machine has a role already".to_owned()
     } else {
         format!("connect the disk, or choose one without a role: {}", free.join(", "))

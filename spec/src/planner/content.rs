@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::choose::{Choice, Part};
+use super::kept;
 use super::refusal::Refusal;
 use crate::document::size;
-use crate::facts::{DiskFacts, Found, Signature};
-use crate::host::Wipe;
+use crate::facts::{DiskFacts, Facts, Found, Signature};
+use crate::host::{HostFile, Wipe};
 use crate::identity::{Purpose, derive};
 use crate::plan::Destroyed;
 
@@ -36,7 +37,7 @@ pub(super) enum Content<'a> {
 
 /// What stands on `disk`, when its role is `role` of host `host`.
 pub(super) fn content<'a>(disk: &'a DiskFacts, host: Uuid, role: &str, part: Part) -> Content<'a> {
-    let partitions = if part == Part::Os { 2 } else { 1 };
+    let partitions = part.luks().or(part.esp()).unwrap_or(0);
     let within =
         |signature: &Signature| signature.partition.is_none_or(|number| number <= partitions);
     match &disk.bedplate {
@@ -56,7 +57,6 @@ fn is_torn(signatures: &[Signature], host: Uuid, role: &str, part: Part) -> bool
         let wanted = derive(host, purpose, role, 0).to_string();
         signature.uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&wanted))
     };
-    let luks_number = if part == Part::Os { 2 } else { 1 };
     let labelled = signatures.iter().any(|found| {
         found.partition.is_none() && found.kind == "gpt" && carries(found, Purpose::GptDisk)
     });
@@ -64,8 +64,8 @@ fn is_torn(signatures: &[Signature], host: Uuid, role: &str, part: Part) -> bool
         && signatures.iter().all(|found| match (found.partition, found.kind.as_str()) {
             (None, "gpt") => carries(found, Purpose::GptDisk),
             (None, "PMBR" | "dos") => true,
-            (Some(1), "vfat") => part == Part::Os,
-            (Some(number), "crypto_LUKS") => number == luks_number && carries(found, Purpose::Luks),
+            (number, "vfat") => number == part.esp(),
+            (number, "crypto_LUKS") => number == part.luks() && carries(found, Purpose::Luks),
             _ => false,
         })
 }
@@ -73,14 +73,21 @@ fn is_torn(signatures: &[Signature], host: Uuid, role: &str, part: Part) -> bool
 /// Judges every disk by its `wipe`. Without a hash (a disk is missing) unfinished work is passed over.
 pub(super) fn judge<'a>(
     chosen: &[Choice<'a>],
-    host: Uuid,
+    host: &HostFile,
+    facts: &Facts,
     hash: Option<&str>,
     refusals: &mut Vec<Refusal>,
 ) -> Verdict<'a> {
-    let contents: Vec<Content<'a>> =
-        chosen.iter().map(|choice| content(choice.facts, host, choice.role, choice.part)).collect();
+    let contents: Vec<Content<'a>> = chosen
+        .iter()
+        .map(|choice| content(choice.facts, host.host.id, choice.role, choice.part))
+        .collect();
     // Sealing goes disk by disk: beside an unfinished disk of the same plan, a sealed one is unfinished too.
     let sealing = hash.is_some() && contents.contains(&Content::Unfinished(hash));
+    let lacking = |choice: &Choice<'_>, content| match content {
+        Content::Finished(_) => None,
+        _ => kept::finished_pool(host, facts, choice.role),
+    };
     let mut verdict = Verdict::default();
     for (choice, content) in chosen.iter().zip(contents) {
         let ours = match content {
@@ -89,10 +96,13 @@ pub(super) fn judge<'a>(
             Content::Blank | Content::Foreign => false,
         };
         match choice.disk.wipe {
-            Wipe::Never => refusals.push(choice.refuse(
-                "`wipe = \"never\"` is not supported yet by this version".into(),
-                "write `wipe = \"blank\"`, or leave the disk out",
-            )),
+            Wipe::Never if kept::volume(host, choice.role, choice.facts).is_some() => {}
+            Wipe::Never | Wipe::Blank | Wipe::Ours
+                if !ours && let Some(pool) = lacking(choice, content) =>
+            {
+                refusals.push(pool_lacks(choice, content, pool));
+            }
+            Wipe::Never => refusals.push(not_kept(choice, content)),
             _ if content == Content::Blank => {}
             Wipe::Ours | Wipe::Any if ours => _ = verdict.resume.insert(choice.role),
             Wipe::Any => verdict.destroys.push(Destroyed {
@@ -105,6 +115,31 @@ pub(super) fn judge<'a>(
         }
     }
     verdict
+}
+
+/// A finished pool is never completed by an installation: its data would be gone.
+fn pool_lacks(choice: &Choice<'_>, content: Content<'_>, pool: &str) -> Refusal {
+    let found = match content {
+        Content::Blank => "it is blank".to_owned(),
+        _ => lines(choice.facts).join("; "),
+    };
+    choice.refuse(
+        format!("the finished pool `{pool}` lacks this member: {found}"),
+        format!(
+            "boot the installed system; `bedplate-host pool replace` gives `{pool}` a new member"
+        ),
+    )
+}
+
+fn not_kept(choice: &Choice<'_>, content: Content<'_>) -> Refusal {
+    let found = match content {
+        Content::Blank => "it is blank".to_owned(),
+        _ => lines(choice.facts).join("; "),
+    };
+    choice.refuse(
+        format!("there is nothing to keep: no finished volume of this host and role: {found}"),
+        "correct `host.id` or the disk's `id`; only another `wipe` writes to the disk",
+    )
 }
 
 fn refusal(choice: &Choice<'_>, content: Content<'_>, ours: bool) -> Refusal {

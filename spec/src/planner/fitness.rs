@@ -10,6 +10,8 @@ use crate::host::HostFile;
 pub(super) const OS_MINIMUM: u64 = 4 << 30;
 /// The smallest pool member: LUKS and btrfs take about 150 MiB before any data.
 pub(super) const MEMBER_MINIMUM: u64 = 256 << 20;
+/// Room for the partition table at both ends of a disk.
+const GPT_ROOM: u64 = 3 << 20;
 /// FAT32 needs 65525 clusters, which are 4 KiB each on disks with 4 KiB sectors.
 const ESP_MINIMUM_4K: u64 = 260 << 20;
 /// Nothing can be installed to these.
@@ -24,7 +26,10 @@ pub(super) fn disks(
     for choice in chosen {
         refusals.extend(usable(choice, facts));
         refusals.extend(identity(choice));
-        refusals.extend(geometry(choice, host));
+        // What is kept is not laid out anew.
+        if !choice.kept() {
+            refusals.extend(geometry(choice, host));
+        }
     }
 }
 
@@ -92,6 +97,8 @@ fn geometry(choice: &Choice<'_>, host: &HostFile) -> Vec<Refusal> {
     let minimum = match choice.part {
         Part::Os => OS_MINIMUM.max(host.os.esp_size.saturating_add(OS_MINIMUM / 2)),
         Part::Member => MEMBER_MINIMUM,
+        Part::MirrorMember => MEMBER_MINIMUM.saturating_add(host.os.esp_size),
+        Part::Mirror => host.os.esp_size.saturating_add(GPT_ROOM),
     };
     if facts.size < minimum {
         let message = format!("it has {} bytes, {minimum} are needed here", facts.size);
@@ -103,7 +110,8 @@ fn geometry(choice: &Choice<'_>, host: &HostFile) -> Vec<Refusal> {
         refusals
             .push(choice.refuse(message, "reformat the disk to one of these, or choose another"));
     }
-    if choice.part == Part::Os && facts.sector_size == 4096 && host.os.esp_size < ESP_MINIMUM_4K {
+    if choice.part.esp().is_some() && facts.sector_size == 4096 && host.os.esp_size < ESP_MINIMUM_4K
+    {
         let message = format!(
             "`os.esp_size` is {} bytes, too small for sectors of 4096 bytes",
             host.os.esp_size

@@ -10,34 +10,27 @@ use crate::plan::{Partition, PartitionKind};
 /// Partitions begin and end on it: right for every sector size, and room for both GPTs.
 const ALIGNMENT: u64 = 1 << 20;
 
-/// The partitions of a disk; LUKS reaches to the last aligned byte before the backup GPT.
+/// The partitions of a disk that is written; LUKS reaches to the last aligned byte before the
+/// backup GPT.
 pub(super) fn partitions(host: &HostFile, choice: &Choice<'_>) -> Vec<Partition> {
     let id: Uuid = host.host.id;
     let end = choice.facts.size.saturating_sub(ALIGNMENT) / ALIGNMENT * ALIGNMENT;
-    let esp = (choice.part == Part::Os).then(|| Partition {
-        number: 1,
-        name: "bedplate-esp".into(),
+    let esp = choice.part.esp().map(|number| Partition {
+        number,
+        name: if choice.part == Part::Os { "bedplate-esp" } else { "bedplate-esp-mirror" }.into(),
         kind: PartitionKind::Esp,
         guid: derive(id, Purpose::GptEsp, choice.role, 0),
         start: ALIGNMENT,
         length: host.os.esp_size.next_multiple_of(ALIGNMENT),
     });
     let start = esp.as_ref().map_or(ALIGNMENT, |esp| esp.start + esp.length);
-    let luks = Partition {
-        number: luks_number(choice.part),
+    let luks = choice.part.luks().map(|number| Partition {
+        number,
         name: mapper_name(choice.role),
         kind: PartitionKind::Luks,
         guid: derive(id, Purpose::GptLuks, choice.role, 0),
         start,
         length: end.saturating_sub(start),
-    };
-    esp.into_iter().chain([luks]).collect()
-}
-
-/// Number of the partition that holds LUKS.
-pub(super) fn luks_number(part: Part) -> u32 {
-    match part {
-        Part::Os => 2,
-        Part::Member => 1,
-    }
+    });
+    esp.into_iter().chain(luks).collect()
 }

@@ -29,8 +29,8 @@ struct Hashed<'a> {
 
 /// Lower-case hexadecimal SHA-256 over the normalised document and the disks' identities.
 ///
-/// Left out are `install.expect_plan`, which holds the hash, and `wipe`, which permits but
-/// does not change the plan: an interrupted run can then be finished by allowing it.
+/// Left out are `install.expect_plan`, which holds the hash, and `wipe` but for `never`: it permits
+/// and does not change the plan, so that an interrupted run can be finished by allowing it.
 pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> String {
     let contents: Vec<Content<'_>> = chosen
         .iter()
@@ -60,7 +60,8 @@ enum Counted {
 fn digest(host: &HostFile, chosen: &[Choice<'_>], counted: fn(Content<'_>) -> Counted) -> String {
     let mut document = host.clone();
     document.install.expect_plan = None;
-    for disk in document.disks.values_mut() {
+    // To keep a disk is another plan; the other policies only permit.
+    for disk in document.disks.values_mut().filter(|disk| disk.wipe != Wipe::Never) {
         disk.wipe = Wipe::Blank;
     }
     let identity = |choice| identity(host, choice, counted);
@@ -79,6 +80,7 @@ fn identity<'a>(
     let facts = choice.facts;
     let mut kinds: Vec<&str> = match counted(content(facts, host.host.id, choice.role, choice.part))
     {
+        _ if choice.kept() => Vec::new(),
         Counted::Nothing => Vec::new(),
         Counted::Finished => vec!["finished installation"],
         Counted::Signatures => {

@@ -3,23 +3,31 @@
 use std::collections::BTreeSet;
 
 use super::choose::{Choice, Part};
-use super::geometry;
-use crate::host::{HostFile, SecretReference};
+use super::{geometry, kept};
+use crate::host::{HostFile, SecretReference, Wipe};
 use crate::identity::{Purpose, derive, mapper_name};
-use crate::plan::{Mount, MountSource, Step, Subvolume};
+use crate::plan::{BootPartition, Mount, MountSource, Step, Subvolume};
 
-/// Number of the EFI system partition.
-const ESP: u32 = 1;
+/// Where the ESP is mounted on the installed system.
+const BOOT: &str = "/boot";
+/// Where its copy is mounted while both are written.
+const BOOT_MIRROR: &str = "/boot-mirror";
 
 pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> Vec<Step> {
-    let roles: Vec<String> = chosen.iter().map(|choice| choice.role.to_owned()).collect();
-    let mut steps = vec![Step::CheckDisks { roles: roles.clone() }];
+    let names = |of: &mut dyn Iterator<Item = &Choice<'_>>| -> Vec<String> {
+        of.map(|choice| choice.role.to_owned()).collect()
+    };
+    let written = || chosen.iter().filter(|choice| !choice.kept());
+    let encrypted = names(&mut written().filter(|choice| choice.part.luks().is_some()));
+    let mut steps = vec![Step::CheckDisks { roles: names(&mut chosen.iter()) }];
     steps.extend(stick(host));
-    steps.extend(chosen.iter().flat_map(|choice| tables(host, choice)));
+    steps.extend(kept::pools(host, chosen));
+    steps.extend(written().flat_map(|choice| tables(host, choice)));
     // One after the other, so that the engine may run their Argon2 side by side.
-    steps.extend(chosen.iter().map(|choice| luks(host, choice)));
+    steps.extend(written().filter_map(|choice| luks(host, choice)));
     steps.extend(file_systems(host));
-    steps.push(Step::Mount { mounts: mounts(host) });
+    let (esp, mirror) = boot_partitions(host, chosen);
+    steps.push(Step::Mount { mounts: mounts(host, &esp, mirror.as_ref()) });
     steps.push(Step::CopyClosure);
     steps.push(Step::Enrol { hosts: host.flake.hosts.clone(), remote: host.flake.remote.clone() });
     steps.push(Step::BuildSystem {
@@ -29,9 +37,9 @@ pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> Vec<Step> {
         ),
     });
     steps.push(Step::Activate);
-    steps.push(Step::VerifyKeys { roles: roles.clone() });
-    steps.push(Step::Seal { roles });
-    steps.push(Step::WriteBootEntry);
+    steps.push(Step::VerifyKeys { roles: encrypted.clone() });
+    steps.push(Step::Seal { roles: encrypted });
+    steps.push(Step::WriteBootEntry { esp, mirror });
     steps.push(Step::Finish);
     steps
 }
@@ -51,6 +59,7 @@ fn stick(host: &HostFile) -> Option<Step> {
         keyfile: host.unlock.keyfile.clone(),
         recovery: host.unlock.recovery.clone(),
         secrets: secrets.into_iter().collect(),
+        existing: host.disks.values().any(|disk| disk.wipe == Wipe::Never),
     })
 }
 
@@ -62,22 +71,23 @@ fn tables(host: &HostFile, choice: &Choice<'_>) -> Vec<Step> {
         guid: derive(id, Purpose::GptDisk, &role, 0),
         partitions: geometry::partitions(host, choice),
     }];
-    if choice.part == Part::Os {
+    if let Some(partition) = choice.part.esp() {
         let (volume_id, ..) = derive(id, Purpose::GptEsp, &role, 0).as_fields();
-        steps.push(Step::FormatEsp { role, partition: ESP, label: "ESP".into(), volume_id });
+        let label = if choice.part == Part::Os { "ESP" } else { "ESP-MIRROR" };
+        steps.push(Step::FormatEsp { role, partition, label: label.into(), volume_id });
     }
     steps
 }
 
-fn luks(host: &HostFile, choice: &Choice<'_>) -> Step {
+fn luks(host: &HostFile, choice: &Choice<'_>) -> Option<Step> {
     let role = choice.role.to_owned();
-    Step::FormatLuks {
-        partition: geometry::luks_number(choice.part),
+    Some(Step::FormatLuks {
+        partition: choice.part.luks()?,
         uuid: derive(host.host.id, Purpose::Luks, &role, 0),
         label: mapper_name(&role),
         mapper: mapper_name(&role),
         role,
-    }
+    })
 }
 
 fn file_systems(host: &HostFile) -> Vec<Step> {
@@ -91,7 +101,8 @@ fn file_systems(host: &HostFile) -> Vec<Step> {
         members: vec![mapper_name(&host.os.disk)],
         subvolumes: host.os.subvolumes.iter().map(subvolume).collect(),
     };
-    let pools = host.pools.iter().map(|(name, pool)| Step::MakeBtrfs {
+    let made = host.pools.iter().filter(|(_, pool)| !kept::is_kept(host, pool));
+    let pools = made.map(|(name, pool)| Step::MakeBtrfs {
         name: name.clone(),
         label: name.clone(),
         fsid: derive(host.host.id, Purpose::Btrfs, name, 0),
@@ -102,8 +113,29 @@ fn file_systems(host: &HostFile) -> Vec<Step> {
     std::iter::once(os).chain(pools).collect()
 }
 
-/// Parents before children: `/` first, then by path; the ESP and the pools after the subvolumes.
-fn mounts(host: &HostFile) -> Vec<Mount> {
+/// The ESP and, when there is one, its copy.
+fn boot_partitions(
+    host: &HostFile,
+    chosen: &[Choice<'_>],
+) -> (BootPartition, Option<BootPartition>) {
+    let partition = |role: &str, partition, mount: &str| BootPartition {
+        role: role.to_owned(),
+        partition,
+        guid: derive(host.host.id, Purpose::GptEsp, role, 0),
+        mount: mount.to_owned(),
+    };
+    let mirror = chosen.iter().find_map(|choice| match choice.part {
+        Part::Mirror | Part::MirrorMember => {
+            Some(partition(choice.role, choice.part.esp()?, BOOT_MIRROR))
+        }
+        Part::Os | Part::Member => None,
+    });
+    let number = Part::Os.esp().unwrap_or(1);
+    (partition(&host.os.disk, number, BOOT), mirror)
+}
+
+/// Parents before children: `/` first, then by path; the ESPs and the pools after the subvolumes.
+fn mounts(host: &HostFile, esp: &BootPartition, mirror: Option<&BootPartition>) -> Vec<Mount> {
     let os = mapper_name(&host.os.disk);
     let mut subvolumes: Vec<(&String, &String)> = host.os.subvolumes.iter().collect();
     subvolumes.sort_unstable_by_key(|(_, mount)| *mount);
@@ -111,10 +143,10 @@ fn mounts(host: &HostFile) -> Vec<Mount> {
         source: MountSource::OsSubvolume { mapper: os.clone(), name: name.clone() },
         target: mount.clone(),
     });
-    let esp = Mount {
-        source: MountSource::Esp { role: host.os.disk.clone(), partition: ESP },
-        target: "/boot".into(),
-    };
+    let esps = [Some(esp), mirror].into_iter().flatten().map(|esp| Mount {
+        source: MountSource::Esp { role: esp.role.clone(), partition: esp.partition },
+        target: esp.mount.clone(),
+    });
     let mut pools: Vec<_> = host.pools.values().collect();
     pools.sort_unstable_by_key(|pool| &pool.mount);
     let pools = pools.into_iter().map(|pool| Mount {
@@ -123,5 +155,5 @@ fn mounts(host: &HostFile) -> Vec<Mount> {
         },
         target: pool.mount.clone(),
     });
-    subvolumes.chain([esp]).chain(pools).collect()
+    subvolumes.chain(esps).chain(pools).collect()
 }
