@@ -19,6 +19,23 @@ pub fn create(disk: &Disk) -> Result<(), HarnessError> {
     Ok(command.run()?)
 }
 
+/// Creates the image of a disk at `file` as a difference to `base`, which is never written to.
+pub fn create_difference(base: &Disk, file: &Path) -> Result<(), HarnessError> {
+    let below =
+        std::fs::canonicalize(&base.file).map_err(file_error("could not find", &base.file))?;
+    let mut command = Command::new("qemu-img");
+    command.args(["create", "-q", "-f", Format::Qcow2.name(), "-F", base.format.name(), "-b"]);
+    Ok(command.arg(below).arg(file).run()?)
+}
+
+/// Copies the image of a disk, leaving holes where it has nothing.
+pub fn copy_sparse(base: &Disk, file: &Path) -> Result<(), HarnessError> {
+    let format = base.format.name();
+    let mut command = Command::new("qemu-img");
+    command.args(["convert", "-q", "-f", format, "-O", format]).arg(&base.file).arg(file);
+    Ok(command.run()?)
+}
+
 /// Converts a raw image.
 pub fn convert_to_qcow2(raw: &Path, qcow2: &Path) -> Result<(), HarnessError> {
     let mut command = Command::new("qemu-img");

@@ -7,6 +7,7 @@ pub mod answers;
 pub mod claims;
 pub mod evidence;
 pub mod failure;
+pub mod installed;
 pub mod medium;
 pub mod probes;
 pub mod raw_write;

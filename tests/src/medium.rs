@@ -28,7 +28,8 @@ impl Workspace {
         std::fs::read_to_string(&path).map_err(file("read", &path))
     }
 
-    fn cache(&self) -> PathBuf {
+    /// What is kept between builds.
+    pub fn cache(&self) -> PathBuf {
         self.root.join("target/bedplate-cache")
     }
 

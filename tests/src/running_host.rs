@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bedplate_qemu_harness::disk_image::sha256_of;
+use bedplate_qemu_harness::machine::Disk;
 use bedplate_qemu_harness::running::Running;
 use bedplate_qemu_harness::ssh::{Answer, Ssh};
 
@@ -24,11 +25,67 @@ const GUEST_LIMIT: Duration = Duration::from_secs(8 * 60);
 /// How long a power-off may take.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(150);
 
+/// An installed machine that lets us in.
+pub struct Host {
+    /// The machine; it is killed when dropped.
+    pub running: Running,
+    /// root's login.
+    pub ssh: Ssh,
+}
+
+impl Host {
+    /// Runs argv on the machine, whatever its status.
+    pub fn run(&self, argv: &[&str]) -> Result<Answer, Failure> {
+        Ok(self.ssh.run(argv)?)
+    }
+
+    /// Runs argv on the machine and returns what it wrote; any status but 0 is a failure.
+    pub fn read(&self, argv: &[&str]) -> Result<String, Failure> {
+        let answer = self.ssh.run(argv)?;
+        if answer.status == 0 {
+            return Ok(answer.stdout);
+        }
+        let (status, errors) = (answer.status, answer.stderr);
+        Err(Failure::Unfit(format!("`{}` ended with {status}: {errors}", argv.join(" "))))
+    }
+
+    /// Waits until systemd has nothing left to start; returns what it then is (`running`,
+    /// `degraded`). With a VM that starts on its own this takes until it was started.
+    pub fn settle(&self) -> Result<String, Failure> {
+        let state = self.run(&["timeout", "900", "systemctl", "is-system-running", "--wait"])?;
+        Ok(state.stdout.trim().to_owned())
+    }
+
+    /// Presses the power button and waits for the end.
+    pub fn power_off(self) -> Result<(), Failure> {
+        // The small guest knows no power button; the machine would wait five minutes for it.
+        self.run(&["virsh", "destroy", GUEST])?;
+        self.running.press_power()?;
+        self.running.wait_for_end(POWER_OFF_LIMIT).map(drop).map_err(Failure::from)
+    }
+}
+
 impl Story {
+    /// Starts the installed machine with `disks` (all of them: [`Story::disks`]) and returns at
+    /// once: for what is seen and typed on the serial console before anybody can log in.
+    pub fn start(&self, disks: Vec<Disk>) -> Result<Running, Failure> {
+        let machine = seed::machine(HOST, disks, MEMORY_MIB, self.record.ssh_port);
+        Ok(machine.start(&self.directory, Some(self.console("host")))?)
+    }
+
+    /// As [`Story::start`], and waits until root can log in.
+    pub fn boot(&self, disks: Vec<Disk>) -> Result<Host, Failure> {
+        let running = self.start(disks)?;
+        let begun = Instant::now();
+        let ssh = Ssh::new(&self.key, self.record.ssh_port)?;
+        ssh.wait(LOGIN_LIMIT, || running.has_ended())?;
+        self.say(&format!("ssh answers after {} s", begun.elapsed().as_secs()));
+        Ok(Host { running, ssh })
+    }
+
     /// Boots what was installed, gathers evidence, judges, and keeps both.
     pub fn claims(&self, installed: &Installed) -> Result<Vec<Verdict>, Failure> {
-        let machine = seed::machine(HOST, self.disks(), MEMORY_MIB, self.record.ssh_port);
-        let running = machine.start(&self.directory, Some(self.console("host")))?;
+        let running = self.start(self.disks())?;
         let gathered = self.gather(installed, &running);
         self.keep_log(&running, "host.serial.log")?;
         let mut evidence = gathered?;

@@ -2,6 +2,7 @@
 //!
 //! Every stage leaves in its directory what the next needs, so that a story can be resumed.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use bedplate_qemu_harness::disk_image::{self, sha256_of};
 use bedplate_qemu_harness::guest_disk::{self, Errand, GuestDisk};
 use bedplate_qemu_harness::http::Server;
-use bedplate_qemu_harness::machine::{Disk, FIRST_LEASE, HOST_ADDRESS};
+use bedplate_qemu_harness::machine::{Disk, FIRST_LEASE, Format, HOST_ADDRESS};
 use bedplate_qemu_harness::qmp::Counters;
 use bedplate_qemu_harness::running::{Listener, Running};
 use bedplate_qemu_harness::ssh::Key;
@@ -52,6 +53,8 @@ pub struct Story {
     pub key: Key,
     /// What is kept between runs.
     pub record: Record,
+    /// Held while the disks are differences to those of an installation that is kept.
+    _borrowed: Option<File>,
 }
 
 /// What is kept between runs.
@@ -93,7 +96,7 @@ impl Story {
         let record = match kept {
             Some(record) => record,
             None => {
-                let (http_port, ssh_port) = (free_port()?, free_port()?);
+                let (http_port, ssh_port) = (lasting_port()?, free_port()?);
                 Record { small: sizes == Sizes::Small, http_port, ssh_port, installed: None }
             }
         };
@@ -107,9 +110,25 @@ impl Story {
             server,
             key: Key::in_directory(directory)?,
             record,
+            _borrowed: None,
         };
         story.record.write(directory)?;
         Ok(story)
+    }
+
+    /// A story in `directory`, where the disks of the installation that `record` tells of stand
+    /// as differences, together with its key and its VM's image.
+    pub(crate) fn borrow(
+        directory: &Path,
+        record: &Record,
+        borrowed: File,
+        tell: Tell,
+    ) -> Result<Self, Failure> {
+        let record = Record { ssh_port: free_port()?, ..record.clone() };
+        record.write(directory)?;
+        let story = Self::begin(directory, Sizes::Small, true, tell)?;
+        story.server.offer(IMAGE_PATH, story.guest()?.file);
+        Ok(Self { _borrowed: Some(borrowed), ..story })
     }
 
     /// A file of the story.
@@ -170,6 +189,25 @@ impl Story {
         disks.push(seed::key_stick(&self.directory));
         disks.push(seed::canary(&self.directory));
         disks
+    }
+
+    /// All disks but the medium and those with the given roles, as for a machine that lost them:
+    /// `disks_without(&["vm2"])`, `disks_without(&[seed::KEY])`.
+    pub fn disks_without(&self, roles: &[&str]) -> Vec<Disk> {
+        self.disks().into_iter().filter(|disk| !roles.contains(&disk.role.as_str())).collect()
+    }
+
+    /// A blank disk as a replacement for the one of `role`: of its kind and size, with the serial
+    /// number `serial` and an image of its own.
+    pub fn fresh_disk(&self, role: &str, serial: &str) -> Result<Disk, Failure> {
+        let old = self.disks().into_iter().find(|disk| disk.role == role);
+        let old = old.ok_or_else(|| Failure::Unfit(format!("there is no disk `{role}`")))?;
+        let role = serial.to_lowercase();
+        let file = self.path(&format!("{role}.qcow2"));
+        let disk = Disk { role, serial: serial.to_owned(), file, format: Format::Qcow2, ..old };
+        remove(&disk.file)?;
+        disk_image::create(&disk)?;
+        Ok(disk)
     }
 
     /// The text of `host.toml` for this story.
@@ -297,7 +335,7 @@ fn wait_for_power_off(running: &Running) -> Result<(), Failure> {
 impl Record {
     const FILE: &str = "story.json";
 
-    fn read(directory: &Path) -> Result<Option<Self>, Failure> {
+    pub(crate) fn read(directory: &Path) -> Result<Option<Self>, Failure> {
         let path = directory.join(Self::FILE);
         if !path.exists() {
             return Ok(None);
@@ -313,6 +351,14 @@ impl Record {
             .map_err(|error| Failure::Unfit(format!("{}: {error}", path.display())))?;
         std::fs::write(&path, text).map_err(file("write", &path))
     }
+}
+
+/// A port that is free now and that the kernel gives to nobody who asks for any.
+fn lasting_port() -> Result<u16, Failure> {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or(0);
+    (first..32_000)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .ok_or_else(|| Failure::Unfit("every port from 20000 to 32000 is taken".to_owned()))
 }
 
 fn free_port() -> Result<u16, Failure> {

@@ -4,20 +4,18 @@
 
 use std::sync::Arc;
 
-use bedplate_tests::seed::Sizes;
-use bedplate_tests::story::Story;
+use bedplate_tests::installed::Installation;
+use bedplate_tests::story::Tell;
 use bedplate_tests::table;
 
 #[test]
 fn a_hypervisor_is_installed_boots_and_hands_off() {
     let directory = tempfile::Builder::new().prefix("bedplate-story-").tempdir_in("/var/tmp");
     let directory = directory.unwrap();
-    let tell = Arc::new(|line: &str| println!("{line}"));
+    let tell: Tell = Arc::new(|line: &str| println!("{line}"));
     let told = (|| {
-        let mut story = Story::begin(directory.path(), Sizes::Small, false, tell)?;
-        let medium = story.medium(true)?;
-        let installed = story.install(&medium)?;
-        story.claims(&installed)
+        let installation = Installation::obtain(&tell)?;
+        installation.lend(directory.path(), tell)?.claims(&installation.installed)
     })();
     let verdicts = match told {
         Ok(verdicts) => verdicts,

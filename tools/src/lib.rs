@@ -4,6 +4,7 @@
 
 pub mod block;
 pub mod btrfs;
+pub mod btrfs_live;
 pub mod command;
 pub mod cpio;
 pub mod exportfs;
