@@ -7,6 +7,8 @@ use bedplate_tools::secret::Secret;
 
 use crate::answers::Answers;
 use crate::error::StepError;
+use crate::health::Health;
+use crate::ledger::Ledger;
 use crate::report::Reporter;
 
 /// Where the target stands while it is installed.
@@ -34,6 +36,10 @@ pub struct Context<'a> {
     pub answers: &'a Answers,
     /// Where events go.
     pub reporter: &'a Reporter,
+    /// What befalls the disks meanwhile.
+    pub health: Health,
+    /// What was written so far.
+    pub ledger: Ledger,
     /// Known once the key stick is prepared.
     pub keys: Option<Keys>,
     /// Measured once, used for every volume.

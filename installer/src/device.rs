@@ -51,16 +51,18 @@ pub fn wait_for_partition(target: &DiskTarget, partition: u32) -> Result<PathBuf
 
 /// Whether the disk is still the one of the plan, and in nobody's use.
 pub fn check(target: &DiskTarget) -> Result<String, StepError> {
-    let name = kernel_name(&target.id)?;
+    let untouched = |error: StepError| error.on(owner_name(target), DeviceState::Untouched);
+    let name = kernel_name(&target.id).map_err(untouched)?;
     let roots = Roots { probe: false, ..Roots::default() };
     let facts = read_one(&roots, &name)
-        .ok_or_else(|| StepError::new(format!("/dev/{name} has no medium any more")))?;
+        .ok_or_else(|| StepError::new(format!("/dev/{name} has no medium any more")))
+        .map_err(untouched)?;
     let differences = differences(target, &facts);
     if differences.is_empty() {
         return Ok(name);
     }
-    Err(StepError::new(format!("the disk is not as planned: {}", differences.join("; ")))
-        .on(owner_name(target), DeviceState::Untouched))
+    let message = format!("the disk is not as planned: {}", differences.join("; "));
+    Err(untouched(StepError::new(message)))
 }
 
 fn differences(target: &DiskTarget, facts: &DiskFacts) -> Vec<String> {

@@ -9,7 +9,8 @@ use bedplate_spec::plan::Step;
 
 use crate::context::Context;
 use crate::device;
-use crate::error::{RUN_AGAIN, StepError};
+use crate::error::StepError;
+use crate::failure;
 use crate::steps::{boot, btrfs, closure, disks, flake, luks, stick, system};
 
 /// Executes every step in order. The first failure is reported, and nothing follows it.
@@ -20,37 +21,45 @@ pub fn execute(context: &mut Context<'_>, facts: &Facts) -> bool {
         let volumes =
             rest.iter().take_while(|step| matches!(step, Step::FormatLuks { .. })).count();
         let count = volumes.max(1);
-        let well = if volumes == 0 {
-            run_one(context, facts, first)
-        } else {
-            run_volumes(context, rest.get(..volumes).unwrap_or_default())
-        };
-        if !well {
+        let (now, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+        let well =
+            if volumes == 0 { run_one(context, facts, first) } else { run_volumes(context, now) };
+        if !well || !disks_are_well(context, now.last().unwrap_or(first)) {
             return false;
         }
-        rest = rest.get(count..).unwrap_or_default();
+        rest = later;
     }
     true
 }
 
+/// btrfs hides the loss of one member of a pool: nothing is built further on a disk that vanished
+/// or reports errors.
+fn disks_are_well(context: &Context<'_>, step: &Step) -> bool {
+    match failure::of_a_disk(context) {
+        Some(error) if !context.ledger.is_committed() => {
+            context.reporter.emit(failure::between_steps(context, step, error));
+            false
+        }
+        _ => true,
+    }
+}
+
 fn run_one(context: &mut Context<'_>, facts: &Facts, step: &Step) -> bool {
-    let id = step.id();
-    let started = begin(context, &id);
+    let started = begin(context, step);
     let result = perform(context, facts, step);
-    end(context, &id, started, result)
+    end(context, step, started, result)
 }
 
 /// Consecutive volumes are made side by side, as many as memory allows.
 fn run_volumes(context: &mut Context<'_>, steps: &[Step]) -> bool {
     if let (Err(error), Some(first)) = (luks::measure(context), steps.first()) {
-        return end(context, &first.id(), Instant::now(), Err(error));
+        return end(context, first, Instant::now(), Err(error));
     }
     let permits = context.argon.map_or(1, luks::permits);
     let shared = &*context;
     side_by_side(steps, permits, &|step: &Step| {
-        let id = step.id();
-        let started = begin(shared, &id);
-        end(shared, &id, started, luks::format(shared, step))
+        let started = begin(shared, step);
+        end(shared, step, started, luks::format(shared, step))
     })
 }
 
@@ -79,40 +88,29 @@ fn side_by_side<T: Sync>(items: &[T], permits: usize, work: &(dyn Fn(&T) -> bool
     !stopped.load(order)
 }
 
-fn begin(context: &Context<'_>, id: &str) -> Instant {
-    context.reporter.emit(EventKind::StepStarted { step: id.to_owned() });
+fn begin(context: &Context<'_>, step: &Step) -> Instant {
+    context.ledger.begin(context.plan, step);
+    context.reporter.emit(EventKind::StepStarted { step: step.id() });
     Instant::now()
 }
 
 fn end(
     context: &Context<'_>,
-    id: &str,
+    step: &Step,
     started: Instant,
     result: Result<Outcome, StepError>,
 ) -> bool {
-    let step = id.to_owned();
     match result {
         Ok(outcome) => {
+            context.ledger.complete(context.plan, step);
             let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            context.reporter.emit(EventKind::StepDone { step, outcome, milliseconds });
+            context.reporter.emit(EventKind::StepDone { step: step.id(), outcome, milliseconds });
             true
         }
         Err(error) => {
-            context.reporter.emit(failure(Some(step), &error));
+            context.reporter.emit(failure::of_step(context, step, error));
             false
         }
-    }
-}
-
-/// A failure as an event.
-pub fn failure(step: Option<String>, error: &StepError) -> EventKind {
-    EventKind::Failed {
-        step,
-        device: error.device.clone(),
-        state: error.state,
-        message: error.what.clone(),
-        causes: error.causes(),
-        next: error.next.clone().unwrap_or_else(|| RUN_AGAIN.to_owned()),
     }
 }
 

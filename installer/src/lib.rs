@@ -3,13 +3,18 @@
 //! Architecture invariant: what is done is decided by `bedplate_spec::planner`; the engine
 //! executes it and reports by events only, and renderers know event types only.
 
+pub mod advice;
 pub mod answers;
 pub mod context;
 pub mod device;
 pub mod engine;
 pub mod error;
 pub mod facts;
+pub mod failure;
+pub mod health;
 pub mod inventory;
+pub mod ledger;
+pub mod logs;
 pub mod render;
 pub mod report;
 pub mod run;

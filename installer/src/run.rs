@@ -16,10 +16,14 @@ use signal_hook::consts::SIGHUP;
 
 use crate::answers::{self, Answers};
 use crate::context::Context;
-use crate::engine::{self, failure};
+use crate::engine;
 use crate::error::{During as _, StepError, chain};
 use crate::facts::machine;
 use crate::facts::roots::Roots;
+use crate::failure;
+use crate::health::Health;
+use crate::ledger::Ledger;
+use crate::logs;
 use crate::render::{bars::Bars, json::JsonLines, plain::Plain};
 use crate::report::{Reporter, Sink};
 use crate::steps::boot;
@@ -44,12 +48,12 @@ pub fn run(events: &Path) -> bool {
         reporter.emit(EventKind::Warned { step: None, message });
     }
     let started = Instant::now();
-    let result = install(&reporter);
+    let result = install(&reporter, events);
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let success = match result {
         Ok(success) => success,
         Err(error) => {
-            reporter.emit(failure(None, &error));
+            reporter.emit(failure::outside_the_plan(&error));
             None
         }
     };
@@ -58,7 +62,7 @@ pub fn run(events: &Path) -> bool {
         Some(what_next) => match boot::then(what_next) {
             Ok(()) => true,
             Err(error) => {
-                reporter.emit(failure(None, &error));
+                reporter.emit(failure::outside_the_plan(&error));
                 false
             }
         },
@@ -67,7 +71,7 @@ pub fn run(events: &Path) -> bool {
 }
 
 /// What happens next, or none when a step failed and said so.
-fn install(reporter: &Reporter) -> Result<Option<Then>, StepError> {
+fn install(reporter: &Reporter, events: &Path) -> Result<Option<Then>, StepError> {
     let nothing_written = "nothing was written; correct it and start again";
     let answers = answers::find(Path::new(ANSWERS))
         .during("found no usable answers")
@@ -101,7 +105,24 @@ fn install(reporter: &Reporter) -> Result<Option<Then>, StepError> {
         steps: plan.summaries(),
         destroys: plan.destroyed_lines(),
     });
-    Ok(execute(&host, &facts, &plan, &answers, reporter).then_some(plan.then))
+    if execute(&host, &facts, &plan, &answers, reporter) {
+        return Ok(Some(plan.then));
+    }
+    reporter.emit(EventKind::Warned { step: None, message: keep_logs(events, &host) });
+    Ok(None)
+}
+
+/// Where the logs of a failed installation are.
+fn keep_logs(events: &Path, host: &HostFile) -> String {
+    match logs::save(events, &host.unlock.sticks) {
+        Ok(directory) => format!("the logs were saved on the key stick, in {directory}"),
+        Err(error) => format!(
+            "the logs could not be saved on the key stick ({}); they are in {} and the journal \
+             of this live system",
+            explain(&error).replace("\n  because: ", ": "),
+            events.display()
+        ),
+    }
 }
 
 fn execute(
@@ -111,8 +132,17 @@ fn execute(
     answers: &Answers,
     reporter: &Reporter,
 ) -> bool {
-    let mut context =
-        Context { plan, host, answers, reporter, keys: None, argon: None, toplevel: None };
+    let mut context = Context {
+        plan,
+        host,
+        answers,
+        reporter,
+        health: Health::watch(plan, facts),
+        ledger: Ledger::default(),
+        keys: None,
+        argon: None,
+        toplevel: None,
+    };
     engine::execute(&mut context, facts)
 }
 

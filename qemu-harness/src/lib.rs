@@ -7,6 +7,7 @@ pub mod accelerator;
 pub mod canary;
 pub mod disk_image;
 pub mod error;
+pub mod faults;
 pub mod guest_disk;
 pub mod guest_modules;
 pub mod http;

@@ -19,6 +19,9 @@ pub struct Facts {
     /// Kernel name (`sdb`) of the disk that holds the booted medium, when there is one.
     #[serde(default)]
     pub boot_medium: Option<String>,
+    /// Bytes that the system on the booted medium takes in a store, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closure_bytes: Option<u64>,
 }
 
 /// How the machine booted.

@@ -319,3 +319,13 @@ fn machines_that_do_not_fit_are_refused() {
         facts.disks.push(stick);
     });
 }
+
+#[test]
+fn f8_a_disk_too_small_for_the_system_on_the_medium_is_refused() {
+    refused("f8_closure_too_large", |host, facts| {
+        host.os.esp_size = 2 << 30;
+        disk(facts, "nvme0n1").size = 4 << 30;
+        host.disks.get_mut("os").unwrap().expect_size = None;
+        facts.closure_bytes = Some(700 << 20);
+    });
+}

@@ -17,7 +17,32 @@ pub fn read(roots: &Roots) -> Facts {
         memory_bytes: memory_bytes(roots, "MemTotal:").unwrap_or(0),
         nics: nics(roots),
         boot_medium: boot_medium(roots),
+        closure_bytes: closure_bytes(roots),
     }
+}
+
+/// The sizes in the registrations of the images on the medium.
+fn closure_bytes(roots: &Roots) -> Option<u64> {
+    let size = |image: &str| {
+        let file = roots.images.join(image).join("registration");
+        registered_bytes(&fs::read_to_string(file).ok()?)
+    };
+    ["tree", "programs"].into_iter().map(size).sum()
+}
+
+/// A registration is, for each store path: path, hash, size, deriver, number of references, and
+/// that many references, one a line.
+fn registered_bytes(registration: &str) -> Option<u64> {
+    let mut lines = registration.lines();
+    let mut sum = 0_u64;
+    while lines.next().is_some_and(|path| !path.is_empty()) {
+        sum = sum.checked_add(lines.nth(1)?.parse().ok()?)?;
+        let references: usize = lines.nth(1)?.parse().ok()?;
+        for _ in 0..references {
+            lines.next()?;
+        }
+    }
+    Some(sum)
 }
 
 /// A line of `/proc/meminfo`, in bytes.
@@ -55,4 +80,17 @@ fn boot_medium(roots: &Roots) -> Option<String> {
     let device = fs::canonicalize(roots.sys.join("dev/block").join(number)).ok()?;
     let whole = if device.join("partition").exists() { device.parent()? } else { &device };
     Some(whole.file_name()?.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f8_the_size_of_the_system_is_read_from_its_registration() {
+        let text = "/nix/store/a-x\nsha256:1\n700\n\n0\n/nix/store/b-y\nsha256:2\n50\n\n1\n/nix/store/a-x\n";
+        assert_eq!(registered_bytes(text), Some(750));
+        assert_eq!(registered_bytes(""), Some(0));
+        assert_eq!(registered_bytes("/nix/store/a-x\nsha256:1\nmany\n\n0\n"), None);
+    }
 }

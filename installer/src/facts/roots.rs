@@ -16,6 +16,8 @@ pub struct Roots {
     pub udev: PathBuf,
     /// Where the booted medium is mounted.
     pub medium: PathBuf,
+    /// Where the images of the medium are mounted.
+    pub images: PathBuf,
     /// Whether devices are opened for signatures and LUKS tokens.
     pub probe: bool,
 }
@@ -28,6 +30,7 @@ impl Default for Roots {
             proc: "/proc".into(),
             udev: "/run/udev/data".into(),
             medium: "/run/bedplate/medium".into(),
+            images: "/run/bedplate".into(),
             probe: true,
         }
     }

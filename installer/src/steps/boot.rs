@@ -102,7 +102,11 @@ pub fn then(then: Then) -> Result<(), StepError> {
         Then::Reboot => "reboot",
         Then::Wait => return Ok(()),
     };
-    Command::new("systemctl").args(["--no-block", verb]).run().during(format!("could not {verb}"))
+    Command::new("systemctl")
+        .args(["--no-block", verb])
+        .run()
+        .during(format!("could not {verb}"))
+        .map_err(|error| error.next("the system is installed: take the medium out and restart"))
 }
 
 #[cfg(test)]

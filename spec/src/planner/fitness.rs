@@ -14,6 +14,8 @@ pub(super) const MEMBER_MINIMUM: u64 = 256 << 20;
 const GPT_ROOM: u64 = 3 << 20;
 /// FAT32 needs 65525 clusters, which are 4 KiB each on disks with 4 KiB sectors.
 const ESP_MINIMUM_4K: u64 = 260 << 20;
+/// Room beside two generations of the system: file system, logs, builds.
+const OS_WORK: u64 = 1 << 30;
 /// Nothing can be installed to these.
 const NO_DISKS: [&str; 6] = ["loop", "zram", "optical", "floppy", "md", "dm"];
 
@@ -30,6 +32,7 @@ pub(super) fn disks(
         if !choice.kept() {
             refusals.extend(geometry(choice, host));
         }
+        refusals.extend(room(choice, host, facts));
     }
 }
 
@@ -119,4 +122,23 @@ fn geometry(choice: &Choice<'_>, host: &HostFile) -> Vec<Refusal> {
         refusals.push(choice.refuse(message, "write `esp_size = \"260MiB\"` or more"));
     }
     refusals
+}
+
+/// Too small for the system on the medium (F8).
+fn room(choice: &Choice<'_>, host: &HostFile, facts: &Facts) -> Option<Refusal> {
+    let closure = facts.closure_bytes.filter(|_| choice.part == Part::Os)?;
+    let needed = [closure, closure, OS_WORK]
+        .iter()
+        .fold(host.os.esp_size, |sum, more| sum.saturating_add(*more));
+    (choice.facts.size < needed).then(|| {
+        let message = format!(
+            "it has {}, but the system needs {}: {} for the EFI system partition, twice {} for \
+             two generations, and room to work",
+            size::show(choice.facts.size),
+            size::show(needed),
+            size::show(host.os.esp_size),
+            size::show(closure)
+        );
+        choice.refuse(message, "choose a larger disk")
+    })
 }
