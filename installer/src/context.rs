@@ -1,5 +1,6 @@
 //! What the steps of one run share.
 
+use bedplate_keystick::Mounted;
 use bedplate_luks::ArgonCost;
 use bedplate_spec::host::HostFile;
 use bedplate_spec::plan::{DiskTarget, Plan};
@@ -16,6 +17,9 @@ pub const TARGET: &str = "/mnt";
 
 /// Where the key stick stands.
 pub const STICK: &str = "/run/bedplate/stick";
+
+/// Below this stand the key sticks after the first.
+pub const MORE_STICKS: &str = "/run/bedplate/sticks";
 
 /// The two keys of every volume.
 #[derive(Clone)]
@@ -42,6 +46,8 @@ pub struct Context<'a> {
     pub ledger: Ledger,
     /// Known once the key stick is prepared.
     pub keys: Option<Keys>,
+    /// The key sticks, mounted until the run is over.
+    pub sticks: Vec<Mounted>,
     /// Measured once, used for every volume.
     pub argon: Option<ArgonCost>,
     /// Known once the system is built.

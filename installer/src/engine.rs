@@ -122,10 +122,11 @@ fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outc
             }
             Ok(Outcome::Done)
         }
-        // The planner refuses what needs existing keys, kept pools and mirrors.
-        Step::PrepareStick { volume_id, id, keyfile, recovery, secrets, existing: _ } => {
-            let wanted = stick::Wanted { volume_id, id: id.as_deref(), keyfile, recovery, secrets };
-            stick::prepare(context, &wanted)
+        // The planner refuses what needs kept pools and mirrors.
+        Step::PrepareStick { sticks, keyfile, recovery, secrets, existing } => {
+            let existing = *existing;
+            let wanted = stick::Wanted { sticks, keyfile, recovery, secrets, existing };
+            stick::prepare(context, &step.id(), &wanted)
         }
         Step::KeepPool { name, .. } => {
             Err(StepError::new(format!("pool {name} cannot be kept by this version")))

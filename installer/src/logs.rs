@@ -4,14 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bedplate_keystick as keystick;
 use bedplate_spec::host::Stick;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::mount::{Access, Mount, unmount};
-use bedplate_tools::sync;
 
 use crate::context::STICK;
 use crate::error::{During as _, StepError};
-use crate::steps::stick::write_durably;
 
 /// Directory of the logs on the stick; each boot of the medium has one of its own below it.
 const LOGS: &str = "bedplate/logs";
@@ -58,16 +57,15 @@ fn write(events: &Path, stick: &Path) -> Result<String, StepError> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let directory: PathBuf = Path::new(LOGS).join(boot.get(..8).unwrap_or("boot"));
     let what = || format!("could not write {}", directory.display());
-    let place = stick.join(&directory);
+    let place = |name: &str| directory.join(name).display().to_string();
     let content = fs::read(events).during("could not read the events")?;
-    write_durably(&place.join("events.jsonl"), &content).during(what())?;
+    keystick::write(stick, &place("events.jsonl"), &content).during(what())?;
     let journal = Command::new("journalctl")
         .args(["--boot", "--no-pager", "--output=short-monotonic"])
         .read()
         .during("could not read the journal")?;
     let journal = journal.as_bytes();
     let end = journal.get(journal.len().saturating_sub(JOURNAL)..).unwrap_or_default();
-    write_durably(&place.join("journal.log"), end).during(what())?;
-    sync::file_system(stick).during("could not flush the key stick")?;
+    keystick::write(stick, &place("journal.log"), end).during(what())?;
     Ok(directory.display().to_string())
 }

@@ -140,6 +140,7 @@ fn execute(
         health: Health::watch(plan, facts),
         ledger: Ledger::default(),
         keys: None,
+        sticks: Vec::new(),
         argon: None,
         toplevel: None,
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use libcryptsetup_rs::consts::flags::{CryptPbkdf, CryptVolumeKey};
-use libcryptsetup_rs::consts::vals::{CryptKdf, EncryptionFormat};
+use libcryptsetup_rs::consts::vals::{CryptKdf, EncryptionFormat, KeyslotsSize, MetadataSize};
 use libcryptsetup_rs::{
     CryptDevice, CryptInit, CryptParamsLuks2, CryptParamsLuks2Ref, CryptPbkdfType, Either,
     LibcryptErr,
@@ -17,6 +17,13 @@ pub const KEYFILE_SLOT: u32 = 0;
 
 /// Keyslot of the recovery passphrase.
 pub const PASSPHRASE_SLOT: u32 = 1;
+
+/// Bytes of a header with its keyslots, and so of a backup of it: seven keyslots instead of
+/// sixty. What no keyslot uses is random and does not pack; seven backups fit on any stick.
+pub const HEADER_BYTES: u64 = 2 << 20;
+
+/// Two copies of the binary header and its JSON.
+const METADATA_BYTES: u64 = 2 * (16 << 10);
 
 /// Bytes of an XTS key of twice 256 bits.
 const VOLUME_KEY_SIZE: usize = 64;
@@ -75,6 +82,8 @@ fn write_header(
         subsystem: None,
     };
     let mut parameters: CryptParamsLuks2Ref<'_> = (&parameters).try_into()?;
+    let keyslots = KeyslotsSize::try_from(HEADER_BYTES - METADATA_BYTES)?;
+    header.settings_handle().set_metadata_size(MetadataSize::Kb16, keyslots)?;
     header.context_handle().format(
         EncryptionFormat::Luks2,
         ("aes", "xts-plain64"),

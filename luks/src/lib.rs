@@ -14,7 +14,7 @@ mod volume;
 
 pub use argon::{ArgonCost, benchmark_argon};
 pub use error::LuksError;
-pub use format::{Format, KEYFILE_SLOT, PASSPHRASE_SLOT, format};
+pub use format::{Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, format};
 pub use token::{Token, read_token, seal};
 pub use verity::open_verity;
 pub use volume::{backup_header, close, is_open, open, test_key, uuid};

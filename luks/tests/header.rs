@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use bedplate_luks::{
-    ArgonCost, Format, KEYFILE_SLOT, PASSPHRASE_SLOT, Token, backup_header, format, is_open,
-    read_token, seal, test_key, uuid,
+    ArgonCost, Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, Token, backup_header, format,
+    is_open, read_token, seal, test_key, uuid,
 };
 use tempfile::NamedTempFile;
 use uuid::Uuid;
@@ -98,7 +98,13 @@ fn t22_a_saved_header_opens_like_the_original() {
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("os.header");
     backup_header(file.path(), &copy).unwrap();
+    assert_eq!(copy.metadata().unwrap().len(), HEADER_BYTES);
     assert!(test_key(&copy, Some(PASSPHRASE_SLOT), PASSPHRASE).unwrap());
+    // Put back after the installation, it must not look like an unfinished one.
+    seal(&copy).unwrap();
+    assert!(read_token(&copy).unwrap().unwrap().1.sealed);
+    assert!(!read_token(file.path()).unwrap().unwrap().1.sealed);
+    assert!(test_key(&copy, Some(KEYFILE_SLOT), KEYFILE).unwrap());
 }
 
 #[test]

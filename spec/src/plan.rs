@@ -7,7 +7,7 @@ mod describe;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::host::{Recovery, Then};
+use crate::host::{Recovery, Stick, Then};
 
 /// Everything an installation will do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,20 +71,18 @@ pub enum Step {
         /// Roles to check.
         roles: Vec<String>,
     },
-    /// Make sure the key stick carries keyfile, recovery passphrase and generated secrets.
+    /// Make sure the key sticks carry the same keyfile, recovery passphrase and generated secrets.
     PrepareStick {
-        /// VFAT volume id, such as `1A2B-3C4D`.
-        volume_id: String,
-        /// by-id name; only with it may the stick be formatted.
-        id: Option<String>,
+        /// In order; one with a by-id name is formatted when it is blank.
+        sticks: Vec<Stick>,
         /// Path of the keyfile on the stick.
         keyfile: String,
         /// Where the recovery passphrase is kept.
         recovery: Recovery,
         /// Paths of further secrets to generate on the stick when absent.
         secrets: Vec<String>,
-        /// Pools are kept: keyfile and recovery passphrase must be on the stick already, none
-        /// is made, and the stick is not formatted.
+        /// Pools are kept: keyfile and recovery passphrase must be on a stick already, none
+        /// is made, and no stick is formatted.
         existing: bool,
     },
     /// Open the volumes of a pool that is kept, by the keyfile, and check that they carry its

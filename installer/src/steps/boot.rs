@@ -13,7 +13,7 @@ use bedplate_tools::sync;
 use rustix::mount::UnmountFlags;
 
 use super::system::{LIVE, in_target};
-use crate::context::{Context, STICK, TARGET};
+use crate::context::{Context, MORE_STICKS, STICK, TARGET};
 use crate::error::{During as _, StepError};
 
 /// Lets the built system write its boot loader and entry, and reads the entry back.
@@ -69,7 +69,7 @@ pub fn finish(context: &Context<'_>) -> Result<Outcome, StepError> {
         }
     }
     let table = fs::read_to_string("/proc/self/mountinfo").during("could not read the mounts")?;
-    for place in mounts_below(&table, &[TARGET, STICK]) {
+    for place in mounts_below(&table, &[TARGET, STICK, MORE_STICKS]) {
         unmount(&place).during(format!("could not unmount {}", place.display()))?;
     }
     for step in &context.plan.steps {

@@ -13,8 +13,7 @@ use bedplate_tools::secret::Secret;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::stick::write_durably;
-use crate::context::{Context, STICK};
+use crate::context::Context;
 use crate::device::{check, owner_name, wait_for_partition};
 use crate::error::{During as _, StepError, chain};
 use crate::facts::machine::memory_bytes;
@@ -184,19 +183,25 @@ pub fn verify(context: &Context<'_>, role: &str) -> Result<(), StepError> {
     let target = context.disk(role)?;
     let device = device_of(context, role)?;
     child(context, device.clone(), Task::Verify, "a keyslot could not be opened")
-        .and_then(|_| save_header(&device, role))
+        .and_then(|_| save_header(context, &device, role))
         .map_err(|error| error.on(owner_name(target), DeviceState::Written))
 }
 
-fn save_header(device: &Path, role: &str) -> Result<(), StepError> {
+/// Saves the header on every stick, sealed: put back later, it belongs to a finished installation.
+fn save_header(context: &Context<'_>, device: &Path, role: &str) -> Result<(), StepError> {
     let what = || format!("could not save the LUKS header of {role}");
     let directory = tempfile::tempdir_in("/run/bedplate").during(what())?;
     let file = directory.path().join(role);
     bedplate_luks::backup_header(device, &file).during(what())?;
+    bedplate_luks::seal(&file).during(what())?;
     let header = fs::read(&file).during(what())?;
     let packed = zstd::encode_all(header.as_slice(), 3).during(what())?;
-    let place = Path::new(STICK).join(format!("bedplate/headers/{role}.img.zst"));
-    write_durably(&place, &packed).during(what())
+    let path = bedplate_keystick::layout::header(role);
+    context
+        .sticks
+        .iter()
+        .try_for_each(|stick| bedplate_keystick::write(stick.path(), &path, &packed))
+        .during(what())
 }
 
 /// Marks one member as belonging to a finished installation.

@@ -1,92 +1,163 @@
-//! The key stick: keyfile, recovery passphrase, generated secrets.
+//! The key sticks: keyfile, recovery passphrase, generated secrets, the same on each.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::path::{Component, Path, PathBuf};
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use bedplate_keystick::layout::{
+    LABEL, LEAST_KEYFILE_BYTES, SECRET_LIMIT, header as header_path, inside,
+};
+use bedplate_keystick::{self as keystick, Mounted, Volume};
 use bedplate_spec::event::Outcome;
-use bedplate_spec::host::Recovery;
-use bedplate_tools::mount::{Access, Mount};
+use bedplate_spec::host::{Recovery, Stick};
+use bedplate_tools::mount::Access;
 use bedplate_tools::secret::Secret;
-use bedplate_tools::{sync, udev};
+use bedplate_tools::udev;
 
-use crate::context::{Context, Keys, STICK};
+use crate::context::{Context, Keys, MORE_STICKS, STICK};
 use crate::device::{exclusive, kernel_name};
 use crate::error::{During as _, StepError};
 use crate::facts::{disks::read_one, roots::Roots};
 
-use super::disks::format_vfat;
+/// What a header backup takes at most, packed or not: random bytes do not pack.
+const HEADER_ROOM: u64 = bedplate_luks::HEADER_BYTES + (64 << 10);
 
-/// Bytes of a keyfile: 512 random bits.
-const KEYFILE_BYTES: usize = 64;
-
-/// What a recovery passphrase is made of: nothing that looks like something else.
-const ALPHABET: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
-
-const GROUPS: usize = 8;
-const GROUP_LENGTH: usize = 4;
+/// What everything else takes: small files, directories, logs of a failed run.
+const OTHER_ROOM: u64 = 4 << 20;
 
 /// What the step asks for.
 pub struct Wanted<'a> {
-    /// VFAT volume id, such as `1A2B-3C4D`.
-    pub volume_id: &'a str,
-    /// by-id name; only with it may the stick be formatted.
-    pub id: Option<&'a str>,
+    /// The sticks of `host.toml`.
+    pub sticks: &'a [Stick],
     /// Path of the keyfile.
     pub keyfile: &'a str,
     /// Where the recovery passphrase is kept.
     pub recovery: &'a Recovery,
     /// Further secrets to generate.
     pub secrets: &'a [String],
+    /// Whether keyfile and recovery passphrase must be there already; then no stick is formatted.
+    pub existing: bool,
 }
 
-/// Mounts the stick and makes sure that it carries what is wanted. What is there is kept.
-pub fn prepare(context: &mut Context<'_>, wanted: &Wanted<'_>) -> Result<Outcome, StepError> {
-    let (node, formatted) = find_or_format(context, wanted)?;
-    let stick = Path::new(STICK);
-    fs::create_dir_all(stick).during("could not make the stick's mount point")?;
-    Mount {
-        source: &node.display().to_string(),
-        target: stick,
-        kind: "vfat",
-        access: Access::ReadWrite,
-        options: "umask=0077",
+/// A stick that is plugged in.
+enum Found {
+    /// With its file system.
+    Volume(PathBuf),
+    /// Blank, to be formatted as its by-id name allows.
+    Blank { node: String, sector_size: u32 },
+}
+
+/// A file that every stick carries.
+struct Item<'a> {
+    path: &'a str,
+    fresh: Option<fn() -> keystick::Result<Secret>>,
+}
+
+/// Makes sure that every stick that is plugged in carries what is wanted, the same on each.
+/// What is there is kept. When it returns, the keys are on the sticks for good.
+pub fn prepare(
+    context: &mut Context<'_>,
+    step: &str,
+    wanted: &Wanted<'_>,
+) -> Result<Outcome, StepError> {
+    let items = items(wanted)?;
+    let sticks = find(context, step, wanted)?;
+    let mut mounted = Vec::new();
+    for (stick, found) in &sticks {
+        if let Found::Volume(node) = found {
+            let place = place(mounted.len());
+            let mount = Mounted::mount(node, &place, Access::ReadWrite)
+                .during(format!("could not mount the key stick {}", stick.volume_id))?;
+            check_room(context, stick, mount.path())?;
+            mounted.push((*stick, mount));
+        }
     }
-    .mount_restricted()
-    .during("could not mount the key stick")?;
+    let mut made = false;
+    let mut secrets = Vec::new();
+    for item in &items {
+        let (secret, new) = agree(&mounted, item)?;
+        made |= new;
+        secrets.push((item.path.to_owned(), secret));
+    }
+    for (stick, mount) in &mounted {
+        made |= complete(mount.path(), &secrets)
+            .during(format!("could not write to the key stick {}", stick.volume_id))?;
+    }
+    for (stick, found) in &sticks {
+        if let Found::Blank { node, sector_size } = found {
+            format(stick, node, *sector_size, &secrets)?;
+            let mount = Mounted::mount(Path::new(node), &place(mounted.len()), Access::ReadWrite)
+                .during(format!("could not mount the key stick {}", stick.volume_id))?;
+            check_room(context, stick, mount.path())?;
+            mounted.push((*stick, mount));
+            made = true;
+        }
+    }
+    context.keys = Some(keys(&secrets, wanted)?);
+    context.sticks = mounted.into_iter().map(|(_, mount)| mount).collect();
+    Ok(if made { Outcome::Done } else { Outcome::AlreadyDone })
+}
+
+/// The keyfile comes last: a stick that has it has everything.
+fn items<'a>(wanted: &Wanted<'a>) -> Result<Vec<Item<'a>>, StepError> {
     let Recovery::Stick(recovery) = wanted.recovery else {
         return Err(StepError::new("a recovery passphrase by prompt needs somebody to ask")
             .next("set `unlock.recovery = { stick = \"…\" }`"));
     };
-    let mut made = formatted;
-    let mut keep = |path: &str, fresh: &dyn Fn() -> Result<Vec<u8>, StepError>| {
-        let (secret, new) = keep_or_make(stick, path, fresh)?;
-        made |= new;
-        Ok::<_, StepError>(secret)
-    };
-    let keyfile = keep(wanted.keyfile, &|| random(KEYFILE_BYTES))?;
-    let passphrase = keep(recovery, &passphrase)?;
-    for path in wanted.secrets {
-        keep(path, &passphrase_of_secret)?;
+    let passphrase: fn() -> keystick::Result<Secret> = keystick::passphrase;
+    let keyfile: fn() -> keystick::Result<Secret> = keystick::keyfile;
+    let secrets = wanted.secrets.iter();
+    let mut items: Vec<Item<'a>> =
+        secrets.map(|path| Item { path, fresh: Some(passphrase) }).collect();
+    items.push(Item { path: recovery, fresh: (!wanted.existing).then_some(passphrase) });
+    items.push(Item { path: wanted.keyfile, fresh: (!wanted.existing).then_some(keyfile) });
+    for item in &items {
+        inside(item.path).during("host.toml names a file outside the key stick")?;
     }
-    sync::file_system(stick).during("could not flush the key stick")?;
-    context.keys = Some(Keys { keyfile, passphrase });
-    Ok(if made { Outcome::Done } else { Outcome::AlreadyDone })
+    Ok(items)
 }
 
-fn find_or_format(
-    context: &Context<'_>,
-    wanted: &Wanted<'_>,
-) -> Result<(PathBuf, bool), StepError> {
-    udev::settle().during("udev did not come to rest")?;
-    let link = Path::new("/dev/disk/by-uuid").join(wanted.volume_id);
-    if let Ok(node) = fs::canonicalize(&link) {
-        return Ok((node, false));
+/// Where the stick of this number is mounted.
+fn place(number: usize) -> PathBuf {
+    match number {
+        0 => PathBuf::from(STICK),
+        more => Path::new(MORE_STICKS).join(more.to_string()),
     }
-    let Some(id) = wanted.id else {
-        return Err(StepError::new(format!("no key stick {} is plugged in", wanted.volume_id))
+}
+
+fn find<'a>(
+    context: &Context<'_>,
+    step: &str,
+    wanted: &Wanted<'a>,
+) -> Result<Vec<(&'a Stick, Found)>, StepError> {
+    udev::settle().during("udev did not come to rest")?;
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for stick in wanted.sticks {
+        let link = Path::new("/dev/disk/by-uuid").join(&stick.volume_id);
+        if let Ok(node) = fs::canonicalize(&link) {
+            found.push((stick, Found::Volume(node)));
+        } else if !wanted.existing
+            && let Some(id) = &stick.id
+            && Path::new("/dev/disk/by-id").join(id).exists()
+        {
+            found.push((stick, blank(context, id)?));
+        } else {
+            missing.push(stick.volume_id.as_str());
+        }
+    }
+    if found.is_empty() {
+        let names = missing.join(" or ");
+        return Err(StepError::new(format!("no key stick {names} is plugged in"))
             .next("plug in the stick; `bedplate key create` makes one"));
-    };
+    }
+    for name in missing {
+        let advice = "it has no key; `bedplate key create --from` copies one to it later";
+        context.reporter.warn(step, format!("the key stick {name} is not plugged in: {advice}"));
+    }
+    Ok(found)
+}
+
+fn blank(context: &Context<'_>, id: &str) -> Result<Found, StepError> {
     let name = kernel_name(id)?;
     if context.plan.disks.iter().any(|disk| disk.id == id) {
         return Err(StepError::new(format!("{id} is a disk of the plan, not a key stick")));
@@ -98,111 +169,206 @@ fn find_or_format(
         return Err(StepError::new(format!("{id} is not blank ({})", kinds.join(", ")))
             .next("only a stick without any signature is formatted: wipe it, or use another"));
     }
-    let volume_id = u32::from_str_radix(&wanted.volume_id.replace('-', ""), 16)
-        .during(format!("`{}` is not a volume id", wanted.volume_id))?;
-    let node = format!("/dev/{name}");
-    let file = exclusive(&node).during(format!("could not open {node} exclusively"))?;
-    format_vfat(file, "BEDPLATEKEY", volume_id, facts.sector_size)
-        .during(format!("could not make the file system of the key stick on {node}"))?;
-    udev::settle().during("udev did not come to rest")?;
-    Ok((PathBuf::from(node), true))
-}
-
-/// The secret at `path`, made first when there is none. Returns whether it was made.
-fn keep_or_make(
-    stick: &Path,
-    path: &str,
-    fresh: &dyn Fn() -> Result<Vec<u8>, StepError>,
-) -> Result<(Secret, bool), StepError> {
-    let relative = Path::new(path);
-    if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
-        return Err(StepError::new(format!("`{path}` leaves the key stick")));
+    let needed = room(context.plan.disks.len());
+    if facts.size < needed {
+        return Err(too_small(id, facts.size, needed));
     }
-    let file = stick.join(relative);
-    match fs::read(&file) {
-        Ok(bytes) if !bytes.is_empty() => return Ok((Secret::new(bytes), false)),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).during(format!("could not read `{path}` on the stick")),
-    }
-    let secret = Secret::new(fresh()?);
-    write_durably(&file, secret.expose())
-        .during(format!("could not write `{path}` to the stick"))?;
-    let back = Secret::new(fs::read(&file).during(format!("could not read back `{path}`"))?);
-    if back == secret {
-        Ok((secret, true))
-    } else {
-        Err(StepError::new(format!("the stick gave back something else for `{path}`"))
-            .next("use another stick"))
-    }
+    Ok(Found::Blank { node: format!("/dev/{name}"), sector_size: facts.sector_size })
 }
 
-/// A power cut leaves the old file or the new one, never half of it.
-pub fn write_durably(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = file.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(parent)?;
-    let temporary = file.with_extension("new");
-    let mut output = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-    output.write_all(bytes)?;
-    output.sync_all()?;
-    fs::rename(&temporary, file)?;
-    File::open(parent)?.sync_all()
+/// What a stick must hold for so many disks.
+fn room(disks: usize) -> u64 {
+    OTHER_ROOM + HEADER_ROOM * disks as u64
 }
 
-fn random(count: usize) -> Result<Vec<u8>, StepError> {
-    let mut bytes = vec![0; count];
-    getrandom::fill(&mut bytes).during("the kernel has no randomness")?;
-    Ok(bytes)
+fn check_room(context: &Context<'_>, stick: &Stick, at: &Path) -> Result<(), StepError> {
+    let what = || format!("could not look at the key stick {}", stick.volume_id);
+    let state = rustix::fs::statvfs(at).during(what())?;
+    // Backups of an earlier run are replaced one by one, beside the old one.
+    let roles = context.plan.disks.iter().map(|disk| header_path(&disk.role));
+    let earlier = roles.filter_map(|path| fs::metadata(at.join(path)).ok()).map(|file| file.len());
+    let free = state.f_bavail * state.f_frsize + earlier.sum::<u64>();
+    let needed = room(context.plan.disks.len());
+    if free < needed { Err(too_small(&stick.volume_id, free, needed)) } else { Ok(()) }
 }
 
-fn passphrase_of_secret() -> Result<Vec<u8>, StepError> {
-    passphrase()
+fn too_small(stick: &str, free: u64, needed: u64) -> StepError {
+    let (free, needed) = (free >> 20, needed.div_ceil(1 << 20));
+    StepError::new(format!(
+        "the key stick {stick} has room for {free} MiB; keys and header backups take {needed} MiB"
+    ))
+    .next("make room on the stick, or use a larger one; no disk was touched")
 }
 
-/// Groups of letters and digits that can be typed on a keyboard from paper.
-fn passphrase() -> Result<Vec<u8>, StepError> {
-    let mut symbols = Vec::with_capacity(GROUPS * GROUP_LENGTH);
-    while symbols.len() < GROUPS * GROUP_LENGTH {
-        for byte in random(64)? {
-            // Five bits; a value beyond the alphabet is drawn again, so that none is likelier.
-            let symbol = ALPHABET.get(usize::from(byte & 31));
-            symbols.extend(symbol.filter(|_| symbols.len() < GROUPS * GROUP_LENGTH));
+/// What all sticks say about one file: the same, or nothing. Made when no stick has it.
+fn agree(mounted: &[(&Stick, Mounted)], item: &Item<'_>) -> Result<(Secret, bool), StepError> {
+    let mut known: Option<(&str, Secret)> = None;
+    for (stick, mount) in mounted {
+        let found = keystick::read_if_there(mount.path(), item.path, SECRET_LIMIT)
+            .during(format!("the key stick {} cannot be used", stick.volume_id))?;
+        match (&known, found) {
+            (_, None) => {}
+            (None, Some(secret)) => known = Some((&stick.volume_id, secret)),
+            (Some((_, first)), Some(secret)) if *first == secret => {}
+            (Some((first, _)), Some(_)) => {
+                let second = &stick.volume_id;
+                let what = format!("the key sticks {first} and {second} differ in `{}`", item.path);
+                return Err(StepError::new(what)
+                    .next("take away the stick that belongs elsewhere; no disk was touched"));
+            }
         }
     }
-    Ok(symbols.chunks(GROUP_LENGTH).collect::<Vec<_>>().join(&b'-'))
+    match (known, item.fresh) {
+        (Some((_, secret)), _) => Ok((secret, false)),
+        (None, Some(fresh)) => Ok((fresh().during("no key could be made")?, true)),
+        (None, None) => {
+            Err(StepError::new(format!("no key stick that is plugged in has `{}`", item.path))
+                .next("plug in the stick of the pools that are kept; no disk was touched"))
+        }
+    }
+}
+
+/// Writes what the stick lacks, in order; returns whether anything was.
+fn complete(stick: &Path, secrets: &[(String, Secret)]) -> keystick::Result<bool> {
+    let mut written = false;
+    for (path, secret) in secrets {
+        if keystick::read_if_there(stick, path, SECRET_LIMIT)?.is_none() {
+            keystick::write(stick, path, secret.expose())?;
+            written = true;
+        }
+    }
+    Ok(written)
+}
+
+fn format(
+    stick: &Stick,
+    node: &str,
+    sector_size: u32,
+    secrets: &[(String, Secret)],
+) -> Result<(), StepError> {
+    let mut device = exclusive(node).during(format!("could not open {node} exclusively"))?;
+    let volume = Volume { id: &stick.volume_id, label: LABEL, sector_size };
+    keystick::make(&mut device, &volume, secrets)
+        .during(format!("could not make the key stick {} on {node}", stick.volume_id))?;
+    drop(device);
+    udev::settle().during("udev did not come to rest")
+}
+
+fn keys(secrets: &[(String, Secret)], wanted: &Wanted<'_>) -> Result<Keys, StepError> {
+    let of = |wanted: &str| {
+        let found = secrets.iter().find(|(path, _)| path == wanted);
+        found.map(|(_, secret)| secret.clone())
+    };
+    let missing = || StepError::new("the key sticks carry no keys");
+    let Recovery::Stick(recovery) = wanted.recovery else { return Err(missing()) };
+    let keyfile = of(wanted.keyfile).ok_or_else(missing)?;
+    if keyfile.expose().len() < LEAST_KEYFILE_BYTES {
+        let what = format!("`{}` on the key stick is too short to be a key", wanted.keyfile);
+        return Err(StepError::new(what)
+            .next("delete it, and the installer makes another; no disk was touched"));
+    }
+    let passphrase = of(recovery).ok_or_else(missing)?;
+    Ok(Keys { keyfile, passphrase: typed(&passphrase) })
+}
+
+/// A passphrase as it will be typed: what ends a line in a file ends the entry on a keyboard.
+fn typed(passphrase: &Secret) -> Secret {
+    let bytes = passphrase.expose();
+    let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |at| at + 1);
+    Secret::new(bytes.get(..end).unwrap_or_default().to_vec())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_recovery_passphrase_is_eight_groups_without_look_alikes() {
-        let made = String::from_utf8(passphrase().unwrap()).unwrap();
-        let groups: Vec<_> = made.split('-').collect();
-        assert_eq!(groups.len(), 8);
-        assert!(groups.iter().all(|group| group.len() == 4), "{groups:?}");
-        assert!(!made.contains(['l', '1', 'o', '0', 'i']), "look-alike");
-        assert!(made.bytes().all(|byte| byte == b'-' || ALPHABET.contains(&byte)));
-        assert_ne!(made.as_bytes(), passphrase().unwrap());
+    const RECOVERY: &str = "bedplate/recovery";
+
+    fn items_of(recovery: &Recovery) -> Vec<String> {
+        let secrets = ["bedplate/restic".to_owned()];
+        let wanted = Wanted {
+            sticks: &[],
+            keyfile: "bedplate/keyfile",
+            recovery,
+            secrets: &secrets,
+            existing: false,
+        };
+        items(&wanted).unwrap().iter().map(|item| item.path.to_owned()).collect()
     }
 
     #[test]
-    fn t23_what_is_on_the_stick_is_kept_and_an_empty_file_is_made_anew() {
+    fn t23_the_keyfile_is_written_last_and_what_is_there_is_kept() {
+        let paths = items_of(&Recovery::Stick(RECOVERY.into()));
+        assert_eq!(paths, ["bedplate/restic", RECOVERY, "bedplate/keyfile"]);
         let stick = tempfile::tempdir().unwrap();
-        let (first, made) = keep_or_make(stick.path(), "bedplate/key", &|| random(64)).unwrap();
-        assert!(made && first.expose().len() == 64);
-        let (again, made) = keep_or_make(stick.path(), "bedplate/key", &|| random(64)).unwrap();
-        assert!(!made && again == first);
-        fs::write(stick.path().join("empty"), b"").unwrap();
-        assert!(keep_or_make(stick.path(), "empty", &passphrase).unwrap().1);
+        let secrets: Vec<_> =
+            paths.iter().map(|path| (path.clone(), keystick::keyfile().unwrap())).collect();
+        keystick::write(stick.path(), RECOVERY, b"mine").unwrap();
+        fs::write(stick.path().join("bedplate/keyfile"), "").unwrap();
+        assert!(complete(stick.path(), &secrets).unwrap());
+        assert!(!complete(stick.path(), &secrets).unwrap());
+        let kept = keystick::read(stick.path(), RECOVERY, SECRET_LIMIT).unwrap();
+        assert_eq!(kept.expose(), b"mine");
+        let key = keystick::read(stick.path(), "bedplate/keyfile", SECRET_LIMIT).unwrap();
+        assert_eq!(key, secrets[2].1, "an empty file is made anew");
+    }
+
+    #[test]
+    fn t22_a_pool_that_is_kept_gets_no_new_key() {
+        let recovery = Recovery::Stick(RECOVERY.into());
+        let wanted = Wanted {
+            sticks: &[],
+            keyfile: "key",
+            recovery: &recovery,
+            secrets: &[],
+            existing: true,
+        };
+        for item in items(&wanted).unwrap() {
+            let error = agree(&[], &item).unwrap_err();
+            assert!(error.to_string().contains("no key stick that is plugged in has"), "{error}");
+        }
     }
 
     #[test]
     fn t15_a_path_that_leaves_the_stick_is_refused() {
-        let stick = tempfile::tempdir().unwrap();
-        for path in ["../key", "/etc/key", "a/../../b"] {
-            assert!(keep_or_make(stick.path(), path, &|| random(64)).is_err(), "{path}");
-        }
+        let recovery = Recovery::Stick("../../etc/shadow".into());
+        let wanted = Wanted {
+            sticks: &[],
+            keyfile: "key",
+            recovery: &recovery,
+            secrets: &[],
+            existing: false,
+        };
+        assert!(items(&wanted).is_err());
+    }
+
+    #[test]
+    fn t22_the_room_for_seven_header_backups_is_known_beforehand() {
+        assert!(room(7) >= OTHER_ROOM + 7 * bedplate_luks::HEADER_BYTES);
+        let error = too_small("1A2B-3C4D", 3 << 20, room(7));
+        assert!(error.to_string().contains("1A2B-3C4D has room for 3 MiB"), "{error}");
+    }
+
+    #[test]
+    fn a_passphrase_written_by_an_editor_can_be_typed() {
+        let of = |text: &str| typed(&Secret::new(text.into())).expose().to_vec();
+        assert_eq!(of("cbde fghi\r\n"), b"cbde fghi");
+        assert_eq!(of("cbde fghi"), b"cbde fghi");
+    }
+
+    #[test]
+    fn t22_a_keyfile_that_was_cut_short_is_no_key() {
+        let recovery = Recovery::Stick(RECOVERY.into());
+        let wanted = Wanted {
+            sticks: &[],
+            keyfile: "key",
+            recovery: &recovery,
+            secrets: &[],
+            existing: false,
+        };
+        let secret = |bytes: usize| Secret::new(vec![7; bytes]);
+        let of = |bytes| vec![(RECOVERY.to_owned(), secret(9)), ("key".to_owned(), secret(bytes))];
+        assert!(keys(&of(64), &wanted).is_ok());
+        assert!(keys(&of(31), &wanted).is_err());
     }
 }

@@ -31,7 +31,11 @@ impl Step {
     pub fn title(&self) -> String {
         match self {
             Self::CheckDisks { roles } => format!("Check the identity of {} disks", roles.len()),
-            Self::PrepareStick { volume_id, .. } => format!("Prepare key stick {volume_id}"),
+            Self::PrepareStick { sticks, .. } => {
+                let names: Vec<_> = sticks.iter().map(|stick| stick.volume_id.as_str()).collect();
+                let noun = if names.len() == 1 { "stick" } else { "sticks" };
+                format!("Prepare key {noun} {}", names.join(", "))
+            }
             Self::KeepPool { name, members, .. } => {
                 format!("Open pool {name}, which is kept: {} disks", members.len())
             }

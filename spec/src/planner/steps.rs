@@ -45,7 +45,7 @@ pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> Vec<Step> {
 }
 
 fn stick(host: &HostFile) -> Option<Step> {
-    let stick = host.unlock.sticks.first()?;
+    host.unlock.sticks.first()?;
     let secrets: BTreeSet<String> = host
         .backups
         .values()
@@ -54,8 +54,7 @@ fn stick(host: &HostFile) -> Option<Step> {
         })
         .collect();
     Some(Step::PrepareStick {
-        volume_id: stick.volume_id.clone(),
-        id: stick.id.clone(),
+        sticks: host.unlock.sticks.clone(),
         keyfile: host.unlock.keyfile.clone(),
         recovery: host.unlock.recovery.clone(),
         secrets: secrets.into_iter().collect(),

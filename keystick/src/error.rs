@@ -1,0 +1,74 @@
+//! What can be wrong with a key stick.
+
+use std::io;
+use std::path::PathBuf;
+
+use bedplate_tools::mount::MountError;
+
+/// A key stick that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StickError {
+    /// A path that could lead out of the stick.
+    #[error("`{path}` is no plain path inside a key stick")]
+    Path {
+        /// The path.
+        path: String,
+    },
+    /// There is no such file.
+    #[error("the key stick has no file `{path}`")]
+    Missing {
+        /// Which.
+        path: String,
+    },
+    /// The file cannot be what it should be.
+    #[error("`{path}` on the key stick is {what}")]
+    Unusable {
+        /// Which.
+        path: String,
+        /// What it is instead.
+        what: &'static str,
+    },
+    /// A file could not be read or written.
+    #[error("could not {action} `{}` on the key stick", .path.display())]
+    File {
+        /// What was attempted.
+        action: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What was read back is not what was written.
+    #[error("the key stick gave back something else for `{path}`: use another stick")]
+    ReadBack {
+        /// Which file.
+        path: String,
+    },
+    /// The volume as a whole.
+    #[error("could not {action}")]
+    Volume {
+        /// What was attempted.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Mounting.
+    #[error("the key stick cannot be mounted")]
+    Mount(#[from] MountError),
+    /// The kernel gave no random numbers.
+    #[error("the kernel has no randomness")]
+    Random(#[source] getrandom::Error),
+}
+
+impl StickError {
+    pub(crate) fn volume(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Volume { action, source }
+    }
+
+    pub(crate) fn file(action: &'static str, path: &str) -> impl FnOnce(io::Error) -> Self {
+        let path = PathBuf::from(path);
+        move |source| Self::File { action, path, source }
+    }
+}
