@@ -12,7 +12,7 @@ use crate::backup::run;
 use crate::context::Context;
 use crate::converge::{self, Status};
 use crate::generation;
-use crate::pool;
+use crate::pool::{self, Health};
 use crate::report::Reporter;
 use crate::show::{self, Format};
 
@@ -28,6 +28,19 @@ pub enum NotAsIntended {
     /// After `status`.
     #[error("not everything is as intended")]
     Status,
+    /// After `pool status`.
+    #[error("{}", match .0 { Health::Down => "a pool is not mounted", _ => "a pool is not whole" })]
+    Pools(Health),
+}
+
+impl NotAsIntended {
+    /// The exit code that tells it from a failure.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Pools(health) => health.exit_code(),
+            Self::Converge | Self::Status => 1,
+        }
+    }
 }
 
 /// `bedplate-host converge`.
@@ -99,6 +112,11 @@ pub fn generation_boot(toplevel: &Path) -> Finished {
 pub fn pool_open(host_file: &Path, name: &str, out: &mut dyn Write) -> Finished {
     let opened = pool::open_command(host_file, name)?;
     writeln!(out, "{opened}")?;
+    // In the journal a warning is a warning, for those who are told of them.
+    let mark = if std::env::var_os("JOURNAL_STREAM").is_some() { "<4>" } else { "" };
+    for warning in &opened.warnings {
+        writeln!(out, "{mark}warning: {warning}")?;
+    }
     Ok(())
 }
 
@@ -112,7 +130,10 @@ pub fn pool_status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finishe
             writeln!(out, "{one}")?;
         }
     }
-    Ok(())
+    match all.iter().map(|one| one.health).max() {
+        None | Some(Health::Whole) => Ok(()),
+        Some(health) => Err(NotAsIntended::Pools(health).into()),
+    }
 }
 
 /// Waits until nobody else changes things; released when the file is dropped.

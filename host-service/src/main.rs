@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bedplate_host_service::command::NotAsIntended;
 use bedplate_host_service::{command, system};
 use clap::{Parser, Subcommand};
 
@@ -64,7 +65,8 @@ enum Pool {
         /// Its name.
         name: String,
     },
-    /// Show all pools.
+    /// Show what host.toml wants of each pool and how it stands: exit code 3 when one is
+    /// degraded, 4 when one is not mounted.
     Status,
 }
 
@@ -83,7 +85,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(error.as_ref());
-            ExitCode::FAILURE
+            let differs = error.downcast_ref::<NotAsIntended>();
+            differs.map_or(ExitCode::FAILURE, |differs| ExitCode::from(differs.exit_code()))
         }
     }
 }

@@ -57,6 +57,15 @@ pub fn mapper_name(role: &str) -> String {
     format!("bedplate-{role}")
 }
 
+/// The name under `/dev/mapper` of the opened LUKS volume of a role whose disk was replaced
+/// `epoch` times: the old disk and the new one can be open at once.
+pub fn member_mapper(role: &str, epoch: u32) -> String {
+    match epoch {
+        0 => mapper_name(role),
+        _ => format!("{}.{epoch}", mapper_name(role)),
+    }
+}
+
 /// A locally administered MAC address in QEMU's range for a VM without one of its own.
 pub fn mac_address(host: Uuid, vm: &str) -> String {
     let digest = Uuid::new_v5(&host, format!("mac/{vm}").as_bytes());

@@ -1,3 +1,14 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use bedplate_spec::identity::{Purpose, derive};
+use bedplate_tools::btrfs::Superblock;
+use bedplate_tools::btrfs_live::Live;
+
+use super::member::{Header, Member, Members, role_of};
+use super::open::{Seen, judge, mount_options};
+use super::record::Record;
+use super::status::Reality;
 use super::*;
 
 fn host() -> HostFile {
@@ -5,43 +16,95 @@ fn host() -> HostFile {
     document::parse(text, "host.toml").unwrap()
 }
 
-fn vmstore() -> Vec<Member> {
-    let host = host();
-    members(&host, &host.pools["vmstore"])
+fn header(role: &str, epoch: u32, node: &str) -> Header {
+    let uuid = derive(host().host.id, Purpose::Luks, role, epoch).to_string();
+    Header { uuid, node: node.into() }
 }
 
-#[test]
-fn members_are_known_by_their_derived_header() {
-    let members = vmstore();
-    let roles: Vec<_> = members.iter().map(|member| member.role.as_str()).collect();
-    assert_eq!(roles, ["vm1", "vm2", "vm3"]);
-    let wanted = derive(host().host.id, Purpose::Luks, "vm1", 0).to_string();
-    assert_eq!(members[0].luks_uuid, wanted);
+fn find(record: &Record, headers: &[Header]) -> Result<Members, PoolError> {
+    let host = host();
+    Members::find(&host, &host.pools["vmstore"], record, headers)
+}
+
+fn replaced(role: &str, epoch: u32) -> Record {
+    Record { epochs: BTreeMap::from([(role.to_owned(), epoch)]), ..Record::default() }
 }
 
 #[test]
 fn f4_a_member_that_is_not_there_is_missing_and_a_foreign_header_is_no_member() {
-    let members = vmstore();
-    let headers = [
-        (members[0].luks_uuid.clone(), Path::new("/dev/a1")),
-        ("11111111-2222-4333-8444-555555555555".to_owned(), Path::new("/dev/b1")),
-    ];
-    let found = choose(&members, &headers).unwrap();
-    assert_eq!(
-        found.into_iter().collect::<Vec<_>>(),
-        [("vm1".to_owned(), PathBuf::from("/dev/a1"))]
-    );
+    let foreign =
+        Header { uuid: "11111111-2222-4333-8444-555555555555".to_owned(), node: "/dev/b1".into() };
+    let found = find(&Record::default(), &[header("vm1", 0, "/dev/a1"), foreign]).unwrap().found;
+    let nodes: Vec<_> = found.values().map(|one| (one.role.as_str(), one.node.clone())).collect();
+    assert_eq!(nodes, [("vm1", PathBuf::from("/dev/a1"))]);
+    assert_eq!(found["vm1"].mapper, "bedplate-vm1");
+    assert!(found["vm1"].discard);
+}
+
+#[test]
+fn f4_a_replaced_disk_that_comes_back_is_no_member() {
+    let both = [header("vm2", 0, "/dev/old1"), header("vm2", 1, "/dev/new1")];
+    for record in [replaced("vm2", 1), Record::default()] {
+        let members = find(&record, &both).unwrap();
+        assert_eq!(members.found["vm2"].node, PathBuf::from("/dev/new1"));
+        assert_eq!(members.found["vm2"].mapper, "bedplate-vm2.1");
+        assert_eq!(members.former[0].node, PathBuf::from("/dev/old1"));
+    }
+    let members = find(&replaced("vm2", 1), &both[..1]).unwrap();
+    assert!(members.found.is_empty(), "the old disk alone was taken for the new one");
+    assert_eq!(members.former.len(), 1);
 }
 
 #[test]
 fn t04_a_cloned_header_is_refused() {
-    let members = vmstore();
-    let headers = [
-        (members[1].luks_uuid.clone(), Path::new("/dev/a1")),
-        (members[1].luks_uuid.clone(), Path::new("/dev/b1")),
-    ];
-    let error = choose(&members, &headers).unwrap_err();
+    let clones = [header("vm2", 0, "/dev/a1"), header("vm2", 0, "/dev/b1")];
+    let error = find(&Record::default(), &clones).unwrap_err();
     assert!(error.to_string().contains("/dev/a1 and /dev/b1"), "{error}");
+}
+
+#[test]
+fn a_mapping_tells_its_role() {
+    let host = host();
+    let pool = &host.pools["vmstore"];
+    assert_eq!(role_of(pool, "bedplate-vm1"), Some("vm1"));
+    assert_eq!(role_of(pool, "bedplate-vm1.12"), Some("vm1"));
+    assert_eq!(role_of(pool, "bedplate-vm12"), None);
+    assert_eq!(role_of(pool, "bedplate-bulk1"), None);
+}
+
+/// Members with the generation each has, of a file system of `devices`.
+fn seen(devices: u64, generations: &[(&str, u64)]) -> Seen {
+    let members = find(&Record::default(), &["vm1", "vm2", "vm3"].map(|r| header(r, 0, "/d")));
+    let members = members.unwrap().found;
+    let present = generations.iter().map(|(role, generation)| {
+        let block = Superblock { fsid: String::new(), generation: *generation, devices };
+        ((*role).to_owned(), (members[*role].clone(), block))
+    });
+    Seen { present: present.collect(), ..Seen::default() }
+}
+
+#[test]
+fn f4_degraded_is_what_the_file_system_lacks_not_what_the_document_wants() {
+    let host = host();
+    let pool = &host.pools["vmstore"];
+    let verdict = judge(pool, &seen(3, &[("vm1", 9), ("vm3", 9)]));
+    assert_eq!((verdict.lost, verdict.lacking.as_slice()), (1, &["vm2".to_owned()][..]));
+    // Written into host.toml, never added: nothing is lost.
+    let verdict = judge(pool, &seen(2, &[("vm1", 9), ("vm3", 9)]));
+    assert_eq!((verdict.lost, verdict.lacking.as_slice()), (0, &["vm2".to_owned()][..]));
+    // The newest of them knows how many there are.
+    let verdict = judge(pool, &seen(3, &[("vm1", 9)]));
+    assert_eq!(verdict.lost, 2);
+}
+
+#[test]
+fn f4_a_member_that_missed_writes_is_stale_and_a_power_cut_makes_none() {
+    let host = host();
+    let pool = &host.pools["vmstore"];
+    let cut = judge(pool, &seen(3, &[("vm1", 9), ("vm2", 8), ("vm3", 9)]));
+    assert_eq!(cut.stale, Vec::<String>::new());
+    let away = judge(pool, &seen(3, &[("vm1", 9), ("vm2", 4), ("vm3", 9)]));
+    assert_eq!(away.stale, ["vm2"]);
 }
 
 #[test]
@@ -51,12 +114,50 @@ fn degraded_is_said_only_when_a_member_is_missing() {
     assert!(mount_options(&nodes, true).ends_with(",degraded"));
 }
 
+fn live(roles: &[&str], missing: usize) -> Live {
+    Live {
+        devices: roles.iter().map(|role| format!("bedplate-{role}")).collect(),
+        missing,
+        errors: 0,
+        profiles: ["data/raid1", "metadata/raid1"].map(str::to_owned).into(),
+    }
+}
+
+fn verdict(live: Option<Live>, record: Record, headers: &[Header]) -> Status {
+    let members = find(&record, headers).unwrap();
+    let open = live.is_some();
+    let is_open = move |_: &str| open;
+    status::judge(&host(), "vmstore", &Reality { members, record, live, is_open: &is_open })
+}
+
 #[test]
-fn a_mount_below_or_above_is_no_mount_of_the_pool() {
-    let table = "36 35 0:50 / /mnt/bulk rw - btrfs /dev/dm-1 rw\n";
-    assert!(mounted_in(table, "/mnt/bulk"));
-    assert!(!mounted_in(table, "/mnt"));
-    assert!(!mounted_in(table, "/mnt/bulk/apps"));
-    let covered = format!("{table}37 36 0:51 / /mnt/bulk rw - tmpfs x rw\n");
-    assert!(!mounted_in(&covered, "/mnt/bulk"), "t39: a tmpfs in its place");
+fn f4_status_says_what_is_wrong_and_what_to_type() {
+    let all = ["vm1", "vm2", "vm3"].map(|role| header(role, 0, &format!("/dev/{role}")));
+    let whole = verdict(Some(live(&["vm1", "vm2", "vm3"], 0)), Record::default(), &all);
+    assert_eq!((whole.health, whole.health.exit_code()), (Health::Whole, 0), "{whole}");
+
+    let lost = verdict(Some(live(&["vm1", "vm3"], 1)), Record::default(), &[all[0].clone()]);
+    assert_eq!((lost.health, lost.health.exit_code()), (Health::Degraded, 3));
+    assert_eq!(lost.members[1].state, MemberState::Missing);
+    assert!(lost.to_string().contains("pool replace vm2 --disk"), "{lost}");
+
+    let down = verdict(None, Record::default(), &all);
+    assert_eq!((down.health, down.health.exit_code()), (Health::Down, 4));
+    assert_eq!(down.members[0].state, MemberState::Locked);
+
+    let stale = Record { stale: BTreeSet::from(["vm2".to_owned()]), ..Record::default() };
+    let stale = verdict(Some(live(&["vm1", "vm2", "vm3"], 0)), stale, &all);
+    assert!(stale.to_string().contains("pool scrub vmstore"), "{stale}");
+
+    let mut single = live(&["vm1", "vm2", "vm3"], 0);
+    single.profiles.insert("data/single".into());
+    let single = verdict(Some(single), Record::default(), &all);
+    assert_eq!(single.health, Health::Degraded);
+    assert!(single.to_string().contains("data/single"), "{single}");
+
+    let unfinished: [Header; 2] = [all[0].clone(), header("vm2", 1, "/dev/new")];
+    let apart = verdict(Some(live(&["vm1", "vm3"], 1)), replaced("vm2", 1), &unfinished);
+    assert_eq!(apart.members[1].state, MemberState::Apart);
+    let member: &Member = &find(&replaced("vm2", 1), &unfinished).unwrap().found["vm2"];
+    assert_eq!(member.epoch, 1);
 }

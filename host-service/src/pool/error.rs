@@ -1,0 +1,87 @@
+//! What can go wrong with a pool.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bedplate_luks::LuksError;
+use bedplate_tools::command::CommandError;
+use bedplate_tools::mount::MountError;
+
+/// A pool that could not be opened or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// A file.
+    #[error("could not {action} {}", .path.display())]
+    File {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// `host.toml`.
+    #[error("{} has mistakes:\n{problems}", .path.display())]
+    Document {
+        /// Which.
+        path: PathBuf,
+        /// All of them.
+        problems: String,
+    },
+    /// Not in `host.toml`.
+    #[error("there is no pool `{name}` in host.toml")]
+    Unknown {
+        /// Which.
+        name: String,
+    },
+    /// One header on several devices.
+    #[error("{devices} carry the same LUKS header as member `{role}`: unplug the copy")]
+    Cloned {
+        /// Whose.
+        role: String,
+        /// The devices.
+        devices: String,
+    },
+    /// Members are there but locked.
+    #[error(
+        "no key opens {roles} of pool `{pool}`: plug in the key stick, then run `bedplate-host pool open {pool}`"
+    )]
+    Locked {
+        /// Which pool.
+        pool: String,
+        /// Which members.
+        roles: String,
+    },
+    /// No member at all, or too few.
+    #[error(
+        "only {present} of {wanted} members of pool `{pool}` are there, and RAID1 can lose one; \
+         lacking: {lacking}. Nothing was mounted or written; plug the disks in, then run `bedplate-host pool open {pool}`"
+    )]
+    TooFew {
+        /// Which pool.
+        pool: String,
+        /// How many are there.
+        present: usize,
+        /// How many there should be.
+        wanted: usize,
+        /// Roles that are not, and why.
+        lacking: String,
+    },
+    /// A volume.
+    #[error("a member could not be unlocked")]
+    Luks(#[from] LuksError),
+    /// A mount.
+    #[error("a mount failed")]
+    Mount(#[from] MountError),
+    /// A command.
+    #[error("members could not be announced to btrfs")]
+    Command(#[from] CommandError),
+}
+
+pub(crate) fn file<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> PoolError + 'a {
+    move |source| PoolError::File { action, path: path.to_owned(), source }
+}

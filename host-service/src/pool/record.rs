@@ -1,0 +1,51 @@
+//! What a pool's disks cannot say themselves, kept from boot to boot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{PoolError, file};
+use crate::atomic::{self, WriteError};
+
+/// Where the records stand, one file a pool: pools are opened at the same time.
+const DIRECTORY: &str = "/var/lib/bedplate/pools";
+
+/// What is kept of one pool.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// The epoch of each role that was replaced or added: a disk of another epoch is no member.
+    pub epochs: BTreeMap<String, u32>,
+    /// Roles that were not there when the pool was mounted last.
+    pub away: BTreeSet<String>,
+    /// Roles that came back after the pool was written to without them; cleared by a scrub.
+    pub stale: BTreeSet<String>,
+}
+
+impl Record {
+    /// What is kept of `pool`; nothing when there is no record. One that cannot be understood
+    /// is an error: it may hold back a disk that was replaced.
+    pub fn read(pool: &str) -> Result<Self, PoolError> {
+        let path = path(pool);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            other => other.map_err(file("read", &path))?,
+        };
+        serde_json::from_str(&text).map_err(io::Error::from).map_err(file("understand", &path))
+    }
+
+    /// Keeps it, durably.
+    pub fn write(&self, pool: &str) -> Result<(), WriteError> {
+        let path = path(pool);
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| WriteError { path: path.clone(), source: error.into() })?;
+        atomic::write(&path, &text, 0o600)
+    }
+}
+
+fn path(pool: &str) -> PathBuf {
+    PathBuf::from(DIRECTORY).join(format!("{pool}.json"))
+}

@@ -1,0 +1,247 @@
+//! How pools stand: what host.toml wants, what is there, and what to do about the difference.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use bedplate_luks as luks;
+use bedplate_spec::host::{HostFile, Pool};
+use bedplate_spec::identity::{Purpose, derive};
+use bedplate_tools::block;
+use bedplate_tools::btrfs_live::Live;
+use serde::Serialize;
+
+use super::error::{PoolError, file};
+use super::member::{Header, Members, headers, role_of};
+use super::record::Record;
+
+/// How a pool stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Name of the pool.
+    pub name: String,
+    /// Where it belongs.
+    pub mount: String,
+    /// The verdict.
+    pub health: Health,
+    /// Its members, in the order of the document.
+    pub members: Vec<MemberStatus>,
+    /// Devices of the file system that are not there.
+    pub missing_devices: usize,
+    /// What its owner should do, most urgent first.
+    pub next: Vec<String>,
+}
+
+/// Whether a pool is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Mounted, every member in, every chunk in two copies.
+    Whole,
+    /// Mounted and usable, but something has to be done.
+    Degraded,
+    /// Not mounted.
+    Down,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemberStatus {
+    /// Its role.
+    pub role: String,
+    /// The id that host.toml gives.
+    pub id: String,
+    /// How it stands.
+    pub state: MemberState,
+    /// The device, when it is there.
+    pub device: Option<String>,
+}
+
+/// How a member stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    /// Part of the mounted file system.
+    InPool,
+    /// Unlocked; the pool is not mounted.
+    Unlocked,
+    /// There, but locked.
+    Locked,
+    /// There, but not part of the file system: a replacement that was cut off, or a damaged disk.
+    Apart,
+    /// Not there.
+    Missing,
+    /// In host.toml, but never added.
+    NotAdded,
+}
+
+impl Health {
+    /// Exit code of `pool status`.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Whole => 0,
+            Self::Degraded => 3,
+            Self::Down => 4,
+        }
+    }
+}
+
+/// How all pools stand.
+pub fn status(host: &HostFile) -> Result<Vec<Status>, PoolError> {
+    let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
+    let headers = headers(&blocks);
+    host.pools.iter().map(|(name, pool)| one(host, name, pool, &headers)).collect()
+}
+
+fn one(host: &HostFile, name: &str, pool: &Pool, headers: &[Header]) -> Result<Status, PoolError> {
+    let record = Record::read(name)?;
+    let members = Members::find(host, pool, &record, headers)?;
+    let fsid = derive(host.host.id, Purpose::Btrfs, name, 0).to_string();
+    let live = if is_mounted(&pool.mount)? {
+        Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?
+    } else {
+        None
+    };
+    Ok(judge(host, name, &Reality { members, record, live, is_open: &luks::is_open }))
+}
+
+/// What a verdict is made of.
+pub(super) struct Reality<'a> {
+    /// What is plugged in.
+    pub members: Members,
+    /// What is kept.
+    pub record: Record,
+    /// The mounted file system; none when it is not mounted.
+    pub live: Option<Live>,
+    /// Whether a mapping exists.
+    pub is_open: &'a dyn Fn(&str) -> bool,
+}
+
+pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Status {
+    let empty = Pool { mount: String::new(), disks: Vec::new() };
+    let pool = host.pools.get(name).unwrap_or(&empty);
+    let inside: BTreeSet<&str> = reality
+        .live
+        .iter()
+        .flat_map(|live| &live.devices)
+        .filter_map(|mapper| role_of(pool, mapper))
+        .collect();
+    let missing_devices = reality.live.as_ref().map_or(0, |live| live.missing);
+    let members: Vec<MemberStatus> = pool
+        .disks
+        .iter()
+        .map(|role| {
+            let found = reality.members.found.get(role);
+            let open = found.is_some_and(|member| (reality.is_open)(&member.mapper));
+            let state = match (&reality.live, found) {
+                (Some(_), _) if inside.contains(role.as_str()) => MemberState::InPool,
+                (Some(live), None) if live.missing == 0 => MemberState::NotAdded,
+                (_, None) => MemberState::Missing,
+                (Some(_), Some(_)) => MemberState::Apart,
+                (None, Some(_)) if open => MemberState::Unlocked,
+                (None, Some(_)) => MemberState::Locked,
+            };
+            MemberStatus {
+                role: role.clone(),
+                id: host.disks.get(role).map(|disk| disk.id.clone()).unwrap_or_default(),
+                state,
+                device: found.map(|member| member.node.display().to_string()),
+            }
+        })
+        .collect();
+    let next = next(name, &members, reality);
+    let health = match &reality.live {
+        None => Health::Down,
+        Some(_) if next.is_empty() => Health::Whole,
+        Some(_) => Health::Degraded,
+    };
+    Status {
+        name: name.to_owned(),
+        mount: pool.mount.clone(),
+        health,
+        members,
+        missing_devices,
+        next,
+    }
+}
+
+fn next(name: &str, members: &[MemberStatus], reality: &Reality<'_>) -> Vec<String> {
+    let mut next = Vec::new();
+    let Some(live) = &reality.live else {
+        return vec![format!(
+            "plug in the key stick and the disks, then run `bedplate-host pool open {name}`"
+        )];
+    };
+    for MemberStatus { role, id, state, .. } in members {
+        match state {
+            MemberState::Missing => next.push(format!(
+                "{role} ({id}) is missing: `bedplate-host pool replace {role} --disk NAME`, with the name of a new disk under /dev/disk/by-id"
+            )),
+            MemberState::Apart if live.missing > 0 => next.push(format!(
+                "{role} ({id}) is there but not in the pool: `bedplate-host pool replace {role}` finishes or begins its replacement"
+            )),
+            MemberState::Apart | MemberState::NotAdded => next.push(format!(
+                "{role} ({id}) is in host.toml but not in the pool: `bedplate-host pool add {role}`, or take it out of host.toml"
+            )),
+            MemberState::InPool | MemberState::Unlocked | MemberState::Locked => {}
+        }
+    }
+    if live.missing > 0 && next.is_empty() {
+        next.push("a device is missing that no role of host.toml stands for: run the interrupted `pool replace` or `pool remove` again".into());
+    }
+    let single: Vec<_> = live
+        .profiles
+        .iter()
+        .filter(|spread| !spread.ends_with("/raid1"))
+        .map(String::as_str)
+        .collect();
+    if !single.is_empty() {
+        next.push(format!(
+            "not everything is in two copies ({}): `bedplate-host pool replace` of the lost disk converts it",
+            single.join(", ")
+        ));
+    }
+    for role in &reality.record.stale {
+        next.push(format!(
+            "{role} was away while the pool was written to: `bedplate-host pool scrub {name}`"
+        ));
+    }
+    if live.errors > 0 {
+        next.push(format!(
+            "{} device errors were counted: look at `btrfs device stats`, then `bedplate-host pool scrub {name}`",
+            live.errors
+        ));
+    }
+    next
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let health = match self.health {
+            Health::Whole => "whole",
+            Health::Degraded => "DEGRADED",
+            Health::Down => "NOT MOUNTED",
+        };
+        write!(formatter, "pool {}: {health}, {}", self.name, self.mount)?;
+        for MemberStatus { role, state, device, id } in &self.members {
+            let state = match state {
+                MemberState::InPool => "in the pool",
+                MemberState::Unlocked => "unlocked",
+                MemberState::Locked => "locked",
+                MemberState::Apart => "NOT in the pool",
+                MemberState::Missing => "MISSING",
+                MemberState::NotAdded => "not added",
+            };
+            let device = device.as_deref().unwrap_or("-");
+            write!(formatter, "\n  {role:10} {state:16} {device:16} {id}")?;
+        }
+        self.next.iter().try_for_each(|line| write!(formatter, "\n  -> {line}"))
+    }
+}
+
+pub(super) fn is_mounted(target: &str) -> Result<bool, PoolError> {
+    let table = Path::new("/proc/self/mountinfo");
+    let text = fs::read_to_string(table).map_err(file("read", table))?;
+    Ok(crate::mounts::Mounts::parse(&text).is_btrfs(target))
+}
