@@ -42,6 +42,7 @@ impl Iso {
             host,
             output: self.output.clone(),
             mirror: self.mirror.clone(),
+            installed_tree: None,
         };
         let mut out = io::stdout().lock();
         let report = build_iso(&request, &mut |stage| {

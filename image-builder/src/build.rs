@@ -11,10 +11,12 @@ use bedplate_tools::xorriso;
 use sha2::{Digest as _, Sha256};
 
 use crate::answers::{self, Answers};
+use crate::closure::{self, Closure};
 use crate::error::{Error, file, tool};
 use crate::personalize::{self, FLAKE_FILE};
 use crate::platform::Platform;
 use crate::programs::{self, Programs};
+use crate::verity_image::Verity;
 use crate::{boot_files, initrd};
 
 const BIOS_IMAGE: &str = "boot/grub/bios.img";
@@ -34,6 +36,8 @@ pub struct IsoRequest {
     pub output: PathBuf,
     /// Mirror of the packages; without one the machine's configuration decides.
     pub mirror: Option<String>,
+    /// The root of a tree that is installed in the place of the live system's own.
+    pub installed_tree: Option<PathBuf>,
 }
 
 /// A stage of the build.
@@ -98,19 +102,23 @@ pub fn build_iso(
     enter(Stage::Programs);
     let work = tempfile::Builder::new().prefix("build-").tempdir_in(&request.cache);
     let work = Work(work.map_err(file("make a directory in", &request.cache))?.keep());
-    let mut programs = programs::gather(&request.workspace_binaries, &platform, &work.0)?;
+    let made =
+        request.installed_tree.as_deref().map(|root| closure::make(root, &platform, &work.0));
+    let closure = made.transpose()?;
+    let tree = closure.as_ref().map_or(&platform.record.tree, |closure| &closure.tree);
+    let mut programs = programs::gather(&request.workspace_binaries, &platform, tree, &work.0)?;
     programs.seal()?;
 
     enter(Stage::BootFiles);
     let description = programs.description.text()?;
     let flake = answers::embedded_flake(&request.platform_nix, &description)?;
     let flake_tar = answers::pack_flake(&flake)?;
-    let build = build_id(&platform, &programs);
-    let files = Files::write(&work.0, &platform, &programs, &build, &flake_tar)?;
+    let images = Images { platform: &platform, programs: &programs, closure: closure.as_ref() };
+    let files = Files::write(&work.0, &images, &flake_tar)?;
 
     enter(Stage::Medium);
     let partial = request.output.with_extension("iso.part");
-    files.medium(&platform, &programs, &partial)?;
+    files.medium(&images, &partial)?;
     if let Some(host) = &request.host {
         enter(Stage::Answers);
         let host = fs::read_to_string(host).map_err(file("read", host))?;
@@ -119,7 +127,7 @@ pub fn build_iso(
     fs::rename(&partial, &request.output).map_err(file("rename", &partial))?;
     let path = request.output.clone();
     let size = fs::metadata(&path).map_err(file("look at", &path))?.len();
-    Ok(IsoReport { stages: clock.finish(), path, size, build })
+    Ok(IsoReport { stages: clock.finish(), path, size, build: images.build_id() })
 }
 
 struct Clock {
@@ -155,28 +163,45 @@ impl Drop for Work {
     }
 }
 
-/// Hash of what the live system consists of.
-fn build_id(platform: &Platform, programs: &Programs) -> String {
-    let mut hasher = Sha256::new();
-    for part in [&platform.record.verity.root_hash, &programs.verity.root_hash] {
-        hasher.update(part);
-    }
-    hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+/// What the live system is put together from, and what it installs.
+struct Images<'a> {
+    platform: &'a Platform,
+    programs: &'a Programs,
+    closure: Option<&'a Closure>,
 }
 
-fn boot(platform: &Platform, programs: &Programs, build: &str) -> Boot {
-    let image = |name: &str, verity: &crate::verity_image::Verity| Image {
-        name: name.to_owned(),
-        file: format!("live/{name}.squashfs"),
-        root_hash: verity.root_hash.clone(),
-        hash_offset: verity.hash_offset,
-    };
-    Boot::Live(Live {
-        build: build.to_owned(),
-        images: vec![image("tree", &platform.record.verity), image("programs", &programs.verity)],
-        tree: platform.record.tree.path.clone(),
-        overlay: "programs/live".to_owned(),
-    })
+impl Images<'_> {
+    /// Name, file and hashes of each.
+    fn all(&self) -> Vec<(&'static str, PathBuf, &Verity)> {
+        let tree = ("tree", self.platform.image(), &self.platform.record.verity);
+        let programs = ("programs", self.programs.image.clone(), &self.programs.verity);
+        let closure = self.closure.map(|one| ("closure", one.image.clone(), &one.verity));
+        [tree, programs].into_iter().chain(closure).collect()
+    }
+
+    /// Hash of what the live system consists of.
+    fn build_id(&self) -> String {
+        let mut hasher = Sha256::new();
+        for (_, _, verity) in self.all() {
+            hasher.update(&verity.root_hash);
+        }
+        hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn boot(&self) -> Boot {
+        let image = |(name, _, verity): (&str, PathBuf, &Verity)| Image {
+            name: name.to_owned(),
+            file: format!("live/{name}.squashfs"),
+            root_hash: verity.root_hash.clone(),
+            hash_offset: verity.hash_offset,
+        };
+        Boot::Live(Live {
+            build: self.build_id(),
+            images: self.all().into_iter().map(image).collect(),
+            tree: self.platform.record.tree.path.clone(),
+            overlay: "programs/live".to_owned(),
+        })
+    }
 }
 
 /// Files made for one medium.
@@ -193,13 +218,8 @@ struct Files {
 }
 
 impl Files {
-    fn write(
-        work: &Path,
-        platform: &Platform,
-        programs: &Programs,
-        build: &str,
-        flake: &[u8],
-    ) -> Result<Self, Error> {
+    fn write(work: &Path, images: &Images<'_>, flake: &[u8]) -> Result<Self, Error> {
+        let Images { platform, programs, .. } = images;
         let put = |name: &str, content: &[u8]| {
             let path = work.join(name);
             fs::write(&path, content).map_err(file("write", &path)).map(|()| path)
@@ -207,13 +227,13 @@ impl Files {
         let (initrd, esp, bios) =
             (work.join("initrd"), work.join("esp.img"), work.join("bios.img"));
         let parts = [platform.modules(), programs.initrd_program()];
-        initrd::write(&parts, &boot(platform, programs, build), &initrd)?;
+        initrd::write(&parts, &images.boot(), &initrd)?;
         boot_files::esp(&platform.root(), &esp)?;
         let sector = boot_files::bios(&platform.root(), &bios)?;
         Ok(Self {
             info: put("info", b"Bedplate\n")?,
             menu: put("grub.cfg", boot_files::menu().as_bytes())?,
-            build: put("build", build.as_bytes())?,
+            build: put("build", images.build_id().as_bytes())?,
             flake: put("flake.tar", flake)?,
             answers: put("answers.bin", &personalize::empty_area())?,
             initrd,
@@ -223,20 +243,26 @@ impl Files {
         })
     }
 
-    fn medium(&self, platform: &Platform, programs: &Programs, to: &Path) -> Result<(), Error> {
-        let (kernel, tree) = (platform.kernel(), platform.image());
-        let files: [(&str, &Path); 10] = [
+    fn medium(&self, images: &Images<'_>, to: &Path) -> Result<(), Error> {
+        let kernel = images.platform.kernel();
+        let mut files: Vec<(String, &Path)> = [
             ("/.disk/info", &self.info),
             ("/boot/grub/grub.cfg", &self.menu),
             (BIOS_IMAGE, &self.bios),
             ("/live/build", &self.build),
             ("/live/vmlinuz", &kernel),
             ("/live/initrd", &self.initrd),
-            ("/live/tree.squashfs", &tree),
-            ("/live/programs.squashfs", &programs.image),
             (FLAKE_FILE, &self.flake),
             (ANSWERS_FILE, &self.answers),
-        ];
+        ]
+        .map(|(name, path)| (name.to_owned(), path.as_path()))
+        .into();
+        let all = images.all();
+        files.extend(
+            all.iter().map(|(name, path, _)| (format!("/live/{name}.squashfs"), path.as_path())),
+        );
+        let files: Vec<(&str, &Path)> =
+            files.iter().map(|(name, path)| (name.as_str(), *path)).collect();
         let _ = fs::remove_file(to);
         let request = xorriso::Request {
             output: to,

@@ -1,6 +1,10 @@
 //! Finding a file in an ISO 9660 image: where its extent stands, and how long it is.
 
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use crate::error::{Error, file};
 
 const SECTOR: u64 = 2048;
 /// No directory of ours is larger; a damaged image must not make us allocate.
@@ -30,6 +34,15 @@ pub(crate) fn find(image: &mut (impl Read + Seek), path: &str) -> io::Result<Ext
         Some((extent, false)) => Ok(extent),
         _ => Err(invalid(format!("it has no file {path}"))),
     }
+}
+
+/// Copies the file `path` of the medium `iso` to `to`.
+pub fn extract(iso: &Path, path: &str, to: &Path) -> Result<(), Error> {
+    let mut image = File::open(iso).map_err(file("open", iso))?;
+    let extent = find(&mut image, path).map_err(file("read", iso))?;
+    image.seek(SeekFrom::Start(extent.offset)).map_err(file("read", iso))?;
+    let mut output = File::create(to).map_err(file("write", to))?;
+    io::copy(&mut image.take(extent.length), &mut output).map_err(file("write", to)).map(drop)
 }
 
 fn look_up(

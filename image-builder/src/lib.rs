@@ -7,6 +7,7 @@
 pub mod answers;
 mod boot_files;
 pub mod build;
+mod closure;
 mod error;
 pub mod identity;
 mod initrd;
@@ -20,3 +21,4 @@ mod tree_nix;
 mod verity_image;
 
 pub use error::Error;
+pub use iso9660::extract;

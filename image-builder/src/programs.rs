@@ -136,8 +136,14 @@ impl Programs {
     }
 }
 
-/// Gathers the programs of `binaries` below `work`; the image is made by [`Programs::seal`].
-pub(crate) fn gather(binaries: &Path, platform: &Platform, work: &Path) -> Result<Programs, Error> {
+/// Gathers the programs of `binaries` below `work`, for a system whose tree is `tree`; the image
+/// is made by [`Programs::seal`].
+pub(crate) fn gather(
+    binaries: &Path,
+    platform: &Platform,
+    tree: &StorePath,
+    work: &Path,
+) -> Result<Programs, Error> {
     let stage = work.join("stage");
     let store = stage.join("nix/store");
     fs::create_dir_all(&store).map_err(file("make", &store))?;
@@ -149,7 +155,7 @@ pub(crate) fn gather(binaries: &Path, platform: &Platform, work: &Path) -> Resul
     let paths = [&runtime, &programs, &initrd_program];
     let registration: String = paths.iter().map(|path| path.registration()).collect();
     let description = Description {
-        tree: (&platform.record.tree).into(),
+        tree: tree.into(),
         initrd_modules: (&platform.record.initrd_modules).into(),
         runtime: (&runtime).into(),
         programs: (&programs).into(),

@@ -12,6 +12,7 @@ pub mod guest_disk;
 pub mod guest_modules;
 pub mod http;
 pub mod machine;
+pub mod nbd;
 pub mod qmp;
 pub mod running;
 pub mod ssh;

@@ -22,10 +22,23 @@ pub struct Machine {
     pub cpus: u32,
     /// Firmware.
     pub firmware: Firmware,
+    /// A kernel that the firmware starts at once, in the place of a boot loader.
+    pub kernel: Option<Kernel>,
     /// Disks, in order.
     pub disks: Vec<Disk>,
     /// The network, if any.
     pub network: Option<Lan>,
+}
+
+/// A kernel handed over by QEMU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernel {
+    /// The image.
+    pub image: PathBuf,
+    /// The initial file system.
+    pub initrd: PathBuf,
+    /// The command line.
+    pub command_line: String,
 }
 
 /// Firmware.
@@ -96,6 +109,8 @@ pub enum Format {
     Qcow2,
     /// Raw.
     Raw,
+    /// Served over NBD: the disk's file is the server's socket, its role the name of the export.
+    Nbd,
 }
 
 impl Format {
@@ -103,7 +118,7 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Self::Qcow2 => "qcow2",
-            Self::Raw => "raw",
+            Self::Raw | Self::Nbd => "raw",
         }
     }
 }
@@ -167,6 +182,11 @@ impl Machine {
         line.0.extend(["-no-reboot", "-no-shutdown"].map(str::to_owned));
         line.device("VGA".to_owned());
         self.firmware_arguments(places, &mut line);
+        if let Some(kernel) = &self.kernel {
+            line.push("-kernel", kernel.image.display().to_string());
+            line.push("-initrd", kernel.initrd.display().to_string());
+            line.push("-append", kernel.command_line.clone());
+        }
         line.push("-chardev", "stdio,id=serial,signal=off".to_owned());
         line.push("-serial", "chardev:serial".to_owned());
         line.push("-qmp", format!("unix:{},server=on,wait=off", places.qmp.display()));
@@ -211,15 +231,20 @@ impl Line {
 fn attach(disk: &Disk, index: usize, sata: &mut u32, line: &mut Line) {
     let Disk { role, serial, .. } = disk;
     let read_only = if disk.read_only { ",readonly=on" } else { "" };
-    let cache = if disk.read_only { "" } else { ",cache=unsafe,discard=unmap" };
-    line.push(
-        "-drive",
-        format!(
-            "file={},if=none,id={role},format={}{cache}{read_only}",
-            disk.file.display(),
-            disk.format.name()
+    let file = disk.file.display();
+    let (source, cache) = match disk.format {
+        // The server decides what is kept; every flush of the guest has to reach it.
+        Format::Nbd => (
+            format!(
+                "file.driver=nbd,file.server.type=unix,file.server.path={file},file.export={role}"
+            ),
+            ",cache=none,discard=unmap",
         ),
-    );
+        _ if disk.read_only => (format!("file={file}"), ""),
+        _ => (format!("file={file}"), ",cache=unsafe,discard=unmap"),
+    };
+    let format = disk.format.name();
+    line.push("-drive", format!("{source},if=none,id={role},format={format}{cache}{read_only}"));
     let boot = disk.boot_index.map(|index| format!(",bootindex={index}")).unwrap_or_default();
     let drive = format!("drive={role},id=dev-{role},serial={serial}{boot}");
     match &disk.kind {
@@ -276,6 +301,7 @@ mod tests {
             memory_mib: 3072,
             cpus: 2,
             firmware: Firmware::ovmf(),
+            kernel: None,
             disks: vec![
                 disk("os", DiskKind::Nvme),
                 disk("bulk1", DiskKind::SataHdd { model: model.clone() }),
@@ -296,6 +322,31 @@ mod tests {
         let places = Places::new(&machine, Path::new("/d"), Path::new("/s"));
         let arguments = machine.arguments(Accelerator::Tcg, &places).join("\n");
         insta::assert_snapshot!(arguments);
+    }
+
+    #[test]
+    fn a_disk_over_nbd_passes_flushes_on_and_a_kernel_comes_without_a_boot_loader() {
+        let mut machine = machine();
+        machine.disks.truncate(1);
+        machine.disks[0].format = Format::Nbd;
+        machine.kernel = Some(Kernel {
+            image: "/k".into(),
+            initrd: "/i".into(),
+            command_line: "console=ttyS0 quiet".into(),
+        });
+        let places = Places::new(&machine, Path::new("/d"), Path::new("/s"));
+        let arguments = machine.arguments(Accelerator::Tcg, &places);
+        let after = |flag: &str| {
+            let place = arguments.iter().rposition(|word| word == flag).unwrap();
+            arguments[place + 1].as_str()
+        };
+        assert_eq!(
+            after("-drive"),
+            "file.driver=nbd,file.server.type=unix,file.server.path=/d/os,file.export=os,\
+             if=none,id=os,format=raw,cache=none,discard=unmap"
+        );
+        assert_eq!((after("-kernel"), after("-initrd")), ("/k", "/i"));
+        assert_eq!(after("-append"), "console=ttyS0 quiet");
     }
 
     #[test]

@@ -28,6 +28,7 @@ fn the_small_guest_reports_its_lease() {
         memory_mib: 256,
         cpus: 1,
         firmware: Firmware::Bios,
+        kernel: None,
         disks: vec![Disk {
             role: "root".into(),
             kind: DiskKind::VirtioBlk,

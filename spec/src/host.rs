@@ -151,8 +151,29 @@ pub struct Unlock {
     pub keyfile: String,
     /// Where the recovery passphrase is kept.
     pub recovery: Recovery,
+    /// What deriving a key from the recovery passphrase costs.
+    #[serde(default, skip_serializing_if = "Derivation::is_measured")]
+    pub derivation: Derivation,
     /// Key sticks; at least one.
     pub sticks: Vec<Stick>,
+}
+
+/// What deriving a key from the recovery passphrase costs whoever guesses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Derivation {
+    /// About a second of the machine it is installed on.
+    #[default]
+    Measured,
+    /// The least that LUKS2 accepts: only for a generated passphrase, which nobody guesses.
+    Minimal,
+}
+
+impl Derivation {
+    /// Whether it is what a document that says nothing gets.
+    pub fn is_measured(&self) -> bool {
+        *self == Self::Measured
+    }
 }
 
 /// Where the recovery passphrase is kept.

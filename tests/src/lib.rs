@@ -13,6 +13,7 @@ pub mod probes;
 pub mod raw_write;
 pub mod running_host;
 pub mod seed;
+pub mod small;
 pub mod story;
 pub mod table;
 

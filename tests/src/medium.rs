@@ -39,6 +39,20 @@ impl Workspace {
         output: &Path,
         on_stage: &mut dyn FnMut(Stage),
     ) -> Result<IsoReport, Failure> {
+        self.build(output, None, on_stage)
+    }
+
+    /// Makes a medium that installs `tree` in the place of the live system's own.
+    pub fn build_medium_with(&self, output: &Path, tree: &Path) -> Result<IsoReport, Failure> {
+        self.build(output, Some(tree), &mut |_| ())
+    }
+
+    fn build(
+        &self,
+        output: &Path,
+        installed_tree: Option<&Path>,
+        on_stage: &mut dyn FnMut(Stage),
+    ) -> Result<IsoReport, Failure> {
         let request = IsoRequest {
             workspace_binaries: self.root.join("target/release"),
             cache: self.cache(),
@@ -46,6 +60,7 @@ impl Workspace {
             host: None,
             output: output.to_owned(),
             mirror: None,
+            installed_tree: installed_tree.map(Path::to_owned),
         };
         Ok(build_iso(&request, on_stage)?)
     }

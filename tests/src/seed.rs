@@ -122,6 +122,7 @@ pub fn machine(name: &str, disks: Vec<Disk>, memory_mib: u32, ssh_port: u16) -> 
         memory_mib,
         cpus: 2,
         firmware: Firmware::ovmf(),
+        kernel: None,
         disks,
         network: Some(Lan {
             cidr: "192.168.1.0/24".into(),

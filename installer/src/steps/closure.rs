@@ -18,6 +18,9 @@ use crate::facts::roots::names;
 /// Roots of the opened images; each holds `nix/store` and `registration`.
 const IMAGES: [&str; 2] = ["/run/bedplate/tree", "/run/bedplate/programs"];
 
+/// Stands in the place of the first one where what is installed is not the live system's tree.
+const CLOSURE: &str = "/run/bedplate/closure";
+
 /// Bytes read and written at once.
 const CHUNK: usize = 1 << 20;
 
@@ -40,13 +43,18 @@ struct Listing {
     bytes: u64,
 }
 
+fn images() -> [&'static str; 2] {
+    let [tree, programs] = IMAGES;
+    [if Path::new(CLOSURE).is_dir() { CLOSURE } else { tree }, programs]
+}
+
 /// Copies what is not there yet, then makes Nix know of it.
 pub fn copy(context: &Context<'_>, step: &str) -> Result<Outcome, StepError> {
     let store = Path::new(TARGET).join("nix/store");
     let staging = Path::new(TARGET).join("nix/.bedplate-copy");
     let copied = copy_images(context, step, &store, &staging)?;
     let mut registration = Vec::new();
-    for image in IMAGES {
+    for image in images() {
         let file = Path::new(image).join("registration");
         registration.extend(fs::read(&file).during(format!("could not read {}", file.display()))?);
     }
@@ -69,7 +77,7 @@ fn copy_images(
         fs::remove_dir_all(staging).during("could not clear what an earlier copy left")?;
     }
     fs::create_dir_all(staging).during("could not make the staging directory")?;
-    for image in IMAGES {
+    for image in images() {
         let source = Path::new(image).join("nix/store");
         for name in names(&source) {
             if fs::symlink_metadata(store.join(&name)).is_err() {

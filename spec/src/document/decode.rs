@@ -12,8 +12,8 @@ use super::rules::{self, Wrong};
 use super::section::{Decoder, Section};
 use super::services;
 use crate::host::{
-    Disk, Host, HostFile, Install, Media, Os, Platform, Pool, Recovery, SCHEMA, Stick, Then,
-    Unlock, User, Wipe,
+    Derivation, Disk, Host, HostFile, Install, Media, Os, Platform, Pool, Recovery, SCHEMA, Stick,
+    Then, Unlock, User, Wipe,
 };
 
 const MIB: u64 = 1 << 20;
@@ -135,6 +135,9 @@ fn pools(root: &Section<'_>) -> BTreeMap<String, Pool> {
     named.into_iter().map(|(name, section)| (name, pool(section))).collect()
 }
 
+const DERIVATIONS: [(&str, Derivation); 2] =
+    [("measured", Derivation::Measured), ("minimal", Derivation::Minimal)];
+
 fn unlock(section: Option<&Section<'_>>) -> Unlock {
     Unlock {
         timeout_seconds: section
@@ -146,6 +149,9 @@ fn unlock(section: Option<&Section<'_>>) -> Unlock {
         recovery: section
             .and_then(recovery)
             .unwrap_or_else(|| Recovery::Stick("bedplate/recovery".into())),
+        derivation: section
+            .and_then(|unlock| unlock.choice("derivation", &DERIVATIONS))
+            .unwrap_or_default(),
         sticks: section.map(sticks).unwrap_or_default(),
     }
 }

@@ -159,6 +159,7 @@ pub const KEYS: &[Key] = &[
     optional("unlock", "timeout_seconds", Integer, "30", "30", "How long boot waits for a key stick before it asks, 1 to 3600."),
     optional("unlock", "keyfile", Text, "\"bedplate/keyfile\"", "\"bedplate/keyfile\"", "Path of the keyfile on the stick."),
     optional("unlock", "recovery", TextOrTable, "{ stick = \"bedplate/recovery\" }", "{ stick = \"bedplate/recovery\" }", "Where the recovery passphrase is kept: a file on the first stick, or `\"prompt\"`."),
+    optional("unlock", "derivation", Text, "\"measured\"", "\"measured\"", "What a guess at the recovery passphrase costs: `measured`, about a second of this machine, or `minimal`, the least that LUKS2 accepts. The least is enough for a generated passphrase and makes tests quick; any other passphrase is measured all the same."),
     required("unlock", "sticks", Tables, "[{ volume_id = \"1A2B-3C4D\" }]", "Key sticks, one at least."),
     required("unlock.recovery", "stick", Text, "\"bedplate/recovery\"", "Path on the first stick; generated at install when absent."),
     required("unlock.sticks[]", "volume_id", Text, "\"1A2B-3C4D\"", "VFAT volume id."),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::problem::quote;
 use super::section::{Decoder, nearest};
-use crate::host::{HostFile, Pool, Recovery, SecretReference, State, Vm};
+use crate::host::{Derivation, HostFile, Pool, Recovery, SecretReference, State, Vm};
 
 /// Directories that are never the mount of a pool, nor hold one.
 const RESERVED: [&str; 13] = [
@@ -162,6 +162,13 @@ impl Report<'_> {
                 "unlock.recovery",
                 "nobody answers a prompt in an unattended installation".into(),
                 help,
+            );
+        }
+        if unlock.recovery == Recovery::Prompt && unlock.derivation == Derivation::Minimal {
+            self.wrong(
+                "unlock.derivation",
+                "a passphrase that somebody types is no generated one".into(),
+                "leave `derivation` out, or write `recovery = { stick = \"bedplate/recovery\" }`",
             );
         }
         if unlock.recovery == Recovery::Stick(unlock.keyfile.clone()) {
