@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 
 mod check;
+mod inventory;
 mod iso;
 mod personalize;
 mod plan;
@@ -23,6 +24,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Check),
+    Inventory(inventory::Inventory),
     Iso(iso::Iso),
     Personalize(personalize::Personalize),
     Plan(plan::Plan),
@@ -31,6 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Check(check) => check.run(),
+        Command::Inventory(inventory) => inventory.run(),
         Command::Iso(iso) => iso.run(),
         Command::Personalize(personalize) => personalize.run(),
         Command::Plan(plan) => plan.run(),

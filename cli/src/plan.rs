@@ -14,7 +14,7 @@ use crate::report::{self, Failure, Paint};
 pub struct Plan {
     /// The document.
     host: PathBuf,
-    /// Facts of the machine, as the installer's `inventory --json` prints them.
+    /// Facts of the machine, as `bedplate inventory --json` prints them.
     #[arg(long)]
     inventory: PathBuf,
     /// Print the plan as JSON.

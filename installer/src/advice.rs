@@ -81,6 +81,7 @@ mod tests {
 
     fn ledger(step: Option<&Step>) -> Ledger {
         let plan = bedplate_spec::plan::Plan {
+            sections: Default::default(),
             schema: 1,
             hash: String::new(),
             host_id: uuid::Uuid::nil(),

@@ -5,13 +5,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use bedplate_facts::disks::read_one;
+use bedplate_facts::roots::Roots;
 use bedplate_spec::event::DeviceState;
 use bedplate_spec::facts::DiskFacts;
 use bedplate_spec::plan::DiskTarget;
 
 use crate::error::{During as _, StepError};
-use crate::facts::disks::read_one;
-use crate::facts::roots::Roots;
 
 /// How long a partition node may take to appear.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -53,8 +53,7 @@ pub fn wait_for_partition(target: &DiskTarget, partition: u32) -> Result<PathBuf
 pub fn check(target: &DiskTarget) -> Result<String, StepError> {
     let untouched = |error: StepError| error.on(owner_name(target), DeviceState::Untouched);
     let name = kernel_name(&target.id).map_err(untouched)?;
-    let roots = Roots { probe: false, ..Roots::default() };
-    let facts = read_one(&roots, &name)
+    let facts = read_one(&Roots::identity(), &name)
         .ok_or_else(|| StepError::new(format!("/dev/{name} has no medium any more")))
         .map_err(untouched)?;
     let differences = differences(target, &facts);
@@ -76,6 +75,10 @@ fn differences(target: &DiskTarget, facts: &DiskFacts) -> Vec<String> {
     compare("serial", show(&target.serial), show(&facts.serial));
     compare("WWN", show(&target.wwn), show(&facts.wwn));
     compare("size", target.size.to_string(), facts.size.to_string());
+    // Raised when another disk takes a kernel name; known only where the plan was made.
+    if let (Some(planned), Some(now)) = (target.diskseq, facts.diskseq) {
+        compare("sequence number", planned.to_string(), now.to_string());
+    }
     compare("sector size", target.sector_size.to_string(), facts.sector_size.to_string());
     if !facts.holders.is_empty() {
         found.push(format!("it is in use: {}", facts.holders.join(", ")));
@@ -120,6 +123,7 @@ mod tests {
             wwn: None,
             size: 1 << 40,
             sector_size: 512,
+            diskseq: Some(7),
             resume: false,
             discard: true,
         }

@@ -12,7 +12,6 @@ pub mod error;
 pub mod facts;
 pub mod failure;
 pub mod health;
-pub mod inventory;
 pub mod ledger;
 pub mod logs;
 pub mod render;

@@ -5,9 +5,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bedplate_installer::facts::machine;
-use bedplate_installer::facts::roots::Roots;
-use bedplate_installer::{run, steps};
+use bedplate_facts::{machine, table};
+use bedplate_installer::{facts, run, steps};
 use clap::{Parser, Subcommand};
 
 /// Installs this machine as its host.toml says.
@@ -65,9 +64,9 @@ fn with_own_mounts(events: &Path) -> bool {
 }
 
 fn inventory(json: bool) -> bool {
-    let facts = machine::read(&Roots::default());
+    let facts = machine::read(&facts::roots());
     if !json {
-        return print(&bedplate_installer::inventory::table(&facts));
+        return print(&table::table(&facts));
     }
     match serde_json::to_string_pretty(&facts) {
         Ok(text) => print(&format!("{text}\n")),

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use bedplate_facts::machine;
 use bedplate_spec::event::EventKind;
 use bedplate_spec::facts::Facts;
 use bedplate_spec::host::{HostFile, Then};
-use bedplate_spec::identity::{Purpose, derive};
 use bedplate_spec::{document, planner};
 use signal_hook::consts::SIGHUP;
 
@@ -18,8 +18,7 @@ use crate::answers::{self, Answers};
 use crate::context::Context;
 use crate::engine;
 use crate::error::{During as _, StepError, chain};
-use crate::facts::machine;
-use crate::facts::roots::Roots;
+use crate::facts;
 use crate::failure;
 use crate::health::Health;
 use crate::ledger::Ledger;
@@ -80,8 +79,8 @@ fn install(reporter: &Reporter, events: &Path) -> Result<Option<Then>, StepError
         .map_err(|problems| StepError::new(format!("host.toml is not valid\n{problems}")))
         .map_err(|error| error.next(nothing_written))?;
     bedplate_tools::udev::settle().during("udev did not come to rest")?;
-    let facts = machine::read(&Roots::default());
-    if is_finished(&host, &facts) {
+    let facts = machine::read(&facts::roots());
+    if planner::is_finished(&host, &facts) {
         reporter.emit(EventKind::Warned {
             step: None,
             message: format!(
@@ -145,19 +144,6 @@ fn execute(
         toplevel: None,
     };
     engine::execute(&mut context, facts)
-}
-
-/// Whether every disk of the document carries a sealed volume of this very host.
-pub fn is_finished(host: &HostFile, facts: &Facts) -> bool {
-    !host.disks.is_empty()
-        && host.disks.iter().all(|(role, wanted)| {
-            let expected = derive(host.host.id, Purpose::Luks, role, 0).to_string();
-            facts.disks.iter().filter(|disk| disk.by_id.contains(&wanted.id)).any(|disk| {
-                disk.bedplate
-                    .as_ref()
-                    .is_some_and(|found| found.sealed && found.luks_uuid == expected)
-            })
-        })
 }
 
 fn sinks(events: &Path) -> Vec<Box<dyn Sink>> {

@@ -6,7 +6,6 @@
 mod argon;
 mod error;
 mod format;
-mod header;
 mod log;
 mod token;
 mod verity;

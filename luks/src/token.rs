@@ -1,17 +1,20 @@
 //! The token that says whose header this is and whether its installation finished.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use bedplate_tools::luks2;
 use libcryptsetup_rs::consts::vals::EncryptionFormat;
 use libcryptsetup_rs::{CryptDevice, CryptInit, CryptTokenInfo, LibcryptErr, TokenInput};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{LuksError, Result, header, log};
+use crate::{LuksError, Result, log};
 
 /// The token's type in the header.
-pub(crate) const TYPE: &str = "bedplate";
+const TYPE: &str = "bedplate";
 
 /// How many tokens a LUKS2 header can hold.
 const TOKENS: u32 = 32;
@@ -23,24 +26,47 @@ pub struct Token {
     pub plan: String,
     /// Whether that plan was carried out to its end.
     pub sealed: bool,
+    /// When it was, in seconds since 1970 by this machine's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_at: Option<u64>,
+    /// Fingerprints of what the plan was made from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sections: BTreeMap<String, String>,
 }
 
 impl Token {
+    /// The token of a plan that is being carried out.
+    pub fn unsealed(plan: &str, sections: &BTreeMap<String, String>) -> Self {
+        let sections = sections.clone();
+        Self { plan: plan.to_owned(), sealed: false, sealed_at: None, sections }
+    }
+
     fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "type": TYPE, "keyslots": [], "plan": self.plan, "sealed": self.sealed,
-        })
+        let mut json = serde_json::json!({ "type": TYPE, "keyslots": [] });
+        // Serialising it cannot fail: every map has string keys.
+        if let (Some(json), Ok(serde_json::Value::Object(own))) =
+            (json.as_object_mut(), serde_json::to_value(self))
+        {
+            json.extend(own);
+        }
+        json
     }
 }
 
 /// The UUID and our token of a header; `None` when it is no LUKS2 or carries no such token.
 /// Nothing is written, whatever state the header is in.
 pub fn read_token(device: &Path) -> Result<Option<(Uuid, Token)>> {
-    header::read(device).map_err(|source| LuksError::File {
+    let header = luks2::read(device).map_err(|source| LuksError::File {
         operation: "read the LUKS header",
         path: device.to_owned(),
         source,
-    })
+    })?;
+    let ours = |header: luks2::Header| {
+        let uuid = header.uuid.parse().ok()?;
+        let token = header.tokens.into_values().find(|token| token["type"] == TYPE)?;
+        Some((uuid, serde_json::from_value(token).ok()?))
+    };
+    Ok(header.and_then(ours))
 }
 
 /// Marks the installation as finished; a second time changes nothing.
@@ -55,7 +81,8 @@ pub fn seal(device: &Path) -> Result<()> {
     if token.sealed {
         return Ok(());
     }
-    let sealed = Token { sealed: true, ..token }.to_json();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
+    let sealed = Token { sealed: true, sealed_at: now, ..token }.to_json();
     header.token_handle().json_set(TokenInput::ReplaceToken(index, &sealed)).map_err(failed)?;
     // The boot entry is written next and must not overtake the seal.
     File::open(device).and_then(|file| file.sync_all()).map_err(|source| LuksError::File {

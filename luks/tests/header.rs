@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use bedplate_luks::{
@@ -34,9 +35,13 @@ fn request<'a>(device: &'a Path, token: &'a Token) -> Format<'a> {
     }
 }
 
+fn sections() -> BTreeMap<String, String> {
+    BTreeMap::from([("disks.os".to_owned(), "0a1b2c3d".to_owned())])
+}
+
 fn formatted() -> NamedTempFile {
     let file = blank();
-    let token = Token { plan: "sha256-abc".to_owned(), sealed: false };
+    let token = Token::unsealed("sha256-abc", &sections());
     format(&request(file.path(), &token)).unwrap();
     file
 }
@@ -66,11 +71,12 @@ fn the_seal_is_kept_in_the_header() {
     let (found, token) = read_token(file.path()).unwrap().unwrap();
     assert_eq!(found, UUID);
     assert_eq!(uuid(file.path()).unwrap(), UUID);
-    assert_eq!(token, Token { plan: "sha256-abc".to_owned(), sealed: false });
+    assert_eq!(token, Token::unsealed("sha256-abc", &sections()));
     seal(file.path()).unwrap();
     seal(file.path()).unwrap();
     let (_, token) = read_token(file.path()).unwrap().unwrap();
-    assert_eq!(token, Token { plan: "sha256-abc".to_owned(), sealed: true });
+    assert!(token.sealed && token.sealed_at.is_some(), "{token:?}");
+    assert_eq!((token.plan.as_str(), token.sections), ("sha256-abc", sections()));
     assert!(test_key(file.path(), Some(KEYFILE_SLOT), KEYFILE).unwrap());
 }
 
@@ -86,7 +92,7 @@ fn t07_a_foreign_device_has_no_token_and_cannot_be_sealed() {
 #[test]
 fn an_empty_key_is_refused_before_anything_is_written() {
     let file = blank();
-    let token = Token { plan: String::new(), sealed: false };
+    let token = Token::unsealed("", &sections());
     let empty = Format { keyfile: b"", ..request(file.path(), &token) };
     assert!(format(&empty).is_err());
     assert_eq!(read_token(file.path()).unwrap(), None);
@@ -110,7 +116,7 @@ fn t22_a_saved_header_opens_like_the_original() {
 #[test]
 fn the_sector_size_can_be_left_to_the_device() {
     let file = blank();
-    let token = Token { plan: "p".to_owned(), sealed: true };
+    let token = Token { sealed: true, ..Token::unsealed("p", &sections()) };
     format(&Format { sector_size: None, ..request(file.path(), &token) }).unwrap();
     assert_eq!(read_token(file.path()).unwrap(), Some((UUID, token)));
 }

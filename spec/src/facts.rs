@@ -1,5 +1,7 @@
 //! What a machine was found to be: read once, before anything is decided.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Everything the planner knows of a machine.
@@ -110,6 +112,15 @@ pub struct Found {
     pub luks_uuid: String,
     /// Whether the installation was finished.
     pub sealed: bool,
+    /// When it was, in seconds since 1970 by the clock of that machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_at: Option<u64>,
+    /// Fingerprints of the document's sections it was made from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sections: BTreeMap<String, String>,
+    /// Whether the disk's EFI system partition holds a usable boot entry; none without such a partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boots: Option<bool>,
 }
 
 /// One network interface.

@@ -4,6 +4,8 @@
 
 mod describe;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -20,6 +22,8 @@ pub struct Plan {
     pub host_id: Uuid,
     /// `host.name`.
     pub host_name: String,
+    /// Fingerprints of the document's sections, for the headers of the volumes.
+    pub sections: BTreeMap<String, String>,
     /// What is destroyed, disk by disk; empty when every disk is blank.
     pub destroys: Vec<Destroyed>,
     /// The disks the plan touches.
@@ -56,6 +60,10 @@ pub struct DiskTarget {
     pub size: u64,
     /// Logical sector size in bytes.
     pub sector_size: u32,
+    /// Sequence number of the disk within this boot: known where the plan was made and nowhere
+    /// else, so it is no part of what is written down.
+    #[serde(skip)]
+    pub diskseq: Option<u64>,
     /// Whether an unfinished installation of this same plan may be finished here.
     pub resume: bool,
     /// Whether LUKS passes discards.

@@ -5,13 +5,17 @@
 
 mod choose;
 mod content;
+mod date;
+mod finished;
 mod fitness;
 mod geometry;
 mod hash;
 mod kept;
 mod refusal;
+mod sections;
 mod steps;
 
+pub use finished::is_finished;
 pub use refusal::{PlanError, Refusal};
 
 use crate::facts::{Facts, FirmwareKind};
@@ -49,6 +53,7 @@ pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
         wwn: choice.facts.wwn.clone(),
         size: choice.facts.size,
         sector_size: choice.facts.sector_size,
+        diskseq: choice.facts.diskseq,
         resume: verdict.resume.contains(choice.role),
         discard: choice.disk.media == crate::host::Media::Ssd,
     };
@@ -57,6 +62,7 @@ pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
         hash,
         host_id: host.host.id,
         host_name: host.host.name.clone(),
+        sections: sections::of(host),
         destroys: verdict.destroys,
         disks: chosen.iter().map(target).collect(),
         steps: steps::of(host, &chosen),

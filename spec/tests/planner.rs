@@ -57,7 +57,14 @@ fn leave(facts: &mut Facts, kernel_name: &str, role: &str, found: Option<Found>)
 }
 
 fn found(plan: &str, sealed: bool) -> Option<Found> {
-    Some(Found { plan: plan.into(), luks_uuid: "x".into(), sealed })
+    Some(Found {
+        plan: plan.into(),
+        luks_uuid: "x".into(),
+        sealed,
+        sealed_at: None,
+        sections: Default::default(),
+        boots: None,
+    })
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub fn write_entry(context: &Context<'_>) -> Result<Outcome, StepError> {
 
 fn entries(esp: &Path) -> Vec<PathBuf> {
     let directory = esp.join("loader/entries");
-    crate::facts::roots::names(&directory)
+    bedplate_facts::roots::names(&directory)
         .into_iter()
         .filter(|name| name.ends_with(".conf"))
         .map(|name| directory.join(name))

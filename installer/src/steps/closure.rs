@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bedplate_facts::roots::names;
 use bedplate_spec::event::{Outcome, Unit};
 use bedplate_tools::nix::Nix;
 use bedplate_tools::sync;
@@ -13,7 +14,6 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
-use crate::facts::roots::names;
 
 /// Roots of the opened images; each holds `nix/store` and `registration`.
 const IMAGES: [&str; 2] = ["/run/bedplate/tree", "/run/bedplate/programs"];

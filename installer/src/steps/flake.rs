@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(log(&repository), expected);
         let host = repository.join("nix/hosts/hypervisor");
         assert_eq!(
-            crate::facts::roots::names(&host),
+            bedplate_facts::roots::names(&host),
             ["configuration.nix", "hardware.json", "host.toml"]
         );
         assert_eq!(fs::read_to_string(host.join("host.toml")).unwrap(), "schema = 1 # verbatim\n");

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use bedplate_facts::machine::memory_bytes;
+use bedplate_facts::roots::Roots;
 use bedplate_luks::{ArgonCost, Format, KEYFILE_SLOT, PASSPHRASE_SLOT, Token};
 use bedplate_spec::event::{DeviceState, Outcome};
 use bedplate_spec::host::Derivation;
@@ -17,8 +19,6 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::device::{check, owner_name, wait_for_partition};
 use crate::error::{During as _, StepError, chain};
-use crate::facts::machine::memory_bytes;
-use crate::facts::roots::Roots;
 
 /// How long deriving from the recovery passphrase takes.
 const DERIVATION: Duration = Duration::from_millis(1000);
@@ -45,7 +45,7 @@ enum Task {
         uuid: Uuid,
         label: String,
         mapper: String,
-        plan: String,
+        token: Token,
         argon: ArgonCost,
         discard: bool,
         resume: bool,
@@ -75,13 +75,17 @@ pub fn work(input: &[u8]) -> (String, bool) {
 fn perform(job: &Job) -> bedplate_luks::Result<Answer> {
     let device = &job.device;
     match &job.task {
-        Task::Format { uuid, label, mapper, plan, argon, discard, resume } => {
-            let token = Token { plan: plan.clone(), sealed: false };
-            let ours = *resume
-                && bedplate_luks::read_token(device)?
-                    .is_some_and(|found| found == (*uuid, token.clone()))
+        Task::Format { uuid, label, mapper, token, argon, discard, resume } => {
+            let made = bedplate_luks::read_token(device)?
+                .filter(|(found, of)| *resume && found == uuid && of.plan == token.plan);
+            let ours = made.is_some()
                 && bedplate_luks::test_key(device, Some(KEYFILE_SLOT), &job.keyfile)?
                 && bedplate_luks::test_key(device, Some(PASSPHRASE_SLOT), &job.passphrase)?;
+            if !ours && made.is_some_and(|(_, made)| made.sealed) {
+                return Ok(Answer::Failed(vec![
+                    "the volume is sealed and the keys do not open it; nothing was written".into(),
+                ]));
+            }
             if !ours {
                 bedplate_luks::format(&Format {
                     device,
@@ -91,7 +95,7 @@ fn perform(job: &Job) -> bedplate_luks::Result<Answer> {
                     keyfile: &job.keyfile,
                     passphrase: &job.passphrase,
                     argon: *argon,
-                    token: &token,
+                    token,
                 })?;
             }
             bedplate_luks::open(device, mapper, Some(KEYFILE_SLOT), &job.keyfile, *discard)?;
@@ -115,7 +119,7 @@ fn perform(job: &Job) -> bedplate_luks::Result<Answer> {
 
 /// How many derivations fit into memory at once.
 pub fn permits(argon: ArgonCost) -> usize {
-    let available = memory_bytes(&Roots::default(), "MemAvailable:").unwrap_or(0);
+    let available = memory_bytes(&Roots::identity(), "MemAvailable:").unwrap_or(0);
     let one = u64::from(argon.memory_kib.max(1)) * 1024;
     let fitting = usize::try_from(available / 2 / one).unwrap_or(1);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -134,7 +138,7 @@ pub fn measure(context: &mut Context<'_>) -> Result<ArgonCost, StepError> {
         context.argon = Some(argon);
         return Ok(argon);
     }
-    let memory = memory_bytes(&Roots::default(), "MemTotal:").unwrap_or(0);
+    let memory = memory_bytes(&Roots::identity(), "MemTotal:").unwrap_or(0);
     let cap = (memory / 1024 / 8).clamp(32 << 10, MEMORY_CAP_KIB);
     let cap = u32::try_from(cap).unwrap_or(32 << 10);
     let argon = bedplate_luks::benchmark_argon(cap, DERIVATION)
@@ -157,7 +161,7 @@ pub fn format(context: &Context<'_>, step: &Step) -> Result<Outcome, StepError> 
         uuid: *uuid,
         label: label.clone(),
         mapper: mapper.clone(),
-        plan: context.plan.hash.clone(),
+        token: Token::unsealed(&context.plan.hash, &context.plan.sections),
         argon,
         discard: target.discard,
         resume: target.resume,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bedplate_facts::disks::read_one;
 use bedplate_keystick::layout::{
     LABEL, LEAST_KEYFILE_BYTES, SECRET_LIMIT, header as header_path, inside,
 };
@@ -16,7 +17,7 @@ use bedplate_tools::udev;
 use crate::context::{Context, Keys, MORE_STICKS, STICK};
 use crate::device::{exclusive, kernel_name};
 use crate::error::{During as _, StepError};
-use crate::facts::{disks::read_one, roots::Roots};
+use crate::facts;
 
 /// What a header backup takes at most, packed or not: random bytes do not pack.
 const HEADER_ROOM: u64 = bedplate_luks::HEADER_BYTES + (64 << 10);
@@ -162,7 +163,7 @@ fn blank(context: &Context<'_>, id: &str) -> Result<Found, StepError> {
     if context.plan.disks.iter().any(|disk| disk.id == id) {
         return Err(StepError::new(format!("{id} is a disk of the plan, not a key stick")));
     }
-    let facts = read_one(&Roots::default(), &name)
+    let facts = read_one(&facts::roots(), &name)
         .ok_or_else(|| StepError::new(format!("{id} has no medium")))?;
     if !facts.signatures.is_empty() || !facts.holders.is_empty() {
         let kinds: Vec<_> = facts.signatures.iter().map(|one| one.kind.as_str()).collect();

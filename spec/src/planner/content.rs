@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::choose::{Choice, Part};
-use super::kept;
 use super::refusal::Refusal;
+use super::{date, kept, sections};
 use crate::document::size;
 use crate::facts::{DiskFacts, Facts, Found, Signature};
 use crate::host::{HostFile, Wipe};
@@ -27,12 +27,19 @@ pub(super) struct Verdict<'a> {
 pub(super) enum Content<'a> {
     /// Nothing.
     Blank,
-    /// The work of an installation that was interrupted; the hash, once a header was made.
-    Unfinished(Option<&'a str>),
+    /// The work of an installation that was interrupted, once a header was made.
+    Unfinished(Option<&'a Found>),
     /// A finished installation.
     Finished(&'a Found),
     /// Anything else.
     Foreign,
+}
+
+impl Content<'_> {
+    /// Whether it is the work of the plan of this hash, cut off.
+    pub(super) fn is_begun_as(&self, hash: Option<&str>) -> bool {
+        matches!(self, Content::Unfinished(Some(found)) if Some(found.plan.as_str()) == hash)
+    }
 }
 
 /// What stands on `disk`, when its role is `role` of host `host`.
@@ -41,8 +48,11 @@ pub(super) fn content<'a>(disk: &'a DiskFacts, host: Uuid, role: &str, part: Par
     let within =
         |signature: &Signature| signature.partition.is_none_or(|number| number <= partitions);
     match &disk.bedplate {
-        Some(found) if found.sealed => Content::Finished(found),
-        Some(found) if disk.signatures.iter().all(within) => Content::Unfinished(Some(&found.plan)),
+        // The boot entry is written after the seal: a cut between the two left nothing finished.
+        Some(found) if found.sealed && !(part == Part::Os && found.boots == Some(false)) => {
+            Content::Finished(found)
+        }
+        Some(found) if disk.signatures.iter().all(within) => Content::Unfinished(Some(found)),
         Some(_) => Content::Foreign,
         None if disk.signatures.is_empty() => Content::Blank,
         None if is_torn(&disk.signatures, host, role, part) => Content::Unfinished(None),
@@ -83,7 +93,7 @@ pub(super) fn judge<'a>(
         .map(|choice| content(choice.facts, host.host.id, choice.role, choice.part))
         .collect();
     // Sealing goes disk by disk: beside an unfinished disk of the same plan, a sealed one is unfinished too.
-    let sealing = hash.is_some() && contents.contains(&Content::Unfinished(hash));
+    let sealing = contents.iter().any(|content| content.is_begun_as(hash));
     let lacking = |choice: &Choice<'_>, content| match content {
         Content::Finished(_) => None,
         _ => kept::finished_pool(host, facts, choice.role),
@@ -91,7 +101,7 @@ pub(super) fn judge<'a>(
     let mut verdict = Verdict::default();
     for (choice, content) in chosen.iter().zip(contents) {
         let ours = match content {
-            Content::Unfinished(plan) => plan.is_none_or(|plan| Some(plan) == hash),
+            Content::Unfinished(found) => found.is_none() || content.is_begun_as(hash),
             Content::Finished(found) => sealing && Some(found.plan.as_str()) == hash,
             Content::Blank | Content::Foreign => false,
         };
@@ -111,7 +121,7 @@ pub(super) fn judge<'a>(
                 content: lines(choice.facts),
             }),
             Wipe::Blank | Wipe::Ours if hash.is_none() && content != Content::Foreign => {}
-            Wipe::Blank | Wipe::Ours => refusals.push(refusal(choice, content, ours)),
+            Wipe::Blank | Wipe::Ours => refusals.push(refusal(host, choice, content, ours)),
         }
     }
     verdict
@@ -142,7 +152,7 @@ fn not_kept(choice: &Choice<'_>, content: Content<'_>) -> Refusal {
     )
 }
 
-fn refusal(choice: &Choice<'_>, content: Content<'_>, ours: bool) -> Refusal {
+fn refusal(host: &HostFile, choice: &Choice<'_>, content: Content<'_>, ours: bool) -> Refusal {
     let found = lines(choice.facts).join("; ");
     match content {
         Content::Finished(_) => choice.refuse(
@@ -153,10 +163,11 @@ fn refusal(choice: &Choice<'_>, content: Content<'_>, ours: bool) -> Refusal {
             format!("an unfinished installation of this same plan stands on it: {found}"),
             "write `wipe = \"ours\"` to finish it",
         ),
-        Content::Unfinished(plan) => choice.refuse(
+        Content::Unfinished(begun) => choice.refuse(
             format!(
-                "an unfinished installation of another plan ({}) stands on it: {found}",
-                plan.map_or("unknown", short)
+                "an unfinished installation of another plan ({}) stands on it: {found}{}",
+                begun.map_or("unknown", |begun| short(&begun.plan)),
+                begun.map_or_else(String::new, |begun| difference(host, begun))
             ),
             "use the host.toml it was begun with; only `wipe = \"any\"` begins anew",
         ),
@@ -167,13 +178,32 @@ fn refusal(choice: &Choice<'_>, content: Content<'_>, ours: bool) -> Refusal {
     }
 }
 
+/// In what the document differs from the one an installation was begun with.
+fn difference(host: &HostFile, begun: &Found) -> String {
+    if begun.sections.is_empty() {
+        return String::new();
+    }
+    let differing = sections::differing(&sections::of(host), &begun.sections);
+    if differing.is_empty() {
+        "; host.toml is the same, the disks or what stands on them are not".into()
+    } else {
+        format!("; host.toml has changed since in: {}", differing.join(", "))
+    }
+}
+
 /// The content of a disk, one line each.
 fn lines(disk: &DiskFacts) -> Vec<String> {
     let mut signatures: Vec<&Signature> = disk.signatures.iter().collect();
     signatures.sort_unstable();
     let ours = disk.bedplate.as_ref().map(|found| {
-        let state = if found.sealed { "finished" } else { "unfinished" };
-        format!("{state} installation of plan {}", short(&found.plan))
+        let plan = short(&found.plan);
+        match (found.sealed, found.sealed_at) {
+            (false, _) => format!("unfinished installation of plan {plan}"),
+            (true, None) => format!("finished installation of plan {plan}"),
+            (true, Some(at)) => {
+                format!("finished installation of plan {plan}, sealed on {}", date::of(at))
+            }
+        }
     });
     ours.into_iter().chain(signatures.into_iter().map(line)).collect()
 }

@@ -40,7 +40,7 @@ pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> String {
         Content::Foreign => Counted::Signatures,
         Content::Blank | Content::Unfinished(_) | Content::Finished(_) => Counted::Nothing,
     });
-    if contents.contains(&Content::Unfinished(Some(&before_sealing))) {
+    if contents.iter().any(|content| content.is_begun_as(Some(&before_sealing))) {
         return before_sealing;
     }
     digest(host, chosen, |content| match content {

@@ -1,14 +1,26 @@
-//! Disks out of sysfs, udev and libblkid.
+//! Disks out of sysfs and udev, with what stands on them.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use bedplate_spec::facts::{DiskFacts, Found, Signature};
+use bedplate_tools::luks2;
+use serde::Deserialize;
 
 use super::boot_entry::is_bootable;
 use super::holders;
+use super::probe::{Finding, Probe};
 use super::roots::{Roots, names, number, text};
+
+/// The kind of signature of a device that could not be looked into.
+pub const UNREADABLE: &str = "unreadable";
+
+/// The type of our token in a LUKS2 header.
+const TOKEN: &str = "bedplate";
+
+/// What takes seconds to say that there is nothing in it.
+const NEVER_LOOKED_INTO: [&str; 2] = ["floppy", "optical"];
 
 /// Every disk with a size, by kernel name.
 pub fn read_all(roots: &Roots) -> Vec<DiskFacts> {
@@ -27,7 +39,8 @@ fn by_id_links(roots: &Roots) -> BTreeMap<String, String> {
     let directory = roots.dev.join("disk/by-id");
     let resolve = |link: &String| {
         let target = fs::read_link(directory.join(link)).ok()?;
-        Some(target.file_name()?.to_str()?.to_owned())
+        // sysfs writes `cciss!c0d0` for `/dev/cciss/c0d0`.
+        Some(target.to_str()?.trim_start_matches("../").replace('/', "!"))
     };
     names(&directory).into_iter().filter_map(|link| Some((link.clone(), resolve(&link)?))).collect()
 }
@@ -35,7 +48,8 @@ fn by_id_links(roots: &Roots) -> BTreeMap<String, String> {
 fn read(roots: &Roots, name: &str, links: &BTreeMap<String, String>) -> Option<DiskFacts> {
     let directory = roots.sys.join("block").join(name);
     let size = number(&directory.join("size"))? * 512;
-    if size == 0 {
+    // A reader without a medium, or one path of an NVMe disk that has a name of its own.
+    if size == 0 || number(&directory.join("hidden")) == Some(1) {
         return None;
     }
     let partitions = partitions(&directory, name);
@@ -45,8 +59,13 @@ fn read(roots: &Roots, name: &str, links: &BTreeMap<String, String>) -> Option<D
     let number_text = text(&directory.join("dev")).unwrap_or_default();
     let udev = udev_properties(roots, &number_text);
     let property = |key: &str| udev.get(key).cloned();
-    let (signatures, bedplate) =
-        if roots.probe { content(roots, name, size, &partitions) } else { (Vec::new(), None) };
+    let transport = transport(&directory, name, &udev);
+    let (signatures, bedplate) = match roots.probe {
+        Some(probe) if !NEVER_LOOKED_INTO.contains(&transport.as_str()) => {
+            content(roots, probe, name, size, &partitions)
+        }
+        _ => (Vec::new(), None),
+    };
     Some(DiskFacts {
         kernel_name: name.to_owned(),
         number: number_text,
@@ -65,7 +84,7 @@ fn read(roots: &Roots, name: &str, links: &BTreeMap<String, String>) -> Option<D
             .and_then(|value| u32::try_from(value).ok())
             .unwrap_or(512),
         rotational: number(&directory.join("queue/rotational")) == Some(1),
-        transport: transport(&directory, name, &udev),
+        transport,
         removable: number(&directory.join("removable")) == Some(1),
         read_only: number(&directory.join("ro")) == Some(1),
         diskseq: number(&directory.join("diskseq")),
@@ -146,6 +165,7 @@ fn transport(directory: &Path, name: &str, udev: &BTreeMap<String, String>) -> S
 
 fn content(
     roots: &Roots,
+    probe: Probe,
     disk: &str,
     size: u64,
     partitions: &[PartitionEntry],
@@ -154,40 +174,58 @@ fn content(
     let parts = partitions.iter().map(|part| (Some(part.number), part.name.as_str(), part.size));
     let mut signatures = Vec::new();
     let mut bedplate: Option<Found> = None;
-    let mut boots = true;
+    let mut boots = None;
     for (partition, name, size) in whole.chain(parts) {
         let node = roots.dev.join(name.replace('!', "/"));
-        for finding in signatures_of(&node) {
-            if finding.kind == "crypto_LUKS" && bedplate.is_none() {
+        for Finding { kind, label, uuid } in signatures_of(probe, &node) {
+            if kind == "crypto_LUKS" && bedplate.is_none() {
                 bedplate = token_of(&node);
             }
-            if partition.is_some() && finding.kind == "vfat" {
-                boots = is_bootable(&node);
+            if partition.is_some() && kind == "vfat" {
+                boots = Some(boots == Some(true) || is_bootable(&node));
             }
-            signatures.push(Signature {
-                partition,
-                kind: finding.kind,
-                label: finding.label,
-                uuid: finding.uuid,
-                size,
-            });
+            signatures.push(Signature { partition, kind, label, uuid, size });
         }
     }
     signatures.sort();
-    // The boot entry is written after the seal: a cut between the two left nothing finished.
     if let Some(found) = bedplate.as_mut() {
-        found.sealed &= boots;
+        found.boots = boots;
     }
     (signatures, bedplate)
 }
 
-/// A device that cannot be read carries the signature `unreadable`: never taken for blank.
-fn signatures_of(node: &Path) -> Vec<bedplate_blkid::Finding> {
-    let unreadable = bedplate_blkid::Finding { kind: "unreadable".into(), label: None, uuid: None };
-    bedplate_blkid::probe(node).unwrap_or_else(|_| vec![unreadable])
+/// Each signature once, though GPT, VFAT and LUKS2 stand at several places. A device that cannot
+/// be read carries the signature `unreadable`: it is never taken for blank.
+fn signatures_of(probe: Probe, node: &Path) -> Vec<Finding> {
+    let unreadable = Finding { kind: UNREADABLE.into(), label: None, uuid: None };
+    let mut found = probe(node).unwrap_or_else(|_| vec![unreadable]);
+    // A protective MBR is part of GPT.
+    if found.iter().any(|finding| finding.kind == "gpt") {
+        found.retain(|finding| finding.kind != "PMBR");
+    }
+    let mut seen = Vec::new();
+    found.retain(|finding| {
+        let fresh = !seen.contains(finding);
+        seen.push(finding.clone());
+        fresh
+    });
+    found
+}
+
+/// What our token in a header says.
+#[derive(Deserialize)]
+struct Token {
+    plan: String,
+    sealed: bool,
+    #[serde(default)]
+    sealed_at: Option<u64>,
+    #[serde(default)]
+    sections: BTreeMap<String, String>,
 }
 
 fn token_of(node: &Path) -> Option<Found> {
-    let (uuid, token) = bedplate_luks::read_token(node).ok().flatten()?;
-    Some(Found { plan: token.plan, luks_uuid: uuid.to_string(), sealed: token.sealed })
+    let header = luks2::read(node).ok().flatten()?;
+    let ours = header.tokens.into_values().find(|token| token["type"] == TOKEN)?;
+    let Token { plan, sealed, sealed_at, sections } = serde_json::from_value(ours).ok()?;
+    Some(Found { plan, luks_uuid: header.uuid, sealed, sealed_at, sections, boots: None })
 }

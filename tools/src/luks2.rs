@@ -3,15 +3,13 @@
 //!
 //! Layout: LUKS2 On-Disk Format Specification 1.1.1, section 2 (binary header) and 3 (JSON).
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use serde::Deserialize;
-use uuid::Uuid;
-
-use crate::Token;
-use crate::token::TYPE;
+use serde_json::Value;
 
 const MAGIC: &[u8] = b"LUKS\xba\xbe";
 /// Where the big-endian version, the header's size and the UUID stand.
@@ -23,13 +21,22 @@ const BINARY: usize = 4096;
 /// The largest header of the specification, binary part and JSON area.
 const LARGEST: u64 = 4 << 20;
 
-#[derive(Deserialize)]
-struct Metadata {
-    tokens: std::collections::BTreeMap<String, serde_json::Value>,
+/// What a header says of itself, unlocked or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The volume's UUID, as written.
+    pub uuid: String,
+    /// Its tokens, by number.
+    pub tokens: BTreeMap<String, Value>,
 }
 
-/// Reads the primary header of a device, for reading only.
-pub(crate) fn read(device: &Path) -> io::Result<Option<(Uuid, Token)>> {
+#[derive(Deserialize)]
+struct Metadata {
+    tokens: BTreeMap<String, Value>,
+}
+
+/// Reads the primary header of a device, for reading only; none when there is no whole one.
+pub fn read(device: &Path) -> io::Result<Option<Header>> {
     let mut bytes = Vec::new();
     let mut file = File::open(device)?;
     file.by_ref().take(BINARY as u64).read_to_end(&mut bytes)?;
@@ -45,13 +52,12 @@ fn size(bytes: &[u8]) -> Option<u64> {
     (is_luks2 && size > BINARY as u64 && size <= LARGEST).then_some(size)
 }
 
-/// The UUID and our token of a whole header.
-fn parse(bytes: &[u8]) -> Option<(Uuid, Token)> {
+/// Reads a whole header, binary part and JSON area.
+pub fn parse(bytes: &[u8]) -> Option<Header> {
     size(bytes)?;
-    let uuid = Uuid::parse_str(text(bytes.get(UUID)?)?).ok()?;
+    let uuid = text(bytes.get(UUID)?)?.to_owned();
     let metadata: Metadata = serde_json::from_str(text(bytes.get(BINARY..)?)?).ok()?;
-    let ours = metadata.tokens.into_values().find(|token| token["type"] == TYPE)?;
-    Some((uuid, serde_json::from_value(ours).ok()?))
+    Some(Header { uuid, tokens: metadata.tokens })
 }
 
 /// Text up to the first NUL.
@@ -73,14 +79,13 @@ mod tests {
         bytes
     }
 
-    const OURS: &str =
-        r#"{"tokens":{"3":{"type":"bedplate","keyslots":[],"plan":"p","sealed":true}}}"#;
+    const OURS: &str = r#"{"tokens":{"3":{"type":"bedplate","keyslots":[],"plan":"p"}}}"#;
 
     #[test]
-    fn our_token_is_found_among_others() {
-        let (_, token) = parse(&header(OURS)).unwrap();
-        assert_eq!(token, Token { plan: "p".into(), sealed: true });
-        assert_eq!(parse(&header(&OURS.replace("bedplate", "systemd-tpm2"))), None);
+    fn tokens_are_found_by_number() {
+        let found = parse(&header(OURS)).unwrap();
+        assert_eq!(found.uuid, "6ba7b810-9dad-11d1-80b4-00c04fd430c8");
+        assert_eq!(found.tokens["3"]["plan"], "p");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::probe::Probe;
+
 /// The directories facts are read from.
 #[derive(Debug, Clone)]
 pub struct Roots {
@@ -18,28 +20,41 @@ pub struct Roots {
     pub medium: PathBuf,
     /// Where the images of the medium are mounted.
     pub images: PathBuf,
-    /// Whether devices are opened for signatures and LUKS tokens.
-    pub probe: bool,
+    /// How devices are looked into for signatures and LUKS tokens; none leaves them closed.
+    pub probe: Option<Probe>,
 }
 
-impl Default for Roots {
-    fn default() -> Self {
+impl Roots {
+    /// This machine, with a look into every device.
+    pub fn looking(probe: Probe) -> Self {
+        Self::below(Path::new("/"), Some(probe))
+    }
+
+    /// This machine without a look into devices: their content is not known, not blank.
+    pub fn identity() -> Self {
+        Self::below(Path::new("/"), None)
+    }
+
+    /// The machine that a directory shows as `/` does.
+    pub fn below(root: &Path, probe: Option<Probe>) -> Self {
         Self {
-            sys: "/sys".into(),
-            dev: "/dev".into(),
-            proc: "/proc".into(),
-            udev: "/run/udev/data".into(),
+            sys: root.join("sys"),
+            dev: root.join("dev"),
+            proc: root.join("proc"),
+            udev: root.join("run/udev/data"),
             medium: "/run/bedplate/medium".into(),
             images: "/run/bedplate".into(),
-            probe: true,
+            probe,
         }
     }
 }
 
 /// The trimmed content of a file that says something.
 pub fn text(path: &Path) -> Option<String> {
-    let content = fs::read_to_string(path).ok()?;
-    let content = content.trim();
+    let content = fs::read(path).ok()?;
+    // Firmware pads names with NULs and gives bytes that are no text.
+    let content = String::from_utf8_lossy(&content);
+    let content = content.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     (!content.is_empty()).then(|| content.to_owned())
 }
 

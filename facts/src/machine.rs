@@ -1,11 +1,15 @@
 //! The machine around the disks: firmware, memory, network interfaces, the booted medium.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use bedplate_spec::facts::{Facts, FirmwareKind, NicFacts};
 
 use super::disks;
 use super::roots::{Roots, names, number, text};
+
+/// No stack of mappings is deeper.
+const DEPTH: u32 = 16;
 
 /// Everything the planner knows of this machine.
 pub fn read(roots: &Roots) -> Facts {
@@ -78,8 +82,20 @@ fn boot_medium(roots: &Roots) -> Option<String> {
         (words.get(4) == Some(&medium)).then(|| words.get(2).map(|word| (*word).to_owned()))?
     })?;
     let device = fs::canonicalize(roots.sys.join("dev/block").join(number)).ok()?;
-    let whole = if device.join("partition").exists() { device.parent()? } else { &device };
-    Some(whole.file_name()?.to_string_lossy().into_owned())
+    Some(whole_disk(&device, 0)?.file_name()?.to_string_lossy().into_owned())
+}
+
+/// The disk a device lies on: through mappings down to the first of their parts, then from a
+/// partition to its disk.
+fn whole_disk(device: &Path, depth: u32) -> Option<PathBuf> {
+    let slaves = device.join("slaves");
+    match names(&slaves).first() {
+        Some(slave) if depth < DEPTH => {
+            whole_disk(&fs::canonicalize(slaves.join(slave)).ok()?, depth + 1)
+        }
+        _ if device.join("partition").exists() => device.parent().map(Path::to_owned),
+        _ => Some(device.to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,60 @@
+//! `bedplate inventory`: what is this machine?
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use bedplate_facts::disks::UNREADABLE;
+use bedplate_facts::roots::Roots;
+use bedplate_facts::{machine, probe, table};
+
+use crate::report::Failure;
+
+/// Show what this machine is: disks, firmware, memory, network interfaces.
+///
+/// Nothing is written to any device. What stands on the disks can only be read by root.
+#[derive(clap::Args)]
+pub struct Inventory {
+    /// One JSON document, as `bedplate plan --inventory` reads it.
+    #[arg(long)]
+    json: bool,
+    /// Read the machine that this directory shows, with its sys, proc, dev and run/udev.
+    #[arg(long, default_value = "/")]
+    root: PathBuf,
+}
+
+impl Inventory {
+    /// Runs the subcommand.
+    pub fn run(&self) -> Result<(), Failure> {
+        let roots = Roots::below(&self.root, Some(probe::by_wipefs));
+        if !roots.sys.join("block").is_dir() {
+            return Err(NoMachine { path: self.root.clone() }.into());
+        }
+        let facts = machine::read(&roots);
+        let unread = |disk: &&bedplate_spec::facts::DiskFacts| {
+            disk.signatures.iter().any(|signature| signature.kind == UNREADABLE)
+        };
+        let unread: Vec<&str> =
+            facts.disks.iter().filter(unread).map(|disk| disk.kernel_name.as_str()).collect();
+        if !unread.is_empty() {
+            writeln!(
+                io::stderr(),
+                "warning: could not read {}: what stands there is not known and counts as not blank; only root may look",
+                unread.join(", ")
+            )?;
+        }
+        let text = if self.json {
+            format!("{}\n", serde_json::to_string_pretty(&facts)?)
+        } else {
+            table::table(&facts)
+        };
+        io::stdout().lock().write_all(text.as_bytes())?;
+        Ok(())
+    }
+}
+
+/// A directory that shows no machine.
+#[derive(Debug, thiserror::Error)]
+#[error("{} shows no machine: it holds no sys/block", Path::display(path))]
+struct NoMachine {
+    path: PathBuf,
+}

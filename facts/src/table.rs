@@ -1,0 +1,54 @@
+//! Facts as a table for people.
+
+use bedplate_spec::document::size;
+use bedplate_spec::facts::{DiskFacts, Facts, FirmwareKind};
+
+/// One line a disk, with what it carries and who uses it below.
+pub fn table(facts: &Facts) -> String {
+    let firmware = match facts.firmware {
+        FirmwareKind::Uefi => "UEFI",
+        FirmwareKind::Bios => "BIOS",
+    };
+    let mut lines = vec![format!("{firmware}, {} of memory", size::show(facts.memory_bytes))];
+    for disk in &facts.disks {
+        lines.extend(disk_lines(disk, facts.boot_medium.as_deref()));
+    }
+    for nic in &facts.nics {
+        let driver = nic.driver.as_deref().unwrap_or("unknown driver");
+        let link = if nic.link { "link" } else { "no link" };
+        lines.push(format!("{}  {}  {driver}, {link}", shown(&nic.name), shown(&nic.mac)));
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// Text that a device gave, fit for a terminal (T18).
+fn shown(text: &str) -> String {
+    text.escape_debug().to_string()
+}
+
+fn disk_lines(disk: &DiskFacts, medium: Option<&str>) -> Vec<String> {
+    let name = disk.by_id.first().map_or("no by-id name".to_owned(), |name| shown(name));
+    let note = if medium == Some(disk.kernel_name.as_str()) { ", booted from" } else { "" };
+    let mut lines = vec![format!(
+        "{}  {name}  {}, {}, serial {}{note}",
+        shown(&disk.kernel_name),
+        size::show(disk.size),
+        disk.transport,
+        disk.serial.as_deref().map_or("unknown".to_owned(), shown),
+    )];
+    for signature in &disk.signatures {
+        let place = match signature.partition {
+            Some(number) => format!("partition {number}"),
+            None => "whole disk".to_owned(),
+        };
+        let label = signature.label.as_deref().map(|label| format!(" \"{}\"", shown(label)));
+        lines.push(format!(
+            "    {place}: {}{}, {}",
+            shown(&signature.kind),
+            label.unwrap_or_default(),
+            size::show(signature.size)
+        ));
+    }
+    lines.extend(disk.holders.iter().map(|holder| format!("    in use: {}", shown(holder))));
+    lines
+}
