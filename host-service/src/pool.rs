@@ -13,7 +13,6 @@ mod status;
 use std::error::Error;
 use std::fmt;
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use bedplate_spec::document;
@@ -24,11 +23,13 @@ pub use open::{Opened, open};
 pub use status::{Health, MemberState, MemberStatus, Status, status};
 
 pub(crate) use error::file;
-use status::is_mounted;
 
 impl fmt::Display for Opened {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, mount, already, missing, .. } = self;
+        let Self { name, mount, already, missing, tried, .. } = self;
+        for line in tried {
+            writeln!(formatter, "pool {name}: {line}")?;
+        }
         let how = if *already { "was mounted already" } else { "is mounted" };
         write!(formatter, "pool {name}: {how} at {mount}")?;
         if missing.is_empty() {
@@ -42,9 +43,9 @@ impl fmt::Display for Opened {
 /// The command `pool open`.
 pub fn open_command(host_file: &Path, name: &str) -> Result<Opened, Box<dyn Error>> {
     let host = read_host(host_file)?;
-    let opened = open(&host, name)?;
-    forget_passphrase(&host)?;
-    Ok(opened)
+    let opened = open(&host, name);
+    key::settle(&host, name)?;
+    Ok(opened?)
 }
 
 /// The command `pool status`.
@@ -58,20 +59,6 @@ fn read_host(path: &Path) -> Result<HostFile, PoolError> {
         path: path.to_owned(),
         problems: problems.to_string(),
     })
-}
-
-/// A passphrase typed in stage 1 lives until the last pool is open.
-fn forget_passphrase(host: &HostFile) -> Result<(), PoolError> {
-    for pool in host.pools.values() {
-        if !is_mounted(&pool.mount)? {
-            return Ok(());
-        }
-    }
-    let path = Path::new(key::PASSPHRASE);
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file("remove", path)(error)),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

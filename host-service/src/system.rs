@@ -244,6 +244,20 @@ mod tests {
     }
 
     #[test]
+    fn stage_1_passes_discards_to_flash_and_not_to_a_rotating_disk() {
+        let of = |media: &str| {
+            let section = "[disks.os]\n";
+            assert!(DOCUMENT.contains(section));
+            let text = DOCUMENT.replacen(section, &format!("{section}media = \"{media}\"\n"), 1);
+            let Boot::Unlock(told) = stage1(&document::parse(&text, "host.toml").unwrap()) else {
+                panic!("no stage 1");
+            };
+            told.discard
+        };
+        assert!(of("ssd") && !of("hdd"));
+    }
+
+    #[test]
     fn t20_no_key_stands_in_the_initrd() {
         let host = document::parse(DOCUMENT, "host.toml").unwrap();
         let told = serde_json::to_string(&stage1(&host)).unwrap();

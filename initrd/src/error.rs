@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bedplate_keystick::StickError;
 use bedplate_luks::LuksError;
 use bedplate_tools::mount::MountError;
 
@@ -25,6 +26,9 @@ pub(crate) enum Error {
     /// The description of what to bring up.
     #[error("{} is not what this program understands", bedplate_spec::boot::BOOT_FILE)]
     Boot(#[source] serde_json::Error),
+    /// A key stick.
+    #[error(transparent)]
+    Stick(#[from] StickError),
     /// A call to the kernel.
     #[error("the kernel refused to {operation}")]
     Kernel {
@@ -32,9 +36,6 @@ pub(crate) enum Error {
         #[source]
         source: rustix::io::Errno,
     },
-    /// A path that is not below the root.
-    #[error("`{path}` is not an absolute path without `..`")]
-    BadPath { path: String },
     /// The new root has nothing to start.
     #[error("the new root has no {path}")]
     NoInit { path: String },
@@ -52,10 +53,10 @@ impl Error {
     /// What to do next.
     pub(crate) fn advice(&self) -> &'static str {
         match self {
-            Self::Luks(_) | Self::Mount(_) => {
+            Self::Luks(_) | Self::Mount(_) | Self::Stick(_) => {
                 "Check the disk and the stick; write the medium anew if it is the medium."
             }
-            Self::Boot(_) | Self::BadPath { .. } | Self::Kernel { .. } | Self::File { .. } => {
+            Self::Boot(_) | Self::Kernel { .. } | Self::File { .. } => {
                 "Boot an older entry of the menu, or write the medium anew."
             }
             Self::NoInit { .. } => "Boot an older entry of the menu: this one is incomplete.",

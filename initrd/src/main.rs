@@ -15,7 +15,6 @@ mod medium;
 mod modules;
 mod overlay;
 mod prompt;
-mod stick;
 mod switch;
 mod uevents;
 mod unlock;

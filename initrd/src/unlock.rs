@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use bedplate_keystick as keystick;
+use bedplate_keystick::layout::SECRET_LIMIT;
 use bedplate_luks::{KEYFILE_SLOT, LuksError, PASSPHRASE_SLOT};
 use bedplate_spec::boot::Unlock;
 use bedplate_tools::block::{self, Block};
@@ -17,8 +19,10 @@ use crate::console::{Console, chain};
 use crate::early::make_directory;
 use crate::error::Error;
 use crate::prompt::Prompt;
-use crate::stick;
 use crate::uevents::Uevents;
+
+/// Where a stick is mounted for a moment.
+const STICK: &str = "/run/bedplate/stick";
 
 /// A typed passphrase is kept here until the pools are open.
 const PASSPHRASE: &str = "/run/bedplate/passphrase";
@@ -123,7 +127,8 @@ impl Opener<'_> {
     /// Tries every stick that is there and was not refused.
     fn by_stick(&mut self) -> Result<bool, Error> {
         for device in disks()? {
-            if self.refused.contains(&device) || !stick::is_stick(&device, &self.unlock.sticks) {
+            let ids = self.unlock.sticks.iter().map(String::as_str);
+            if self.refused.contains(&device) || !keystick::is_stick(&device, ids) {
                 continue;
             }
             match self.try_stick(&device) {
@@ -145,27 +150,34 @@ impl Opener<'_> {
     }
 
     fn try_stick(&self, device: &Block) -> Result<(), Error> {
-        let key = stick::read_key(device, &self.unlock.keyfile)?;
-        if key.is_empty() {
-            return Err(LuksError::EmptyKey { device: device.node.clone() }.into());
+        let key =
+            keystick::read_from(device, Path::new(STICK), &self.unlock.keyfile, SECRET_LIMIT)?;
+        match self.attempt(KEYFILE_SLOT, key.expose())? {
+            true => Ok(()),
+            false => Err(LuksError::WrongKey { device: self.disk.clone() }.into()),
         }
-        Ok(self.open(Some(KEYFILE_SLOT), &key)?)
     }
 
+    /// The passphrase's own keyslot first; then those that somebody added, each once.
     fn by_passphrase(&self, passphrase: &[u8]) -> Result<bool, Error> {
-        for slot in [Some(PASSPHRASE_SLOT), None] {
-            match self.open(slot, passphrase) {
-                Ok(()) => return Ok(true),
-                Err(LuksError::WrongKey { .. }) => {}
-                Err(error) => return Err(error.into()),
+        let others = bedplate_luks::keyslots(&self.disk)?.into_iter();
+        let others = others.filter(|slot| *slot != PASSPHRASE_SLOT);
+        for slot in [PASSPHRASE_SLOT].into_iter().chain(others) {
+            if self.attempt(slot, passphrase)? {
+                return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn open(&self, slot: Option<u32>, key: &[u8]) -> Result<(), LuksError> {
+    /// Tries one keyslot and says what that cost.
+    fn attempt(&self, slot: u32, key: &[u8]) -> Result<bool, LuksError> {
         let Unlock { mapper, discard, .. } = self.unlock;
-        bedplate_luks::open(&self.disk, mapper, slot, key, *discard)
+        let tried = bedplate_luks::attempt(&self.disk, Some(mapper), slot, key, *discard)?;
+        if let Some(tried) = tried {
+            self.console.say(&format!("{mapper} {tried}"));
+        }
+        Ok(tried.is_some_and(|tried| tried.fits))
     }
 }
 

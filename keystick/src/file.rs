@@ -19,6 +19,10 @@ pub fn read(stick: &Path, path: &str, limit: u64) -> Result<Secret> {
 
 /// As [`read`]; `None` when there is no such file, or an empty one, as a power cut leaves it.
 pub fn read_if_there(stick: &Path, path: &str, limit: u64) -> Result<Option<Secret>> {
+    Ok(content(stick, path, limit)?.filter(|secret| !secret.expose().is_empty()))
+}
+
+fn content(stick: &Path, path: &str, limit: u64) -> Result<Option<Secret>> {
     let relative = inside(path)?;
     let unusable = |what| StickError::Unusable { path: path.to_owned(), what };
     let file = match open(stick, relative) {
@@ -41,7 +45,7 @@ pub fn read_if_there(stick: &Path, path: &str, limit: u64) -> Result<Option<Secr
     if secret.expose().len() as u64 > limit {
         return Err(unusable("too long"));
     }
-    Ok((!secret.expose().is_empty()).then_some(secret))
+    Ok(Some(secret))
 }
 
 fn open(stick: &Path, relative: &Path) -> io::Result<File> {
@@ -58,8 +62,8 @@ pub fn write(stick: &Path, path: &str, bytes: &[u8]) -> Result<()> {
     let file = stick.join(inside(path)?);
     put(stick, &file, bytes).map_err(StickError::file("write", path))?;
     forget_cache(&file).map_err(StickError::file("flush", path))?;
-    let back = read(stick, path, bytes.len() as u64)?;
-    if back.expose() == bytes {
+    let back = content(stick, path, bytes.len() as u64)?;
+    if back.is_some_and(|back| back.expose() == bytes) {
         Ok(())
     } else {
         Err(StickError::ReadBack { path: path.to_owned() })

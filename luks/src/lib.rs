@@ -4,6 +4,7 @@
 //! calls never run at once, whatever the threads; disks are formatted in parallel by processes.
 
 mod argon;
+mod attempt;
 mod error;
 mod format;
 mod log;
@@ -12,6 +13,7 @@ mod verity;
 mod volume;
 
 pub use argon::{ArgonCost, benchmark_argon};
+pub use attempt::{Attempt, Derivation, attempt, keyslots};
 pub use error::LuksError;
 pub use format::{Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, format};
 pub use token::{Token, read_token, seal};

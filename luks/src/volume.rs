@@ -21,9 +21,8 @@ pub fn open(
     key: &[u8],
     discard: bool,
 ) -> Result<()> {
-    let flags = if discard { CryptActivate::ALLOW_DISCARDS } else { CryptActivate::empty() };
     let _guard = log::begin();
-    match activate(device, Some(mapper), slot, key, flags)? {
+    match activate(device, Some(mapper), slot, key, flags(discard))? {
         true => Ok(()),
         false => Err(LuksError::WrongKey { device: device.to_owned() }),
     }
@@ -67,7 +66,12 @@ pub fn uuid(device: &Path) -> Result<Uuid> {
     header.status_handle().get_uuid().map_err(LuksError::operation("read the LUKS UUID", device))
 }
 
-fn activate(
+/// What passes through to the device.
+pub(crate) fn flags(discard: bool) -> CryptActivate {
+    if discard { CryptActivate::ALLOW_DISCARDS } else { CryptActivate::empty() }
+}
+
+pub(crate) fn activate(
     device: &Path,
     mapper: Option<&str>,
     slot: Option<u32>,
@@ -90,9 +94,20 @@ fn does_not_fit(error: &LibcryptErr) -> bool {
     is_errno(error, ErrorKind::PermissionDenied) || is_errno(error, ErrorKind::NotFound)
 }
 
-fn load(device: &Path) -> Result<CryptDevice> {
+pub(crate) fn load(device: &Path) -> Result<CryptDevice> {
     let failed = |error| LuksError::operation("read the LUKS header", device)(error);
     let mut header = CryptInit::init(device).map_err(failed)?;
     header.context_handle().load::<()>(Some(EncryptionFormat::Luks2), None).map_err(failed)?;
     Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn discards_pass_only_where_they_are_asked_for() {
+        assert_eq!(flags(true).bits(), CryptActivate::ALLOW_DISCARDS.bits());
+        assert_eq!(flags(false).bits(), 0);
+    }
 }

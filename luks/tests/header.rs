@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bedplate_luks::{
-    ArgonCost, Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, Token, backup_header, format,
-    is_open, read_token, seal, test_key, uuid,
+    ArgonCost, Derivation, Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, Token, attempt,
+    backup_header, format, is_open, keyslots, read_token, seal, test_key, uuid,
 };
 use tempfile::NamedTempFile;
 use uuid::Uuid;
@@ -63,6 +63,21 @@ fn f5_a_wrong_or_empty_key_does_not_fit() {
     let file = formatted();
     assert!(!test_key(file.path(), None, b"wrong").unwrap());
     assert!(!test_key(file.path(), Some(KEYFILE_SLOT), b"").unwrap());
+}
+
+#[test]
+fn t21_each_keyslot_is_known_and_one_that_is_not_there_costs_nothing() {
+    let file = formatted();
+    assert_eq!(keyslots(file.path()).unwrap(), [KEYFILE_SLOT, PASSPHRASE_SLOT]);
+    assert_eq!(attempt(file.path(), None, 5, KEYFILE, false).unwrap(), None);
+    for (slot, derivation) in
+        [(KEYFILE_SLOT, Derivation::Pbkdf2), (PASSPHRASE_SLOT, Derivation::Argon2id)]
+    {
+        let tried = attempt(file.path(), None, slot, b"wrong", false).unwrap().unwrap();
+        assert_eq!((tried.slot, tried.fits, tried.derivation), (slot, false, derivation));
+        let word = if slot == KEYFILE_SLOT { "pbkdf2" } else { "argon2id" };
+        assert!(tried.to_string().starts_with(&format!("refused by keyslot {slot} ({word}) in ")));
+    }
 }
 
 #[test]

@@ -45,13 +45,15 @@ pub enum PoolError {
     },
     /// Members are there but locked.
     #[error(
-        "no key opens {roles} of pool `{pool}`: plug in the key stick, then run `bedplate-host pool open {pool}`"
+        "no key opens {roles} of pool `{pool}`{tried}: plug in the key stick, then run `bedplate-host pool open {pool}`"
     )]
     Locked {
         /// Which pool.
         pool: String,
         /// Which members.
         roles: String,
+        /// What was tried, after a separator; often empty.
+        tried: String,
     },
     /// No member at all, or too few.
     #[error(

@@ -1,114 +1,176 @@
 //! Keys: the keyfile on a stick, or the passphrase typed in stage 1.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::{Component, Path, PathBuf};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::Unlock;
+use bedplate_keystick as keystick;
+use bedplate_keystick::layout::SECRET_LIMIT;
+use bedplate_luks::{KEYFILE_SLOT, PASSPHRASE_SLOT};
+use bedplate_spec::host::{HostFile, Unlock};
 use bedplate_tools::block::Block;
-use bedplate_tools::mount::{self, Access, Mount};
 use bedplate_tools::secret::Secret;
-use bedplate_tools::signature::Signature;
 
 use super::{PoolError, file};
 
 /// Where stage 1 leaves a typed passphrase.
-pub const PASSPHRASE: &str = "/run/bedplate/passphrase";
+const PASSPHRASE: &str = "/run/bedplate/passphrase";
 
-/// A keyfile is at most this long.
-const LIMIT: u64 = 64 << 10;
+/// Here each pool that will not ask for a key again, open or not, leaves its name.
+const SETTLED: &str = "/run/bedplate/pools";
+
+/// One key, and the keyslot it belongs to.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Tells it from every other key of this run.
+    pub number: usize,
+    /// The keyslot to try.
+    pub slot: u32,
+    /// The key.
+    pub secret: Secret,
+}
 
 /// The keys found so far. A stick is read once for each time it is plugged in.
 pub struct Keys<'a> {
     unlock: &'a Unlock,
-    sticks: Vec<(Block, Option<Secret>)>,
+    sticks: Vec<Block>,
+    keys: Vec<Key>,
+    /// What was wrong with a stick that gave no key.
+    pub useless: Vec<String>,
 }
 
 impl<'a> Keys<'a> {
-    /// No keys yet.
-    pub fn new(unlock: &'a Unlock) -> Self {
-        Self { unlock, sticks: Vec::new() }
+    /// The passphrase typed in stage 1, when one was; no stick yet.
+    pub fn new(unlock: &'a Unlock) -> Result<Self, PoolError> {
+        let mut keys = Self { unlock, sticks: Vec::new(), keys: Vec::new(), useless: Vec::new() };
+        let path = Path::new(PASSPHRASE);
+        match fs::read(path) {
+            Ok(bytes) => keys.add(PASSPHRASE_SLOT, Secret::new(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(file("read", path)(error)),
+        }
+        Ok(keys)
     }
 
-    /// Keyfiles of all sticks among `blocks`. A stick that cannot be read has none.
-    pub fn keyfiles(&mut self, blocks: &[Block]) -> Result<Vec<Secret>, PoolError> {
+    /// All keys, the cheap ones first, with those of sticks among `blocks` that are new.
+    pub fn with(&mut self, blocks: &[Block]) -> Vec<Key> {
         for block in blocks {
-            if self.sticks.iter().any(|(known, _)| known == block) || !self.is_stick(block) {
+            if self.sticks.contains(block) || !self.is_stick(block) {
                 continue;
             }
-            let key = read_stick(block, &self.unlock.keyfile)?;
-            self.sticks.push((block.clone(), key));
+            self.sticks.push(block.clone());
+            // Its own for each process: pools are opened at the same time.
+            let at = PathBuf::from(format!("/run/bedplate/stick-{}", std::process::id()));
+            match keystick::read_from(block, &at, &self.unlock.keyfile, SECRET_LIMIT) {
+                Ok(secret) => self.add(KEYFILE_SLOT, secret),
+                Err(error) => self.useless.push(format!("{}: {error}", block.node.display())),
+            }
         }
-        Ok(self.sticks.iter().filter_map(|(_, key)| key.clone()).collect())
+        self.keys.clone()
+    }
+
+    fn add(&mut self, slot: u32, secret: Secret) {
+        let number = self.keys.len();
+        self.keys.push(Key { number, slot, secret });
+        self.keys.sort_by_key(|key| key.slot);
     }
 
     fn is_stick(&self, block: &Block) -> bool {
-        match block.signature() {
-            Some(Signature::Fat { volume_id }) => {
-                let mut sticks = self.unlock.sticks.iter();
-                sticks.any(|stick| stick.volume_id.eq_ignore_ascii_case(&volume_id))
-            }
-            _ => false,
+        let ids = self.unlock.sticks.iter().map(|stick| stick.volume_id.as_str());
+        keystick::is_stick(block, ids)
+    }
+}
+
+/// Which keys were tried on which header: a wrong stick that is left in must not keep the
+/// machine busy until the time is up.
+#[derive(Debug, Default)]
+pub struct Trials {
+    tried: BTreeSet<(String, usize)>,
+}
+
+impl Trials {
+    /// Those of the keys that were not tried on this header; from now on they were.
+    pub fn new_to(&mut self, header: &str, mut keys: Vec<Key>) -> Vec<Key> {
+        keys.retain(|key| self.tried.insert((header.to_owned(), key.number)));
+        keys
+    }
+}
+
+/// This pool is open or has given up. After the last of them the passphrase is removed, so that
+/// it never outlives the boot.
+pub fn settle(host: &HostFile, pool: &str) -> Result<(), PoolError> {
+    settle_in(host, pool, Path::new(SETTLED), Path::new(PASSPHRASE))
+}
+
+fn settle_in(
+    host: &HostFile,
+    pool: &str,
+    settled: &Path,
+    passphrase: &Path,
+) -> Result<(), PoolError> {
+    fs::create_dir_all(settled).map_err(file("make", settled))?;
+    let own = settled.join(pool);
+    fs::write(&own, "").map_err(file("write", &own))?;
+    if !host.pools.keys().all(|name| settled.join(name).exists()) {
+        return Ok(());
+    }
+    match fs::remove_file(passphrase) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(file("remove", passphrase)(error))
         }
+        _ => Ok(()),
     }
-
-    /// The passphrase typed in stage 1, when one was.
-    pub fn passphrase(&self) -> Result<Option<Secret>, PoolError> {
-        let path = Path::new(PASSPHRASE);
-        match fs::read(path) {
-            Ok(bytes) => Ok(Some(Secret::new(bytes))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(file("read", path)(error)),
-        }
-    }
-}
-
-/// The keyfile; none when the stick has none or does not mount (it may be torn or gone).
-fn read_stick(block: &Block, keyfile: &str) -> Result<Option<Secret>, PoolError> {
-    let Some(relative) = inside(keyfile) else { return Ok(None) };
-    // Its own for each process: pools are opened at the same time.
-    let target = PathBuf::from(format!("/run/bedplate/stick-{}", std::process::id()));
-    fs::create_dir_all(&target).map_err(file("make", &target))?;
-    let source = block.node.to_string_lossy();
-    let mounted = Mount {
-        source: &source,
-        target: &target,
-        kind: "vfat",
-        access: Access::ReadOnly,
-        options: "",
-    }
-    .mount_restricted();
-    let key = mounted.is_ok().then(|| read_key(&target.join(relative))).flatten();
-    if mounted.is_ok() {
-        mount::unmount(&target)?;
-    }
-    fs::remove_dir(&target).map_err(file("remove", &target))?;
-    Ok(key)
-}
-
-fn read_key(path: &Path) -> Option<Secret> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(LIMIT).read_to_end(&mut bytes).ok()?;
-    Some(Secret::new(bytes))
-}
-
-/// The path relative to the stick; nothing that leaves it.
-fn inside(keyfile: &str) -> Option<&Path> {
-    let relative = Path::new(keyfile.trim_start_matches('/'));
-    let mut parts = relative.components().peekable();
-    parts.peek()?;
-    parts.all(|part| matches!(part, Component::Normal(_))).then_some(relative)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn host() -> HostFile {
+        let text = include_str!("../../../profiles/hypervisor/host.toml");
+        bedplate_spec::document::parse(text, "host.toml").unwrap()
+    }
+
     #[test]
-    fn t15_a_keyfile_stays_on_its_stick() {
-        assert_eq!(inside("/keys/a"), Some(Path::new("keys/a")));
-        for wrong in ["", "/", "../a", "keys/../../a"] {
-            assert_eq!(inside(wrong), None, "{wrong}");
-        }
+    fn t21_the_passphrase_goes_when_the_last_pool_is_open_or_has_given_up() {
+        let run = tempfile::tempdir().unwrap();
+        let (settled, passphrase) = (run.path().join("pools"), run.path().join("passphrase"));
+        fs::write(&passphrase, "secret").unwrap();
+        settle_in(&host(), "bulk", &settled, &passphrase).unwrap();
+        settle_in(&host(), "bulk", &settled, &passphrase).unwrap();
+        assert!(passphrase.exists(), "the other pool still needs it");
+        settle_in(&host(), "vmstore", &settled, &passphrase).unwrap();
+        assert!(!passphrase.exists());
+        settle_in(&host(), "vmstore", &settled, &passphrase).unwrap();
+    }
+
+    #[test]
+    fn t21_a_wrong_key_is_tried_once_and_a_late_one_still() {
+        let key = |number| Key { number, slot: 0, secret: Secret::new(vec![1]) };
+        let mut trials = Trials::default();
+        let mut numbers = |header: &str, keys: &[usize]| -> Vec<usize> {
+            let keys = keys.iter().map(|number| key(*number)).collect();
+            trials.new_to(header, keys).iter().map(|key| key.number).collect()
+        };
+        assert_eq!(numbers("a", &[0]), [0]);
+        assert_eq!(numbers("a", &[0]), [] as [usize; 0]);
+        assert_eq!(numbers("a", &[0, 1]), [1]);
+        assert_eq!(numbers("b", &[0, 1]), [0, 1]);
+    }
+
+    #[test]
+    fn keyfiles_are_tried_before_a_passphrase_and_keep_their_numbers() {
+        let host = host();
+        let mut keys = Keys {
+            unlock: &host.unlock,
+            sticks: Vec::new(),
+            keys: Vec::new(),
+            useless: Vec::new(),
+        };
+        keys.add(PASSPHRASE_SLOT, Secret::new(b"typed".to_vec()));
+        keys.add(KEYFILE_SLOT, Secret::new(vec![1; 64]));
+        let order: Vec<_> = keys.with(&[]).iter().map(|key| (key.number, key.slot)).collect();
+        assert_eq!(order, [(1, KEYFILE_SLOT), (0, PASSPHRASE_SLOT)]);
     }
 }

@@ -7,17 +7,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use bedplate_luks as luks;
-use bedplate_luks::{KEYFILE_SLOT, LuksError, PASSPHRASE_SLOT};
 use bedplate_spec::host::{HostFile, Pool};
 use bedplate_spec::identity::{Purpose, derive};
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::btrfs::{self, Superblock};
 use bedplate_tools::mount::{Access, Mount};
-use bedplate_tools::secret::Secret;
 use serde::Serialize;
 
 use super::error::{PoolError, file};
-use super::key::Keys;
+use super::key::{Keys, Trials};
 use super::member::{Member, Members, headers, mapped};
 use super::record::Record;
 use super::status::is_mounted;
@@ -41,6 +39,8 @@ pub struct Opened {
     pub missing: Vec<String>,
     /// What its owner should know.
     pub warnings: Vec<String>,
+    /// Every key that was tried on a member, and what that cost.
+    pub tried: Vec<String>,
 }
 
 /// Unlocks and mounts a pool.
@@ -48,17 +48,25 @@ pub fn open(host: &HostFile, name: &str) -> Result<Opened, PoolError> {
     let pool = host.pools.get(name).ok_or_else(|| PoolError::Unknown { name: name.to_owned() })?;
     let (name, mount) = (name.to_owned(), pool.mount.clone());
     if is_mounted(&mount)? {
-        return Ok(Opened { name, mount, already: true, missing: vec![], warnings: vec![] });
+        return Ok(Opened {
+            name,
+            mount,
+            already: true,
+            missing: vec![],
+            warnings: vec![],
+            tried: vec![],
+        });
     }
     let mut record = Record::read(&name)?;
-    let mut opening = Opening::new(host, &name, pool, &record);
+    let mut opening = Opening::new(host, &name, pool, &record)?;
     let seen = opening.wait()?;
     let verdict = judge(pool, &seen);
     let lacking: Vec<String> =
         verdict.lacking.iter().map(|role| opening.describe(role, &seen)).collect();
     if seen.present.is_empty() && !seen.locked.is_empty() {
         let roles = seen.locked.iter().cloned().collect::<Vec<_>>().join(", ");
-        return Err(PoolError::Locked { pool: name, roles });
+        let tried = opening.tried().iter().map(|line| format!("; {line}")).collect();
+        return Err(PoolError::Locked { pool: name, roles, tried });
     }
     if seen.present.is_empty() || verdict.lost > 1 {
         let present = seen.present.len();
@@ -79,6 +87,7 @@ pub fn open(host: &HostFile, name: &str) -> Result<Opened, PoolError> {
             format!("{} was replaced as {} and is not used", old.node.display(), old.role)
         }),
     );
+    let tried = opening.tried();
     remember(&mut record, &verdict);
     warnings.extend(record.stale.iter().map(|role| {
         format!("{role} was away while pool {name} was written to: run `bedplate-host pool scrub {name}`")
@@ -87,7 +96,7 @@ pub fn open(host: &HostFile, name: &str) -> Result<Opened, PoolError> {
         warnings.push(format!("the state of pool {name} could not be kept: {error}"));
     }
     let missing = if verdict.lost > 0 { verdict.lacking } else { Vec::new() };
-    Ok(Opened { name, mount, already: false, missing, warnings })
+    Ok(Opened { name, mount, already: false, missing, warnings, tried })
 }
 
 fn remember(record: &mut Record, verdict: &Verdict) {
@@ -169,22 +178,34 @@ struct Opening<'a> {
     record: &'a Record,
     fsid: String,
     keys: Keys<'a>,
-    /// Header and key: each pair is tried once.
-    tried: Vec<(String, Secret)>,
+    trials: Trials,
+    /// What was tried, one line each.
+    attempts: Vec<String>,
     damaged: BTreeMap<String, String>,
 }
 
 impl<'a> Opening<'a> {
-    fn new(host: &'a HostFile, name: &str, pool: &'a Pool, record: &'a Record) -> Self {
-        Self {
+    fn new(
+        host: &'a HostFile,
+        name: &str,
+        pool: &'a Pool,
+        record: &'a Record,
+    ) -> Result<Self, PoolError> {
+        Ok(Self {
             host,
             pool,
             record,
             fsid: derive(host.host.id, Purpose::Btrfs, name, 0).to_string(),
-            keys: Keys::new(&host.unlock),
-            tried: Vec::new(),
+            keys: Keys::new(&host.unlock)?,
+            trials: Trials::default(),
+            attempts: Vec::new(),
             damaged: BTreeMap::new(),
-        }
+        })
+    }
+
+    /// What was tried, and the sticks that gave no key.
+    fn tried(&self) -> Vec<String> {
+        self.attempts.iter().chain(&self.keys.useless).cloned().collect()
     }
 
     /// Waits until the file system is whole, or for as long as it is worth.
@@ -235,24 +256,20 @@ impl<'a> Opening<'a> {
     /// Tries the keys that were not tried yet. A header that cannot be used makes its member
     /// one that is missing: the others are worth opening.
     fn unlock(&mut self, member: &Member, blocks: &[Block]) -> Result<bool, PoolError> {
-        let mut keys: Vec<(u32, Secret)> =
-            self.keys.keyfiles(blocks)?.into_iter().map(|key| (KEYFILE_SLOT, key)).collect();
-        keys.extend(self.keys.passphrase()?.map(|key| (PASSPHRASE_SLOT, key)));
-        for (slot, key) in keys {
-            let attempt = (member.luks_uuid.clone(), key);
-            if self.tried.contains(&attempt) {
-                continue;
-            }
-            let key = attempt.1.expose();
-            match luks::open(&member.node, &member.mapper, Some(slot), key, member.discard) {
-                Ok(()) => {
-                    self.damaged.remove(&member.role);
-                    return Ok(true);
+        for key in self.trials.new_to(&member.luks_uuid, self.keys.with(blocks)) {
+            let Member { role, node, mapper, discard, .. } = member;
+            let secret = key.secret.expose();
+            match luks::attempt(node, Some(mapper), key.slot, secret, *discard) {
+                Ok(Some(attempt)) => {
+                    self.attempts.push(format!("{role} {attempt}"));
+                    if attempt.fits {
+                        self.damaged.remove(role);
+                        return Ok(true);
+                    }
                 }
-                Err(LuksError::WrongKey { .. }) => {}
-                Err(error) => _ = self.damaged.insert(member.role.clone(), chain(&error)),
+                Ok(None) => {}
+                Err(error) => _ = self.damaged.insert(role.clone(), chain(&error)),
             }
-            self.tried.push(attempt);
         }
         Ok(false)
     }
