@@ -3,7 +3,7 @@
 use super::kept;
 use super::refusal::Refusal;
 use crate::facts::{DiskFacts, Facts};
-use crate::host::{Disk, HostFile, Wipe};
+use crate::host::{Disk, HostFile, Stick, Wipe};
 
 /// A role with the one disk its id names.
 #[derive(Debug, Clone, Copy)]
@@ -153,8 +153,11 @@ pub(super) fn distinct(
                 ),
             );
         }
-        let sticks = host.unlock.sticks.iter().filter_map(|stick| stick.id.as_ref());
-        if sticks.into_iter().any(|id| choice.facts.by_id.contains(id)) {
+        let is_stick = |stick: &Stick| {
+            stick.id.as_ref().is_some_and(|id| choice.facts.by_id.contains(id))
+                || carries(choice.facts, &stick.volume_id)
+        };
+        if host.unlock.sticks.iter().any(is_stick) {
             refusals.push(
                 choice.refuse(
                     "this is the key stick".into(),
