@@ -5,6 +5,7 @@
 mod check;
 mod inventory;
 mod iso;
+mod key;
 mod personalize;
 mod plan;
 mod report;
@@ -26,6 +27,9 @@ enum Command {
     Check(check::Check),
     Inventory(inventory::Inventory),
     Iso(iso::Iso),
+    /// Key sticks.
+    #[command(subcommand)]
+    Key(key::Key),
     Personalize(personalize::Personalize),
     Plan(plan::Plan),
 }
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Inventory(inventory) => inventory.run(),
         Command::Iso(iso) => iso.run(),
+        Command::Key(key) => key.run(),
         Command::Personalize(personalize) => personalize.run(),
         Command::Plan(plan) => plan.run(),
     };

@@ -4,7 +4,7 @@
 //! argv, XML and Nix, and every reference between sections resolves. They serialise to
 //! JSON so that the host service and the tests can read a normalised document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -140,6 +140,16 @@ pub struct Pool {
     pub mount: String,
     /// Roles of the members, in the order written.
     pub disks: Vec<String>,
+}
+
+impl HostFile {
+    /// Paths of the generated secrets that a key stick carries beside the keys, sorted.
+    pub fn stick_secrets(&self) -> Vec<String> {
+        let of = |backup: &Backup| match &backup.password {
+            SecretReference::Stick(path) => path.clone(),
+        };
+        self.backups.values().map(of).collect::<BTreeSet<_>>().into_iter().collect()
+    }
 }
 
 /// `[unlock]`.

@@ -8,7 +8,7 @@ use bedplate_spec::host::HostFile;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::failure::Failure;
-use crate::seed::{KEY, MAC};
+use crate::seed::{KEY, MAC, SECOND_KEY, SECOND_STICK};
 
 /// Name of the VM.
 pub const GUEST: &str = "guest";
@@ -37,6 +37,8 @@ pub fn host_toml(profile: &str, with: &Substitutions<'_>) -> Result<String, Fail
     let mut document: DocumentMut =
         profile.parse().map_err(|error| Failure::Unfit(format!("the profile: {error}")))?;
     let root = document.as_table_mut();
+    // Enough for a stick under emulation; every story about a missing one or a lost disk waits.
+    *at(root, &["unlock", "timeout_seconds"])? = value(15);
     for disk in with.disks {
         name_disk(root, disk)?;
     }
@@ -59,6 +61,14 @@ fn name_disk(root: &mut Table, disk: &Disk) -> Result<(), Failure> {
             .and_then(|sticks| sticks.get_mut(0));
         let stick = sticks.ok_or_else(|| lacks("unlock.sticks"))?;
         stick["id"] = value(disk.by_id());
+        return Ok(());
+    }
+    if disk.role == SECOND_KEY {
+        let mut stick = Table::new();
+        stick["volume_id"] = value(SECOND_STICK);
+        stick["id"] = value(disk.by_id());
+        let sticks = at(root, &["unlock", "sticks"])?.as_array_of_tables_mut();
+        sticks.ok_or_else(|| lacks("unlock.sticks"))?.push(stick);
         return Ok(());
     }
     *at(root, &["disks", &disk.role, "id"])? = value(disk.by_id());
@@ -118,6 +128,7 @@ mod tests {
     fn the_profile_fits_the_machine() {
         let mut disks = seed::installed_disks(Path::new("/d"), Sizes::True);
         disks.push(seed::key_stick(Path::new("/d")));
+        disks.push(seed::second_key_stick(Path::new("/d")));
         let guest = GuestDisk { file: "/g".into(), sha256: "ab".repeat(32) };
         let key =
             "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2Jh story";
@@ -132,6 +143,7 @@ mod tests {
             host.unlock.sticks[0].id.as_deref(),
             Some("usb-QEMU_QEMU_HARDDISK_BPKEY0001-0:0")
         );
+        assert_eq!(host.unlock.sticks[1].volume_id, SECOND_STICK);
         assert_eq!(host.host.users["root"].ssh_keys, [key]);
         assert_eq!(host.vms[GUEST].bridge, "br0");
     }

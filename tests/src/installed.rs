@@ -94,8 +94,8 @@ impl Installation {
     /// A story in `directory` that begins where the installation ended: powered off, all disks
     /// and the key stick as the installer left them.
     ///
-    /// The disks are qcow2 differences, the key stick is a raw copy (a VFAT file system that can
-    /// be changed with `fatfs` while the machine is off), the firmware's variables, the canary,
+    /// The disks are qcow2 differences, the key sticks are raw copies (VFAT file systems that
+    /// can be changed with `fatfs` while the machine is off), the firmware's variables, the canary,
     /// root's ssh key and `host.toml` are copies. The ssh port is the borrower's own; the HTTP
     /// server already offers the VM's image.
     ///
@@ -112,8 +112,9 @@ impl Installation {
         for (base, disk) in installed.iter().zip(seed::installed_disks(directory, Sizes::Small)) {
             disk_image::create_difference(base, &disk.file)?;
         }
-        let (base, stick) = (seed::key_stick(&self.directory), seed::key_stick(directory));
-        disk_image::copy_sparse(&base, &stick.file)?;
+        for stick in [seed::key_stick, seed::second_key_stick] {
+            disk_image::copy_sparse(&stick(&self.directory), &stick(directory).file)?;
+        }
         let borrowed = self.directory.join(BORROWED);
         let borrowed = self.borrowed.try_clone().map_err(file("hold", &borrowed))?;
         Story::borrow(directory, &self.record, borrowed, tell)

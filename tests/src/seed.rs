@@ -13,8 +13,12 @@ pub const MAC: &str = "52:54:00:0b:ed:01";
 pub const STICK: &str = "1A2B-3C4D";
 /// Role of the disk that nobody names.
 pub const CANARY: &str = "canary";
+/// VFAT volume id of the second key stick.
+pub const SECOND_STICK: &str = "5E6F-7A8B";
 /// Role of the key stick.
 pub const KEY: &str = "key";
+/// Role of the second key stick.
+pub const SECOND_KEY: &str = "key2";
 /// Role of the medium.
 pub const MEDIUM: &str = "medium";
 /// Roles of the disks that are installed to, and of the pool each belongs to.
@@ -84,6 +88,17 @@ pub fn key_stick(directory: &Path) -> Disk {
         format: Format::Raw,
         read_only: false,
         boot_index: None,
+    }
+}
+
+/// The second key stick, which the installer gives the same keys.
+pub fn second_key_stick(directory: &Path) -> Disk {
+    Disk {
+        role: SECOND_KEY.into(),
+        serial: "BPKEY0002".into(),
+        size: 64 << 20,
+        file: directory.join("key2.img"),
+        ..key_stick(directory)
     }
 }
 

@@ -187,6 +187,7 @@ impl Story {
     pub fn disks(&self) -> Vec<Disk> {
         let mut disks = seed::installed_disks(&self.directory, self.sizes);
         disks.push(seed::key_stick(&self.directory));
+        disks.push(seed::second_key_stick(&self.directory));
         disks.push(seed::canary(&self.directory));
         disks
     }

@@ -1,10 +1,8 @@
 //! The steps of an installation, in order.
 
-use std::collections::BTreeSet;
-
 use super::choose::{Choice, Part};
 use super::{geometry, kept};
-use crate::host::{HostFile, SecretReference, Wipe};
+use crate::host::{HostFile, Wipe};
 use crate::identity::{Purpose, derive, mapper_name};
 use crate::plan::{BootPartition, Mount, MountSource, Step, Subvolume};
 
@@ -46,18 +44,11 @@ pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> Vec<Step> {
 
 fn stick(host: &HostFile) -> Option<Step> {
     host.unlock.sticks.first()?;
-    let secrets: BTreeSet<String> = host
-        .backups
-        .values()
-        .map(|backup| match &backup.password {
-            SecretReference::Stick(path) => path.clone(),
-        })
-        .collect();
     Some(Step::PrepareStick {
         sticks: host.unlock.sticks.clone(),
         keyfile: host.unlock.keyfile.clone(),
         recovery: host.unlock.recovery.clone(),
-        secrets: secrets.into_iter().collect(),
+        secrets: host.stick_secrets(),
         existing: host.disks.values().any(|disk| disk.wipe == Wipe::Never),
     })
 }

@@ -1,0 +1,262 @@
+//! What a key stick is written to, and whether it may be.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use bedplate_facts::roots::Roots;
+use bedplate_facts::{disks, probe};
+use bedplate_keystick as keystick;
+use bedplate_keystick::layout::SECRET_LIMIT;
+use bedplate_spec::facts::DiskFacts;
+use bedplate_spec::host::{HostFile, Stick};
+use bedplate_tools::sync;
+
+/// Where udev keeps stable names.
+const BY_ID: &str = "/dev/disk/by-id";
+
+/// `O_EXCL` of Linux: fails when the device, or a partition of it, is mounted or held.
+const EXCLUSIVE: i32 = 0o200;
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// Not a stable name.
+    #[error("{path} is no whole device named under {BY_ID}; `bedplate inventory` lists them")]
+    Name {
+        /// What was given.
+        path: String,
+    },
+    /// In use, or something that a stick can never be.
+    #[error("{name} is not written to: {why}")]
+    Never {
+        /// Device.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// It could be a mistake.
+    #[error("{name} is not written to: {why}. To overwrite it all the same: --overwrite {name}")]
+    Consent {
+        /// Device or image.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// It cannot be opened.
+    #[error("could not {action} {name}")]
+    File {
+        /// What was attempted.
+        action: &'static str,
+        /// Device or image.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A device or image that may be written.
+pub struct Target {
+    /// As the person knows it.
+    pub name: String,
+    /// Open for reading and writing.
+    pub file: File,
+    /// Bytes of a logical sector.
+    pub sector_size: u32,
+    /// Where an image belongs once it is whole, and where it stands until then.
+    rename: Option<(PathBuf, PathBuf)>,
+}
+
+impl Target {
+    /// A device by its stable name.
+    pub fn device(
+        path: &Path,
+        host: &HostFile,
+        stick: &Stick,
+        consent: Option<&str>,
+    ) -> Result<Self, TargetError> {
+        let not_stable = || TargetError::Name { path: path.display().to_string() };
+        let name = path
+            .strip_prefix(BY_ID)
+            .ok()
+            .and_then(Path::to_str)
+            .filter(|name| !name.is_empty() && !name.contains('/'))
+            .ok_or_else(not_stable)?;
+        let failed = |action, source| TargetError::File { action, name: name.to_owned(), source };
+        let node = fs::canonicalize(path).map_err(|source| failed("find", source))?;
+        let kernel = node.file_name().and_then(|kernel| kernel.to_str()).unwrap_or_default();
+        let found = disks::read_one(&Roots::looking(probe::by_wipefs), kernel);
+        let facts =
+            found.filter(|facts| facts.by_id.iter().any(|id| id == name)).ok_or_else(not_stable)?;
+        if let Some(why) = never(&facts, host) {
+            return Err(TargetError::Never { name: name.to_owned(), why });
+        }
+        let open = |action| {
+            let file =
+                OpenOptions::new().read(true).write(true).custom_flags(EXCLUSIVE).open(&node);
+            file.map_err(|source| failed(action, source))
+        };
+        let mut file = open("open")?;
+        let doubts = doubts(&facts, stick, has_keyfile(&mut file, host));
+        ask(name, &doubts, consent)?;
+        Ok(Self { name: name.to_owned(), file, sector_size: facts.sector_size, rename: None })
+    }
+
+    /// An image; it takes its name when it is whole.
+    pub fn image(
+        path: &Path,
+        size: u64,
+        host: &HostFile,
+        consent: Option<&str>,
+    ) -> Result<Self, TargetError> {
+        let name = path.display().to_string();
+        let failed = |action| {
+            let name = name.clone();
+            move |source| TargetError::File { action, name, source }
+        };
+        let mut doubts = Vec::new();
+        match fs::symlink_metadata(path) {
+            Ok(found) if !found.is_file() => {
+                let why = "it is there and no plain file; a device is named with --device".into();
+                return Err(TargetError::Never { name, why });
+            }
+            Ok(_) => {
+                let holds = File::open(path).is_ok_and(|mut file| has_keyfile(&mut file, host));
+                doubts.push(if holds { "it holds a keyfile" } else { "it is there" }.to_owned());
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("look at")(error)),
+        }
+        ask(&name, &doubts, consent)?;
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".new");
+        let temporary = PathBuf::from(temporary);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(&temporary).map_err(failed("make"))?;
+        file.set_len(size).map_err(failed("make"))?;
+        let rename = Some((temporary, path.to_owned()));
+        Ok(Self { name, file, sector_size: 512, rename })
+    }
+
+    /// Gives an image its name.
+    pub fn finish(self) -> Result<(), TargetError> {
+        let Some((temporary, path)) = self.rename else { return Ok(()) };
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        fs::rename(&temporary, &path)
+            .and_then(|()| sync::directory(directory.unwrap_or(Path::new("."))))
+            .map_err(|source| TargetError::File { action: "name", name: self.name, source })
+    }
+}
+
+/// What no consent outweighs.
+fn never(facts: &DiskFacts, host: &HostFile) -> Option<String> {
+    let role = host.disks.iter().find(|(_, disk)| facts.by_id.contains(&disk.id));
+    if let Some((role, _)) = role {
+        return Some(format!("it is `disks.{role}` of host.toml"));
+    }
+    if !facts.holders.is_empty() {
+        return Some(format!("it is in use: {}", facts.holders.join(", ")));
+    }
+    facts.read_only.then(|| "it refuses writes".to_owned())
+}
+
+/// What makes one wonder whether this stick is meant.
+fn doubts(facts: &DiskFacts, stick: &Stick, has_keyfile: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    if !facts.removable && facts.transport != "usb" {
+        found.push(format!("it is no removable device ({})", facts.transport));
+    }
+    if let Some(id) = stick.id.as_ref().filter(|id| !facts.by_id.contains(id)) {
+        found.push(format!("host.toml says that {} is {id}", stick.volume_id));
+    }
+    if has_keyfile {
+        found.push("it holds a keyfile".to_owned());
+    } else if !facts.signatures.is_empty() {
+        let kind = |one: &bedplate_spec::facts::Signature| match &one.label {
+            Some(label) => format!("{} {label:?}", one.kind),
+            None => one.kind.clone(),
+        };
+        let kinds: Vec<String> = facts.signatures.iter().map(kind).collect();
+        found.push(format!("it is not blank ({})", kinds.join(", ")));
+    }
+    found
+}
+
+fn ask(name: &str, doubts: &[String], consent: Option<&str>) -> Result<(), TargetError> {
+    if doubts.is_empty() || consent == Some(name) {
+        return Ok(());
+    }
+    Err(TargetError::Consent { name: name.to_owned(), why: doubts.join("; ") })
+}
+
+fn has_keyfile(device: &mut File, host: &HostFile) -> bool {
+    keystick::read_volume(device, &[&host.unlock.keyfile], SECRET_LIMIT)
+        .is_ok_and(|contents| !contents.files.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> HostFile {
+        let text = include_str!("../../../profiles/hypervisor/host.toml");
+        bedplate_spec::document::parse(text, "host.toml").unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn stick() -> Stick {
+        Stick { volume_id: "1A2B-3C4D".into(), id: None }
+    }
+
+    fn facts() -> DiskFacts {
+        serde_json::from_value(serde_json::json!({
+            "kernel_name": "sda", "number": "8:0", "by_id": ["usb-Stick_1"], "size": 1u64 << 30,
+            "sector_size": 512, "rotational": false, "transport": "usb", "removable": true,
+        }))
+        .unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn a_blank_stick_that_nobody_uses_needs_no_consent() {
+        assert_eq!(never(&facts(), &host()), None);
+        assert_eq!(doubts(&facts(), &stick(), false), [] as [String; 0]);
+    }
+
+    #[test]
+    fn t05_a_device_in_use_or_of_the_machine_is_never_written() {
+        let held = DiskFacts { holders: vec!["mounted at /home".into()], ..facts() };
+        assert_eq!(never(&held, &host()).as_deref(), Some("it is in use: mounted at /home"));
+        let host = host();
+        let os = DiskFacts { by_id: vec![host.disks["os"].id.clone()], ..facts() };
+        assert_eq!(never(&os, &host).as_deref(), Some("it is `disks.os` of host.toml"));
+    }
+
+    #[test]
+    fn t06_content_and_fixed_disks_need_consent_that_names_them() {
+        let signature = serde_json::json!({"kind": "ext4", "label": "photos", "size": 1});
+        let full = DiskFacts {
+            signatures: vec![serde_json::from_value(signature).unwrap_or_else(|e| panic!("{e}"))],
+            transport: "nvme".into(),
+            removable: false,
+            ..facts()
+        };
+        let found = doubts(&full, &stick(), false);
+        assert_eq!(
+            found,
+            ["it is no removable device (nvme)", "it is not blank (ext4 \"photos\")"]
+        );
+        let error = ask("nvme-X", &found, Some("yes")).unwrap_err().to_string();
+        assert!(error.ends_with("To overwrite it all the same: --overwrite nvme-X"), "{error}");
+        assert!(ask("nvme-X", &found, None).is_err());
+        assert!(ask("nvme-X", &found, Some("nvme-X")).is_ok());
+    }
+
+    #[test]
+    fn t22_a_keyfile_and_another_stick_than_the_named_one_are_told() {
+        let named = Stick { id: Some("usb-Other".into()), ..stick() };
+        let found = doubts(&facts(), &named, true);
+        assert_eq!(found, ["host.toml says that 1A2B-3C4D is usb-Other", "it holds a keyfile"]);
+    }
+}
