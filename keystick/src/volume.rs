@@ -56,14 +56,14 @@ pub fn make(
     volume: &Volume<'_>,
     files: &[(String, Secret)],
 ) -> Result<()> {
-    clear_ends(device, volume.sector_size).map_err(StickError::volume("clear the key stick"))?;
+    clear_ends(device, volume.sector_size).map_err(StickError::volume("clear the volume"))?;
     let first = fill(device, volume, files)?;
     device
         .sync()
         .and_then(|()| device.seek(SeekFrom::Start(0)))
         .and_then(|_| device.write_all(&first))
         .and_then(|()| device.sync())
-        .map_err(StickError::volume("finish the volume of the key stick"))?;
+        .map_err(StickError::volume("finish the volume"))?;
     let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
     let back = read_volume(device, &paths, u64::MAX)?;
     match files.iter().find(|file| !back.files.contains(file)) {
@@ -77,7 +77,7 @@ pub fn make(
 
 /// The files of a volume, as far as they are there; `limit` is the most one of them may hold.
 pub fn read_volume(device: &mut impl Device, paths: &[&str], limit: u64) -> Result<Contents> {
-    let failed = || StickError::volume("read the volume of the key stick");
+    let failed = || StickError::volume("read the volume");
     let mut start = vec![0; 36 << 10];
     device.seek(SeekFrom::Start(0)).map_err(failed())?;
     let read = device.read(&mut start).map_err(failed())?;
@@ -128,7 +128,7 @@ fn fill(
     volume: &Volume<'_>,
     files: &[(String, Secret)],
 ) -> Result<Vec<u8>> {
-    let failed = || StickError::volume("make the volume of the key stick");
+    let failed = || StickError::volume("make the volume");
     let sector_size =
         usize::try_from(volume.sector_size).map_err(|error| failed()(io::Error::other(error)))?;
     let mut held = Held { device, first: vec![0; sector_size], position: 0 };

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
+use bedplate_keystick::{StickError, Volume};
 use bedplate_spec::event::{DeviceState, Outcome};
 use bedplate_spec::plan::{DiskTarget, Partition, PartitionKind};
 use bedplate_tools::udev;
@@ -50,7 +51,8 @@ pub fn partition(
     Ok(Outcome::Done)
 }
 
-/// Clears what stood there and writes protective MBR and both copies of the table.
+/// Clears what stood there and writes both copies of the table, then the protective MBR, without
+/// which nobody sees a table: a power cut leaves a blank disk, or the complete table.
 pub fn write_table(
     file: &mut File,
     size: u64,
@@ -58,14 +60,29 @@ pub fn write_table(
     guid: Uuid,
     partitions: &[Partition],
 ) -> io::Result<()> {
+    write_entries(file, size, sector_size, guid, partitions)?;
+    file.sync_all()?;
+    let last = u32::try_from(size / u64::from(sector_size) - 1).unwrap_or(u32::MAX);
+    ProtectiveMBR::with_lb_size(last).overwrite_lba0(file).map_err(io::Error::other)?;
+    file.sync_all()
+}
+
+fn write_entries(
+    file: &mut File,
+    size: u64,
+    sector_size: u32,
+    guid: Uuid,
+    partitions: &[Partition],
+) -> io::Result<()> {
     let sector = LogicalBlockSize::try_from(u64::from(sector_size))?;
+    // What may be seen goes first, and alone.
+    clear(file, 0, u64::from(sector_size).min(size))?;
+    file.sync_all()?;
     clear(file, 0, CLEARED.min(size))?;
     clear(file, size.saturating_sub(CLEARED), CLEARED.min(size))?;
     for partition in partitions {
         clear(file, partition.start, CLEARED.min(partition.length))?;
     }
-    let last = u32::try_from(size / u64::from(sector_size) - 1).unwrap_or(u32::MAX);
-    ProtectiveMBR::with_lb_size(last).overwrite_lba0(file).map_err(io::Error::other)?;
     let mut disk = GptConfig::new()
         .writable(true)
         .logical_block_size(sector)
@@ -73,8 +90,7 @@ pub fn write_table(
         .map_err(io::Error::other)?;
     let entries = partitions.iter().map(|wanted| (wanted.number, entry(wanted, sector_size)));
     disk.update_partitions(entries.collect()).map_err(io::Error::other)?;
-    disk.write().map_err(io::Error::other)?;
-    file.sync_all()
+    disk.write().map_err(io::Error::other).map(drop)
 }
 
 fn entry(wanted: &Partition, sector_size: u32) -> Entry {
@@ -135,28 +151,15 @@ fn volume_id_of(node: &Path) -> Option<u32> {
     Some(file_system.volume_id())
 }
 
-/// Makes a VFAT file system over a whole device or image.
-pub fn format_vfat(
+/// Makes a VFAT file system over a whole device or image; a power cut leaves none, or all of it.
+fn format_vfat(
     mut file: File,
     label: &str,
     volume_id: u32,
     sector_size: u32,
-) -> io::Result<()> {
-    let size = file.seek(SeekFrom::End(0))?;
-    clear(&mut file, 0, CLEARED.min(size))?;
-    file.seek(SeekFrom::Start(0))?;
-    let mut padded = [b' '; 11];
-    for (slot, byte) in padded.iter_mut().zip(label.bytes()) {
-        *slot = byte;
-    }
-    let sectors = u32::try_from(size / u64::from(sector_size)).map_err(io::Error::other)?;
-    let options = fatfs::FormatVolumeOptions::new()
-        .bytes_per_sector(u16::try_from(sector_size).map_err(io::Error::other)?)
-        .total_sectors(sectors)
-        .volume_id(volume_id)
-        .volume_label(padded);
-    fatfs::format_volume(&mut file, options)?;
-    file.sync_all()
+) -> Result<(), StickError> {
+    let id = format!("{:04X}-{:04X}", volume_id >> 16, volume_id & 0xffff);
+    bedplate_keystick::make(&mut file, &Volume { id: &id, label, sector_size }, &[])
 }
 
 #[cfg(test)]
@@ -198,6 +201,18 @@ mod tests {
             assert!(!carries(&mut file, sector_size, Uuid::from_u128(8), &partitions()));
             assert!(!carries(&mut file, sector_size, guid, &partitions()[..1]));
         }
+    }
+
+    #[test]
+    fn f1_a_table_is_not_seen_before_its_last_write() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(SIZE).unwrap();
+        let (guid, mut file) = (Uuid::from_u128(7), image.reopen().unwrap());
+        write_table(&mut file, SIZE, 512, Uuid::from_u128(8), &partitions()).unwrap();
+        write_entries(&mut file, SIZE, 512, guid, &partitions()).unwrap();
+        assert_eq!(bedplate_blkid::probe(image.path()).unwrap(), []);
+        write_table(&mut file, SIZE, 512, guid, &partitions()).unwrap();
+        assert!(carries(&mut file, 512, guid, &partitions()));
     }
 
     #[test]
