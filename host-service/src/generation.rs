@@ -9,8 +9,11 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use bedplate_spec::plan::{BOOT, BOOT_MIRROR};
 use bedplate_tools::sync;
 use sha2::{Digest as _, Sha256};
+
+use crate::context::Context;
 
 const PROFILES: &str = "/nix/var/nix/profiles";
 
@@ -54,6 +57,16 @@ pub enum GenerationError {
         /// What was looked for.
         toplevel: PathBuf,
     },
+    /// The generation boots, but not from the second disk.
+    #[error(
+        "the generation boots from {BOOT}; its copy on the mirror of the EFI system partition \
+         could not be written: put the disk back and switch again"
+    )]
+    Mirror {
+        /// Why.
+        #[source]
+        source: Box<GenerationError>,
+    },
     /// The ESP is not there.
     #[error("the EFI system partition is not mounted at {}", .path.display())]
     NoEsp {
@@ -71,11 +84,25 @@ fn file<'a>(
 
 /// The command `generation boot`.
 pub fn command(toplevel: &Path) -> Result<(), Box<dyn Error>> {
-    let esp = Path::new("/boot");
-    if !is_mount_point(esp) {
-        return Err(GenerationError::NoEsp { path: esp.to_owned() }.into());
-    }
-    Ok(boot(esp, Path::new(PROFILES), toplevel)?)
+    let intent = Context::read(&toplevel.join("host.toml"))?.intent;
+    let mirror = intent.os.esp_mirror.as_ref().map(|_| Path::new(BOOT_MIRROR));
+    let write = |esp: &Path| match is_mount_point(esp) {
+        true => boot(esp, Path::new(PROFILES), toplevel),
+        false => Err(GenerationError::NoEsp { path: esp.to_owned() }),
+    };
+    Ok(both(Path::new(BOOT), mirror, write)?)
+}
+
+/// Writes the mirror first: when the entry on the EFI system partition itself stands, its copy is
+/// whole. A partition that is lost does not keep the other from being written, and is told.
+fn both(
+    esp: &Path,
+    mirror: Option<&Path>,
+    write: impl Fn(&Path) -> Result<(), GenerationError>,
+) -> Result<(), GenerationError> {
+    let copied = mirror.map_or(Ok(()), &write);
+    write(esp)?;
+    copied.map_err(|source| GenerationError::Mirror { source: Box::new(source) })
 }
 
 /// What is written into an empty mount point does not boot.

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::device;
 use crate::error::StepError;
 use crate::failure;
-use crate::steps::{boot, btrfs, closure, disks, flake, luks, stick, system};
+use crate::steps::{boot, btrfs, closure, disks, flake, kept, luks, stick, system};
 
 /// Executes every step in order. The first failure is reported, and nothing follows it.
 pub fn execute(context: &mut Context<'_>, facts: &Facts) -> bool {
@@ -128,9 +128,7 @@ fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outc
             let wanted = stick::Wanted { sticks, keyfile, recovery, secrets, existing };
             stick::prepare(context, &step.id(), &wanted)
         }
-        Step::KeepPool { name, .. } => {
-            Err(StepError::new(format!("pool {name} cannot be kept by this version")))
-        }
+        Step::KeepPool { name, fsid, members } => kept::open(context, name, *fsid, members),
         Step::Partition { role, guid, partitions } => {
             disks::partition(context.disk(role)?, *guid, partitions)
         }
@@ -154,7 +152,7 @@ fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outc
             roles.iter().try_for_each(|role| luks::seal(context, role))?;
             Ok(Outcome::Done)
         }
-        Step::WriteBootEntry { .. } => boot::write_entry(context),
+        Step::WriteBootEntry { esp, mirror } => boot::write_entry(context, esp, mirror.as_ref()),
         Step::Finish => boot::finish(context),
     }
 }

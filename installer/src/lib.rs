@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod facts;
 pub mod failure;
+pub mod finished;
 pub mod health;
 pub mod ledger;
 pub mod logs;

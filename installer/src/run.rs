@@ -20,6 +20,7 @@ use crate::engine;
 use crate::error::{During as _, StepError, chain};
 use crate::facts;
 use crate::failure;
+use crate::finished;
 use crate::health::Health;
 use crate::ledger::Ledger;
 use crate::logs;
@@ -81,15 +82,9 @@ fn install(reporter: &Reporter, events: &Path) -> Result<Option<Then>, StepError
     bedplate_tools::udev::settle().during("udev did not come to rest")?;
     let facts = machine::read(&facts::roots());
     if planner::is_finished(&host, &facts) {
-        reporter.emit(EventKind::Warned {
-            step: None,
-            message: format!(
-                "{} is installed and sealed on these disks; nothing is written. \
-                 Take the medium out and start the machine again.",
-                host.host.name
-            ),
-        });
-        return Ok(Some(Then::Wait));
+        let (next, message) = finished::go_on(&host);
+        reporter.emit(EventKind::Warned { step: None, message });
+        return Ok(Some(next));
     }
     let plan = planner::plan(&host, &facts)
         .map_err(|error| StepError::new(format!("the plan is refused\n{error}")))

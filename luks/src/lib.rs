@@ -18,7 +18,7 @@ pub use error::LuksError;
 pub use format::{Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, format};
 pub use token::{Token, read_token, seal};
 pub use verity::open_verity;
-pub use volume::{backup_header, close, is_open, open, test_key, uuid};
+pub use volume::{backup_header, close, is_open, open, open_read_only, test_key, uuid};
 
 /// What the functions of this crate return.
 pub type Result<T> = std::result::Result<T, LuksError>;

@@ -28,6 +28,15 @@ pub fn open(
     }
 }
 
+/// As [`open`], so that nothing can be written through the mapping.
+pub fn open_read_only(device: &Path, mapper: &str, slot: Option<u32>, key: &[u8]) -> Result<()> {
+    let _guard = log::begin();
+    match activate(device, Some(mapper), slot, key, CryptActivate::READONLY)? {
+        true => Ok(()),
+        false => Err(LuksError::WrongKey { device: device.to_owned() }),
+    }
+}
+
 /// Whether the key opens the keyslot, or any keyslot, without mapping anything.
 pub fn test_key(device: &Path, slot: Option<u32>, key: &[u8]) -> Result<bool> {
     let _guard = log::begin();

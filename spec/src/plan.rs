@@ -11,6 +11,12 @@ use uuid::Uuid;
 
 use crate::host::{Recovery, Stick, Then};
 
+/// Where the EFI system partition is mounted on the installed system.
+pub const BOOT: &str = "/boot";
+
+/// Where its copy on another disk is mounted.
+pub const BOOT_MIRROR: &str = "/boot-mirror";
+
 /// Everything an installation will do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {

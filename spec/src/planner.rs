@@ -19,7 +19,7 @@ pub use finished::is_finished;
 pub use refusal::{PlanError, Refusal};
 
 use crate::facts::{Facts, FirmwareKind};
-use crate::host::{HostFile, Wipe};
+use crate::host::HostFile;
 use crate::plan::{DiskTarget, Plan};
 
 /// The schema of [`Facts`] and [`Plan`] that this version reads and writes.
@@ -28,7 +28,6 @@ pub const SCHEMA: u32 = 1;
 /// Plans the installation of `host` on the machine that `facts` describe.
 pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
     let mut refusals = machine(facts);
-    refusals.extend(not_yet(host));
     let chosen = choose::disks(host, facts, &mut refusals);
     choose::distinct(&chosen, host, facts, &mut refusals);
     fitness::disks(&chosen, host, facts, &mut refusals);
@@ -68,20 +67,6 @@ pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
         steps: steps::of(host, &chosen),
         then: host.install.then,
     })
-}
-
-/// What the document may say and no engine does yet.
-fn not_yet(host: &HostFile) -> Option<Refusal> {
-    let kept = host.disks.values().any(|disk| disk.wipe == Wipe::Never);
-    let what = match (kept, &host.os.esp_mirror) {
-        (true, _) => "`wipe = \"never\"`",
-        (false, Some(_)) => "`os.esp_mirror`",
-        (false, None) => return None,
-    };
-    Some(Refusal::machine(
-        format!("{what} is not supported yet by this version"),
-        "leave it out of the document",
-    ))
 }
 
 fn machine(facts: &Facts) -> Vec<Refusal> {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use crate::command::{CommandError, CommandExt as _};
 use crate::signature::Signature;
 
 /// Where the kernel lists them.
@@ -29,6 +31,12 @@ impl Block {
     pub fn signature(&self) -> Option<Signature> {
         Signature::read(&self.node).ok().flatten()
     }
+}
+
+/// Makes the kernel refuse, or allow again, to write to a whole disk or a partition.
+pub fn set_read_only(node: &Path, read_only: bool) -> Result<(), CommandError> {
+    let flag = if read_only { "--setro" } else { "--setrw" };
+    Command::new("blockdev").arg(flag).arg(node).run()
 }
 
 /// Whole disks and partitions with a medium in them, by name; no loop, RAM, floppy or

@@ -7,6 +7,7 @@ pub mod btrfs;
 pub mod btrfs_live;
 pub mod command;
 pub mod cpio;
+pub mod efi;
 pub mod exportfs;
 pub mod git;
 pub mod ldd;

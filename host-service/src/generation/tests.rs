@@ -102,3 +102,26 @@ fn a_toplevel_outside_the_profile_is_refused() {
     fs::remove_file(machine.path("profiles/system-1-link")).unwrap();
     assert!(matches!(machine.boot(&toplevel), Err(GenerationError::NoGeneration { .. })));
 }
+
+#[test]
+fn the_mirror_is_written_first_and_a_lost_one_does_not_keep_the_machine_from_its_generation() {
+    let machine = Machine::new();
+    let toplevel = machine.generation(1, "kernel");
+    fs::create_dir(machine.path("mirror")).unwrap();
+    let order = std::cell::RefCell::new(Vec::new());
+    let write = |esp: &Path| {
+        order.borrow_mut().push(esp.file_name().unwrap().to_owned());
+        boot(esp, &machine.path("profiles"), &toplevel)
+    };
+    both(&machine.path("esp"), Some(&machine.path("mirror")), write).unwrap();
+    assert_eq!(*order.borrow(), ["mirror", "esp"]);
+    let entry = "loader/entries/bedplate-1+3.conf";
+    let read = |esp: &str| fs::read(machine.path(esp).join(entry)).unwrap();
+    assert_eq!(read("esp"), read("mirror"));
+
+    let toplevel = machine.generation(2, "newer");
+    let write = |esp: &Path| boot(esp, &machine.path("profiles"), &toplevel);
+    let lost = both(&machine.path("esp"), Some(&machine.path("lost")), write);
+    assert!(matches!(lost, Err(GenerationError::Mirror { .. })), "{lost:?}");
+    assert!(machine.path("esp/loader/entries/bedplate-2+3.conf").is_file());
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bedplate_spec::host::{Backup, HostFile};
 use bedplate_spec::identity::{Purpose, derive};
+use bedplate_spec::plan::{BOOT, BOOT_MIRROR};
 
 use super::{Entry, Parts};
 
@@ -22,6 +23,9 @@ const ENABLED: [(&str, &str); 3] = [
 const HOST_KEYS: &str =
     "[Unit]\nConditionFirstBoot=\nConditionPathExists=!/etc/ssh/ssh_host_ed25519_key\n";
 
+/// How long boot waits for a disk with an EFI system partition.
+const ESP_SECONDS: u32 = 15;
+
 pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry> {
     let mut units = Units { entries: BTreeMap::new() };
     for (unit, target) in ENABLED {
@@ -30,7 +34,10 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
     let target = format!("{DEBIAN}/multi-user.target");
     units.entries.insert("systemd/system/default.target".into(), Entry::Link(target));
     units.add("sshd-keygen.service.d/10-bedplate.conf", HOST_KEYS.to_owned(), None);
-    units.add("boot.mount", boot_mount(host), Some("local-fs.target"));
+    units.add_esp("boot.mount", host, &host.os.disk, BOOT);
+    if let Some(mirror) = &host.os.esp_mirror {
+        units.add_esp("boot\\x2dmirror.mount", host, mirror, BOOT_MIRROR);
+    }
     units.add("bedplate-pool@.service", pool(host, parts), None);
     for name in host.pools.keys() {
         let instance = format!("bedplate-pool@{name}.service");
@@ -57,18 +64,24 @@ impl Units {
         }
     }
 
+    /// Wanted and never required: the machine runs without an EFI system partition.
+    fn add_esp(&mut self, name: &str, host: &HostFile, role: &str, place: &str) {
+        let guid = derive(host.host.id, Purpose::GptEsp, role, 0).to_string();
+        let mount = format!(
+            "[Unit]\nDescription=EFI system partition on {role}\nBefore=local-fs.target\n\n\
+             [Mount]\nWhat=/dev/disk/by-partuuid/{guid}\nWhere={place}\nType=vfat\nOptions=umask=0077,nodev,nosuid,noexec\n"
+        );
+        self.add(name, mount, Some("local-fs.target"));
+        // Half a minute and more is what systemd waits for any other device.
+        let device = format!("dev-disk-by\\x2dpartuuid-{}.device.d", guid.replace('-', "\\x2d"));
+        let patience = format!("[Unit]\nJobRunningTimeoutSec={ESP_SECONDS}\n");
+        self.add(&format!("{device}/10-bedplate.conf"), patience, None);
+    }
+
     fn link(&mut self, name: &str, target: &str, unit: &str) {
         let path = format!("systemd/system/{target}.wants/{name}");
         self.entries.insert(path, Entry::Link(unit.to_owned()));
     }
-}
-
-fn boot_mount(host: &HostFile) -> String {
-    let guid = derive(host.host.id, Purpose::GptEsp, &host.os.disk, 0);
-    format!(
-        "[Unit]\nDescription=EFI system partition\nBefore=local-fs.target\n\n\
-         [Mount]\nWhat=/dev/disk/by-partuuid/{guid}\nWhere=/boot\nType=vfat\nOptions=umask=0077,nodev,nosuid,noexec\n"
-    )
 }
 
 /// What uses a pool must come after it, so that nothing is ever served from an empty mount point.

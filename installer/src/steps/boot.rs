@@ -4,31 +4,42 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bedplate_spec::event::Outcome;
+use bedplate_spec::event::{DeviceState, Outcome};
 use bedplate_spec::host::Then;
-use bedplate_spec::plan::Step;
+use bedplate_spec::plan::{BootPartition, Plan, Step};
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::mount::unmount;
-use bedplate_tools::sync;
+use bedplate_tools::{block, sync};
 use rustix::mount::UnmountFlags;
 
 use super::system::{LIVE, in_target};
 use crate::context::{Context, MORE_STICKS, STICK, TARGET};
+use crate::device::{kernel_name, owner_name, partition_node};
 use crate::error::{During as _, StepError};
 
-/// Lets the built system write its boot loader and entry, and reads the entry back.
-pub fn write_entry(context: &Context<'_>) -> Result<Outcome, StepError> {
+/// Lets the built system write its boot loader and entry, the mirror first, and reads both back.
+pub fn write_entry(
+    context: &Context<'_>,
+    esp: &BootPartition,
+    mirror: Option<&BootPartition>,
+) -> Result<Outcome, StepError> {
     let toplevel = context.toplevel()?;
-    let esp = Path::new(TARGET).join("boot");
     sync::file_system(Path::new(TARGET)).during("could not flush the target")?;
     in_target(&format!("{toplevel}/bin/switch-to-configuration"), &["boot"])
         .during("the built system could not install its boot loader")?;
-    sync::file_system(&esp).during("could not flush the EFI system partition")?;
-    if entries(&esp).iter().any(|entry| names_files_that_are_there(&esp, entry)) {
-        Ok(Outcome::Done)
-    } else {
-        Err(StepError::new("no usable boot entry stands on the EFI system partition afterwards"))
+    for partition in mirror.into_iter().chain([esp]) {
+        let place = Path::new(TARGET).join(partition.mount.trim_start_matches('/'));
+        let on = |error: StepError| match context.disk(&partition.role) {
+            Ok(target) => error.on(owner_name(target), DeviceState::Partial),
+            Err(_) => error,
+        };
+        sync::file_system(&place).during("could not flush the EFI system partition").map_err(on)?;
+        if !entries(&place).iter().any(|entry| names_files_that_are_there(&place, entry)) {
+            let message = "no usable boot entry stands on the EFI system partition afterwards";
+            return Err(on(StepError::new(message)));
+        }
     }
+    Ok(Outcome::Done)
 }
 
 fn entries(esp: &Path) -> Vec<PathBuf> {
@@ -72,15 +83,38 @@ pub fn finish(context: &Context<'_>) -> Result<Outcome, StepError> {
     for place in mounts_below(&table, &[TARGET, STICK, MORE_STICKS]) {
         unmount(&place).during(format!("could not unmount {}", place.display()))?;
     }
-    for step in &context.plan.steps {
-        if let Step::FormatLuks { role, mapper, .. } = step
-            && bedplate_luks::is_open(mapper)
-        {
+    for (role, mapper) in volumes(context.plan) {
+        if bedplate_luks::is_open(mapper) {
             bedplate_luks::close(mapper).during(format!("could not close the volume of {role}"))?;
         }
     }
+    release_kept(context)?;
     rustix::fs::sync();
     Ok(Outcome::Done)
+}
+
+/// Role and mapping of every volume that the plan opens.
+fn volumes(plan: &Plan) -> impl Iterator<Item = (&str, &str)> {
+    plan.steps.iter().flat_map(|step| match step {
+        Step::FormatLuks { role, mapper, .. } => vec![(role.as_str(), mapper.as_str())],
+        Step::KeepPool { members, .. } => {
+            members.iter().map(|member| (member.role.as_str(), member.mapper.as_str())).collect()
+        }
+        _ => Vec::new(),
+    })
+}
+
+/// What was protected while it was kept may be written again by whoever comes next.
+fn release_kept(context: &Context<'_>) -> Result<(), StepError> {
+    for step in &context.plan.steps {
+        let Step::KeepPool { members, .. } = step else { continue };
+        for member in members {
+            let disk = kernel_name(&context.disk(&member.role)?.id)?;
+            block::set_read_only(&partition_node(&disk, member.partition), false)
+                .during(format!("could not release the volume of {}", member.role))?;
+        }
+    }
+    Ok(())
 }
 
 /// Mount points at or below the given ones, the newest first.

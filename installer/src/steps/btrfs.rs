@@ -9,12 +9,13 @@ use bedplate_tools::mount::{Access, Mount as SystemMount, unmount};
 use bedplate_tools::{btrfs, udev};
 use uuid::Uuid;
 
+use super::kept;
 use crate::context::{Context, TARGET};
 use crate::device::wait_for_partition;
 use crate::error::{During as _, StepError};
 
 /// Where a file system stands while its subvolumes are made.
-const TOP_LEVEL: &str = "/run/bedplate/top-level";
+pub const TOP_LEVEL: &str = "/run/bedplate/top-level";
 
 /// A file system over opened volumes.
 pub struct Make<'a> {
@@ -87,16 +88,37 @@ fn nodes(members: &[String]) -> Vec<PathBuf> {
 }
 
 fn mount_btrfs(nodes: &[PathBuf], target: &Path, options: &str) -> Result<(), StepError> {
+    mount_members(nodes, target, options, Access::ReadWrite)
+}
+
+/// Mounts a pool that is kept: nothing is written, not even the log that a power cut left.
+pub fn mount_kept(nodes: &[PathBuf], target: &Path) -> Result<(), StepError> {
+    mount_members(nodes, target, "rescue=nologreplay", Access::ReadOnly)
+}
+
+fn mount_members(
+    nodes: &[PathBuf],
+    target: &Path,
+    options: &str,
+    access: Access,
+) -> Result<(), StepError> {
     let Some(first) = nodes.first() else { return Err(StepError::new("no members")) };
     let mut words: Vec<String> =
         nodes.iter().map(|node| format!("device={}", node.display())).collect();
     words.extend((!options.is_empty()).then(|| options.to_owned()));
-    mount(&first.display().to_string(), target, "btrfs", &words.join(","))
+    let source = first.display().to_string();
+    mount(&source, target, "btrfs", &words.join(","), access)
 }
 
-fn mount(source: &str, target: &Path, kind: &str, options: &str) -> Result<(), StepError> {
+fn mount(
+    source: &str,
+    target: &Path,
+    kind: &str,
+    options: &str,
+    access: Access,
+) -> Result<(), StepError> {
     fs::create_dir_all(target).during(format!("could not make {}", target.display()))?;
-    SystemMount { source, target, kind, access: Access::ReadWrite, options }
+    SystemMount { source, target, kind, access, options }
         .mount()
         .during(format!("could not mount at {}", target.display()))
 }
@@ -112,7 +134,16 @@ pub fn mount_all(context: &Context<'_>, mounts: &[Mount]) -> Result<Outcome, Ste
             }
             MountSource::Esp { role, partition } => {
                 let node = wait_for_partition(context.disk(role)?, *partition)?;
-                mount(&node.display().to_string(), &place, "vfat", "umask=0077")?;
+                mount(
+                    &node.display().to_string(),
+                    &place,
+                    "vfat",
+                    "umask=0077",
+                    Access::ReadWrite,
+                )?;
+            }
+            MountSource::Pool { members } if kept::is_kept(context, members) => {
+                mount_kept(&nodes(members), &place)?;
             }
             MountSource::Pool { members } => mount_btrfs(&nodes(members), &place, "")?,
         }

@@ -4,12 +4,7 @@ use super::choose::{Choice, Part};
 use super::{geometry, kept};
 use crate::host::{HostFile, Wipe};
 use crate::identity::{Purpose, derive, mapper_name};
-use crate::plan::{BootPartition, Mount, MountSource, Step, Subvolume};
-
-/// Where the ESP is mounted on the installed system.
-const BOOT: &str = "/boot";
-/// Where its copy is mounted while both are written.
-const BOOT_MIRROR: &str = "/boot-mirror";
+use crate::plan::{BOOT, BOOT_MIRROR, BootPartition, Mount, MountSource, Step, Subvolume};
 
 pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> Vec<Step> {
     let names = |of: &mut dyn Iterator<Item = &Choice<'_>>| -> Vec<String> {
