@@ -10,7 +10,7 @@ use bedplate_facts::roots::names;
 use bedplate_spec::event::{Outcome, Unit};
 use bedplate_tools::nix::Nix;
 use bedplate_tools::sync;
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, futimens, utimensat};
 
 use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
@@ -26,6 +26,11 @@ const CHUNK: usize = 1 << 20;
 
 /// Readers a processor: one waits for the medium while the other encrypts.
 const WORKERS_A_PROCESSOR: usize = 2;
+
+/// Everything in a store was changed one second after the epoch.
+const STORE_TIME: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+const STORE_TIMES: Timestamps =
+    Timestamps { last_access: STORE_TIME, last_modification: STORE_TIME };
 
 /// One file to copy.
 struct Entry {
@@ -170,14 +175,18 @@ fn copy_file(entry: &Entry, buffer: &mut [u8]) -> io::Result<()> {
         |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", entry.to.display()));
     let mut input = File::open(&entry.from).map_err(named)?;
     let mut output = File::create_new(&entry.to).map_err(named)?;
-    loop {
+    let mut left = entry.size;
+    while left > 0 {
         let count = input.read(buffer).map_err(named)?;
         if count == 0 {
-            break;
+            return Err(named(io::ErrorKind::UnexpectedEof.into()));
         }
         output.write_all(buffer.get(..count).unwrap_or_default()).map_err(named)?;
+        left = left.saturating_sub(count as u64);
     }
-    finish(&entry.to, entry.mode).map_err(named)
+    // By the open file: a path would be looked up once more each time.
+    output.set_permissions(Permissions::from_mode(entry.mode)).map_err(named)?;
+    futimens(&output, &STORE_TIMES).map_err(io::Error::from).map_err(named)
 }
 
 fn finish(path: &Path, mode: u32) -> io::Result<()> {
@@ -185,11 +194,8 @@ fn finish(path: &Path, mode: u32) -> io::Result<()> {
     touch(path)
 }
 
-/// Everything in a store was changed one second after the epoch.
 fn touch(path: &Path) -> io::Result<()> {
-    let time = Timespec { tv_sec: 1, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(utimensat(CWD, path, &STORE_TIMES, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 #[cfg(test)]
