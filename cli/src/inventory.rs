@@ -7,7 +7,7 @@ use bedplate_facts::disks::UNREADABLE;
 use bedplate_facts::roots::Roots;
 use bedplate_facts::{machine, probe, table};
 
-use crate::report::Failure;
+use crate::report::{self, Failure};
 
 /// Show what this machine is: disks, firmware, memory, network interfaces.
 ///
@@ -42,11 +42,8 @@ impl Inventory {
                 unread.join(", ")
             )?;
         }
-        let text = if self.json {
-            format!("{}\n", serde_json::to_string_pretty(&facts)?)
-        } else {
-            table::table(&facts)
-        };
+        let text =
+            if self.json { format!("{}\n", report::json(&facts)?) } else { table::table(&facts) };
         io::stdout().lock().write_all(text.as_bytes())?;
         Ok(())
     }

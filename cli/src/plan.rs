@@ -39,7 +39,7 @@ impl Plan {
         let plan = planner::plan(&host, &facts).map_err(Failure::Refused)?;
         let mut out = io::stdout().lock();
         if self.json {
-            writeln!(out, "{}", serde_json::to_string_pretty(&plan)?)?;
+            writeln!(out, "{}", report::json(&plan)?)?;
         } else {
             let paint = Paint { on: io::stdout().is_terminal() };
             out.write_all(render(&plan, paint).as_bytes())?;

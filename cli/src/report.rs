@@ -38,6 +38,20 @@ pub struct ReadError {
     source: io::Error,
 }
 
+/// A document for machines that does no harm on a terminal: JSON leaves some control characters
+/// as they are, and names of disks may hold any.
+pub fn json(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
+    let mut shown = String::new();
+    for character in serde_json::to_string_pretty(value)?.chars() {
+        if character.is_control() && character != '\n' {
+            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            shown.push(character);
+        }
+    }
+    Ok(shown)
+}
+
 /// Reads a text file.
 pub fn read(path: &Path) -> Result<String, ReadError> {
     std::fs::read_to_string(path)

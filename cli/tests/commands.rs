@@ -67,3 +67,32 @@ fn files_that_cannot_be_read_end_with_1_and_wrong_usage_with_2() {
     assert_eq!(bedplate(&["plan", PROFILE]).status.code(), Some(2));
     assert_eq!(bedplate(&["frobnicate"]).status.code(), Some(2));
 }
+
+#[test]
+fn the_inventory_of_this_machine_is_one_that_plan_reads() {
+    let json = bedplate(&["inventory", "--json"]);
+    assert_eq!(json.status.code(), Some(0), "{}", stderr(&json));
+    let facts: bedplate_spec::facts::Facts = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(facts.memory_bytes > 0);
+    let table = bedplate(&["inventory"]);
+    assert_eq!(stdout(&table).lines().next().unwrap().split(',').count(), 2, "{table:?}");
+    let none = bedplate(&["inventory", "--root", "spec"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert_eq!(stderr(&none), "error: spec shows no machine: it holds no sys/block\n");
+}
+
+#[test]
+fn t18_json_carries_no_control_character_to_the_terminal() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let inventory = std::fs::read_to_string(root.join(INVENTORY)).unwrap();
+    let hostile = inventory.replacen("\"serial\": \"", "\"serial\": \"\u{9b}2J", 1);
+    assert_ne!(inventory, hostile);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("inventory.json");
+    std::fs::write(&path, hostile).unwrap();
+    let plan = bedplate(&["plan", PROFILE, "--inventory", path.to_str().unwrap(), "--json"]);
+    assert_eq!(plan.status.code(), Some(0), "{}", stderr(&plan));
+    assert!(!stdout(&plan).chars().any(|c| c.is_control() && c != '\n'));
+    let parsed: bedplate_spec::plan::Plan = serde_json::from_slice(&plan.stdout).unwrap();
+    assert!(parsed.disks.iter().any(|disk| disk.serial.as_ref().unwrap().starts_with('\u{9b}')));
+}

@@ -47,6 +47,11 @@ fn btrfs(roots: &Roots, name: &str) -> Option<String> {
     Some(format!("mounted as part of btrfs {}", label.unwrap_or(id)))
 }
 
+/// The table of mounts writes blanks in octal.
+fn unescaped(path: &str) -> String {
+    path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
 struct Device {
     number: String,
     name: String,
@@ -65,7 +70,7 @@ impl Device {
             let at = words.nth(1)?;
             let from = source.split(' ').nth(1)?;
             let ours = number == self.number || self.is(roots, from);
-            ours.then(|| format!("mounted at {at}"))
+            ours.then(|| format!("mounted at {}", unescaped(at)))
         };
         table.lines().filter_map(target).collect()
     }

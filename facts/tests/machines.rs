@@ -253,7 +253,7 @@ fn t05_every_use_of_a_disk_is_found() {
     assert_eq!(holders("sdc"), ["multipath mpatha"]);
     assert_eq!(holders("sdg"), ["mounted as part of btrfs media"]);
     assert_eq!(holders("sdh"), ["swap"]);
-    assert_eq!(holders("cciss!c0d0"), ["mounted at /srv/old\\040data"]);
+    assert_eq!(holders("cciss!c0d0"), ["mounted at /srv/old data"]);
     assert_eq!(holders("sde"), Vec::<String>::new());
     assert_eq!(disk(&facts, "sde").sector_size, 4096);
     assert_eq!(disk(&facts, "sdf").serial, None);

@@ -1,12 +1,12 @@
 //! Devices by their stable names, and whether they are still what the plan says.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bedplate_facts::disks::read_one;
-use bedplate_facts::roots::Roots;
+use bedplate_facts::roots::{Roots, text};
 use bedplate_spec::event::DeviceState;
 use bedplate_spec::facts::DiskFacts;
 use bedplate_spec::plan::DiskTarget;
@@ -96,13 +96,44 @@ pub fn open_exclusively(target: &DiskTarget) -> Result<(String, File), StepError
     let file = exclusive(&path)
         .during(format!("could not open {path} exclusively"))
         .map_err(|error| error.on(owner_name(target), DeviceState::Untouched))?;
-    // The link may have moved between the check and the open: look again while we hold it.
-    if check(target)? == name {
-        Ok((name, file))
-    } else {
-        Err(StepError::new("its by-id name changed under our hands")
-            .on(owner_name(target), DeviceState::Untouched))
+    still_the_one(target, &name, &file, &name)?;
+    Ok((name, file))
+}
+
+/// Opens a partition of the disk for writing, for us alone, as [`open_exclusively`] opens the
+/// disk.
+pub fn open_partition_exclusively(target: &DiskTarget, partition: u32) -> Result<File, StepError> {
+    let name = check(target)?;
+    let node = wait_for_partition(target, partition)?;
+    let path = node.display().to_string();
+    let file = exclusive(&path).during(format!("could not open {path} exclusively"))?;
+    let own = node.file_name().and_then(|own| own.to_str()).unwrap_or_default();
+    still_the_one(target, &name, &file, own)?;
+    Ok(file)
+}
+
+/// The link may have moved between the check and the open, and a node may be older than the
+/// disk behind it: looks again while `file` is held, which must be the kernel's device `opened`.
+fn still_the_one(
+    target: &DiskTarget,
+    name: &str,
+    file: &File,
+    opened: &str,
+) -> Result<(), StepError> {
+    let number = Path::new("/sys/class/block").join(opened).join("dev");
+    if check(target)? == name && text(&number).is_some_and(|number| is_device(file, &number)) {
+        return Ok(());
     }
+    Err(StepError::new("its by-id name changed under our hands")
+        .on(owner_name(target), DeviceState::Untouched))
+}
+
+/// Whether an open file is the device of this `major:minor`.
+fn is_device(file: &File, number: &str) -> bool {
+    file.metadata().is_ok_and(|found| {
+        let device = found.rdev();
+        format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)) == number
+    })
 }
 
 /// Opens a block device for reading and writing, failing when anyone else holds it.
@@ -125,6 +156,7 @@ mod tests {
             sector_size: 512,
             diskseq: Some(7),
             resume: false,
+            sealed: false,
             discard: true,
         }
     }
@@ -132,7 +164,7 @@ mod tests {
     fn facts() -> DiskFacts {
         serde_json::from_value(serde_json::json!({
             "kernel_name": "nvme0n1", "number": "259:0", "by_id": ["nvme-VM1"], "serial": "VM1",
-            "size": 1u64 << 40, "sector_size": 512, "rotational": false, "transport": "nvme",
+            "size": 1u64 << 40, "sector_size": 512, "rotational": false, "transport": "nvme", "diskseq": 7,
         }))
         .unwrap()
     }
@@ -149,6 +181,21 @@ mod tests {
         let found = differences(&target(), &other);
         assert_eq!(found.len(), 3, "{found:?}");
         assert_eq!(found[0], "serial was VM1, is X");
+    }
+
+    #[test]
+    fn t03_another_disk_under_the_same_name_is_told_by_its_sequence_number() {
+        let replugged = DiskFacts { diskseq: Some(8), ..facts() };
+        assert_eq!(differences(&target(), &replugged), ["sequence number was 7, is 8"]);
+        let of_another_boot = DiskTarget { diskseq: None, ..target() };
+        assert!(differences(&of_another_boot, &replugged).is_empty());
+    }
+
+    #[test]
+    fn t03_an_opened_node_is_known_by_its_number() {
+        let null = File::open("/dev/null").unwrap();
+        assert!(is_device(&null, "1:3"));
+        assert!(!is_device(&null, "8:0"));
     }
 
     #[test]

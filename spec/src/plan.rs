@@ -72,6 +72,9 @@ pub struct DiskTarget {
     pub diskseq: Option<u64>,
     /// Whether an unfinished installation of this same plan may be finished here.
     pub resume: bool,
+    /// Whether a volume that this same plan has sealed stands on it: then nothing on the disk is
+    /// laid out or formatted anew.
+    pub sealed: bool,
     /// Whether LUKS passes discards.
     pub discard: bool,
 }

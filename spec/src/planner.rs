@@ -54,6 +54,8 @@ pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
         sector_size: choice.facts.sector_size,
         diskseq: choice.facts.diskseq,
         resume: verdict.resume.contains(choice.role),
+        sealed: verdict.resume.contains(choice.role)
+            && choice.facts.bedplate.as_ref().is_some_and(|found| found.sealed),
         discard: choice.disk.media == crate::host::Media::Ssd,
     };
     Ok(Plan {

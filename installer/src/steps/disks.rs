@@ -15,7 +15,9 @@ use gpt::partition::Partition as Entry;
 use gpt::partition_types;
 use uuid::Uuid;
 
-use crate::device::{check, open_exclusively, owner_name, wait_for_partition};
+use crate::device::{
+    check, open_exclusively, open_partition_exclusively, owner_name, wait_for_partition,
+};
 use crate::error::{During as _, StepError};
 
 /// What is cleared at both ends of a disk and at the start of each partition.
@@ -36,6 +38,13 @@ pub fn partition(
             .is_ok_and(|mut file| carries(&mut file, target.sector_size, guid, partitions))
     {
         return Ok(Outcome::AlreadyDone);
+    }
+    if target.sealed {
+        return Err(StepError::new(
+            "its partition table is not as planned, and the volume behind it is sealed",
+        )
+        .on(owner_name(target), DeviceState::Untouched)
+        .next("nothing was written to it; only `wipe = \"any\"` lays the disk out anew"));
     }
     let (_, mut file) = open_exclusively(target)?;
     write_table(&mut file, target.size, target.sector_size, guid, partitions)
@@ -135,9 +144,7 @@ pub fn format_esp(
         return Ok(Outcome::AlreadyDone);
     }
     let path = node.display().to_string();
-    let file = crate::device::exclusive(&path)
-        .during(format!("could not open {path} exclusively"))
-        .map_err(on)?;
+    let file = open_partition_exclusively(target, partition).map_err(on)?;
     format_vfat(file, label, volume_id, target.sector_size)
         .during(format!("could not make the file system on {path}"))
         .map_err(on)?;

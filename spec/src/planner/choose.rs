@@ -1,5 +1,6 @@
 //! Which disk of the machine each role is.
 
+use super::fitness::NO_DISKS;
 use super::kept;
 use super::refusal::Refusal;
 use crate::facts::{DiskFacts, Facts};
@@ -101,17 +102,12 @@ fn missing(role: &str, disk: &Disk, host: &HostFile, facts: &Facts) -> Refusal {
         let help = "write the id of the whole disk";
         return Refusal::disk(role, &disk.id, "this id names a partition".into(), help);
     }
-    let stick = |disk: &DiskFacts| {
-        host.unlock
-            .sticks
-            .iter()
-            .any(|stick| stick.id.as_ref().is_some_and(|id| disk.by_id.contains(id)))
-    };
+    let stick = |disk: &DiskFacts| host.unlock.sticks.iter().any(|stick| is_stick(stick, disk));
     let mut free: Vec<String> = facts
         .disks
         .iter()
         .filter(|facts| !host.disks.values().any(|disk| facts.by_id.contains(&disk.id)))
-        .filter(|disk| !stick(disk))
+        .filter(|disk| !stick(disk) && !NO_DISKS.contains(&disk.transport.as_str()))
         .filter(|disk| facts.boot_medium.as_ref() != Some(&disk.kernel_name))
         .filter_map(|facts| facts.by_id.iter().min_by_key(|name| (name.starts_with("wwn-"), *name)))
         .map(|name| shown(name))
@@ -153,11 +149,7 @@ pub(super) fn distinct(
                 ),
             );
         }
-        let is_stick = |stick: &Stick| {
-            stick.id.as_ref().is_some_and(|id| choice.facts.by_id.contains(id))
-                || carries(choice.facts, &stick.volume_id)
-        };
-        if host.unlock.sticks.iter().any(is_stick) {
+        if host.unlock.sticks.iter().any(|stick| is_stick(stick, choice.facts)) {
             refusals.push(
                 choice.refuse(
                     "this is the key stick".into(),
@@ -178,6 +170,10 @@ pub(super) fn distinct(
             ));
         }
     }
+}
+
+fn is_stick(stick: &Stick, disk: &DiskFacts) -> bool {
+    stick.id.as_ref().is_some_and(|id| disk.by_id.contains(id)) || carries(disk, &stick.volume_id)
 }
 
 fn carries(disk: &DiskFacts, volume_id: &str) -> bool {

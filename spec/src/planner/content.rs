@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::choose::{Choice, Part};
+use super::choose::{Choice, Part, shown};
 use super::refusal::Refusal;
 use super::{date, kept, sections};
 use crate::document::size;
@@ -155,23 +155,23 @@ fn not_kept(choice: &Choice<'_>, content: Content<'_>) -> Refusal {
 fn refusal(host: &HostFile, choice: &Choice<'_>, content: Content<'_>, ours: bool) -> Refusal {
     let found = lines(choice.facts).join("; ");
     match content {
-        Content::Finished(_) => choice.refuse(
+        Content::Finished(_) if !ours => choice.refuse(
             format!("a finished installation stands on it: {found}"),
             "boot it; only `wipe = \"any\"` destroys it",
         ),
-        Content::Unfinished(_) if ours => choice.refuse(
+        Content::Finished(_) | Content::Unfinished(_) if ours => choice.refuse(
             format!("an unfinished installation of this same plan stands on it: {found}"),
             "write `wipe = \"ours\"` to finish it",
         ),
         Content::Unfinished(begun) => choice.refuse(
             format!(
                 "an unfinished installation of another plan ({}) stands on it: {found}{}",
-                begun.map_or("unknown", |begun| short(&begun.plan)),
+                begun.map_or_else(|| "unknown".to_owned(), |begun| short(&begun.plan)),
                 begun.map_or_else(String::new, |begun| difference(host, begun))
             ),
             "use the host.toml it was begun with; only `wipe = \"any\"` begins anew",
         ),
-        Content::Blank | Content::Foreign => choice.refuse(
+        Content::Blank | Content::Foreign | Content::Finished(_) => choice.refuse(
             format!("the disk is not blank: {found}"),
             "save what is on it and erase it with `wipefs`; only `wipe = \"any\"` destroys it",
         ),
@@ -218,6 +218,6 @@ fn line(signature: &Signature) -> String {
     format!("{kind}{} on {place}, {}", label.unwrap_or_default(), size::show(signature.size))
 }
 
-fn short(hash: &str) -> &str {
-    hash.get(..12).unwrap_or(hash)
+fn short(hash: &str) -> String {
+    shown(&hash.chars().take(12).collect::<String>())
 }

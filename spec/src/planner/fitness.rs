@@ -17,7 +17,7 @@ const ESP_MINIMUM_4K: u64 = 260 << 20;
 /// Room beside two generations of the system: file system, logs, builds.
 const OS_WORK: u64 = 1 << 30;
 /// Nothing can be installed to these.
-const NO_DISKS: [&str; 6] = ["loop", "zram", "optical", "floppy", "md", "dm"];
+pub(super) const NO_DISKS: [&str; 6] = ["loop", "zram", "optical", "floppy", "md", "dm"];
 
 pub(super) fn disks(
     chosen: &[Choice<'_>],
@@ -47,7 +47,7 @@ fn usable(choice: &Choice<'_>, facts: &Facts) -> Vec<Refusal> {
         ));
     }
     if NO_DISKS.contains(&disk.transport.as_str()) {
-        let message = format!("this is no disk but a device of kind `{}`", disk.transport);
+        let message = format!("this is no disk but a device of kind `{}`", shown(&disk.transport));
         refusals.push(choice.refuse(message, "choose the disks underneath"));
     }
     if disk.read_only {
