@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod failure;
 pub mod installed;
 pub mod medium;
+pub mod power_cut;
 pub mod probes;
 pub mod raw_write;
 pub mod running_host;

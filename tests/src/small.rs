@@ -3,7 +3,6 @@
 //! what was installed, says so and powers off.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -50,15 +49,23 @@ $box find /nix/store /etc -type f -exec $box cat {} + > /dev/null || wrong 'a fi
 $box cmp "$top/host.toml" /etc/nixos/nix/hosts/small/host.toml || wrong 'another host is enrolled'
 "$top/programs/bin/bedplate-host" pool open data || wrong 'the pool does not open'
 $box grep -q ' /mnt/data btrfs ' /proc/mounts || wrong 'the pool is not mounted'
+$box grep ' /mnt/data btrfs ' /proc/mounts | $box grep -q degraded && wrong 'the pool is degraded'
 echo kept > /mnt/data/written && $box sync || wrong 'the pool cannot be written to'
 echo "BOOT COMPLETE $top"
 $box poweroff -f
 "#;
 
+/// What opening a pool calls beside: stage 1 has loaded every module there is, and the mount names
+/// every member, so that there is nothing to announce.
+const NOTHING_TO_DO: &str = "#!/usr/bin/busybox sh\nexit 0\n";
+
 /// Puts the tree that is installed together below `directory`, out of the Debian tree.
 pub fn tree(workspace: &Workspace, directory: &Path) -> Result<PathBuf, Failure> {
     let from = workspace.tree()?;
     let to = directory.join("tree");
+    if to.exists() {
+        fs::remove_dir_all(&to).map_err(file("remove", &to))?;
+    }
     let mut names: Vec<String> = FILES.map(str::to_owned).into();
     names.push(kernel_of(&from)?);
     let mut digests = String::new();
@@ -69,6 +76,8 @@ pub fn tree(workspace: &Workspace, directory: &Path) -> Result<PathBuf, Failure>
         digests += &format!("{}  {name}\n", sha256_of(&target)?);
     }
     put(&to, "usr/lib/systemd/systemd", INIT, 0o755)?;
+    put(&to, "usr/sbin/modprobe", NOTHING_TO_DO, 0o755)?;
+    put(&to, "usr/bin/btrfs", NOTHING_TO_DO, 0o755)?;
     put(&to, "etc/passwd", "root:x:0:0:root:/root:/usr/bin/busybox\n", 0o644)?;
     put(&to, "etc/group", "root:x:0:\n", 0o644)?;
     put(&to, "var/lib/README", "Nothing is kept here yet.\n", 0o644)?;
@@ -108,30 +117,21 @@ pub struct Medium {
     pub kernel: Kernel,
 }
 
-/// Makes the medium in `directory`; `workspace` must have made one before.
-pub fn medium(workspace: &Workspace, directory: &Path) -> Result<Medium, Failure> {
+/// Makes the medium in `directory`; `workspace` must have made one before. Returns its build too.
+pub fn medium(workspace: &Workspace, directory: &Path) -> Result<(Medium, String), Failure> {
     let tree = tree(workspace, directory)?;
     let iso = directory.join("small.iso");
-    workspace.build_medium_with(&iso, &tree)?;
+    let report = workspace.build_medium_with(&iso, &tree)?;
     let kernel = Kernel {
         image: directory.join("vmlinuz"),
         initrd: directory.join("initrd"),
-        command_line: "console=tty0 console=ttyS0 panic=-1 quiet systemd.ssh_auto=no".to_owned(),
+        command_line: "console=tty0 console=ttyS0 panic=-1 quiet systemd.ssh_auto=no \
+             systemd.unit=bedplate-installer.service"
+            .to_owned(),
     };
     bedplate_image_builder::extract(&iso, "live/vmlinuz", &kernel.image)?;
     bedplate_image_builder::extract(&iso, "live/initrd", &kernel.initrd)?;
-    Ok(Medium { file: iso, kernel })
-}
-
-/// Bytes of the files below a directory.
-pub fn size_of(directory: &Path) -> io::Result<u64> {
-    let mut sum = 0;
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let metadata = fs::symlink_metadata(&path)?;
-        sum += if metadata.is_dir() { size_of(&path)? } else { metadata.len() };
-    }
-    Ok(sum)
+    Ok((Medium { file: iso, kernel }, report.build))
 }
 
 /// The disks but the medium. Each is `<role>.img` in `directory`.
@@ -147,7 +147,7 @@ pub fn disks(directory: &Path) -> Vec<Disk> {
         boot_index: (role == "os").then_some(1),
     };
     vec![
-        disk("os", DiskKind::Nvme, 2 * GIB),
+        disk("os", DiskKind::Nvme, 6 * GIB),
         disk("one", DiskKind::Nvme, GIB),
         disk("two", DiskKind::Nvme, GIB),
         disk("three", DiskKind::SataHdd { model: "WDC_WD10EFRX".into() }, GIB),

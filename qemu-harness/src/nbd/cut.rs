@@ -8,11 +8,13 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
+use serde::{Deserialize, Serialize};
+
 use super::log::{Action, Entry, WriteLog};
 use super::server::clear;
 
 /// A moment at which the power goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
     /// How many entries of the log were done.
     pub position: usize,
@@ -21,7 +23,8 @@ pub struct Cut {
 }
 
 /// What becomes of writes that no flush covered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unflushed {
     /// All are there: a disk without a cache.
     Kept,
@@ -145,11 +148,11 @@ mod tests {
     use super::*;
 
     fn write(disk: u16, offset: u64, length: u64) -> Entry {
-        Entry { disk, action: Action::Write { data: 0 }, offset, length, fua: false }
+        Entry { disk, action: Action::Write { data: 0 }, offset, length, fua: false, at: 0 }
     }
 
     fn flush(disk: u16) -> Entry {
-        Entry { disk, action: Action::Flush, offset: 0, length: 0, fua: false }
+        Entry { disk, action: Action::Flush, offset: 0, length: 0, fua: false, at: 0 }
     }
 
     fn left(entries: &[Entry], position: usize, unflushed: Unflushed) -> Vec<usize> {

@@ -6,10 +6,11 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::Instant;
 
 use super::protocol::invalid;
 
-/// Bytes of a record: action, FUA, disk, offset, length.
+/// Bytes of a record: action, FUA, disk, time, offset, length.
 const RECORD: usize = 24;
 
 /// What was done.
@@ -41,6 +42,8 @@ pub struct Entry {
     pub length: u64,
     /// Whether it was durable when it was answered.
     pub fua: bool,
+    /// When, in milliseconds since the log began.
+    pub at: u32,
 }
 
 /// Writes a log.
@@ -48,11 +51,13 @@ pub struct Entry {
 pub(super) struct Writer {
     file: BufWriter<File>,
     entries: usize,
+    begun: Instant,
 }
 
 impl Writer {
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: BufWriter::with_capacity(1 << 20, File::create(path)?), entries: 0 })
+        let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+        Ok(Self { file, entries: 0, begun: Instant::now() })
     }
 
     /// How many entries there are.
@@ -73,6 +78,8 @@ impl Writer {
         record[0] = kind as u8;
         record[1] = u8::from(fua);
         record[2..4].copy_from_slice(&disk.to_le_bytes());
+        let at = u32::try_from(self.begun.elapsed().as_millis()).unwrap_or(u32::MAX);
+        record[4..8].copy_from_slice(&at.to_le_bytes());
         record[8..16].copy_from_slice(&offset.to_le_bytes());
         record[16..].copy_from_slice(&length.to_le_bytes());
         self.file.write_all(&record)?;
@@ -127,6 +134,19 @@ impl WriteLog {
         &self.entries
     }
 
+    /// The first entry at or after `from` that wrote `text`.
+    pub fn find(&self, from: usize, text: &[u8]) -> io::Result<Option<usize>> {
+        for (index, entry) in self.entries.iter().enumerate().skip(from) {
+            let Action::Write { data } = entry.action else { continue };
+            let mut bytes = vec![0; usize::try_from(entry.length).map_err(io::Error::other)?];
+            self.read(data, &mut bytes)?;
+            if bytes.windows(text.len()).any(|window| window == text) {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
     /// A piece of what a write wrote.
     pub(super) fn read(&self, data: u64, piece: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(piece, data)
@@ -148,7 +168,8 @@ fn decode(record: &[u8; RECORD], data: u64) -> io::Result<Entry> {
     };
     let disk = u16::try_from(number(2..4)).map_err(io::Error::other)?;
     let (offset, length) = (number(8..16), number(16..24));
-    Ok(Entry { disk, action, offset, length, fua: record[1] == 1 })
+    let at = u32::try_from(number(4..8)).map_err(io::Error::other)?;
+    Ok(Entry { disk, action, offset, length, fua: record[1] == 1, at })
 }
 
 #[cfg(test)]
@@ -170,6 +191,9 @@ mod tests {
         let Action::Write { data } = write.action else { panic!("{write:?}") };
         let mut piece = [0; 2];
         log.read(data + 1, &mut piece).unwrap();
+        assert_eq!(log.find(0, b"bc").unwrap(), Some(0));
+        assert_eq!((log.find(1, b"bc").unwrap(), log.find(0, b"cb").unwrap()), (None, None));
+        assert!(write.at <= flush.at && flush.at <= trim.at);
         assert_eq!((&piece, write.disk, write.offset, write.fua), (b"bc", 1, 512, true));
         assert_eq!((flush.action, flush.disk), (Action::Flush, 0));
         assert_eq!((trim.action, trim.offset, trim.length), (Action::Trim, 4096, 1 << 40));
