@@ -66,7 +66,12 @@ pub fn read(path: &Path, directory: &Path) -> Result<Answers, FindError> {
     fs::create_dir_all(directory).map_err(unreadable)?;
     // `unpack` refuses entries that leave the directory.
     tar::Archive::new(payload.as_slice()).unpack(directory).map_err(unreadable)?;
-    let host_toml = fs::read_to_string(directory.join("host.toml")).map_err(unreadable)?;
+    let document = directory.join("host.toml");
+    // A link could lead to any file of the live system.
+    if !fs::symlink_metadata(&document).map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("host.toml is no plain file")));
+    }
+    let host_toml = fs::read_to_string(document).map_err(unreadable)?;
     let flake = directory.join("flake");
     Ok(Answers { host_toml, flake: flake.is_dir().then_some(flake) })
 }
@@ -114,5 +119,47 @@ mod tests {
         fs::write(damaged.path(), bytes).unwrap();
         let error = read(damaged.path(), directory.path()).unwrap_err();
         assert!(matches!(error, FindError::Area { source: AnswersError::Payload, .. }), "{error}");
+    }
+
+    #[test]
+    fn t15_answers_that_lead_out_of_their_directory_are_refused() {
+        let entry = |path: &[u8], link: Option<&str>| {
+            let mut builder = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path);
+            header.set_mode(0o644);
+            header.set_size(0);
+            if let Some(target) = link {
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_link_name(target).unwrap();
+            }
+            header.set_cksum();
+            builder.append(&header, std::io::empty()).unwrap();
+            builder.into_inner().unwrap()
+        };
+        let top = tempfile::tempdir().unwrap();
+        let secret = top.path().join("secret");
+        fs::write(&secret, "schema = 1").unwrap();
+        for (path, link) in [
+            (&b"../evil"[..], None),
+            (b"flake/../../evil", None),
+            (b"host.toml", Some(secret.to_str().unwrap())),
+        ] {
+            let answers = read(area(&entry(path, link)).path(), &top.path().join("answers"));
+            assert!(answers.is_err(), "{path:?}");
+            assert!(!top.path().join("evil").exists(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn t13_a_crafted_archive_is_refused_or_read_but_never_panics() {
+        let good = archive();
+        for position in (0..good.len()).step_by(7) {
+            let mut bad = good.clone();
+            bad[position] ^= 0xff;
+            let directory = tempfile::tempdir().unwrap();
+            drop(read(area(&bad).path(), directory.path()));
+            drop(read(area(&good[..position]).path(), directory.path()));
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bedplate_spec::event::{EventKind, Outcome, Unit};
 use bedplate_spec::facts::Facts;
+use bedplate_spec::identity::mapper_name;
 use bedplate_spec::plan::Step;
 
 use crate::context::Context;
@@ -140,7 +141,12 @@ fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outc
             luks::format(context, step)
         }
         Step::MakeBtrfs { name: _, label, fsid, raid1, members, subvolumes } => {
-            btrfs::Make { label, fsid: *fsid, raid1: *raid1, members, subvolumes }.run()
+            let sealed = context
+                .plan
+                .disks
+                .iter()
+                .any(|disk| disk.sealed && members.contains(&mapper_name(&disk.role)));
+            btrfs::Make { label, fsid: *fsid, raid1: *raid1, members, subvolumes, sealed }.run()
         }
         Step::Mount { mounts } => btrfs::mount_all(context, mounts),
         Step::CopyClosure => closure::copy(context, &step.id()),

@@ -29,6 +29,8 @@ pub struct Make<'a> {
     pub members: &'a [String],
     /// Subvolumes at the top level.
     pub subvolumes: &'a [Subvolume],
+    /// Whether a member is sealed: then the file system holds data, and is never made anew.
+    pub sealed: bool,
 }
 
 impl Make<'_> {
@@ -36,6 +38,13 @@ impl Make<'_> {
     pub fn run(&self) -> Result<Outcome, StepError> {
         let nodes = nodes(self.members);
         let present = self.is_present(&nodes)?;
+        if !present && self.sealed {
+            return Err(StepError::new(format!(
+                "the file system {} is not on all its volumes, and one of them is sealed",
+                self.label
+            ))
+            .next("nothing was written to it; only `wipe = \"any\"` makes it anew"));
+        }
         if !present {
             let (data, metadata) = if self.raid1 { ("raid1", "raid1") } else { ("single", "dup") };
             btrfs::make(&nodes, self.label, &self.fsid.to_string(), data, metadata)

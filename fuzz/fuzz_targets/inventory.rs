@@ -1,0 +1,24 @@
+//! An inventory under the profile's host file: a plan or refusals.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use bedplate_spec::document::parse;
+use bedplate_spec::facts::Facts;
+use bedplate_spec::host::HostFile;
+use bedplate_spec::planner::{is_finished, plan};
+use libfuzzer_sys::fuzz_target;
+
+static HOST: LazyLock<Option<HostFile>> =
+    LazyLock::new(|| parse(include_str!("../../profiles/hypervisor/host.toml"), "host.toml").ok());
+
+fuzz_target!(|text: &str| {
+    if let (Some(host), Ok(facts)) = (HOST.as_ref(), serde_json::from_str::<Facts>(text)) {
+        let _ = is_finished(host, &facts);
+        match plan(host, &facts) {
+            Ok(plan) => drop(plan.destroyed_lines()),
+            Err(error) => drop(error.to_string()),
+        }
+    }
+});
