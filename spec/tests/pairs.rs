@@ -191,3 +191,14 @@ fn t18_no_word_of_a_device_reaches_the_terminal_as_it_is() {
     assert!(refusal.contains("u{1b}[2J") && refusal.contains("u{9b}1m"), "{refusal}");
     assert!(!refusal.chars().any(|c| c.is_control() && c != '\n'), "{refusal:?}");
 }
+
+#[test]
+fn t10_a_copy_of_a_disk_is_refused_until_it_is_gone() {
+    for name in ["t10_copy_of_a_kept_disk", "t10_copy_of_a_disk_that_is_written"] {
+        let pair = PAIRS.iter().find(|pair| pair.name == name).unwrap();
+        assert_eq!(plan(&pair.host, &pair.facts).unwrap_err().refusals.len(), 1, "{name}");
+        let mut alone = pair.facts.clone();
+        alone.disks.retain(|disk| disk.by_id != ["virtio-DATA2COPY"]);
+        plan(&pair.host, &alone).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}

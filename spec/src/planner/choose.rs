@@ -5,6 +5,7 @@ use super::kept;
 use super::refusal::Refusal;
 use crate::facts::{DiskFacts, Facts};
 use crate::host::{Disk, HostFile, Stick, Wipe};
+use crate::identity::{Purpose, derive};
 
 /// A role with the one disk its id names.
 #[derive(Debug, Clone, Copy)]
@@ -140,8 +141,7 @@ pub(super) fn distinct(
             continue;
         }
         for other in facts.disks.iter().filter(|other| clone_of(choice.facts, other)) {
-            let name = shown(other.by_id.first().unwrap_or(&other.kernel_name));
-            let message = format!("another disk reports the same serial: {name}");
+            let message = format!("another disk reports the same serial: {}", name_of(other));
             refusals.push(
                 choice.refuse(
                     message,
@@ -158,6 +158,7 @@ pub(super) fn distinct(
             );
         }
     }
+    refusals.extend(chosen.iter().filter_map(|choice| cloned(choice, chosen, host, facts)));
     for stick in &host.unlock.sticks {
         let carriers = facts.disks.iter().filter(|disk| carries(disk, &stick.volume_id)).count();
         if carriers > 1 {
@@ -181,6 +182,40 @@ fn carries(disk: &DiskFacts, volume_id: &str) -> bool {
         signature.kind == "vfat"
             && signature.uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(volume_id))
     })
+}
+
+/// Another disk with the identity that this one has or gets: the kernel's names by UUID, and the
+/// boot, could mean either (T10).
+fn cloned(
+    choice: &Choice<'_>,
+    chosen: &[Choice<'_>],
+    host: &HostFile,
+    facts: &Facts,
+) -> Option<Refusal> {
+    let id = host.host.id;
+    let own = match &choice.facts.bedplate {
+        Some(found) if choice.kept() => vec![found.luks_uuid.clone()],
+        _ => [Purpose::GptDisk, Purpose::Luks]
+            .map(|purpose| derive(id, purpose, choice.role, 0).to_string())
+            .into(),
+    };
+    let has = |disk: &DiskFacts| {
+        disk.signatures
+            .iter()
+            .filter_map(|found| found.uuid.as_ref())
+            .any(|uuid| own.iter().any(|own| own.eq_ignore_ascii_case(uuid)))
+    };
+    let others = facts.disks.iter().filter(|disk| !chosen.iter().any(|c| same(c.facts, disk)));
+    let other = others.filter(|disk| has(disk)).map(name_of).min()?;
+    Some(choice.refuse(
+        format!("another disk carries the identity of this one, as a copy does: {other}"),
+        "disconnect the copy, or erase it with `wipefs`",
+    ))
+}
+
+/// The name of a disk that has no role.
+fn name_of(disk: &DiskFacts) -> String {
+    shown(disk.by_id.iter().min().unwrap_or(&disk.kernel_name))
 }
 
 /// Some firmware reports an empty string for a name it does not have.
