@@ -1,5 +1,7 @@
 //! git on one repository.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,6 +25,8 @@ impl Git {
         let mut command = Command::new("git");
         command.arg("-C").arg(&self.directory);
         command.args(["-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false"]);
+        // A power cut must not leave a reference to an object that holds nothing.
+        command.args(["-c", "core.fsync=all"]);
         command.env("HOME", "/root");
         for role in ["AUTHOR", "COMMITTER"] {
             command.env(format!("GIT_{role}_NAME"), &self.name);
@@ -34,6 +38,23 @@ impl Git {
     /// Makes an empty repository.
     pub fn init(&self) -> Result<(), CommandError> {
         self.command().args(["init", "-q", "-b", "main"]).run()
+    }
+
+    /// Removes the locks of a git that was cut off. No other may be at work.
+    pub fn clear_locks(&self) -> io::Result<()> {
+        for directory in [".git", ".git/refs/heads"] {
+            let entries = match fs::read_dir(self.directory.join(directory)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "lock") {
+                    fs::remove_file(path)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Stages everything below `path`, deletions too.

@@ -36,6 +36,9 @@ impl Nix {
         command.args(["--offline", "--no-update-lock-file", "--no-link", "--print-out-paths"]);
         command.args(["--option", "sandbox", "true", "--option", "sandbox-fallback", "false"]);
         command.args(["--option", "build-users-group", "", "--option", "substituters", ""]);
+        // What the database calls valid is on the disk: a power cut in between would otherwise
+        // leave a path that is never built again and holds nothing.
+        command.args(["--option", "sync-before-registering", "true"]);
         command.arg("--store").arg(&self.root).arg(reference).env("HOME", "/root");
         Ok(command.read()?.trim().to_owned())
     }

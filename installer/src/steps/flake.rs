@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bedplate_spec::event::Outcome;
 use bedplate_spec::facts::Facts;
@@ -109,7 +109,8 @@ impl Enrolment<'_> {
     /// Writes the host's directory and commits it; a second time changes nothing.
     pub fn run(&self) -> Result<Outcome, StepError> {
         let git = Git::new(self.repository, &format!("bedplate@{}", self.name), &self.email());
-        self.place_repository(&git)?;
+        self.place_repository()?;
+        git.clear_locks().during("could not remove the locks of an earlier run")?;
         let written = self.write_host()?;
         git.set_origin(self.remote).during("could not set the remote")?;
         git.add(&format!("{}/{}", self.hosts, self.name))
@@ -127,26 +128,34 @@ impl Enrolment<'_> {
         format!("bedplate@{}", self.name)
     }
 
-    fn place_repository(&self, git: &Git) -> Result<(), StepError> {
+    /// The repository moves in whole, with its first commit: half a one could not be finished.
+    fn place_repository(&self) -> Result<(), StepError> {
         if self.repository.join(".git").exists() {
             return Ok(());
         }
-        if let Some(source) = self.source {
-            copy_tree(source, self.repository).during("could not copy the repository")?;
+        let staging = self.repository.with_extension("bedplate-new");
+        remove(&staging).during("could not remove what an earlier run left")?;
+        fs::create_dir_all(&staging).during("could not make the repository")?;
+        for source in [Some(self.repository), self.source].into_iter().flatten() {
+            if source.is_dir() {
+                copy_tree(source, &staging).during("could not copy the repository")?;
+            }
         }
-        if !self.repository.join("flake.nix").is_file() {
+        if !staging.join("flake.nix").is_file() {
             return Err(StepError::new("the answers bring no flake (`flake/flake.nix`)")
                 .next("write the answers again with a repository: `bedplate personalize`"));
         }
-        if self.repository.join(".git").exists() {
-            return Ok(());
+        if !staging.join(".git").exists() {
+            let name = format!("bedplate-template@{}", self.name);
+            let git = Git::new(&staging, "bedplate", &name);
+            git.init().during("could not make the repository")?;
+            git.add(".").during("could not stage the repository")?;
+            git.commit("Start from the profile's template\n", false)
+                .during("could not make the first commit")?;
         }
-        git.init().during("could not make the repository")?;
-        git.add(".").during("could not stage the repository")?;
-        let name = format!("bedplate-template@{}", self.name);
-        Git::new(self.repository, "bedplate", &name)
-            .commit("Start from the profile's template\n", false)
-            .during("could not make the first commit")
+        sync::file_system(&staging).during("could not flush the repository")?;
+        remove(self.repository).during("could not remove what an earlier run left")?;
+        fs::rename(&staging, self.repository).during("could not put the repository into place")
     }
 
     /// The directory moves in whole: half a host breaks every host of a flake that lists them.
@@ -189,7 +198,7 @@ impl Enrolment<'_> {
     }
 }
 
-fn remove(directory: &PathBuf) -> io::Result<()> {
+fn remove(directory: &Path) -> io::Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -225,6 +234,39 @@ mod tests {
         let mut git = std::process::Command::new("git");
         let text = git.arg("-C").arg(repository).args(["log", "--format=%an %s"]).read().unwrap();
         text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn f1_what_a_power_cut_leaves_of_the_repository_does_not_stop_the_next_run() {
+        let place = tempfile::tempdir().unwrap();
+        let (source, repository) = (place.path().join("flake"), place.path().join("nixos"));
+        fs::create_dir_all(&source).unwrap();
+        fs::write(source.join("flake.nix"), "{ }\n").unwrap();
+        // Cut off before the repository was moved into place.
+        let staging = place.path().join("nixos.bedplate-new");
+        fs::create_dir_all(staging.join(".git")).unwrap();
+        let run = |hardware| {
+            Enrolment {
+                repository: &repository,
+                source: Some(&source),
+                hosts: "nix/hosts",
+                name: "box",
+                host_toml: "schema = 1\n",
+                hardware,
+                remote: None,
+                message: "Enrol box\n",
+            }
+            .run()
+        };
+        assert_eq!(run("{}").unwrap(), Outcome::Done);
+        assert_eq!(log(&repository).len(), 2);
+        assert!(!staging.exists());
+        // Cut off while git held its locks.
+        for lock in ["index.lock", "refs/heads/main.lock"] {
+            fs::write(repository.join(".git").join(lock), "").unwrap();
+        }
+        assert_eq!(run("{\"memory\": 1}").unwrap(), Outcome::Done);
+        assert_eq!(log(&repository).len(), 2);
     }
 
     #[test]
