@@ -5,6 +5,7 @@
 
 pub mod answers;
 pub mod claims;
+pub mod disk_figure;
 pub mod evidence;
 pub mod failure;
 pub mod installed;

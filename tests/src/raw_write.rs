@@ -1,11 +1,12 @@
 //! What `dd` writes to the OS disk's opened LUKS device, in the machine that was installed on.
 //!
-//! The medium is booted once more. It finds its installation finished, writes nothing, and
-//! leaves a shell on the serial console.
+//! The medium is booted once more, told to wait. It finds its installation finished, writes
+//! nothing, and leaves a shell on the serial console.
 
 use std::time::Duration;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, file};
+use crate::medium::put_answers;
 use crate::seed::STICK;
 use crate::story::Story;
 
@@ -16,6 +17,9 @@ const END: &str = "dd-is-done";
 impl Story {
     /// Bytes per second of `dd`, and of what it wrote `bytes`. The installed system is lost.
     pub fn raw_write(&self, medium: &std::path::Path, bytes: u64) -> Result<f64, Failure> {
+        let path = self.path("host.toml");
+        let host = std::fs::read_to_string(&path).map_err(file("read", &path))?;
+        put_answers(medium, &host.replacen("then = \"poweroff\"", "then = \"wait\"", 1))?;
         let mut running = self.start_medium(medium)?;
         running.wait_for_text(&["nothing is written"], LIMIT)?;
         running.wait_for_text(&["root@"], LIMIT)?;

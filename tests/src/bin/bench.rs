@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bedplate_spec::event::{Event, EventKind};
 use bedplate_tests::Failure;
+use bedplate_tests::disk_figure::DiskFigure;
 use bedplate_tests::seed::Sizes;
 use bedplate_tests::story::Story;
 
@@ -43,6 +44,15 @@ fn measure() -> Result<(), Failure> {
         installed.seconds, installed.end
     );
     steps(&events);
+    if let Some(figure) = DiskFigure::of(&events) {
+        println!(
+            "\nPartition, LUKS and mkfs: {:.1} s; one Argon2id benchmark {:.1} s and one run a volume {:.1} s; target under {:.1} s",
+            figure.took as f64 / 1000.0,
+            figure.benchmark as f64 / 1000.0,
+            figure.runs as f64 / 1000.0,
+            figure.allowed() as f64 / 1000.0
+        );
+    }
     compare_with_dd(&story, &path, &events)
 }
 

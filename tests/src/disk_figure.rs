@@ -1,0 +1,79 @@
+//! What partitioning, encrypting and formatting took, beside what the keys alone have to cost.
+
+use bedplate_spec::event::{Event, EventKind};
+
+/// Times of one installation, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskFigure {
+    /// From the first partition table to the last file system.
+    pub took: u64,
+    /// The one Argon2id benchmark: between the last table and the first header.
+    pub benchmark: u64,
+    /// One Argon2id run a volume, as the test of the keys made them: side by side too.
+    pub runs: u64,
+}
+
+impl DiskFigure {
+    /// From the events of an installation; none when it did not get that far.
+    pub fn of(events: &[Event]) -> Option<Self> {
+        let begun = |prefix: &str| {
+            events.iter().find_map(|event| match &event.kind {
+                EventKind::StepStarted { step } if step.starts_with(prefix) => Some(event.at_ms),
+                _ => None,
+            })
+        };
+        let done = |prefixes: &[&str]| {
+            let ended = events.iter().filter_map(|event| match &event.kind {
+                EventKind::StepDone { step, .. } => {
+                    prefixes.iter().any(|prefix| step.starts_with(prefix)).then_some(event.at_ms)
+                }
+                _ => None,
+            });
+            ended.max()
+        };
+        Some(Self {
+            took: done(&["btrfs-"])?.checked_sub(begun("partition-")?)?,
+            benchmark: begun("luks-")?.checked_sub(done(&["partition-", "esp-"])?)?,
+            runs: done(&["verify-keys"])?.checked_sub(begun("verify-keys")?)?,
+        })
+    }
+
+    /// The benchmark, the runs, and a fifth on top.
+    pub fn allowed(&self) -> u64 {
+        (self.benchmark + self.runs) * 6 / 5
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bedplate_spec::event::{EVENT_SCHEMA, Outcome};
+
+    use super::*;
+
+    fn events(steps: &[(&str, u64, u64)]) -> Vec<Event> {
+        let event = |at_ms, kind| Event { schema: EVENT_SCHEMA, sequence: 0, at_ms, kind };
+        let both = |(step, begun, done): &(&str, u64, u64)| {
+            let (step, milliseconds) = ((*step).to_owned(), done - begun);
+            let started = event(*begun, EventKind::StepStarted { step: step.clone() });
+            let outcome = Outcome::Done;
+            [started, event(*done, EventKind::StepDone { step, outcome, milliseconds })]
+        };
+        steps.iter().flat_map(both).collect()
+    }
+
+    #[test]
+    fn the_figure_spans_tables_headers_and_file_systems() {
+        let all = [
+            ("partition-os", 1000, 1500),
+            ("esp-os", 1500, 2000),
+            ("luks-os", 10_000, 14_000),
+            ("luks-vm1", 10_000, 15_000),
+            ("btrfs-os", 15_000, 17_000),
+            ("verify-keys", 50_000, 60_000),
+        ];
+        let figure = DiskFigure::of(&events(&all)).unwrap();
+        assert_eq!(figure, DiskFigure { took: 16_000, benchmark: 8000, runs: 10_000 });
+        assert_eq!(figure.allowed(), 21_600);
+        assert_eq!(DiskFigure::of(&events(&all[..5])), None);
+    }
+}
