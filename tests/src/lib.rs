@@ -18,5 +18,6 @@ pub mod seed;
 pub mod small;
 pub mod story;
 pub mod table;
+pub mod unlocking;
 
 pub use failure::Failure;

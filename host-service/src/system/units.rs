@@ -91,7 +91,8 @@ fn pool(host: &HostFile, parts: &Parts) -> String {
         "[Unit]\nDescription=Bedplate pool %i\nAfter=systemd-udevd.service local-fs.target\n\
          Before=libvirtd.service libvirt-guests.service nfs-server.service bedplate-converge.service\n\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={}/bin/bedplate-host pool open %i\n\
-         TimeoutStartSec={timeout}\nLimitCORE=0\n",
+         TimeoutStartSec={timeout}\nLimitCORE=0\n\
+         StandardOutput=journal+console\nStandardError=journal+console\n",
         parts.programs
     )
 }
