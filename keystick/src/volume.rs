@@ -16,13 +16,19 @@ const CLEARED: u64 = 1 << 20;
 
 /// A stick or an image.
 pub trait Device: Read + Write + Seek {
-    /// Returns when all that was written is on the medium; what is read next comes from there.
+    /// Returns when all that was written is on the medium.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// What is read from now on comes from the medium, not from memory.
+    fn forget(&mut self) -> io::Result<()>;
 }
 
 impl Device for File {
     fn sync(&mut self) -> io::Result<()> {
-        self.sync_all()?;
+        self.sync_all()
+    }
+
+    fn forget(&mut self) -> io::Result<()> {
         Ok(fadvise(&*self, 0, None, Advice::DontNeed)?)
     }
 }
@@ -63,6 +69,7 @@ pub fn make(
         .and_then(|()| device.seek(SeekFrom::Start(0)))
         .and_then(|_| device.write_all(&first))
         .and_then(|()| device.sync())
+        .and_then(|()| device.forget())
         .map_err(StickError::volume("finish the volume"))?;
     let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
     let back = read_volume(device, &paths, u64::MAX)?;

@@ -63,6 +63,10 @@ impl Device for Memory {
         self.log.push(Written::Synced);
         Ok(())
     }
+
+    fn forget(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn apply(image: &mut [u8], at: usize, bytes: &[u8]) {
@@ -217,6 +221,10 @@ impl Seek for Liar {
 
 impl Device for Liar {
     fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn forget(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
