@@ -18,7 +18,7 @@ use crate::{modules, tree};
 const PACKAGES: &str = include_str!("../packages/platform.txt");
 const SUITE: &str = "trixie";
 /// Raised when the code that makes the tree changes what it makes.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 const RECORD: &str = "platform.json";
 
 /// A platform in the cache.
@@ -54,6 +54,7 @@ impl Platform {
             let staged = cache.join(format!("platform-{}.part", key()));
             make(&staged, mirror, on_stage)?;
             fs::rename(&staged, &directory).map_err(file("rename", &staged))?;
+            remove_older(cache, &directory)?;
         }
         let text = fs::read(&record).map_err(file("read", &record))?;
         let parsed = serde_json::from_slice(&text);
@@ -148,6 +149,19 @@ fn base_name(path: &StorePath) -> &str {
     path.path.rsplit('/').next().unwrap_or_default()
 }
 
+/// Removes what earlier lists of packages left: most of a gigabyte each.
+fn remove_older(cache: &Path, kept: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(cache).map_err(file("list", cache))? {
+        let path = entry.map_err(file("list", cache))?.path();
+        let platform =
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"platform-"));
+        if platform && path != kept {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes a directory whose content may be sealed.
 pub(crate) fn remove(directory: &Path) -> Result<(), Error> {
     fn unseal(directory: &Path) -> std::io::Result<()> {
@@ -165,4 +179,24 @@ pub(crate) fn remove(directory: &Path) -> Result<(), Error> {
     }
     unseal(directory).map_err(file("unseal", directory))?;
     fs::remove_dir_all(directory).map_err(file("remove", directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_newest_platform_stays_in_the_cache() {
+        let cache = tempfile::tempdir().unwrap();
+        for name in ["platform-old/stage/sealed", "platform-new", "installed-1"] {
+            fs::create_dir_all(cache.path().join(name)).unwrap();
+        }
+        let sealed = cache.path().join("platform-old/stage/sealed");
+        fs::set_permissions(&sealed, fs::Permissions::from_mode(0o555)).unwrap();
+        remove_older(cache.path(), &cache.path().join("platform-new")).unwrap();
+        let left = fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, ["installed-1", "platform-new"]);
+    }
 }

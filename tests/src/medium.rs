@@ -39,23 +39,34 @@ impl Workspace {
         output: &Path,
         on_stage: &mut dyn FnMut(Stage),
     ) -> Result<IsoReport, Failure> {
-        self.build(output, None, on_stage)
+        self.build(output, &self.cache(), None, on_stage)
+    }
+
+    /// Makes a medium with nothing but what stands in `cache` to start from.
+    pub fn build_medium_from(
+        &self,
+        cache: &Path,
+        output: &Path,
+        on_stage: &mut dyn FnMut(Stage),
+    ) -> Result<IsoReport, Failure> {
+        self.build(output, cache, None, on_stage)
     }
 
     /// Makes a medium that installs `tree` in the place of the live system's own.
     pub fn build_medium_with(&self, output: &Path, tree: &Path) -> Result<IsoReport, Failure> {
-        self.build(output, Some(tree), &mut |_| ())
+        self.build(output, &self.cache(), Some(tree), &mut |_| ())
     }
 
     fn build(
         &self,
         output: &Path,
+        cache: &Path,
         installed_tree: Option<&Path>,
         on_stage: &mut dyn FnMut(Stage),
     ) -> Result<IsoReport, Failure> {
         let request = IsoRequest {
             workspace_binaries: self.root.join("target/release"),
-            cache: self.cache(),
+            cache: cache.to_owned(),
             platform_nix: self.root.join("nix/embedded"),
             host: None,
             output: output.to_owned(),

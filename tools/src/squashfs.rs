@@ -14,12 +14,16 @@ pub enum Compression {
     Zstd(u8),
 }
 
+/// Size of a compressed block, and what the kernel reads ahead by default: with 256 KiB, reading
+/// everything cost a quarter more processor time, with 1 MiB more than twice as much.
+const BLOCK: &str = "128K";
+
 /// Makes `image` of what stands in `directory`; everything is root's and dated 1970.
 pub fn make(directory: &Path, image: &Path, compression: Compression) -> Result<(), CommandError> {
     let mut command = Command::new("mksquashfs");
     command.arg(directory).arg(image);
     command.args(["-noappend", "-quiet", "-no-progress", "-no-xattrs", "-all-root"]);
-    command.args(["-all-time", "1", "-mkfs-time", "1", "-b", "256K"]);
+    command.args(["-all-time", "1", "-mkfs-time", "1", "-b", BLOCK]);
     match compression {
         Compression::Lz4 => command.args(["-comp", "lz4", "-Xhc"]),
         Compression::Zstd(level) => {
