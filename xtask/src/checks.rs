@@ -1,5 +1,7 @@
 //! What `cargo xtask test` runs, in order: the fast checks, then the stories in QEMU.
 
+use std::time::Instant;
+
 use crate::cargo::{self, cargo};
 use crate::report::Problem;
 
@@ -26,16 +28,30 @@ pub fn fast() -> Result<(), Problem> {
     cargo::run(cargo().args(tests).env("INSTA_UPDATE", "no").env("INSTA_FORCE_PASS", "0"))
 }
 
-/// The end-to-end stories. One at a time: each fills the machine.
+/// The end-to-end stories. One at a time: each fills the machine. One that fails does not keep
+/// the others from being told; what became of each stands at the end.
 pub fn stories(full: bool) -> Result<(), Problem> {
-    for story in STORIES {
-        let mut command = cargo();
-        command.args(["test", "--locked", "--package", "bedplate-tests", "--test", story]);
-        command.args(["--", "--nocapture", "--test-threads=1"]);
-        if full {
-            command.arg("--include-ignored");
-        }
-        cargo::run(&mut command)?;
+    let told: Vec<_> = STORIES
+        .into_iter()
+        .map(|story| {
+            let begun = Instant::now();
+            (story, tell(story, full), begun.elapsed())
+        })
+        .collect();
+    for (story, outcome, time) in &told {
+        let outcome = if outcome.is_ok() { "passed" } else { "FAILED" };
+        eprintln!("xtask: {outcome}  {:5.0} s  {story}", time.as_secs_f64());
     }
-    Ok(())
+    told.into_iter().try_for_each(|(_, outcome, _)| outcome)
+}
+
+fn tell(story: &str, full: bool) -> Result<(), Problem> {
+    eprintln!("xtask: story {story}");
+    let mut command = cargo();
+    command.args(["test", "--locked", "--package", "bedplate-tests", "--test", story]);
+    command.args(["--", "--nocapture", "--test-threads=1"]);
+    if full {
+        command.arg("--include-ignored");
+    }
+    cargo::run(&mut command)
 }
