@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use bedplate_spec::event::Event;
+use bedplate_spec::planner::MemberRequest;
 
 use crate::activation;
 use crate::backup::run;
@@ -31,6 +32,12 @@ pub enum NotAsIntended {
     /// After `pool status`.
     #[error("{}", match .0 { Health::Down => "a pool is not mounted", _ => "a pool is not whole" })]
     Pools(Health),
+    /// A change was planned and not asked for.
+    #[error("nothing was changed; add `--yes` to do what the plan says")]
+    PlanOnly,
+    /// A change that was not carried out to its end.
+    #[error("the pool was not changed to the end")]
+    Change,
 }
 
 impl NotAsIntended {
@@ -38,7 +45,8 @@ impl NotAsIntended {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Pools(health) => health.exit_code(),
-            Self::Converge | Self::Status => 1,
+            Self::PlanOnly => 2,
+            Self::Converge | Self::Status | Self::Change => 1,
         }
     }
 }
@@ -134,6 +142,49 @@ pub fn pool_status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finishe
         None | Some(Health::Whole) => Ok(()),
         Some(health) => Err(NotAsIntended::Pools(health).into()),
     }
+}
+
+/// `bedplate-host pool replace | add | remove`: shows the plan, and with `yes` carries it out.
+pub fn pool_change(
+    host_file: &Path,
+    request: &MemberRequest<'_>,
+    yes: bool,
+    json: bool,
+    out: &mut dyn Write,
+) -> Finished {
+    let host = pool::read_host(host_file)?;
+    let _alone = pool_lock()?;
+    let plan = pool::task::plan(&host, request)?;
+    let mut written = Ok(());
+    let mut sink = |event: &Event| {
+        let result = show::event(out, format(json), event).and_then(|()| out.flush());
+        // Whoever reads may go away; the work goes on.
+        written = std::mem::replace(&mut written, Ok(())).and(result);
+    };
+    let mut reporter = Reporter::new(&mut sink);
+    pool::task::announce(&plan, &mut reporter);
+    if !yes {
+        return Err(NotAsIntended::PlanOnly.into());
+    }
+    let success = pool::task::perform(&host, &plan, &mut reporter);
+    written?;
+    if success { Ok(()) } else { Err(NotAsIntended::Change.into()) }
+}
+
+/// `bedplate-host pool scrub NAME`.
+pub fn pool_scrub(host_file: &Path, name: &str, out: &mut dyn Write) -> Finished {
+    let _alone = pool_lock()?;
+    let summary = pool::task::scrub(&pool::read_host(host_file)?, name)?;
+    Ok(write!(out, "{summary}")?)
+}
+
+/// One change of a pool at a time; pools are opened without it.
+fn pool_lock() -> io::Result<File> {
+    let runtime = Path::new("/run/bedplate");
+    fs::create_dir_all(runtime)?;
+    let file = File::create(runtime.join("pool.lock"))?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// Waits until nobody else changes things; released when the file is dropped.

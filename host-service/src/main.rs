@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use bedplate_host_service::command::NotAsIntended;
 use bedplate_host_service::{command, system};
+use bedplate_spec::planner::{MemberRequest, MemberTask};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -68,6 +69,45 @@ enum Pool {
     /// Show what host.toml wants of each pool and how it stands: exit code 3 when one is
     /// degraded, 4 when one is not mounted.
     Status,
+    /// Give a role a new disk: for one that is lost, or that fails and still works.
+    Replace(Change),
+    /// Add the disk of a role that was written into host.toml.
+    Add(Change),
+    /// Take a role's disk out of its pool, or forget one that is lost.
+    Remove {
+        /// Its role.
+        role: String,
+        /// Do it, instead of only showing the plan.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Read everything and repair what one copy has wrong.
+    Scrub {
+        /// Name of the pool.
+        name: String,
+    },
+}
+
+#[derive(clap::Args)]
+struct Change {
+    /// Its role.
+    role: String,
+    /// Name of the new disk under /dev/disk/by-id; without it the `id` in host.toml.
+    #[arg(long, value_name = "NAME")]
+    disk: Option<String>,
+    /// Destroy what stands on the new disk.
+    #[arg(long)]
+    wipe: bool,
+    /// Do it, instead of only showing the plan.
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Change {
+    fn request(&self, task: MemberTask) -> MemberRequest<'_> {
+        let id = self.disk.as_deref().map(|id| id.trim_start_matches("/dev/disk/by-id/"));
+        MemberRequest { task, role: &self.role, id, wipe: self.wipe }
+    }
 }
 
 #[derive(Subcommand)]
@@ -101,6 +141,20 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Task::Backup(Backup::Run { name }) => command::backup_run(host_file, name, *json, out),
         Task::Pool(Pool::Open { name }) => command::pool_open(host_file, name, out),
         Task::Pool(Pool::Status) => command::pool_status(host_file, *json, out),
+        Task::Pool(Pool::Replace(change)) => {
+            let request = change.request(MemberTask::Replace);
+            command::pool_change(host_file, &request, change.yes, *json, out)
+        }
+        Task::Pool(Pool::Add(change)) => {
+            let request = change.request(MemberTask::Add);
+            command::pool_change(host_file, &request, change.yes, *json, out)
+        }
+        Task::Pool(Pool::Remove { role, yes }) => {
+            let task = MemberTask::Remove;
+            let request = MemberRequest { task, role, id: None, wipe: false };
+            command::pool_change(host_file, &request, *yes, *json, out)
+        }
+        Task::Pool(Pool::Scrub { name }) => command::pool_scrub(host_file, name, out),
         Task::Generation(Generation::Boot { toplevel }) => command::generation_boot(toplevel),
         Task::Activate { toplevel } => command::activate(toplevel, out),
         Task::System => Ok(system::build()?),

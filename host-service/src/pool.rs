@@ -3,12 +3,15 @@
 //! Pools stand in no fstab: systemd would wait for every member of a btrfs file system, and a
 //! lost disk would hang the boot.
 
+mod change;
 mod error;
+mod facts;
 mod key;
 mod member;
 mod open;
 mod record;
 mod status;
+pub mod task;
 
 use std::error::Error;
 use std::fmt;
@@ -18,6 +21,7 @@ use std::path::Path;
 use bedplate_spec::document;
 use bedplate_spec::host::HostFile;
 
+pub use change::ChangeError;
 pub use error::PoolError;
 pub use open::{Opened, open};
 pub use status::{Health, MemberState, MemberStatus, Status, status};
@@ -53,7 +57,8 @@ pub fn status_command(host_file: &Path) -> Result<Vec<Status>, Box<dyn Error>> {
     Ok(status(&read_host(host_file)?)?)
 }
 
-fn read_host(path: &Path) -> Result<HostFile, PoolError> {
+/// Reads `host.toml`.
+pub fn read_host(path: &Path) -> Result<HostFile, PoolError> {
     let text = fs::read_to_string(path).map_err(file("read", path))?;
     document::parse(&text, "host.toml").map_err(|problems| PoolError::Document {
         path: path.to_owned(),

@@ -43,9 +43,11 @@ fn plain(event: &Event) -> Option<String> {
         EventKind::PlanStarted { title, steps, .. } if steps.is_empty() => {
             format!("{title}: nothing to do")
         }
-        EventKind::PlanStarted { title, steps, .. } => {
+        EventKind::PlanStarted { title, steps, destroys, .. } => {
             let titles = steps.iter().map(|step| format!("\n  {}: {}", step.id, step.title));
-            format!("{title}: {} steps{}", steps.len(), titles.collect::<String>())
+            let lost = destroys.iter().map(|line| format!("\n  DESTROYS {line}"));
+            let (lost, titles) = (lost.collect::<String>(), titles.collect::<String>());
+            format!("{title}: {} steps{lost}{titles}", steps.len())
         }
         EventKind::StepStarted { .. } => return None,
         EventKind::Progress { step, done, total, note, .. } => {
@@ -66,10 +68,10 @@ fn plain(event: &Event) -> Option<String> {
             format!("FAILED: {}{message}{causes}\n  next: {next}", prefix(step))
         }
         EventKind::PlanDone { success: true, milliseconds } => {
-            format!("converged in {:.1} s", seconds(*milliseconds))
+            format!("all done in {:.1} s", seconds(*milliseconds))
         }
         EventKind::PlanDone { success: false, milliseconds } => {
-            format!("not everything converged ({:.1} s)", seconds(*milliseconds))
+            format!("not everything was done ({:.1} s)", seconds(*milliseconds))
         }
     };
     Some(line.chars().map(visible).collect())

@@ -87,6 +87,20 @@ pub fn benchmark_argon(memory_cap_kib: u32, time: Duration) -> Result<ArgonCost>
     })
 }
 
+/// What deriving from the passphrase of a keyslot costs.
+pub fn argon_cost(device: &Path, slot: u32) -> Result<ArgonCost> {
+    let _guard = log::begin();
+    let failed = |error| LuksError::operation("read a keyslot", device)(error);
+    let mut header = CryptInit::init(device).map_err(failed)?;
+    header.context_handle().load::<()>(Some(EncryptionFormat::Luks2), None).map_err(failed)?;
+    let found = header.keyslot_handle().get_pbkdf(slot).map_err(failed)?;
+    Ok(ArgonCost {
+        memory_kib: found.max_memory_kb,
+        iterations: found.iterations,
+        threads: found.parallel_threads,
+    })
+}
+
 /// A file that is removed on every way out.
 struct Scratch(PathBuf);
 

@@ -12,7 +12,7 @@ mod token;
 mod verity;
 mod volume;
 
-pub use argon::{ArgonCost, benchmark_argon};
+pub use argon::{ArgonCost, argon_cost, benchmark_argon};
 pub use attempt::{Attempt, Derivation, attempt, keyslots};
 pub use error::LuksError;
 pub use format::{Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, format};

@@ -11,11 +11,15 @@ mod fitness;
 mod geometry;
 mod hash;
 mod kept;
+mod member;
 mod refusal;
 mod sections;
 mod steps;
 
 pub use finished::is_finished;
+pub use member::{
+    Leaving, MemberPlan, MemberRequest, MemberStep, MemberTask, PoolFacts, plan_member,
+};
 pub use refusal::{PlanError, Refusal};
 
 use crate::facts::{Facts, FirmwareKind};

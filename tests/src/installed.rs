@@ -126,6 +126,25 @@ impl Installation {
     }
 }
 
+impl Story {
+    /// A story in `directory` that begins where this one stands; its machine must be off. Nothing
+    /// the fork does reaches the disks of this story, which must stay as they are meanwhile.
+    pub fn fork(&self, directory: &Path) -> Result<Self, Failure> {
+        std::fs::create_dir_all(directory).map_err(file("make", directory))?;
+        for name in COPIED.map(str::to_owned).into_iter().chain([format!("{HOST}.vars.fd")]) {
+            let (from, to) = (self.path(&name), directory.join(&name));
+            std::fs::copy(&from, &to).map_err(file("copy", &from))?;
+        }
+        let installed = seed::installed_disks(&self.directory, self.sizes);
+        for (base, disk) in installed.iter().zip(seed::installed_disks(directory, self.sizes)) {
+            disk_image::create_difference(base, &disk.file)?;
+        }
+        let stick = seed::key_stick(&self.directory);
+        disk_image::copy_sparse(&stick, &seed::key_stick(directory).file)?;
+        Self::of_fork(directory, self)
+    }
+}
+
 fn install(directory: &Path, medium: &Path, tell: &Tell) -> Result<(), Failure> {
     let mut story = Story::begin(directory, Sizes::Small, false, tell.clone())?;
     let installed = story.install(medium)?;

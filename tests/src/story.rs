@@ -48,7 +48,7 @@ pub struct Story {
     /// Progress.
     pub tell: Tell,
     /// The HTTP server.
-    pub server: Server,
+    pub server: Arc<Server>,
     /// root's key.
     pub key: Key,
     /// What is kept between runs.
@@ -107,7 +107,7 @@ impl Story {
             workspace: Workspace::own(),
             sizes: if record.small { Sizes::Small } else { Sizes::True },
             tell,
-            server,
+            server: Arc::new(server),
             key: Key::in_directory(directory)?,
             record,
             _borrowed: None,
@@ -129,6 +129,22 @@ impl Story {
         let story = Self::begin(directory, Sizes::Small, true, tell)?;
         story.server.offer(IMAGE_PATH, story.guest()?.file);
         Ok(Self { _borrowed: Some(borrowed), ..story })
+    }
+
+    /// As this story in another directory; both speak to one HTTP server.
+    pub(crate) fn of_fork(directory: &Path, base: &Self) -> Result<Self, Failure> {
+        let record = Record { ssh_port: free_port()?, ..base.record.clone() };
+        record.write(directory)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            workspace: base.workspace.clone(),
+            sizes: base.sizes,
+            tell: Arc::clone(&base.tell),
+            server: Arc::clone(&base.server),
+            key: Key::in_directory(directory)?,
+            record,
+            _borrowed: None,
+        })
     }
 
     /// A file of the story.

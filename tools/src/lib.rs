@@ -16,6 +16,7 @@ pub mod mmdebstrap;
 pub mod mount;
 pub mod networkctl;
 pub mod nix;
+pub mod partition_table;
 pub mod patchelf;
 pub mod qemu_img;
 pub mod restic;

@@ -1,27 +1,20 @@
 //! Partition tables and the EFI system partition.
 
 use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io;
 use std::path::Path;
 
 use bedplate_keystick::{StickError, Volume};
 use bedplate_spec::event::{DeviceState, Outcome};
 use bedplate_spec::plan::{DiskTarget, Partition, PartitionKind};
+use bedplate_tools::partition_table::{self, Entry};
 use bedplate_tools::udev;
-use gpt::GptConfig;
-use gpt::disk::LogicalBlockSize;
-use gpt::mbr::ProtectiveMBR;
-use gpt::partition::Partition as Entry;
-use gpt::partition_types;
 use uuid::Uuid;
 
 use crate::device::{
     check, open_exclusively, open_partition_exclusively, owner_name, wait_for_partition,
 };
 use crate::error::{During as _, StepError};
-
-/// What is cleared at both ends of a disk and at the start of each partition.
-const CLEARED: u64 = 1 << 20;
 
 /// Writes the partition table of one disk, unless a run of this plan already did.
 pub fn partition(
@@ -69,66 +62,23 @@ pub fn write_table(
     guid: Uuid,
     partitions: &[Partition],
 ) -> io::Result<()> {
-    write_entries(file, size, sector_size, guid, partitions)?;
-    file.sync_all()?;
-    let last = u32::try_from(size / u64::from(sector_size) - 1).unwrap_or(u32::MAX);
-    ProtectiveMBR::with_lb_size(last).overwrite_lba0(file).map_err(io::Error::other)?;
-    file.sync_all()
-}
-
-fn write_entries(
-    file: &mut File,
-    size: u64,
-    sector_size: u32,
-    guid: Uuid,
-    partitions: &[Partition],
-) -> io::Result<()> {
-    let sector = LogicalBlockSize::try_from(u64::from(sector_size))?;
-    // What may be seen goes first, and alone.
-    clear(file, 0, u64::from(sector_size).min(size))?;
-    file.sync_all()?;
-    clear(file, 0, CLEARED.min(size))?;
-    clear(file, size.saturating_sub(CLEARED), CLEARED.min(size))?;
-    for partition in partitions {
-        clear(file, partition.start, CLEARED.min(partition.length))?;
-    }
-    let mut disk = GptConfig::new()
-        .writable(true)
-        .logical_block_size(sector)
-        .create_from_device(&mut *file, Some(guid))
-        .map_err(io::Error::other)?;
-    let entries = partitions.iter().map(|wanted| (wanted.number, entry(wanted, sector_size)));
-    disk.update_partitions(entries.collect()).map_err(io::Error::other)?;
-    disk.write().map_err(io::Error::other).map(drop)
-}
-
-fn entry(wanted: &Partition, sector_size: u32) -> Entry {
-    let sector = u64::from(sector_size);
-    Entry {
-        part_type_guid: match wanted.kind {
-            PartitionKind::Esp => partition_types::EFI,
-            PartitionKind::Luks => partition_types::LINUX_LUKS,
-        },
-        part_guid: wanted.guid,
-        first_lba: wanted.start / sector,
-        last_lba: (wanted.start + wanted.length) / sector - 1,
-        flags: 0,
-        name: wanted.name.clone(),
-    }
-}
-
-fn clear(file: &mut File, start: u64, length: u64) -> io::Result<()> {
-    file.seek(SeekFrom::Start(start))?;
-    file.write_all(&vec![0; usize::try_from(length).map_err(io::Error::other)?])
+    partition_table::write(file, size, sector_size, guid, &entries(partitions))
 }
 
 fn carries(file: &mut File, sector_size: u32, guid: Uuid, partitions: &[Partition]) -> bool {
-    let Ok(sector) = LogicalBlockSize::try_from(u64::from(sector_size)) else { return false };
-    let config = GptConfig::new().logical_block_size(sector).only_valid_headers(true);
-    let Ok(disk) = config.open_from_device(file) else { return false };
-    let used = disk.partitions().iter().filter(|(_, entry)| entry.is_used());
-    let wanted = partitions.iter().map(|wanted| (wanted.number, entry(wanted, sector_size)));
-    *disk.guid() == guid && used.map(|(number, entry)| (*number, entry.clone())).eq(wanted)
+    partition_table::carries(file, sector_size, guid, &entries(partitions))
+}
+
+fn entries(partitions: &[Partition]) -> Vec<Entry> {
+    let entry = |wanted: &Partition| Entry {
+        number: wanted.number,
+        name: wanted.name.clone(),
+        esp: wanted.kind == PartitionKind::Esp,
+        guid: wanted.guid,
+        start: wanted.start,
+        length: wanted.length,
+    };
+    partitions.iter().map(entry).collect()
 }
 
 /// Makes the VFAT file system of the EFI system partition, unless a run of this plan already did.
@@ -216,7 +166,8 @@ mod tests {
         image.as_file().set_len(SIZE).unwrap();
         let (guid, mut file) = (Uuid::from_u128(7), image.reopen().unwrap());
         write_table(&mut file, SIZE, 512, Uuid::from_u128(8), &partitions()).unwrap();
-        write_entries(&mut file, SIZE, 512, guid, &partitions()).unwrap();
+        let entries = entries(&partitions());
+        partition_table::write_unseen(&mut file, SIZE, 512, guid, &entries).unwrap();
         assert_eq!(bedplate_blkid::probe(image.path()).unwrap(), []);
         write_table(&mut file, SIZE, 512, guid, &partitions()).unwrap();
         assert!(carries(&mut file, 512, guid, &partitions()));

@@ -192,7 +192,7 @@ fn difference(host: &HostFile, begun: &Found) -> String {
 }
 
 /// The content of a disk, one line each.
-fn lines(disk: &DiskFacts) -> Vec<String> {
+pub(super) fn lines(disk: &DiskFacts) -> Vec<String> {
     let mut signatures: Vec<&Signature> = disk.signatures.iter().collect();
     signatures.sort_unstable();
     let ours = disk.bedplate.as_ref().map(|found| {

@@ -10,6 +10,15 @@ use crate::plan::{Partition, PartitionKind};
 /// Partitions begin and end on it: right for every sector size, and room for both GPTs.
 const ALIGNMENT: u64 = 1 << 20;
 
+/// The partitions of a disk that becomes member of a pool of a running machine.
+pub(super) fn member(host: &HostFile, choice: &Choice<'_>, epoch: u32) -> Vec<Partition> {
+    let mut partitions = partitions(host, choice);
+    for partition in &mut partitions {
+        partition.guid = derive(host.host.id, Purpose::GptLuks, choice.role, epoch);
+    }
+    partitions
+}
+
 /// The partitions of a disk that is written; LUKS reaches to the last aligned byte before the
 /// backup GPT.
 pub(super) fn partitions(host: &HostFile, choice: &Choice<'_>) -> Vec<Partition> {

@@ -1,0 +1,408 @@
+//! Carrying out a change of a pool: one step after the other, each of which finds what a run
+//! before it has done.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bedplate_keystick as keystick;
+use bedplate_luks::{self as luks, Format, KEYFILE_SLOT, LuksError, PASSPHRASE_SLOT, Token};
+use bedplate_spec::event::Outcome;
+use bedplate_spec::facts::DiskFacts;
+use bedplate_spec::host::{HostFile, Recovery};
+use bedplate_spec::plan::{DiskTarget, Partition, PartitionKind};
+use bedplate_spec::planner::{Leaving, MemberPlan, MemberStep, PlanError};
+use bedplate_tools::block::{self, Block};
+use bedplate_tools::btrfs;
+use bedplate_tools::command::CommandError;
+use bedplate_tools::mount::Access;
+use bedplate_tools::partition_table::{self, Entry};
+use bedplate_tools::secret::Secret;
+use bedplate_tools::udev;
+use uuid::Uuid;
+
+use super::error::{PoolError, file};
+use super::facts::{self, node};
+use super::member::{headers, mapped};
+use super::record::Record;
+use crate::atomic::WriteError;
+
+/// Where the key stick is mounted while it is read or written.
+const STICK: &str = "/run/bedplate/pool-stick";
+/// How long a partition node may take to appear.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A change that was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The plan.
+    #[error("nothing was changed:\n{0}")]
+    Refused(PlanError),
+    /// The pool.
+    #[error("the pool could not be looked at or changed")]
+    Pool(#[from] PoolError),
+    /// The disk is another one than was planned with.
+    #[error(
+        "{disk} is not as planned and was not written to: {differences}; run the command again"
+    )]
+    Changed {
+        /// Role and by-id name.
+        disk: String,
+        /// What differs.
+        differences: String,
+    },
+    /// The disk could not be written.
+    #[error("{disk}: could not {action}; what stood there is lost, run the same command again")]
+    Disk {
+        /// Role and by-id name.
+        disk: String,
+        /// What was attempted.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A partition that does not appear.
+    #[error("{} did not appear; run the same command again", .0.display())]
+    NoPartition(PathBuf),
+    /// No stick with the keys.
+    #[error(
+        "no key stick of `unlock.sticks` is plugged in; the new disk gets its keys from it. Nothing was changed"
+    )]
+    NoStick,
+    /// The stick.
+    #[error("the key stick could not be used")]
+    Stick(#[from] keystick::StickError),
+    /// Not the keys of this machine.
+    #[error(
+        "the {what} on the key stick does not open {role}, which is in the pool; nothing was changed"
+    )]
+    WrongKey {
+        /// Which key.
+        what: &'static str,
+        /// Which member it was tried on.
+        role: String,
+    },
+    /// Passphrase that nobody can be asked for.
+    #[error(
+        "`unlock.recovery` is no file on the key stick, and this version cannot ask for the passphrase; nothing was changed"
+    )]
+    NoPassphrase,
+    /// Just written, and it does not open.
+    #[error("the {what} does not open the new volume of {role}; run the same command again")]
+    KeyLost {
+        /// Which key.
+        what: &'static str,
+        /// Of which role.
+        role: String,
+    },
+    /// A volume.
+    #[error("an encrypted volume could not be made or opened; run the same command again")]
+    Luks(#[from] LuksError),
+    /// A header that should be there.
+    #[error("the LUKS header {0} is on no disk; plug the disk in and run the same command again")]
+    NoHeader(Uuid),
+    /// A command.
+    #[error("{action}; run the same command again")]
+    Command {
+        /// What failed.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: CommandError,
+    },
+    /// The record.
+    #[error("the state of the pool could not be kept; run the same command again")]
+    Record(#[from] WriteError),
+}
+
+fn command(action: &'static str) -> impl FnOnce(CommandError) -> ChangeError {
+    move |source| ChangeError::Command { action, source }
+}
+
+/// The keys that every disk of this machine opens with.
+struct Keys {
+    keyfile: Secret,
+    passphrase: Secret,
+    /// A member that is in the pool: what a key costs is taken from it.
+    model: PathBuf,
+}
+
+/// Carries out a plan.
+pub struct Change<'a> {
+    host: &'a HostFile,
+    plan: &'a MemberPlan,
+    keys: Option<Keys>,
+    disk: String,
+}
+
+impl<'a> Change<'a> {
+    /// Finds the keys when the plan makes a volume; nothing is written yet.
+    pub fn begin(host: &'a HostFile, plan: &'a MemberPlan) -> Result<Self, ChangeError> {
+        let makes = plan.steps.iter().any(|step| matches!(step, MemberStep::FormatLuks { .. }));
+        let keys = makes.then(|| keys(host, plan)).transpose()?;
+        let id = plan.disk.as_ref().map_or("", |disk| disk.id.as_str());
+        Ok(Self { host, plan, keys, disk: format!("{} ({id})", plan.role) })
+    }
+
+    /// Carries out one step. What a warning says is no failure.
+    pub fn perform(
+        &self,
+        step: &MemberStep,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Outcome, ChangeError> {
+        let mount = Path::new(&self.plan.mount);
+        match step {
+            MemberStep::Partition { guid, partitions } => self.partition(*guid, partitions),
+            MemberStep::FormatLuks { partition, uuid, label, mapper } => {
+                self.format(*partition, *uuid, label, mapper)
+            }
+            MemberStep::Record { epoch } => self.record(*epoch),
+            MemberStep::Join { mapper } => {
+                btrfs::add_device(&mapped(mapper), mount)
+                    .map_err(command("the new disk could not be added to the pool"))?;
+                Ok(Outcome::Done)
+            }
+            MemberStep::Leave { device } => self.leave(device),
+            MemberStep::Convert => {
+                btrfs::convert_to_raid1(mount)
+                    .map_err(command("not everything could be brought to two copies"))?;
+                Ok(Outcome::Done)
+            }
+            MemberStep::SaveHeader { uuid } => {
+                if let Err(error) = self.save_header(*uuid) {
+                    warn(format!("no copy of the header is on the key stick: {}", chain(&error)));
+                }
+                Ok(Outcome::Done)
+            }
+            MemberStep::Seal { uuid } => {
+                luks::seal(&find(*uuid)?)?;
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    fn target(&self) -> Result<&DiskTarget, ChangeError> {
+        let nobody = || ChangeError::Changed {
+            disk: self.disk.clone(),
+            differences: "the plan names no disk".into(),
+        };
+        self.plan.disk.as_ref().ok_or_else(nobody)
+    }
+
+    fn partition(&self, guid: Uuid, partitions: &[Partition]) -> Result<Outcome, ChangeError> {
+        let target = self.target()?;
+        let entries: Vec<Entry> = partitions.iter().map(entry).collect();
+        let found = self.check(target)?;
+        let disk = node(&found.kernel_name);
+        if target.resume
+            && File::open(&disk).is_ok_and(|mut file| {
+                partition_table::carries(&mut file, target.sector_size, guid, &entries)
+            })
+        {
+            return Ok(Outcome::AlreadyDone);
+        }
+        let failed = |action| {
+            let disk = self.disk.clone();
+            move |source| ChangeError::Disk { disk, action, source }
+        };
+        let mut file = exclusive(&disk).map_err(failed("open it for us alone"))?;
+        // The name may have moved between the check and the open: look again while we hold it.
+        let again = self.check(target)?;
+        if (again.kernel_name, again.diskseq) != (found.kernel_name, found.diskseq) {
+            let differences = "its name moved to another disk".to_owned();
+            return Err(ChangeError::Changed { disk: self.disk.clone(), differences });
+        }
+        partition_table::write(&mut file, target.size, target.sector_size, guid, &entries)
+            .map_err(failed("write the partition table"))?;
+        drop(file);
+        udev::reread_partitions(&disk)
+            .map_err(command("the kernel did not take the new partition table"))?;
+        Ok(Outcome::Done)
+    }
+
+    /// The disk as it is now, when it is the one of the plan and in nobody's use.
+    fn check(&self, target: &DiskTarget) -> Result<DiskFacts, ChangeError> {
+        let found = facts::disk(&target.id);
+        let changed = |differences| ChangeError::Changed { disk: self.disk.clone(), differences };
+        let found = found.ok_or_else(|| changed("it is gone".to_owned()))?;
+        let mut differences = Vec::new();
+        let same = (&found.serial, &found.wwn, found.size, found.sector_size, found.diskseq)
+            == (&target.serial, &target.wwn, target.size, target.sector_size, target.diskseq);
+        if !same {
+            differences.push("serial, WWN, size, sector size or sequence number differ".to_owned());
+        }
+        if !found.holders.is_empty() {
+            differences.push(format!("it is in use: {}", found.holders.join(", ")));
+        }
+        if found.read_only {
+            differences.push("it refuses writes".to_owned());
+        }
+        if differences.is_empty() { Ok(found) } else { Err(changed(differences.join("; "))) }
+    }
+
+    fn format(
+        &self,
+        partition: u32,
+        uuid: Uuid,
+        label: &str,
+        mapper: &str,
+    ) -> Result<Outcome, ChangeError> {
+        let (target, Some(keys)) = (self.target()?, &self.keys) else {
+            return Err(ChangeError::NoStick);
+        };
+        let disk = self.check(target)?;
+        let device = wait_for_partition(&disk.kernel_name, partition)?;
+        let token = Token::unsealed(&self.plan.hash, &BTreeMap::new());
+        let ours = target.resume
+            && luks::read_token(&device)?.is_some_and(|found| found == (uuid, token.clone()))
+            && self.untested(&device, keys)?.is_none();
+        if !ours {
+            luks::format(&Format {
+                device: &device,
+                uuid,
+                label,
+                sector_size: None,
+                keyfile: keys.keyfile.expose(),
+                passphrase: keys.passphrase.expose(),
+                argon: luks::argon_cost(&keys.model, PASSPHRASE_SLOT)?,
+                token: &token,
+            })?;
+            if let Some(what) = self.untested(&device, keys)? {
+                return Err(ChangeError::KeyLost { what, role: self.plan.role.clone() });
+            }
+        }
+        luks::open(&device, mapper, Some(KEYFILE_SLOT), keys.keyfile.expose(), target.discard)?;
+        udev::settle().map_err(command("udev did not come to rest"))?;
+        Ok(if ours { Outcome::AlreadyDone } else { Outcome::Done })
+    }
+
+    /// The first key that does not open its slot.
+    fn untested(&self, device: &Path, keys: &Keys) -> Result<Option<&'static str>, ChangeError> {
+        for (slot, key, what) in slots(keys) {
+            if !luks::test_key(device, Some(slot), key.expose())? {
+                return Ok(Some(what));
+            }
+        }
+        Ok(None)
+    }
+
+    fn record(&self, epoch: u32) -> Result<Outcome, ChangeError> {
+        let pool = &self.plan.pool;
+        let mut record = Record::read(pool)?;
+        record.stale.remove(&self.plan.role);
+        if record.epochs.insert(self.plan.role.clone(), epoch) == Some(epoch) {
+            return Ok(Outcome::AlreadyDone);
+        }
+        record.write(pool)?;
+        Ok(Outcome::Done)
+    }
+
+    fn leave(&self, device: &Leaving) -> Result<Outcome, ChangeError> {
+        let mount = Path::new(&self.plan.mount);
+        let failed = || command("the old disk could not be taken out of the pool");
+        match device {
+            Leaving::Missing => btrfs::remove_device("missing", mount).map_err(failed())?,
+            Leaving::Mapper(mapper) => {
+                let node = mapped(mapper).display().to_string();
+                btrfs::remove_device(&node, mount).map_err(failed())?;
+                luks::close(mapper)?;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn save_header(&self, uuid: Uuid) -> Result<(), ChangeError> {
+        let device = find(uuid)?;
+        let scratch = Path::new("/run/bedplate");
+        let directory =
+            tempfile::tempdir_in(scratch).map_err(file("make a directory in", scratch))?;
+        let copy = directory.path().join("header");
+        luks::backup_header(&device, &copy)?;
+        let header = std::fs::read(&copy).map_err(file("read", &copy))?;
+        let packed = zstd::encode_all(header.as_slice(), 3).map_err(file("pack", &copy))?;
+        let stick = stick(self.host)?;
+        let stick = keystick::Mounted::mount(&stick.node, Path::new(STICK), Access::ReadWrite)?;
+        Ok(keystick::write(stick.path(), &keystick::layout::header(&self.plan.role), &packed)?)
+    }
+}
+
+fn entry(wanted: &Partition) -> Entry {
+    Entry {
+        number: wanted.number,
+        name: wanted.name.clone(),
+        esp: wanted.kind == PartitionKind::Esp,
+        guid: wanted.guid,
+        start: wanted.start,
+        length: wanted.length,
+    }
+}
+
+fn slots(keys: &Keys) -> [(u32, &Secret, &'static str); 2] {
+    [
+        (KEYFILE_SLOT, &keys.keyfile, "keyfile"),
+        (PASSPHRASE_SLOT, &keys.passphrase, "recovery passphrase"),
+    ]
+}
+
+/// The keys on the stick, tried on a disk that is in the pool: the new one must open with what
+/// opens the others.
+fn keys(host: &HostFile, plan: &MemberPlan) -> Result<Keys, ChangeError> {
+    let Recovery::Stick(recovery) = &host.unlock.recovery else {
+        return Err(ChangeError::NoPassphrase);
+    };
+    let stick = stick(host)?;
+    let read = |path: &str| {
+        keystick::read_from(&stick, Path::new(STICK), path, keystick::layout::SECRET_LIMIT)
+    };
+    let (keyfile, passphrase) = (read(&host.unlock.keyfile)?, read(recovery)?);
+    let (role, model) = facts::model(host, &plan.pool, &plan.role)?;
+    let keys = Keys { keyfile, passphrase, model };
+    for (slot, key, what) in slots(&keys) {
+        if !luks::test_key(&keys.model, Some(slot), key.expose())? {
+            return Err(ChangeError::WrongKey { what, role });
+        }
+    }
+    Ok(keys)
+}
+
+fn stick(host: &HostFile) -> Result<Block, ChangeError> {
+    let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
+    let ids = || host.unlock.sticks.iter().map(|stick| stick.volume_id.as_str());
+    blocks.into_iter().find(|block| keystick::is_stick(block, ids())).ok_or(ChangeError::NoStick)
+}
+
+/// The device that carries a header.
+fn find(uuid: Uuid) -> Result<PathBuf, ChangeError> {
+    let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
+    let wanted = uuid.to_string();
+    let header = headers(&blocks).into_iter().find(|header| header.uuid == wanted);
+    header.map(|header| header.node).ok_or(ChangeError::NoHeader(uuid))
+}
+
+fn wait_for_partition(disk: &str, partition: u32) -> Result<PathBuf, ChangeError> {
+    let separator = if disk.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
+    let node = PathBuf::from(format!("/dev/{disk}{separator}{partition}"));
+    let deadline = Instant::now() + PATIENCE;
+    while !node.exists() {
+        if Instant::now() > deadline {
+            return Err(ChangeError::NoPartition(node));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(node)
+}
+
+/// Opens a block device for reading and writing, failing when anyone else holds it.
+fn exclusive(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from(rustix::fs::OFlags::EXCL.bits()).unwrap_or(0);
+    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let all = std::iter::successors(Some(error), |error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

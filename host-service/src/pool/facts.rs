@@ -1,0 +1,114 @@
+//! What a change of a pool is planned from.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bedplate_facts::disks;
+use bedplate_facts::probe::by_wipefs;
+use bedplate_facts::roots::Roots;
+use bedplate_luks as luks;
+use bedplate_spec::facts::{DiskFacts, Facts, FirmwareKind};
+use bedplate_spec::host::HostFile;
+use bedplate_spec::identity::{Purpose, derive};
+use bedplate_spec::planner::{PoolFacts, SCHEMA};
+use bedplate_tools::block;
+use bedplate_tools::btrfs_live::Live;
+
+use super::change::ChangeError;
+use super::error::{PoolError, file};
+use super::member::{Header, Member, Members, headers};
+use super::record::Record;
+use super::status::is_mounted;
+
+/// Every disk of the machine as it is now, with what stands on it.
+pub fn machine() -> Facts {
+    Facts {
+        schema: SCHEMA,
+        disks: disks::read_all(&Roots::looking(by_wipefs)),
+        firmware: FirmwareKind::Uefi,
+        memory_bytes: 0,
+        nics: Vec::new(),
+        boot_medium: None,
+        closure_bytes: None,
+    }
+}
+
+/// The disk of a by-id name as it is now, without a look at what stands on it.
+pub fn disk(id: &str) -> Option<DiskFacts> {
+    let node = fs::canonicalize(Path::new("/dev/disk/by-id").join(id)).ok()?;
+    let name = node.strip_prefix("/dev").ok()?.to_str()?.replace('/', "!");
+    disks::read_one(&Roots::identity(), &name)
+}
+
+/// The device node of a kernel name.
+pub fn node(kernel_name: &str) -> PathBuf {
+    Path::new("/dev").join(kernel_name.replace('!', "/"))
+}
+
+/// What is known of the pool that `role` belongs to; nothing when it belongs to none.
+pub fn pool(host: &HostFile, role: &str) -> Result<PoolFacts, ChangeError> {
+    let Some((name, pool)) =
+        host.pools.iter().find(|(_, pool)| pool.disks.iter().any(|r| r == role))
+    else {
+        return Ok(PoolFacts::default());
+    };
+    let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
+    let headers = headers(&blocks);
+    let record = Record::read(name)?;
+    let members = Members::find(host, pool, &record, &headers)?;
+    let epoch = members.found.get(role).map(|member| member.epoch);
+    let epoch = record.epochs.get(role).copied().or(epoch).unwrap_or(0);
+    let fsid = derive(host.host.id, Purpose::Btrfs, name, 0).to_string();
+    let live = if is_mounted(&pool.mount)? {
+        Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?
+    } else {
+        None
+    };
+    let sealed_at = |epoch| sealed(host, role, epoch, &headers);
+    // An unfinished run gave the role its epoch already.
+    let unfinished = record.epochs.contains_key(role) && sealed_at(epoch) == Some(false);
+    let next_epoch = if unfinished { epoch } else { epoch + 1 };
+    Ok(PoolFacts {
+        mounted: live.is_some(),
+        mixed: live
+            .as_ref()
+            .is_some_and(|live| live.profiles.iter().any(|spread| !spread.ends_with("/raid1"))),
+        missing: live.as_ref().map_or(0, |live| live.missing),
+        devices: live.map(|live| live.devices).unwrap_or_default(),
+        epoch,
+        next_epoch,
+        sealed: sealed_at(next_epoch) == Some(true),
+        current: current(host, &headers)?,
+    })
+}
+
+/// Whether the volume of a role at an epoch is sealed; none when it is not there.
+fn sealed(host: &HostFile, role: &str, epoch: u32, headers: &[Header]) -> Option<bool> {
+    let wanted = derive(host.host.id, Purpose::Luks, role, epoch).to_string();
+    let header = headers.iter().find(|header| header.uuid == wanted)?;
+    // A header without our token is one that was cut off while it was made.
+    Some(luks::read_token(&header.node).ok().flatten().is_some_and(|(_, token)| token.sealed))
+}
+
+/// The headers that this machine uses or could use.
+fn current(host: &HostFile, headers: &[Header]) -> Result<BTreeSet<String>, ChangeError> {
+    let mut all = BTreeSet::new();
+    all.insert(derive(host.host.id, Purpose::Luks, &host.os.disk, 0).to_string());
+    for (name, pool) in &host.pools {
+        let members = Members::find(host, pool, &Record::read(name)?, headers)?;
+        all.extend(members.found.into_values().map(|member| member.luks_uuid));
+    }
+    Ok(all)
+}
+
+/// Role and device of a member that is in the pool, other than `role`.
+pub fn model(host: &HostFile, name: &str, role: &str) -> Result<(String, PathBuf), ChangeError> {
+    let unknown = || PoolError::Unknown { name: name.to_owned() };
+    let pool = host.pools.get(name).ok_or_else(unknown)?;
+    let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
+    let members = Members::find(host, pool, &Record::read(name)?, &headers(&blocks))?;
+    let open = |member: &&Member| member.role != role && luks::is_open(&member.mapper);
+    let model = members.found.values().find(open).ok_or_else(unknown)?;
+    Ok((model.role.clone(), model.node.clone()))
+}

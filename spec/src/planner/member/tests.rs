@@ -1,0 +1,174 @@
+use super::*;
+use crate::document;
+use crate::facts::{FirmwareKind, Signature};
+
+fn host() -> HostFile {
+    let text = include_str!("../../../../profiles/hypervisor/host.toml");
+    document::parse(text, "host.toml").unwrap()
+}
+
+fn blank(id: &str) -> DiskFacts {
+    serde_json::from_value(serde_json::json!({
+        "kernel_name": "nvme9n1", "number": "259:9", "by_id": [id], "serial": "NEW",
+        "size": 1_000_204_886_016_u64, "sector_size": 512, "rotational": false, "transport": "nvme",
+    }))
+    .unwrap()
+}
+
+fn facts(disk: DiskFacts) -> Facts {
+    Facts {
+        schema: 1,
+        disks: vec![disk],
+        firmware: FirmwareKind::Uefi,
+        memory_bytes: 1 << 32,
+        nics: Vec::new(),
+        boot_medium: None,
+        closure_bytes: None,
+    }
+}
+
+/// `vm2` is gone.
+fn lost() -> PoolFacts {
+    PoolFacts {
+        mounted: true,
+        devices: ["bedplate-vm1", "bedplate-vm3"].map(str::to_owned).into(),
+        missing: 1,
+        next_epoch: 1,
+        ..PoolFacts::default()
+    }
+}
+
+fn request(task: MemberTask) -> MemberRequest<'static> {
+    MemberRequest { task, role: "vm2", id: Some("nvme-NEW"), wipe: false }
+}
+
+fn ids(plan: &MemberPlan) -> Vec<&'static str> {
+    plan.steps.iter().map(MemberStep::id).collect()
+}
+
+fn signature(partition: Option<u32>, kind: &str, uuid: Uuid) -> Signature {
+    Signature { partition, kind: kind.into(), label: None, uuid: Some(uuid.to_string()), size: 1 }
+}
+
+#[test]
+fn f4_a_lost_disk_is_replaced_in_an_order_that_survives_a_power_cut() {
+    let plan =
+        plan_member(&host(), &facts(blank("nvme-NEW")), &lost(), &request(MemberTask::Replace))
+            .unwrap();
+    let wanted = ["partition", "luks", "record", "join", "leave", "convert", "save-header", "seal"];
+    assert_eq!(ids(&plan), wanted);
+    assert_eq!(plan.steps[4], MemberStep::Leave { device: Leaving::Missing });
+    let uuid = derive(host().host.id, Purpose::Luks, "vm2", 1);
+    assert_eq!(plan.steps[7], MemberStep::Seal { uuid });
+    assert_ne!(uuid, derive(host().host.id, Purpose::Luks, "vm2", 0));
+    assert!(plan.destroys.is_empty());
+}
+
+#[test]
+fn f10_a_run_that_was_cut_off_is_finished() {
+    let host = host();
+    let derived = |purpose| derive(host.host.id, purpose, "vm2", 1);
+    let mut torn = blank("nvme-NEW");
+    torn.signatures = vec![
+        signature(None, "gpt", derived(Purpose::GptDisk)),
+        signature(Some(1), "crypto_LUKS", derived(Purpose::Luks)),
+    ];
+    let pool = PoolFacts { current: [derived(Purpose::Luks).to_string()].into(), ..lost() };
+    let plan = plan_member(&host, &facts(torn), &pool, &request(MemberTask::Replace)).unwrap();
+    assert!(plan.disk.unwrap().resume && plan.destroys.is_empty());
+
+    // Joined: what is left needs no disk to be named.
+    let mut joined = lost();
+    joined.devices.insert("bedplate-vm2.1".into());
+    let request = MemberRequest { id: None, ..request(MemberTask::Replace) };
+    let plan = plan_member(&host, &facts(blank("nvme-OTHER")), &joined, &request).unwrap();
+    assert_eq!(ids(&plan), ["leave", "convert", "save-header", "seal"]);
+    joined.missing = 0;
+    let plan = plan_member(&host, &facts(blank("nvme-OTHER")), &joined, &request).unwrap();
+    assert_eq!(ids(&plan), ["convert", "save-header", "seal"]);
+}
+
+#[test]
+fn f4_a_disk_that_still_works_is_copied_off() {
+    let mut pool = lost();
+    pool.missing = 0;
+    pool.devices.insert("bedplate-vm2".into());
+    let plan =
+        plan_member(&host(), &facts(blank("nvme-NEW")), &pool, &request(MemberTask::Replace))
+            .unwrap();
+    let leaving = Leaving::Mapper("bedplate-vm2".into());
+    assert!(plan.steps.contains(&MemberStep::Leave { device: leaving }));
+}
+
+fn refusal(disk: DiskFacts, pool: &PoolFacts, request: &MemberRequest<'_>) -> String {
+    plan_member(&host(), &facts(disk), pool, request).unwrap_err().to_string()
+}
+
+#[test]
+fn t06_data_on_the_new_disk_needs_consent() {
+    let mut used = blank("nvme-NEW");
+    used.signatures = vec![signature(None, "btrfs", Uuid::from_u128(7))];
+    let text = refusal(used.clone(), &lost(), &request(MemberTask::Replace));
+    assert!(text.contains("not blank: btrfs") && text.contains("--wipe"), "{text}");
+    let allowed = MemberRequest { wipe: true, ..request(MemberTask::Replace) };
+    let plan = plan_member(&host(), &facts(used), &lost(), &allowed).unwrap();
+    assert!(plan.destroyed_lines()[0].starts_with("vm2 (nvme-NEW): btrfs"));
+}
+
+#[test]
+fn t07_nothing_that_this_machine_needs_is_ever_taken() {
+    let host = host();
+    let allowed = MemberRequest { wipe: true, ..request(MemberTask::Replace) };
+    let stick = host.unlock.sticks[0].volume_id.clone();
+    let mut key = blank("nvme-NEW");
+    key.signatures = vec![Signature { uuid: Some(stick), ..signature(None, "vfat", Uuid::nil()) }];
+    assert!(refusal(key, &lost(), &allowed).contains("key stick"));
+
+    let member = derive(host.host.id, Purpose::Luks, "bulk1", 0);
+    let mut locked = blank("nvme-NEW");
+    locked.signatures = vec![signature(Some(1), "crypto_LUKS", member)];
+    let pool = PoolFacts { current: [member.to_string()].into(), ..lost() };
+    assert!(refusal(locked, &pool, &allowed).contains("a member of a pool"));
+
+    let mut other = blank("nvme-NEW");
+    other.by_id.push(host.disks["bulk2"].id.clone());
+    assert!(refusal(other, &lost(), &allowed).contains("the disk of `bulk2`"));
+
+    let mut open = blank("nvme-NEW");
+    open.holders = vec!["dm-3 (bedplate-vm1)".into()];
+    assert!(refusal(open, &lost(), &allowed).contains("in use"));
+
+    let mut small = blank("nvme-NEW");
+    small.size = 1 << 20;
+    assert!(refusal(small, &lost(), &allowed).contains("are needed here"));
+}
+
+#[test]
+fn a_change_that_makes_no_sense_is_refused() {
+    let disk = || blank("nvme-NEW");
+    let whole = PoolFacts {
+        devices: ["bedplate-vm1", "bedplate-vm2", "bedplate-vm3"].map(str::to_owned).into(),
+        missing: 0,
+        ..lost()
+    };
+    assert!(refusal(disk(), &whole, &request(MemberTask::Add)).contains("already"));
+    assert!(refusal(disk(), &lost(), &request(MemberTask::Add)).contains("lacks a disk"));
+    let two = PoolFacts { missing: 0, ..lost() };
+    assert!(refusal(disk(), &two, &request(MemberTask::Replace)).contains("pool add vm2"));
+    let last = MemberRequest { role: "vm1", ..request(MemberTask::Remove) };
+    assert!(refusal(disk(), &two, &last).contains("RAID1 needs 2"));
+    let down = PoolFacts { mounted: false, ..lost() };
+    assert!(refusal(disk(), &down, &request(MemberTask::Replace)).contains("pool open vmstore"));
+    let nobody = MemberRequest { role: "vm9", ..request(MemberTask::Replace) };
+    assert!(refusal(disk(), &lost(), &nobody).contains("no pool"));
+    let gone = MemberRequest { id: Some("nvme-GONE"), ..request(MemberTask::Replace) };
+    assert!(refusal(disk(), &lost(), &gone).contains("no such disk"));
+}
+
+#[test]
+fn a_disk_leaves_a_pool_that_can_spare_it() {
+    let plan = plan_member(&host(), &facts(blank("nvme-X")), &lost(), &request(MemberTask::Remove))
+        .unwrap();
+    assert_eq!(ids(&plan), ["leave", "record"]);
+    assert_eq!(plan.steps[1], MemberStep::Record { epoch: 1 });
+}
