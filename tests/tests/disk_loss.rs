@@ -138,6 +138,8 @@ fn whole(host: &Host) {
 fn f4_each_member_can_be_lost_and_another_takes_its_place() {
     let base = directory("disk-loss");
     let (story, before) = used(base.path());
+    let fork = directory("disk-loss-fork");
+    replaced(&story.fork(fork.path()).unwrap(), &before);
     for lost in [["vm2", "bulk2"], ["vm3", "bulk3"]] {
         let fork = directory("disk-loss-fork");
         let fork = (story.fork(fork.path()).unwrap(), fork);
@@ -145,15 +147,18 @@ fn f4_each_member_can_be_lost_and_another_takes_its_place() {
         lives_without(&host, &lost, &before);
         host.power_off().unwrap();
     }
+}
 
+/// Loses a disk of each pool, writes, gets both back to three disks, and boots with them.
+fn replaced(story: &Story, before: &[String]) {
     let lost = ["vm1", "bulk1"];
     let new = [
         story.fresh_disk("vm1", "BPVM1NEW").unwrap(),
         story.fresh_disk("bulk1", "BPBULK1NEW").unwrap(),
     ];
     let ids = new.each_ref().map(Disk::by_id);
-    let host = boot_without(&story, &lost, new.to_vec());
-    lives_without(&host, &lost, &before);
+    let host = boot_without(story, &lost, new.to_vec());
+    lives_without(&host, &lost, before);
     // The machine inside, over the exports.
     story.server.wait_for("/guest/nfs-ok", GUEST_LIMIT).unwrap();
     let written = write_degraded(&host);
