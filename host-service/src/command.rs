@@ -79,7 +79,9 @@ pub fn plan(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
 
 /// `bedplate-host status`: fails when something is not as intended.
 pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
-    let found = converge::status(&Context::read(host_file)?);
+    let context = Context::read(host_file)?;
+    let mut found = pool::compared(&context.intent);
+    found.extend(converge::status(&context));
     show::status(out, format(json), &found)?;
     if converge::agrees(&found) { Ok(()) } else { Err(NotAsIntended::Status.into()) }
 }

@@ -15,7 +15,7 @@ use crate::vm::VirtualMachines;
 /// One resource compared with the intent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// `bridge`, `export`, `vm` or `backup`.
+    /// `pool`, `bridge`, `export`, `vm` or `backup`.
     pub kind: &'static str,
     /// Name in `host.toml`; none when the whole kind could not be looked at.
     pub name: Option<String>,

@@ -24,7 +24,7 @@ use bedplate_spec::host::HostFile;
 pub use change::ChangeError;
 pub use error::PoolError;
 pub use open::{Opened, open};
-pub use status::{Health, MemberState, MemberStatus, Status, status};
+pub use status::{Health, MemberState, MemberStatus, Status, compared, status};
 
 pub(crate) use error::file;
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::error::{PoolError, file};
 use super::member::{Header, Members, headers, role_of};
 use super::record::Record;
+use crate::converge;
 
 /// How a pool stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -92,6 +93,25 @@ pub fn status(host: &HostFile) -> Result<Vec<Status>, PoolError> {
     let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
     let headers = headers(&blocks);
     host.pools.iter().map(|(name, pool)| one(host, name, pool, &headers)).collect()
+}
+
+/// How all pools stand, beside what converge looks after.
+pub fn compared(host: &HostFile) -> Vec<converge::Status> {
+    let line = |name, agrees, refused, notes| converge::Status {
+        kind: "pool",
+        name,
+        agrees,
+        actions: Vec::new(),
+        refused,
+        notes,
+    };
+    match status(host) {
+        Ok(all) => all
+            .into_iter()
+            .map(|one| line(Some(one.name), one.health == Health::Whole, None, one.next))
+            .collect(),
+        Err(error) => vec![line(None, false, Some(error.to_string()), Vec::new())],
+    }
 }
 
 fn one(host: &HostFile, name: &str, pool: &Pool, headers: &[Header]) -> Result<Status, PoolError> {
