@@ -6,7 +6,7 @@ use crate::cargo::{self, cargo};
 use crate::report::Problem;
 
 /// Stories that every run tells.
-const STORIES: [&str; 3] = ["refusal", "hypervisor", "disk_loss"];
+const STORIES: [&str; 2] = ["refusal", "hypervisor"];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {

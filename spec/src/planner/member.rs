@@ -337,6 +337,7 @@ impl Situation<'_> {
             sector_size: facts.sector_size,
             diskseq: facts.diskseq,
             resume,
+            sealed: false,
             discard: disk.media == crate::host::Media::Ssd,
         };
         Ok((target, destroys, partitions))
