@@ -60,7 +60,7 @@ fn render(plan: &plan::Plan, paint: Paint) -> String {
     let destroyed = plan.destroyed_lines();
     if destroyed.is_empty() {
         out.push_str(
-            "Destroys nothing: every disk is blank or holds this plan's unfinished work.\n",
+            "Destroys nothing: every disk is blank, is kept or holds this plan's own work.\n",
         );
     } else {
         out.push_str(&format!("{}\n", paint.red("DESTROYS")));
@@ -70,7 +70,12 @@ fn render(plan: &plan::Plan, paint: Paint) -> String {
     }
     out.push_str(&format!("\n{}\n", paint.bold("Disks")));
     let row = |disk: &plan::DiskTarget| {
-        let found = if disk.resume { "unfinished, is finished" } else { "" };
+        let found = match disk {
+            _ if plan.keeps(&disk.role) => "is kept with its data",
+            disk if disk.sealed => "sealed, nothing on it is formatted",
+            disk if disk.resume => "unfinished, is finished",
+            _ => "",
+        };
         let serial = disk.serial.clone().unwrap_or_else(|| "-".into());
         [disk.role.clone(), disk.id.clone(), size::show(disk.size), serial, found.to_owned()]
     };

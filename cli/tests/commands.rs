@@ -96,3 +96,11 @@ fn t18_json_carries_no_control_character_to_the_terminal() {
     let parsed: bedplate_spec::plan::Plan = serde_json::from_slice(&plan.stdout).unwrap();
     assert!(parsed.disks.iter().any(|disk| disk.serial.as_ref().unwrap().starts_with('\u{9b}')));
 }
+
+#[test]
+fn a_plan_beside_a_kept_pool_says_what_is_destroyed_and_what_is_kept() {
+    let pair = "spec/tests/pairs/good_kept_pool.toml";
+    let plan = bedplate(&["plan", pair, "--inventory", "spec/tests/inventories/installed.json"]);
+    assert_eq!(plan.status.code(), Some(0), "{}", stderr(&plan));
+    insta::assert_snapshot!("plan_kept", stdout(&plan));
+}

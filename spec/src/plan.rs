@@ -28,8 +28,6 @@ pub struct Plan {
     pub host_id: Uuid,
     /// `host.name`.
     pub host_name: String,
-    /// Fingerprints of the document's sections, for the headers of the volumes.
-    pub sections: BTreeMap<String, String>,
     /// What is destroyed, disk by disk; empty when every disk is blank.
     pub destroys: Vec<Destroyed>,
     /// The disks the plan touches.
@@ -38,6 +36,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What happens after success.
     pub then: Then,
+    /// Fingerprints of the document's sections, for the headers of the volumes.
+    pub sections: BTreeMap<String, String>,
 }
 
 /// Content that the plan destroys.

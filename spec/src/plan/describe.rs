@@ -30,7 +30,7 @@ impl Step {
     /// For people, for example `Encrypt vm1`.
     pub fn title(&self) -> String {
         match self {
-            Self::CheckDisks { roles } => format!("Check the identity of {} disks", roles.len()),
+            Self::CheckDisks { roles } => format!("Check the identity of {}", disks(roles.len())),
             Self::PrepareStick { sticks, .. } => {
                 let names: Vec<_> = sticks.iter().map(|stick| stick.volume_id.as_str()).collect();
                 let noun = if names.len() == 1 { "stick" } else { "sticks" };
@@ -53,8 +53,8 @@ impl Step {
             Self::Enrol { hosts, .. } => format!("Enrol the host into {hosts}"),
             Self::BuildSystem { .. } => "Build the system".into(),
             Self::Activate => "Activate the system".into(),
-            Self::VerifyKeys { roles } => format!("Test both keys of {} disks", roles.len()),
-            Self::Seal { roles } => format!("Seal {} disks", roles.len()),
+            Self::VerifyKeys { roles } => format!("Test both keys of {}", disks(roles.len())),
+            Self::Seal { roles } => format!("Seal {}", disks(roles.len())),
             Self::WriteBootEntry { mirror: None, .. } => "Write the boot entry".into(),
             Self::WriteBootEntry { mirror: Some(mirror), .. } => {
                 format!("Write the boot entry and its copy on {}", mirror.role)
@@ -90,6 +90,14 @@ impl Plan {
         self.steps.iter().map(|step| StepSummary { id: step.id(), title: title(step) }).collect()
     }
 
+    /// Whether the disk of a role belongs to a pool that is kept.
+    pub fn keeps(&self, role: &str) -> bool {
+        self.steps.iter().any(|step| match step {
+            Step::KeepPool { members, .. } => members.iter().any(|member| member.role == role),
+            _ => false,
+        })
+    }
+
     /// What is destroyed, one line for each piece of content.
     pub fn destroyed_lines(&self) -> Vec<String> {
         let lines = |destroyed: &super::Destroyed| {
@@ -102,4 +110,8 @@ impl Plan {
         };
         self.destroys.iter().flat_map(lines).collect()
     }
+}
+
+fn disks(count: usize) -> String {
+    if count == 1 { "1 disk".into() } else { format!("{count} disks") }
 }
