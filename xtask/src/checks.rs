@@ -8,6 +8,9 @@ use crate::report::Problem;
 /// Stories that every run tells.
 const STORIES: [&str; 2] = ["refusal", "hypervisor"];
 
+/// Stories that only the full set tells.
+const FULL: [&str; 1] = ["power_cut"];
+
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {
     cargo::run(cargo().args(["fmt", "--all", "--check"]))?;
@@ -29,13 +32,15 @@ pub fn fast() -> Result<(), Problem> {
 }
 
 /// The end-to-end stories. One at a time: each fills the machine. One that fails does not keep
-/// the others from being told; what became of each stands at the end.
-pub fn stories(full: bool) -> Result<(), Problem> {
+/// the others from being told; what became of each stands at the end. `shard` is the part of the
+/// power cuts that is tried, such as `2/4`.
+pub fn stories(full: bool, shard: Option<&str>) -> Result<(), Problem> {
     let told: Vec<_> = STORIES
         .into_iter()
+        .chain(FULL.into_iter().filter(|_| full))
         .map(|story| {
             let begun = Instant::now();
-            (story, tell(story, full), begun.elapsed())
+            (story, tell(story, full, shard), begun.elapsed())
         })
         .collect();
     for (story, outcome, time) in &told {
@@ -45,13 +50,16 @@ pub fn stories(full: bool) -> Result<(), Problem> {
     told.into_iter().try_for_each(|(_, outcome, _)| outcome)
 }
 
-fn tell(story: &str, full: bool) -> Result<(), Problem> {
+fn tell(story: &str, full: bool, shard: Option<&str>) -> Result<(), Problem> {
     eprintln!("xtask: story {story}");
     let mut command = cargo();
     command.args(["test", "--locked", "--package", "bedplate-tests", "--test", story]);
     command.args(["--", "--nocapture", "--test-threads=1"]);
     if full {
         command.arg("--include-ignored");
+    }
+    if let Some(shard) = shard {
+        command.env("BEDPLATE_SHARD", shard);
     }
     cargo::run(&mut command)
 }

@@ -44,6 +44,10 @@ enum Chore {
         /// Also what takes longer than CI has.
         #[arg(long)]
         full: bool,
+        /// Of the power cuts of the full set, only this part, such as 2/4; what went well is kept
+        /// in target/power-cut/results.jsonl and not tried again.
+        #[arg(long, value_name = "PART/PARTS", requires = "full")]
+        shard: Option<String>,
     },
     /// Measures the figures and prints them with their targets.
     Bench,
@@ -68,13 +72,13 @@ fn run(chore: Chore) -> Result<(), Problem> {
             cargo::build_medium_programs()?;
             cargo::story("demo", &cargo::demo_arguments(keep, resume, small))
         }
-        Chore::Test { fast, full } => {
+        Chore::Test { fast, full, shard } => {
             checks::fast()?;
             if fast {
                 return Ok(());
             }
             cargo::build_medium_programs()?;
-            checks::stories(full)
+            checks::stories(full, shard.as_deref())
         }
         Chore::Bench => {
             cargo::build_medium_programs()?;
