@@ -174,6 +174,10 @@ fn replaced(story: &Story, before: &[String]) {
     assert_eq!(refused.status, 1, "{refused:?}");
     assert!(refused.stderr.contains("in use"), "{refused:?}");
 
+    // btrfs would give up at the missing device and call that a success.
+    let scrub = host.run(&["bedplate-host", "pool", "scrub", "vmstore"]).unwrap();
+    assert!(scrub.status == 1 && scrub.stderr.contains("lacks a disk"), "{scrub:?}");
+
     pool(&host, &["replace", "vm1", "--disk", &ids[0], "--yes"]);
     is_raid1(&host, "/mnt/vmstore", 3);
     is_sealed(&host, &ids[0]);

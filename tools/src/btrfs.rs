@@ -64,6 +64,18 @@ pub fn scrub(mount: &Path) -> Result<String, CommandError> {
     Command::new("btrfs").args(["scrub", "start", "-B"]).arg(mount).read()
 }
 
+/// How many errors the devices of a mounted file system have counted, all kinds together.
+pub fn errors(mount: &Path) -> Result<u64, CommandError> {
+    let text = Command::new("btrfs").args(["device", "stats"]).arg(mount).read()?;
+    Ok(counted(&text))
+}
+
+/// The numbers of lines such as `[/dev/mapper/a].write_io_errs    3`.
+fn counted(text: &str) -> u64 {
+    let numbers = text.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse().ok());
+    numbers.fold(0, u64::saturating_add)
+}
+
 /// What a member's superblock says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Superblock {
@@ -110,6 +122,13 @@ impl Superblock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_of_all_devices_are_counted() {
+        let text = "[/dev/mapper/a].write_io_errs    0\n[/dev/mapper/b].read_io_errs     2\n\
+                    [/dev/mapper/b].corruption_errs  1\n";
+        assert_eq!(counted(text), 3);
+    }
 
     #[test]
     fn a_superblock_is_found_where_the_format_has_it() {

@@ -70,6 +70,28 @@ pub enum PoolError {
         /// Roles that are not, and why.
         lacking: String,
     },
+    /// Two copies cannot be compared where there is one.
+    #[error(
+        "the pool `{pool}` lacks a disk: `bedplate-host pool replace` comes first, then the scrub"
+    )]
+    NotWhole {
+        /// Which.
+        pool: String,
+    },
+    /// Not mounted.
+    #[error("the pool `{pool}` is not mounted: run `bedplate-host pool open {pool}`")]
+    NotMounted {
+        /// Which.
+        pool: String,
+    },
+    /// A scrub that did not get to the end.
+    #[error("the scrub of pool `{pool}` was cut off; run it again:\n{summary}")]
+    CutOff {
+        /// Which.
+        pool: String,
+        /// What btrfs says.
+        summary: String,
+    },
     /// A volume.
     #[error("a member could not be unlocked")]
     Luks(#[from] LuksError),

@@ -9,6 +9,7 @@ use bedplate_luks as luks;
 use bedplate_spec::host::{HostFile, Pool};
 use bedplate_spec::identity::{Purpose, derive};
 use bedplate_tools::block;
+use bedplate_tools::btrfs;
 use bedplate_tools::btrfs_live::Live;
 use serde::Serialize;
 
@@ -123,7 +124,11 @@ fn one(host: &HostFile, name: &str, pool: &Pool, headers: &[Header]) -> Result<S
     } else {
         None
     };
-    Ok(judge(host, name, &Reality { members, record, live, is_open: &luks::is_open }))
+    let errors = match live {
+        Some(_) => btrfs::errors(Path::new(&pool.mount))?,
+        None => 0,
+    };
+    Ok(judge(host, name, &Reality { members, record, live, errors, is_open: &luks::is_open }))
 }
 
 /// What a verdict is made of.
@@ -134,6 +139,8 @@ pub(super) struct Reality<'a> {
     pub record: Record,
     /// The mounted file system; none when it is not mounted.
     pub live: Option<Live>,
+    /// Errors that its devices counted.
+    pub errors: u64,
     /// Whether a mapping exists.
     pub is_open: &'a dyn Fn(&str) -> bool,
 }
@@ -227,10 +234,10 @@ fn next(name: &str, members: &[MemberStatus], reality: &Reality<'_>) -> Vec<Stri
             "{role} was away while the pool was written to: `bedplate-host pool scrub {name}`"
         ));
     }
-    if live.errors > 0 {
+    if reality.errors > 0 {
         next.push(format!(
             "{} device errors were counted: look at `btrfs device stats`, then `bedplate-host pool scrub {name}`",
-            live.errors
+            reality.errors
         ));
     }
     next

@@ -14,7 +14,7 @@ use super::change::{Change, ChangeError};
 use super::error::PoolError;
 use super::facts;
 use super::record::Record;
-use super::status::is_mounted;
+use super::status::{Health, status};
 use crate::report::Reporter;
 
 /// What is to be done about a failure of any step.
@@ -84,14 +84,44 @@ fn done(reporter: &mut Reporter<'_>, step: String, outcome: Outcome, begun: u64)
 
 /// Reads everything in a pool and repairs what one copy has wrong; returns btrfs's summary.
 pub fn scrub(host: &HostFile, name: &str) -> Result<String, Box<dyn Error>> {
-    let pool = host.pools.get(name).ok_or_else(|| PoolError::Unknown { name: name.to_owned() })?;
-    if !is_mounted(&pool.mount)? {
-        let message = format!("the pool `{name}` is not mounted: `bedplate-host pool open {name}`");
-        return Err(message.into());
+    let all = status(host)?;
+    let pool = || name.to_owned();
+    let Some(found) = all.into_iter().find(|one| one.name == name) else {
+        return Err(PoolError::Unknown { name: pool() }.into());
+    };
+    if found.health == Health::Down {
+        return Err(PoolError::NotMounted { pool: pool() }.into());
     }
-    let summary = btrfs::scrub(Path::new(&pool.mount))?;
+    // btrfs gives up at a missing device, and calls that a success.
+    if found.missing_devices > 0 {
+        return Err(PoolError::NotWhole { pool: pool() }.into());
+    }
+    let summary = btrfs::scrub(Path::new(&found.mount))?;
+    if !is_finished(&summary) {
+        return Err(PoolError::CutOff { pool: pool(), summary }.into());
+    }
     let mut record = Record::read(name)?;
     record.stale.clear();
     record.write(name)?;
     Ok(summary)
+}
+
+/// An exit code of 0 does not say that everything was read.
+fn is_finished(summary: &str) -> bool {
+    let mut states = summary.lines().filter_map(|line| line.trim().strip_prefix("Status:"));
+    states.next().is_some_and(|first| first.trim() == "finished")
+        && states.all(|state| state.trim() == "finished")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_finished;
+
+    #[test]
+    fn f4_a_scrub_that_btrfs_gave_up_is_not_finished() {
+        let aborted = "Starting scrub on devid 1\nscrub canceled for cb76a1fc\nScrub started:    Sat Nov 21 09:32:38 2026\nStatus:           aborted\nDuration:         0:00:04\nError summary:    no errors found\n";
+        assert!(!is_finished(aborted));
+        assert!(is_finished(&aborted.replace("aborted", "finished")));
+        assert!(!is_finished(""));
+    }
 }

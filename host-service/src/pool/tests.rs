@@ -118,7 +118,6 @@ fn live(roles: &[&str], missing: usize) -> Live {
     Live {
         devices: roles.iter().map(|role| format!("bedplate-{role}")).collect(),
         missing,
-        errors: 0,
         profiles: ["data/raid1", "metadata/raid1"].map(str::to_owned).into(),
     }
 }
@@ -127,7 +126,11 @@ fn verdict(live: Option<Live>, record: Record, headers: &[Header]) -> Status {
     let members = find(&record, headers).unwrap();
     let open = live.is_some();
     let is_open = move |_: &str| open;
-    status::judge(&host(), "vmstore", &Reality { members, record, live, is_open: &is_open })
+    status::judge(
+        &host(),
+        "vmstore",
+        &Reality { members, record, live, errors: 0, is_open: &is_open },
+    )
 }
 
 #[test]
