@@ -139,8 +139,9 @@ impl Story {
         for (base, disk) in installed.iter().zip(seed::installed_disks(directory, self.sizes)) {
             disk_image::create_difference(base, &disk.file)?;
         }
-        let stick = seed::key_stick(&self.directory);
-        disk_image::copy_sparse(&stick, &seed::key_stick(directory).file)?;
+        for stick in [seed::key_stick, seed::second_key_stick] {
+            disk_image::copy_sparse(&stick(&self.directory), &stick(directory).file)?;
+        }
         Self::of_fork(directory, self)
     }
 }

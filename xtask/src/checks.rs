@@ -9,7 +9,7 @@ use crate::report::Problem;
 const STORIES: [&str; 2] = ["refusal", "hypervisor"];
 
 /// Stories that only the full set tells.
-const FULL: [&str; 1] = ["power_cut"];
+const FULL: [&str; 2] = ["power_cut", "disk_loss"];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {
