@@ -324,9 +324,12 @@ impl<'a> Change<'a> {
         luks::backup_header(&device, &copy)?;
         let header = std::fs::read(&copy).map_err(file("read", &copy))?;
         let packed = zstd::encode_all(header.as_slice(), 3).map_err(file("pack", &copy))?;
-        let stick = stick(self.host)?;
-        let stick = keystick::Mounted::mount(&stick.node, Path::new(STICK), Access::ReadWrite)?;
-        Ok(keystick::write(stick.path(), &keystick::layout::header(&self.plan.role), &packed)?)
+        let path = keystick::layout::header(&self.plan.role);
+        for stick in sticks(self.host)? {
+            let stick = keystick::Mounted::mount(&stick.node, Path::new(STICK), Access::ReadWrite)?;
+            keystick::write(stick.path(), &path, &packed)?;
+        }
+        Ok(())
     }
 }
 
@@ -354,9 +357,10 @@ fn keys(host: &HostFile, plan: &MemberPlan) -> Result<Keys, ChangeError> {
     let Recovery::Stick(recovery) = &host.unlock.recovery else {
         return Err(ChangeError::NoPassphrase);
     };
-    let stick = stick(host)?;
+    let sticks = sticks(host)?;
+    let stick = sticks.first().ok_or(ChangeError::NoStick)?;
     let read = |path: &str| {
-        keystick::read_from(&stick, Path::new(STICK), path, keystick::layout::SECRET_LIMIT)
+        keystick::read_from(stick, Path::new(STICK), path, keystick::layout::SECRET_LIMIT)
     };
     let (keyfile, passphrase) = (read(&host.unlock.keyfile)?, read(recovery)?);
     let (role, model) = facts::model(host, &plan.pool, &plan.role)?;
@@ -369,10 +373,13 @@ fn keys(host: &HostFile, plan: &MemberPlan) -> Result<Keys, ChangeError> {
     Ok(keys)
 }
 
-fn stick(host: &HostFile) -> Result<Block, ChangeError> {
+/// The sticks that are plugged in; at least one.
+fn sticks(host: &HostFile) -> Result<Vec<Block>, ChangeError> {
     let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
     let ids = || host.unlock.sticks.iter().map(|stick| stick.volume_id.as_str());
-    blocks.into_iter().find(|block| keystick::is_stick(block, ids())).ok_or(ChangeError::NoStick)
+    let sticks: Vec<Block> =
+        blocks.into_iter().filter(|block| keystick::is_stick(block, ids())).collect();
+    if sticks.is_empty() { Err(ChangeError::NoStick) } else { Ok(sticks) }
 }
 
 /// The device that carries a header.
