@@ -6,10 +6,10 @@ use crate::cargo::{self, cargo};
 use crate::report::Problem;
 
 /// Stories that every run tells.
-const STORIES: [&str; 2] = ["refusal", "hypervisor"];
+const STORIES: [&str; 3] = ["refusal", "hypervisor", "key_stick"];
 
 /// Stories that only the full set tells.
-const FULL: [&str; 2] = ["power_cut", "disk_loss"];
+const FULL: [&str; 4] = ["faults", "reinstall", "power_cut", "disk_loss"];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {
