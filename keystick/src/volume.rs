@@ -36,7 +36,7 @@ impl Device for File {
 /// The volume to make.
 #[derive(Debug, Clone, Copy)]
 pub struct Volume<'a> {
-    /// Volume id, `XXXX-XXXX`.
+    /// Volume id, such as `1A2B-3C4D`.
     pub id: &'a str,
     /// Label, at most 11 characters.
     pub label: &'a str,
@@ -47,7 +47,7 @@ pub struct Volume<'a> {
 /// What was found on a stick.
 #[derive(Debug)]
 pub struct Contents {
-    /// Volume id, `XXXX-XXXX`.
+    /// Volume id, such as `1A2B-3C4D`.
     pub volume_id: String,
     /// Those of the files asked for that are there and hold something.
     pub files: Vec<(String, Secret)>,
