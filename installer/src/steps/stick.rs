@@ -314,16 +314,14 @@ mod tests {
         assert_eq!(key, secrets[2].1, "an empty file is made anew");
     }
 
+    fn wanted(recovery: &Recovery, existing: bool) -> Wanted<'_> {
+        Wanted { sticks: &[], keyfile: "key", recovery, secrets: &[], existing }
+    }
+
     #[test]
     fn t22_a_pool_that_is_kept_gets_no_new_key() {
         let recovery = Recovery::Stick(RECOVERY.into());
-        let wanted = Wanted {
-            sticks: &[],
-            keyfile: "key",
-            recovery: &recovery,
-            secrets: &[],
-            existing: true,
-        };
+        let wanted = wanted(&recovery, true);
         for item in items(&wanted).unwrap() {
             let error = agree(&[], &item).unwrap_err();
             assert!(error.to_string().contains("no key stick that is plugged in has"), "{error}");
@@ -333,13 +331,7 @@ mod tests {
     #[test]
     fn t15_a_path_that_leaves_the_stick_is_refused() {
         let recovery = Recovery::Stick("../../etc/shadow".into());
-        let wanted = Wanted {
-            sticks: &[],
-            keyfile: "key",
-            recovery: &recovery,
-            secrets: &[],
-            existing: false,
-        };
+        let wanted = wanted(&recovery, false);
         assert!(items(&wanted).is_err());
     }
 
@@ -360,13 +352,7 @@ mod tests {
     #[test]
     fn t22_a_keyfile_that_was_cut_short_is_no_key() {
         let recovery = Recovery::Stick(RECOVERY.into());
-        let wanted = Wanted {
-            sticks: &[],
-            keyfile: "key",
-            recovery: &recovery,
-            secrets: &[],
-            existing: false,
-        };
+        let wanted = wanted(&recovery, false);
         let secret = |bytes: usize| Secret::new(vec![7; bytes]);
         let of = |bytes| vec![(RECOVERY.to_owned(), secret(9)), ("key".to_owned(), secret(bytes))];
         assert!(keys(&of(64), &wanted).is_ok());
