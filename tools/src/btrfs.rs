@@ -27,6 +27,11 @@ pub fn scan() -> Result<(), CommandError> {
     Command::new("btrfs").args(["device", "scan"]).run()
 }
 
+/// Makes the kernel forget every member that is not mounted.
+pub fn forget() -> Result<(), CommandError> {
+    Command::new("btrfs").args(["device", "scan", "--forget"]).run()
+}
+
 /// Creates a subvolume.
 pub fn create_subvolume(path: &Path) -> Result<(), CommandError> {
     Command::new("btrfs").args(["subvolume", "create"]).arg(path).run()

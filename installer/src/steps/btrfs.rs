@@ -33,28 +33,74 @@ pub struct Make<'a> {
     pub sealed: bool,
 }
 
+/// What stands on the volumes of a file system.
+enum Standing {
+    /// It is not on all of them.
+    Absent,
+    /// It is there, and the kernel does not mount it.
+    Refused(StepError),
+    /// It is there and can be used.
+    Sound,
+}
+
 impl Make<'_> {
     /// Makes it, unless it is there already.
     pub fn run(&self) -> Result<Outcome, StepError> {
         let nodes = nodes(self.members);
-        let present = self.is_present(&nodes)?;
-        if !present && self.sealed {
-            return Err(StepError::new(format!(
-                "the file system {} is not on all its volumes, and one of them is sealed",
-                self.label
-            ))
-            .next("nothing was written to it; only `wipe = \"any\"` makes it anew"));
-        }
-        if !present {
-            let (data, metadata) = if self.raid1 { ("raid1", "raid1") } else { ("single", "dup") };
-            btrfs::make(&nodes, self.label, &self.fsid.to_string(), data, metadata)
-                .during(format!("could not make the btrfs file system {}", self.label))?;
-        }
+        let present = match self.standing(&nodes)? {
+            Standing::Sound => true,
+            unsound => {
+                self.may_be_made(unsound)?;
+                self.make(&nodes)?;
+                false
+            }
+        };
         udev::settle().during("udev did not come to rest")?;
         // Without it the kernel does not know the other members.
         btrfs::scan().during("could not scan for btrfs members")?;
         let made = self.make_subvolumes(&nodes)?;
         Ok(if present && !made { Outcome::AlreadyDone } else { Outcome::Done })
+    }
+
+    fn make(&self, nodes: &[PathBuf]) -> Result<(), StepError> {
+        let (data, metadata) = if self.raid1 { ("raid1", "raid1") } else { ("single", "dup") };
+        btrfs::make(nodes, self.label, &self.fsid.to_string(), data, metadata)
+            .during(format!("could not make the btrfs file system {}", self.label))
+    }
+
+    /// What stands on the volumes. A superblock alone says little: the power may have gone under
+    /// a disk that loses what it called durable, and the kernel refuses what is left.
+    fn standing(&self, nodes: &[PathBuf]) -> Result<Standing, StepError> {
+        if !self.is_present(nodes)? {
+            return Ok(Standing::Absent);
+        }
+        btrfs::scan().during("could not scan for btrfs members")?;
+        let top = Path::new(TOP_LEVEL);
+        if let Err(refusal) = mount_btrfs(nodes, top, "subvolid=5") {
+            // The kernel must not take its old members for those of the one made in its place.
+            btrfs::forget().during("could not make the kernel forget a file system")?;
+            return Ok(Standing::Refused(refusal));
+        }
+        unmount(top).during("could not unmount the top level")?;
+        Ok(Standing::Sound)
+    }
+
+    /// Whether what is not sound may be made anew: where nothing is sealed nothing is lost by it.
+    fn may_be_made(&self, standing: Standing) -> Result<(), StepError> {
+        if !self.sealed {
+            return Ok(());
+        }
+        let label = self.label;
+        let error = match standing {
+            Standing::Refused(refusal) => StepError {
+                what: format!("the file system {label} cannot be mounted, and it is sealed"),
+                ..refusal
+            },
+            _ => StepError::new(format!(
+                "the file system {label} is not on all its volumes, and one of them is sealed"
+            )),
+        };
+        Err(error.next("nothing was written to it; only `wipe = \"any\"` makes it anew"))
     }
 
     fn is_present(&self, nodes: &[PathBuf]) -> Result<bool, StepError> {
@@ -158,4 +204,29 @@ pub fn mount_all(context: &Context<'_>, mounts: &[Mount]) -> Result<Outcome, Ste
         }
     }
     Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn over(sealed: bool) -> Make<'static> {
+        let (label, fsid) = ("data", Uuid::from_u128(7));
+        Make { label, fsid, raid1: true, members: &[], subvolumes: &[], sealed }
+    }
+
+    #[test]
+    fn f1_a_file_system_that_the_kernel_refuses_is_made_anew_unless_it_is_sealed() {
+        let refused = || {
+            let cause: Result<(), _> = Err(std::io::Error::other("parent transid verify failed"));
+            Standing::Refused(cause.during("could not mount").unwrap_err())
+        };
+        assert!(over(false).may_be_made(refused()).is_ok());
+        assert!(over(false).may_be_made(Standing::Absent).is_ok());
+        let error = over(true).may_be_made(refused()).unwrap_err();
+        assert_eq!(error.what, "the file system data cannot be mounted, and it is sealed");
+        assert_eq!(error.causes(), ["parent transid verify failed"]);
+        assert!(error.next.unwrap().contains("nothing was written"));
+        assert!(over(true).may_be_made(Standing::Absent).is_err());
+    }
 }
