@@ -233,12 +233,11 @@ fn attach(disk: &Disk, index: usize, sata: &mut u32, line: &mut Line) {
     let read_only = if disk.read_only { ",readonly=on" } else { "" };
     let file = disk.file.display();
     let (source, cache) = match disk.format {
-        // The server decides what is kept; every flush of the guest has to reach it.
         Format::Nbd => (
             format!(
                 "file.driver=nbd,file.server.type=unix,file.server.path={file},file.export={role}"
             ),
-            ",cache=none,discard=unmap",
+            over_nbd(&disk.kind),
         ),
         _ if disk.read_only => (format!("file={file}"), ""),
         _ => (format!("file={file}"), ",cache=unsafe,discard=unmap"),
@@ -259,6 +258,23 @@ fn attach(disk: &Disk, index: usize, sata: &mut u32, line: &mut Line) {
         }
         DiskKind::UsbStick => line.device(format!("usb-storage,bus=usb.0,{drive}")),
         DiskKind::VirtioBlk => line.device(format!("virtio-blk-pci,{drive}")),
+    }
+}
+
+/// The server decides what is kept; every flush of the guest has to reach it.
+///
+/// QEMU's NVMe (up to 7.2 at least) promises FUA and does not do it: in a recorded installation
+/// none of 1258 writes to such a disk had the flag, and superblocks of btrfs stood right after a
+/// flush with none behind them. A cut then loses what Linux was told is durable, and what is left
+/// is no state that a disk may be in: the kernel refuses it ("parent transid verify failed").
+/// Such a disk is one without a cache, whose every write reaches the server with FUA. The other
+/// kinds promise no FUA: Linux sends a flush after the write in its place.
+fn over_nbd(kind: &DiskKind) -> &'static str {
+    match kind {
+        DiskKind::Nvme => ",cache=directsync,discard=unmap",
+        DiskKind::SataHdd { .. } | DiskKind::UsbStick | DiskKind::VirtioBlk => {
+            ",cache=none,discard=unmap"
+        }
     }
 }
 
@@ -327,8 +343,10 @@ mod tests {
     #[test]
     fn a_disk_over_nbd_passes_flushes_on_and_a_kernel_comes_without_a_boot_loader() {
         let mut machine = machine();
-        machine.disks.truncate(1);
-        machine.disks[0].format = Format::Nbd;
+        machine.disks.truncate(2);
+        for disk in &mut machine.disks {
+            disk.format = Format::Nbd;
+        }
         machine.kernel = Some(Kernel {
             image: "/k".into(),
             initrd: "/i".into(),
@@ -342,9 +360,11 @@ mod tests {
         };
         assert_eq!(
             after("-drive"),
-            "file.driver=nbd,file.server.type=unix,file.server.path=/d/os,file.export=os,\
-             if=none,id=os,format=raw,cache=none,discard=unmap"
+            "file.driver=nbd,file.server.type=unix,file.server.path=/d/bulk1,file.export=bulk1,\
+             if=none,id=bulk1,format=raw,cache=none,discard=unmap"
         );
+        let nvme = arguments.iter().find(|word| word.contains("id=os,format")).unwrap();
+        assert!(nvme.contains("cache=directsync"), "its FUA gets lost: {nvme}");
         assert_eq!((after("-kernel"), after("-initrd")), ("/k", "/i"));
         assert_eq!(after("-append"), "console=ttyS0 quiet");
     }

@@ -1,8 +1,9 @@
 //! F1: the power is cut while a machine is installed, at many moments of one recorded
 //! installation. Run by name.
 //!
-//! `BEDPLATE_SHARD=2/4` tries a part of the full set. What the full set gave is kept in
-//! `target/power-cut/results.jsonl`; cuts that went well with the same build are not tried again.
+//! `BEDPLATE_SHARD=2/4` tries a part of the full set, `BEDPLATE_CUT=closure` the cuts whose names
+//! contain that. What the full set gave is kept in `target/power-cut/results.jsonl`; cuts that went
+//! well with the same build are not tried again.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
@@ -82,6 +83,9 @@ fn f1_cuts_after_each_step_and_at_sixty_random_times() {
         let mut cases = cases::all(&recording)?;
         if let Ok(shard) = std::env::var("BEDPLATE_SHARD") {
             cases = cases::shard(cases, &shard)?;
+        }
+        if let Ok(part) = std::env::var("BEDPLATE_CUT") {
+            cases.retain(|case| case.name.contains(&part));
         }
         let (all, passed) = (cases.len(), results.passed(&subject.build)?);
         cases.retain(|case| !passed.contains(&case.name));

@@ -1,5 +1,6 @@
 //! What is installed and cut.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use bedplate_qemu_harness::machine::{Disk, DiskKind, Machine};
@@ -15,7 +16,8 @@ pub struct Subject {
     pub directory: PathBuf,
     /// The medium.
     pub medium: Medium,
-    /// What stands on the medium: another build is another subject.
+    /// What stands on the medium, and what it is installed on: another build is another subject,
+    /// and so are other disks or answers.
     pub build: String,
 }
 
@@ -28,7 +30,10 @@ impl Subject {
             workspace.build_medium(&parent.join("small.iso"), &mut |_| ())?;
         }
         let (medium, build) = small::medium(&workspace, parent)?;
-        put_answers(&medium.file, &small::host_toml(&small::disks(Path::new("/"))))?;
+        let disks = small::disks(Path::new("/"));
+        let answers = small::host_toml(&disks);
+        put_answers(&medium.file, &answers)?;
+        let build = format!("{build}-{:016x}", digest(&disks, &answers));
         Ok(Self { directory: parent.join(&build), medium, build })
     }
 
@@ -53,5 +58,26 @@ impl Subject {
         let mut machine = small::machine("installing", disks);
         machine.kernel = Some(self.medium.kernel.clone());
         machine
+    }
+}
+
+fn digest(disks: &[Disk], answers: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (format!("{disks:?}"), answers).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_disks_or_answers_are_another_subject() {
+        let mut disks = small::disks(Path::new("/"));
+        let first = digest(&disks, "a");
+        assert_eq!(first, digest(&disks, "a"));
+        assert_ne!(first, digest(&disks, "b"));
+        disks[0].kind = DiskKind::Nvme;
+        assert_ne!(first, digest(&disks, "a"));
     }
 }

@@ -4,11 +4,10 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bedplate_qemu_harness::HarnessError;
 use bedplate_qemu_harness::disk_image::sha256_of;
 use bedplate_qemu_harness::machine::Disk;
 use bedplate_qemu_harness::running::Running;
-use bedplate_spec::event::EventKind;
+use bedplate_spec::event::{Event, EventKind};
 
 use super::cases::Case;
 use super::recording::{Recording, blank};
@@ -23,6 +22,8 @@ pub const STOPPED: [&str; 3] =
     ["Nothing further will be written", "Kernel panic", "You are in emergency mode"];
 /// What the installer says of disks whose installation is finished.
 const FINISHED: &str = "nothing is written";
+/// What it says last when it has finished one.
+const DONE: &str = "Finished in ";
 /// How firmware and boot loader show that there is nothing to boot.
 const NOTHING_TO_BOOT: [&str; 2] = ["UEFI Interactive Shell", "No loader found"];
 /// How long anything may take: on a busy machine several times what it needs.
@@ -122,18 +123,23 @@ fn line_of(running: &Running, text: &str) -> String {
     line[line.find(text).unwrap_or(0)..].trim().to_owned()
 }
 
-/// Starts the medium: it finishes the installation, or finds it finished.
+/// Starts the medium: it finishes the installation, or finds it finished. The machine has no time
+/// to go down then: what is not on its disks when the installer says so is lost. That it goes
+/// down by itself was seen when the installation was recorded.
 fn install(subject: &Subject, disks: &[Disk], place: &Path) -> Result<String, Failure> {
     let running = subject.installing(disks.to_vec()).start(place, None)?;
-    let shown = [FINISHED, STOPPED[0], STOPPED[1], STOPPED[2]];
-    match running.wait_for_text(&shown, LIMIT) {
-        Ok(0) => Ok(FINISHED.to_owned()),
-        Ok(_) => Err(Failure::Unfit(format!("the installer stopped:\n{}", running.tail()))),
-        Err(HarnessError::Ended { .. }) => {
+    let shown = [FINISHED, DONE, STOPPED[0], STOPPED[1], STOPPED[2]];
+    match running.wait_for_text(&shown, LIMIT)? {
+        0 => Ok(FINISHED.to_owned()),
+        1 => {
+            let is_done = |event: &Event| matches!(event.kind, EventKind::PlanDone { .. });
+            running.wait_for_event("the end of the plan", LIMIT, is_done)?;
             require_success(&running)?;
-            Ok(steps_of(&running))
+            let steps = steps_of(&running);
+            running.cut_power()?;
+            Ok(steps)
         }
-        Err(error) => Err(error.into()),
+        _ => Err(Failure::Unfit(format!("the installer stopped:\n{}", running.tail()))),
     }
 }
 
