@@ -30,16 +30,16 @@ pub(crate) use error::file;
 
 impl fmt::Display for Opened {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, mount, already, missing, tried, .. } = self;
+        let Self { name, mount, already, degraded, missing, tried, .. } = self;
         for line in tried {
             writeln!(formatter, "pool {name}: {line}")?;
         }
         let how = if *already { "was mounted already" } else { "is mounted" };
         write!(formatter, "pool {name}: {how} at {mount}")?;
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            write!(formatter, ", DEGRADED without {}", missing.join(", "))
+        match (degraded, missing.as_slice()) {
+            (false, _) => Ok(()),
+            (true, []) => write!(formatter, ", DEGRADED"),
+            (true, missing) => write!(formatter, ", DEGRADED without {}", missing.join(", ")),
         }
     }
 }

@@ -47,21 +47,25 @@ pub fn delete_subvolume(path: &Path) -> Result<(), CommandError> {
     Command::new("btrfs").args(["subvolume", "delete"]).arg(path).run()
 }
 
+/// What only one may do at a time waits for its turn: a balance that was cut off goes on by itself
+/// when the file system is mounted again.
+const IN_TURN: &str = "--enqueue";
+
 /// Adds a blank device to a mounted file system.
 pub fn add_device(device: &Path, mount: &Path) -> Result<(), CommandError> {
     // Without a discard of the whole device: it is blank, and large ones take long.
-    Command::new("btrfs").args(["device", "add", "-K"]).arg(device).arg(mount).run()
+    Command::new("btrfs").args(["device", "add", "-K", IN_TURN]).arg(device).arg(mount).run()
 }
 
 /// Moves everything off a device and takes it out; `missing` takes out one that is not there.
 pub fn remove_device(device: &str, mount: &Path) -> Result<(), CommandError> {
-    Command::new("btrfs").args(["device", "remove", device]).arg(mount).run()
+    Command::new("btrfs").args(["device", "remove", IN_TURN, device]).arg(mount).run()
 }
 
 /// Makes every chunk that is not RAID1 a RAID1 chunk.
 pub fn convert_to_raid1(mount: &Path) -> Result<(), CommandError> {
     let filters = ["-dconvert=raid1,soft", "-mconvert=raid1,soft"];
-    Command::new("btrfs").args(["balance", "start"]).args(filters).arg(mount).run()
+    Command::new("btrfs").args(["balance", "start", IN_TURN]).args(filters).arg(mount).run()
 }
 
 /// Reads everything and repairs what one copy has wrong; returns when it is done.

@@ -293,8 +293,7 @@ impl<'a> Change<'a> {
     fn record(&self, epoch: u32) -> Result<Outcome, ChangeError> {
         let pool = &self.plan.pool;
         let mut record = Record::read(pool)?;
-        record.stale.remove(&self.plan.role);
-        if record.epochs.insert(self.plan.role.clone(), epoch) == Some(epoch) {
+        if !record.raise(&self.plan.role, epoch) {
             return Ok(Outcome::AlreadyDone);
         }
         record.write(pool)?;

@@ -35,7 +35,10 @@ pub struct Opened {
     pub mount: String,
     /// Whether it was mounted before.
     pub already: bool,
-    /// Roles of members that are not there; then it is mounted degraded.
+    /// Whether a device of the file system is lacking.
+    pub degraded: bool,
+    /// Roles of members that are not there; none when the disk that is lacking had no role any
+    /// more.
     pub missing: Vec<String>,
     /// What its owner should know.
     pub warnings: Vec<String>,
@@ -52,6 +55,7 @@ pub fn open(host: &HostFile, name: &str) -> Result<Opened, PoolError> {
             name,
             mount,
             already: true,
+            degraded: false,
             missing: vec![],
             warnings: vec![],
             tried: vec![],
@@ -75,13 +79,7 @@ pub fn open(host: &HostFile, name: &str) -> Result<Opened, PoolError> {
     }
     let mut warnings = opening.close_foreign(&seen);
     mount_members(&mount, seen.present.values(), verdict.lost > 0)?;
-    if verdict.lost > 0 {
-        warnings.extend(lacking.iter().map(|lacking| {
-            format!("pool {name} is mounted DEGRADED, one copy of the data is left: {lacking}")
-        }));
-    } else {
-        warnings.extend(lacking.iter().map(|lacking| format!("pool {name}: {lacking}")));
-    }
+    warnings.extend(lacking_warnings(&name, verdict.lost > 0, lacking));
     warnings.extend(
         seen.former.iter().map(|old| {
             format!("{} was replaced as {} and is not used", old.node.display(), old.role)
@@ -95,8 +93,30 @@ pub fn open(host: &HostFile, name: &str) -> Result<Opened, PoolError> {
     if let Err(error) = record.write(&name) {
         warnings.push(format!("the state of pool {name} could not be kept: {error}"));
     }
-    let missing = if verdict.lost > 0 { verdict.lacking } else { Vec::new() };
-    Ok(Opened { name, mount, already: false, missing, warnings, tried })
+    let degraded = verdict.lost > 0;
+    let missing = if degraded { verdict.lacking } else { Vec::new() };
+    Ok(Opened { name, mount, already: false, degraded, missing, warnings, tried })
+}
+
+/// A pool is never degraded silently: a change that was cut off leaves one that lacks a disk,
+/// while every role has one.
+pub(super) fn lacking_warnings(
+    name: &str,
+    degraded: bool,
+    mut lacking: Vec<String>,
+) -> Vec<String> {
+    if !degraded {
+        return lacking.iter().map(|lacking| format!("pool {name}: {lacking}")).collect();
+    }
+    if lacking.is_empty() {
+        lacking.push(
+            "a disk that was being replaced or taken out; run the same `bedplate-host pool replace` or `pool remove` again".into(),
+        );
+    }
+    let warning = |lacking: &String| {
+        format!("pool {name} is mounted DEGRADED, one copy of the data is left: {lacking}")
+    };
+    lacking.iter().map(warning).collect()
 }
 
 fn remember(record: &mut Record, verdict: &Verdict) {

@@ -37,6 +37,16 @@ impl Record {
         serde_json::from_str(&text).map_err(io::Error::from).map_err(file("understand", &path))
     }
 
+    /// From now on the disk of a role is the one of `epoch`. It missed nothing, whatever the one
+    /// before it did. Whether that is new.
+    pub fn raise(&mut self, role: &str, epoch: u32) -> bool {
+        let before = self.clone();
+        self.epochs.insert(role.to_owned(), epoch);
+        self.away.remove(role);
+        self.stale.remove(role);
+        *self != before
+    }
+
     /// Keeps it, durably.
     pub fn write(&self, pool: &str) -> Result<(), WriteError> {
         let path = path(pool);

@@ -6,7 +6,7 @@ use bedplate_tools::btrfs::Superblock;
 use bedplate_tools::btrfs_live::Live;
 
 use super::member::{Header, Member, Members, role_of};
-use super::open::{Seen, judge, mount_options};
+use super::open::{Seen, judge, lacking_warnings, mount_options};
 use super::record::Record;
 use super::status::Reality;
 use super::*;
@@ -163,4 +163,25 @@ fn f4_status_says_what_is_wrong_and_what_to_type() {
     assert_eq!(apart.members[1].state, MemberState::Apart);
     let member: &Member = &find(&replaced("vm2", 1), &unfinished).unwrap().found["vm2"];
     assert_eq!(member.epoch, 1);
+}
+
+#[test]
+fn f4_a_pool_that_lacks_a_disk_of_no_role_is_said_to_be_degraded() {
+    let warnings = lacking_warnings("vmstore", true, Vec::new());
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("DEGRADED") && warnings[0].contains("pool replace"));
+    assert!(lacking_warnings("vmstore", false, Vec::new()).is_empty());
+    let named = lacking_warnings("vmstore", true, vec!["vm1 (nvme-x) is not there".into()]);
+    assert!(named[0].contains("DEGRADED") && named[0].contains("vm1 (nvme-x)"), "{named:?}");
+}
+
+#[test]
+fn f4_a_new_disk_missed_nothing_of_what_the_old_one_missed() {
+    let roles = || BTreeSet::from(["vm1".to_owned(), "vm2".to_owned()]);
+    let mut record = Record { away: roles(), stale: roles(), ..Record::default() };
+    assert!(record.raise("vm1", 1));
+    assert_eq!(record.epochs["vm1"], 1);
+    assert!(!record.away.contains("vm1") && !record.stale.contains("vm1"));
+    assert!(record.away.contains("vm2") && record.stale.contains("vm2"));
+    assert!(!record.raise("vm1", 1));
 }
