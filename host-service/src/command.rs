@@ -1,7 +1,7 @@
 //! The commands `converge`, `plan`, `status` and `backup run`.
 
 use std::error::Error;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use crate::backup::run;
 use crate::context::Context;
 use crate::converge::{self, Status};
 use crate::generation;
+use crate::notify;
 use crate::pool::{self, Health};
 use crate::report::Reporter;
 use crate::show::{self, Format};
@@ -175,18 +176,40 @@ pub fn pool_change(
 
 /// `bedplate-host pool scrub NAME`.
 pub fn pool_scrub(host_file: &Path, name: &str, out: &mut dyn Write) -> Finished {
-    let _alone = pool_lock()?;
+    let lock = pool_lock_file()?;
+    lock.lock_shared()?;
     let summary = pool::task::scrub(&pool::read_host(host_file)?, name)?;
     Ok(write!(out, "{summary}")?)
 }
 
+/// `bedplate-host notify`: tells whom host.toml names what has changed.
+pub fn notify(host_file: &Path, is_test: bool, out: &mut dyn Write) -> Finished {
+    let context = Context::read(host_file)?;
+    if is_test {
+        return Ok(writeln!(out, "told: {}", notify::test(&context.intent)?)?);
+    }
+    let file = pool_lock_file()?;
+    // On the way from one state to the next there is nothing to tell; a scrub is no such change.
+    if let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
+        return Ok(writeln!(out, "a pool is being changed: looked at later")?);
+    }
+    for title in notify::news(&context.intent, &context.state.join("told.json"))? {
+        writeln!(out, "told: {title}")?;
+    }
+    Ok(())
+}
+
 /// One change of a pool at a time; pools are opened without it.
 fn pool_lock() -> io::Result<File> {
-    let runtime = Path::new("/run/bedplate");
-    fs::create_dir_all(runtime)?;
-    let file = File::create(runtime.join("pool.lock"))?;
+    let file = pool_lock_file()?;
     file.lock()?;
     Ok(file)
+}
+
+fn pool_lock_file() -> io::Result<File> {
+    let runtime = Path::new("/run/bedplate");
+    fs::create_dir_all(runtime)?;
+    File::create(runtime.join("pool.lock"))
 }
 
 /// Waits until nobody else changes things; released when the file is dropped.

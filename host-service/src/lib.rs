@@ -13,6 +13,7 @@ pub mod generation;
 pub mod kind;
 pub mod mounts;
 pub mod nfs;
+pub mod notify;
 pub mod pool;
 pub mod report;
 #[cfg(test)]

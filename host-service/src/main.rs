@@ -37,6 +37,12 @@ enum Task {
     /// Pools.
     #[command(subcommand)]
     Pool(Pool),
+    /// Tell whom host.toml names when a pool is no longer whole, and when it is again.
+    Notify {
+        /// Send a message that only says that messages arrive.
+        #[arg(long)]
+        test: bool,
+    },
     /// Boot entries.
     #[command(subcommand)]
     Generation(Generation),
@@ -155,6 +161,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             command::pool_change(host_file, &request, *yes, *json, out)
         }
         Task::Pool(Pool::Scrub { name }) => command::pool_scrub(host_file, name, out),
+        Task::Notify { test } => command::notify(host_file, *test, out),
         Task::Generation(Generation::Boot { toplevel }) => command::generation_boot(toplevel),
         Task::Activate { toplevel } => command::activate(toplevel, out),
         Task::System => Ok(system::build()?),

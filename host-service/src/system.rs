@@ -244,6 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn pools_are_looked_after_when_somebody_is_to_be_told() {
+        let text = format!("{DOCUMENT}\n[notify]\nurl = \"https://ntfy.example.org/hv\"\n");
+        let entry = |text: &str, path: &str| {
+            let host = document::parse(text, "host.toml").unwrap();
+            entries(&host, text, &parts()).unwrap().remove(path)
+        };
+        let unit = "etc/systemd/system/bedplate-notify.service";
+        let Some(Entry::File(content)) = entry(&text, unit) else { panic!("no unit") };
+        assert!(content.contains("bedplate-pool@bulk.service bedplate-pool@vmstore.service\n"));
+        let timer = "etc/systemd/system/timers.target.wants/bedplate-notify.timer";
+        assert!(entry(&text, timer).is_some());
+        assert!(entry(DOCUMENT, unit).is_none());
+    }
+
+    #[test]
     fn stage_1_passes_discards_to_flash_and_not_to_a_rotating_disk() {
         let of = |media: &str| {
             let section = "[disks.os]\n";

@@ -36,6 +36,9 @@ pub struct HostFile {
     pub nfs: Nfs,
     /// `[backups.<name>]`: restic backups.
     pub backups: BTreeMap<String, Backup>,
+    /// `[notify]`: who is told when the machine wants somebody; nobody when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
     /// `[flake]`: the repository the host is enrolled into.
     pub flake: Flake,
     /// `[install]`: how the installation itself runs.
@@ -409,6 +412,15 @@ pub struct Keep {
 pub enum SecretReference {
     /// A file on the first key stick, relative to its root. Generated at install if absent.
     Stick(String),
+}
+
+/// `[notify]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// Address that messages are posted to: a topic of ntfy or a webhook.
+    pub url: String,
+    /// A file on the machine with the token that the address wants.
+    pub token_file: Option<String>,
 }
 
 /// `[flake]`.

@@ -11,7 +11,7 @@ use bedplate_spec::identity::{Purpose, derive};
 use bedplate_tools::block;
 use bedplate_tools::btrfs;
 use bedplate_tools::btrfs_live::Live;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::{PoolError, file};
 use super::member::{Header, Members, headers, role_of};
@@ -36,7 +36,7 @@ pub struct Status {
 }
 
 /// Whether a pool is as it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     /// Mounted, every member in, every chunk in two copies.
@@ -61,7 +61,7 @@ pub struct MemberStatus {
 }
 
 /// How a member stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberState {
     /// Part of the mounted file system.

@@ -23,6 +23,10 @@ const ENABLED: [(&str, &str); 3] = [
 const HOST_KEYS: &str =
     "[Unit]\nConditionFirstBoot=\nConditionPathExists=!/etc/ssh/ssh_host_ed25519_key\n";
 
+/// Disks die while the machine runs, too; and what could not be told is told later.
+const NOTIFY_TIMER: &str = "[Unit]\nDescription=Bedplate: look at the pools\n\n\
+     [Timer]\nOnBootSec=10min\nOnUnitInactiveSec=10min\n";
+
 /// How long boot waits for a disk with an EFI system partition.
 const ESP_SECONDS: u32 = 15;
 
@@ -44,6 +48,10 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
         units.link(&instance, "multi-user.target", "/etc/systemd/system/bedplate-pool@.service");
     }
     units.add("bedplate-converge.service", converge(host, parts), Some("multi-user.target"));
+    if host.notify.is_some() {
+        units.add("bedplate-notify.service", notify(host, parts), Some("multi-user.target"));
+        units.add("bedplate-notify.timer", NOTIFY_TIMER.to_owned(), Some("timers.target"));
+    }
     for (name, backup) in &host.backups {
         let unit = format!("bedplate-backup-{name}");
         units.add(&format!("{unit}.service"), backup_service(name, parts), None);
@@ -99,16 +107,31 @@ fn pool(host: &HostFile, parts: &Parts) -> String {
     )
 }
 
+fn pool_units(host: &HostFile) -> String {
+    let units = host.pools.keys().map(|name| format!("bedplate-pool@{name}.service"));
+    units.collect::<Vec<_>>().join(" ")
+}
+
 fn converge(host: &HostFile, parts: &Parts) -> String {
-    let pools: Vec<String> =
-        host.pools.keys().map(|name| format!("bedplate-pool@{name}.service")).collect();
     format!(
         "[Unit]\nDescription=Bedplate: make the machine agree with host.toml\n\
          Wants=network-online.target libvirtd.service nfs-server.service\n\
          After=network-online.target libvirtd.service nfs-server.service {}\n\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={}/bin/bedplate-host converge\n\
          TimeoutStartSec=infinity\nLimitCORE=0\n",
-        pools.join(" "),
+        pool_units(host),
+        parts.programs
+    )
+}
+
+/// At boot, and then by its timer. It fails when nobody can be told.
+fn notify(host: &HostFile, parts: &Parts) -> String {
+    format!(
+        "[Unit]\nDescription=Bedplate: tell of pools that are not whole\n\
+         Wants=network-online.target\nAfter=network-online.target {}\n\n\
+         [Service]\nType=oneshot\nExecStart={}/bin/bedplate-host notify\n\
+         TimeoutStartSec=120\nLimitCORE=0\n",
+        pool_units(host),
         parts.programs
     )
 }

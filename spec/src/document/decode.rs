@@ -33,6 +33,7 @@ pub(super) fn host_file(decoder: &Decoder<'_>, table: &Table) -> HostFile {
         vms: services::vms(&root),
         nfs: services::nfs(root.section("nfs", "nfs").as_ref()),
         backups: services::backups(&root),
+        notify: services::notify(root.section("notify", "notify").as_ref()),
         flake: services::flake(root.section("flake", "flake").as_ref()),
         install: install(root.section("install", "install").as_ref()),
     }

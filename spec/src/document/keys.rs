@@ -128,6 +128,7 @@ pub const KEYS: &[Key] = &[
     optional("", "vms", Named, "none", "", "Virtual machines by name."),
     optional("", "nfs", Table, "none", "", "Directories exported over NFS."),
     optional("", "backups", Named, "none", "", "restic backups by name."),
+    optional("", "notify", Table, "nobody is told", "", "Who is told when the machine wants somebody."),
     optional("", "flake", Table, "all defaults", "", "The repository the host is enrolled into."),
     optional("", "install", Table, "all defaults", "", "How the installation runs."),
 
@@ -209,6 +210,10 @@ pub const KEYS: &[Key] = &[
     optional("backups.<name>.keep", "weekly", Integer, "4", "4", "Weekly snapshots, 0 to 10000."),
     optional("backups.<name>.keep", "monthly", Integer, "6", "6", "Monthly snapshots, 0 to 10000."),
     required("backups.<name>.password", "stick", Text, "\"bedplate/restic-apps\"", "Path on the first stick; generated at install when absent."),
+
+    required("notify", "url", Text, "\"https://ntfy.sh/my-hypervisor\"", "Address that messages are posted to: a topic of ntfy or a webhook. It can be read by everybody on the machine."),
+    optional("notify", "token", Table, "none", "{ file = \"/var/lib/bedplate/notify-token\" }", "Where the token stands that the address wants, sent as `Authorization: Bearer`."),
+    required("notify.token", "file", Text, "\"/var/lib/bedplate/notify-token\"", "A file on the machine that only root can read; outside the Nix store."),
 
     optional("flake", "remote", Text, "none", "\"git@git.example.org:me/infra.git\"", "`origin` of the clone left in /etc/nixos."),
     optional("flake", "hosts", Text, "\"nix/hosts\"", "\"nix/hosts\"", "Directory of the hosts inside the repository."),

@@ -159,6 +159,17 @@ pub fn absolute_path(text: &str) -> Result<(), Wrong> {
     )
 }
 
+/// An absolute path of a secret: never one that everybody can read (T19).
+pub fn secret_file(text: &str) -> Result<(), Wrong> {
+    absolute_path(text)?;
+    require(
+        !text.starts_with("/nix/"),
+        text,
+        "a place for a secret",
+        "everybody can read what stands in the store; write \"/var/lib/bedplate/notify-token\"",
+    )
+}
+
 /// A mount point of a subvolume: `/` or an absolute path.
 pub fn mount_point(text: &str) -> Result<(), Wrong> {
     if text == "/" { Ok(()) } else { absolute_path(text) }

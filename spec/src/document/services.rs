@@ -9,7 +9,7 @@ use super::problem::quote;
 use super::rules::{self, Rule, Wrong};
 use super::section::Section;
 use crate::host::{
-    Backup, Bridge, Cidr, Download, Export, Firmware, Flake, Keep, Network, Nfs, Nic,
+    Backup, Bridge, Cidr, Download, Export, Firmware, Flake, Keep, Network, Nfs, Nic, Notify,
     SecretReference, State, UsbDevice, Vm,
 };
 
@@ -179,6 +179,15 @@ fn backup(section: &Section<'_>) -> Backup {
                 .unwrap_or_default(),
         ),
     }
+}
+
+pub(super) fn notify(section: Option<&Section<'_>>) -> Option<Notify> {
+    let section = section?;
+    let token = section.section("token", "notify.token");
+    Some(Notify {
+        url: section.text("url", rules::download).unwrap_or_default(),
+        token_file: token.map(|token| token.text("file", rules::secret_file).unwrap_or_default()),
+    })
 }
 
 pub(super) fn flake(section: Option<&Section<'_>>) -> Flake {

@@ -1,0 +1,169 @@
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::thread::JoinHandle;
+
+use bedplate_spec::host::Notify;
+
+use super::*;
+use crate::pool::MemberStatus;
+
+fn status(health: Health, state: MemberState) -> Status {
+    let vm1 = MemberStatus { role: "vm1".into(), id: "nvme-1".into(), state, device: None };
+    let next = if health == Health::Whole { vec![] } else { vec!["vm1 is missing".into()] };
+    Status {
+        name: "vmstore".into(),
+        mount: "/mnt/vmstore".into(),
+        health,
+        members: vec![vm1],
+        missing_devices: 0,
+        next,
+    }
+}
+
+fn whole() -> Status {
+    status(Health::Whole, MemberState::InPool)
+}
+
+fn degraded() -> Status {
+    status(Health::Degraded, MemberState::Missing)
+}
+
+/// What is told about one state of the pool after the other.
+fn told(path: &Path, found: &[Status]) -> Vec<Vec<String>> {
+    let tell = |status: &Status| {
+        tell_news("hv", std::slice::from_ref(status), path, &mut |_| Ok(())).unwrap()
+    };
+    found.iter().map(tell).collect()
+}
+
+#[test]
+fn f4_a_pool_that_changes_is_told_of_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("told.json");
+    let mut more_errors = degraded();
+    more_errors.next = vec!["2 device errors were counted".into()];
+    let found =
+        [whole(), whole(), degraded(), degraded(), more_errors, whole(), whole(), degraded()];
+    let told: Vec<String> = told(&path, &found).into_iter().map(|all| all.join(",")).collect();
+    let lost = "hv: pool vmstore is DEGRADED";
+    assert_eq!(told, ["", "", lost, "", "", "hv: pool vmstore is whole again", "", lost]);
+}
+
+#[test]
+fn another_member_is_news_and_so_is_a_pool_that_is_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("told.json");
+    let apart = status(Health::Degraded, MemberState::Apart);
+    let down = status(Health::Down, MemberState::Missing);
+    let told = told(&path, &[degraded(), apart, down]);
+    assert_eq!(told.concat().len(), 3, "{told:?}");
+}
+
+#[test]
+fn t43_what_was_not_taken_is_told_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("told.json");
+    let mut refuse =
+        |_: &Message| Err(PostError::Status { url: "http://127.0.0.1".into(), status: 500 });
+    let both = [degraded(), Status { name: "bulk".into(), ..degraded() }];
+    let refused = tell_news("hv", &both, &path, &mut refuse);
+    assert!(matches!(refused, Err(NotifyError::Post { .. })), "{refused:?}");
+    let mut first_only = |message: &Message| {
+        if message.title.contains("vmstore") { Ok(()) } else { refuse(message) }
+    };
+    assert!(tell_news("hv", &both, &path, &mut first_only).is_err());
+    let rest = tell_news("hv", &both, &path, &mut |_| Ok(())).unwrap();
+    assert_eq!(rest, ["hv: pool bulk is DEGRADED"]);
+}
+
+/// Answers one request with `answer`; returns what was asked.
+fn serve(answer: &'static str) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/topic", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let (mut text, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if let Some(given) = line.to_lowercase().strip_prefix("content-length:") {
+                length = given.trim().parse().unwrap();
+            }
+            text += &line;
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+        text + &String::from_utf8(body).unwrap()
+    });
+    (url, asked)
+}
+
+const TAKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+fn message() -> Message {
+    Message { title: "hv: a title".into(), text: "line one\nline two".into(), urgent: true }
+}
+
+fn token_file(directory: &Path, content: &str, mode: u32) -> Option<String> {
+    let path = directory.join("token");
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    Some(path.display().to_string())
+}
+
+#[test]
+fn a_message_is_posted_as_ntfy_takes_it_with_the_token() {
+    let directory = tempfile::tempdir().unwrap();
+    let token_file = token_file(directory.path(), "tk_canary\n", 0o600);
+    let (url, asked) = serve(TAKEN);
+    post(&Notify { url, token_file }, &message()).unwrap();
+    let asked = asked.join().unwrap();
+    assert!(asked.starts_with("POST /topic HTTP/1.1\r\n"), "{asked}");
+    let head = asked.to_lowercase();
+    for line in ["title: hv: a title", "priority: high", "authorization: bearer tk_canary"] {
+        assert!(head.contains(&format!("\r\n{line}\r\n")), "{line}: {asked}");
+    }
+    assert!(asked.ends_with("\r\n\r\nline one\nline two"), "{asked}");
+}
+
+#[test]
+fn t43_a_refusal_and_a_redirect_are_failures() {
+    for (answer, status) in [
+        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 403),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            302,
+        ),
+    ] {
+        let (url, asked) = serve(answer);
+        let refused = post(&Notify { url, token_file: None }, &message());
+        let is_status = matches!(refused, Err(PostError::Status { status: s, .. }) if s == status);
+        assert!(is_status, "{refused:?}");
+        asked.join().unwrap();
+    }
+}
+
+#[test]
+fn t19_a_token_that_others_can_read_is_not_sent_and_none_is_ever_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    // Nobody listens there: a token that is refused is refused before anything is sent.
+    let refused = |content: &str, mode| {
+        let token_file = token_file(directory.path(), content, mode);
+        post(&Notify { url: "http://127.0.0.1:9/x".into(), token_file }, &message()).unwrap_err()
+    };
+    assert!(matches!(refused("tk_canary", 0o640), PostError::Exposed(_)));
+    for content in ["", "tk_canary\nX-Other: 1", "tk canary"] {
+        let error = refused(content, 0o600);
+        assert!(matches!(error, PostError::NoToken(_)), "{error:?}");
+        assert!(!format!("{error:?} {error}").contains("canary"), "{error:?}");
+    }
+    let error = refused("tk_canary", 0o600);
+    assert!(matches!(error, PostError::Request { .. }), "{error:?}");
+    assert!(!format!("{error:?} {error}").contains("canary"), "{error:?}");
+}
