@@ -84,6 +84,8 @@ pub struct IsoReport {
     pub size: u64,
     /// Its build id.
     pub build: String,
+    /// Store path of the tree that it installs.
+    pub tree: String,
 }
 
 /// Makes a medium. The output appears whole or not at all.
@@ -127,7 +129,8 @@ pub fn build_iso(
     fs::rename(&partial, &request.output).map_err(file("rename", &partial))?;
     let path = request.output.clone();
     let size = fs::metadata(&path).map_err(file("look at", &path))?.len();
-    Ok(IsoReport { stages: clock.finish(), path, size, build: images.build_id() })
+    let tree = tree.path.clone();
+    Ok(IsoReport { stages: clock.finish(), path, size, build: images.build_id(), tree })
 }
 
 struct Clock {

@@ -6,5 +6,6 @@
 pub mod cases;
 pub mod recording;
 pub mod results;
+pub mod shape;
 pub mod subject;
 pub mod trial;

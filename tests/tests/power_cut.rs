@@ -14,12 +14,13 @@ use bedplate_tests::Failure;
 use bedplate_tests::power_cut::cases::{self, Case};
 use bedplate_tests::power_cut::recording::Recording;
 use bedplate_tests::power_cut::results::Results;
+use bedplate_tests::power_cut::shape::Shape;
 use bedplate_tests::power_cut::subject::Subject;
 use bedplate_tests::power_cut::trial;
 
-fn recorded(parent: &Path) -> Result<(Subject, Recording), Failure> {
+fn recorded(shape: Shape, parent: &Path) -> Result<(Subject, Recording), Failure> {
     let begun = Instant::now();
-    let subject = Subject::small(parent)?;
+    let subject = Subject::of(shape, parent)?;
     println!("{:6.1} s  the medium, build {}", begun.elapsed().as_secs_f64(), subject.build);
     let begun = Instant::now();
     let recording = Recording::obtain(&subject)?;
@@ -64,33 +65,48 @@ fn try_all(
 fn f1_six_telling_cuts_boot_complete_or_not_at_all_and_are_finished_by_the_next_run() {
     let directory = tempfile::Builder::new().prefix("bedplate-power-").tempdir_in("/var/tmp");
     let directory = directory.unwrap();
-    let tried = recorded(directory.path()).and_then(|(subject, recording)| {
+    let tried = recorded(Shape::Cached, directory.path()).and_then(|(subject, recording)| {
         try_all(&subject, &recording, &cases::telling(&recording)?, None)
     });
     assert_eq!(tried.unwrap_or_else(|failure| panic!("{}", failure.chain())), [""; 0]);
 }
 
-#[test]
-#[ignore = "hours: `cargo xtask test --full`"]
-fn f1_cuts_after_each_step_and_at_sixty_random_times() {
-    let parent = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/power-cut");
+/// Tries what was not tried with this build before, and keeps what came of it below `target`.
+fn try_the_rest(
+    directory: &str,
+    shape: Shape,
+    choose: fn(&Recording) -> Result<Vec<Case>, Failure>,
+) -> Result<Vec<String>, Failure> {
+    let parent = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target").join(directory);
     std::fs::create_dir_all(&parent).unwrap();
     // The medium and the record stand there: one run at a time.
     let alone = std::fs::File::create(parent.join("lock")).unwrap();
     alone.lock().unwrap();
     let results = Results::at(&parent.join("results.jsonl"));
-    let tried = recorded(&parent).and_then(|(subject, recording)| {
-        let mut cases = cases::all(&recording)?;
-        if let Ok(shard) = std::env::var("BEDPLATE_SHARD") {
-            cases = cases::shard(cases, &shard)?;
-        }
-        if let Ok(part) = std::env::var("BEDPLATE_CUT") {
-            cases.retain(|case| case.name.contains(&part));
-        }
-        let (all, passed) = (cases.len(), results.passed(&subject.build)?);
-        cases.retain(|case| !passed.contains(&case.name));
-        println!("{} of {all} cuts are to be tried", cases.len());
-        try_all(&subject, &recording, &cases, Some(&results))
-    });
+    let (subject, recording) = recorded(shape, &parent)?;
+    let mut cases = choose(&recording)?;
+    if let Ok(shard) = std::env::var("BEDPLATE_SHARD") {
+        cases = cases::shard(cases, &shard)?;
+    }
+    if let Ok(part) = std::env::var("BEDPLATE_CUT") {
+        cases.retain(|case| case.name.contains(&part));
+    }
+    let (all, passed) = (cases.len(), results.passed(&subject.build)?);
+    cases.retain(|case| !passed.contains(&case.name));
+    println!("{} of {all} cuts are to be tried", cases.len());
+    try_all(&subject, &recording, &cases, Some(&results))
+}
+
+#[test]
+#[ignore = "hours: `cargo xtask test --full`"]
+fn f1_cuts_after_each_step_and_at_sixty_random_times() {
+    let tried = try_the_rest("power-cut", Shape::Cached, cases::all);
+    assert_eq!(tried.unwrap_or_else(|failure| panic!("{}", failure.chain())), [""; 0]);
+}
+
+#[test]
+#[ignore = "half an hour: `cargo xtask test --full`"]
+fn f1_five_cuts_on_the_full_shape() {
+    let tried = try_the_rest("power-cut-full-shape", Shape::Full, cases::full_shape);
     assert_eq!(tried.unwrap_or_else(|failure| panic!("{}", failure.chain())), [""; 0]);
 }

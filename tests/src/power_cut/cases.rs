@@ -27,9 +27,7 @@ fn case(name: impl Into<String>, position: usize, unflushed: Unflushed) -> Case 
 
 /// The cuts of every run: one at each kind of state that disks can be left in.
 pub fn telling(recording: &Recording) -> Result<Vec<Case>, Failure> {
-    let middle = |step: &str| {
-        recording.mark(step).map(|mark| mark.begun.midpoint(mark.done.max(mark.begun)))
-    };
+    let middle = |step: &str| middle(recording, step);
     let commit = commit(recording)?;
     Ok(vec![
         case("while a partition table is written", middle("partition-os")?, Unflushed::Random(1)),
@@ -39,6 +37,36 @@ pub fn telling(recording: &Recording) -> Result<Vec<Case>, Failure> {
         case("between seal and boot entry", recording.mark("seal")?.done, Unflushed::Lost),
         case("as soon as the boot entry is renamed", commit + 1, Unflushed::Kept),
     ])
+}
+
+/// The cuts of the full shape. Its NVMe disks have no cache; what is lost at random is in the
+/// caches of the rotating ones and of the key sticks.
+pub fn full_shape(recording: &Recording) -> Result<Vec<Case>, Failure> {
+    let commit = commit(recording)?;
+    Ok(vec![
+        case(
+            "while the header of bulk1 is made",
+            middle(recording, "luks-bulk1")?,
+            Unflushed::Random(11),
+        ),
+        case(
+            "while the second pool is made",
+            middle(recording, "btrfs-bulk")?,
+            Unflushed::Random(12),
+        ),
+        case(
+            "while the closure is copied",
+            middle(recording, "copy-closure")?,
+            Unflushed::Random(13),
+        ),
+        case("between seal and boot entry", recording.mark("seal")?.done, Unflushed::Random(14)),
+        case("as soon as the boot entry is renamed", commit + 1, Unflushed::Lost),
+    ])
+}
+
+/// Half of a step's writes are done.
+fn middle(recording: &Recording, step: &str) -> Result<usize, Failure> {
+    recording.mark(step).map(|mark| mark.begun.midpoint(mark.done.max(mark.begun)))
 }
 
 /// Index of the write that gives the boot entry its name.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_qemu_harness::machine::{Disk, DiskKind, Machine};
 
+use super::shape::Shape;
 use crate::failure::Failure;
 use crate::medium::{Workspace, put_answers};
 use crate::seed::{self, MEDIUM};
@@ -19,27 +20,36 @@ pub struct Subject {
     /// What stands on the medium, and what it is installed on: another build is another subject,
     /// and so are other disks or answers.
     pub build: String,
+    shape: Shape,
 }
 
 impl Subject {
-    /// The small machine, below `parent` in a directory named by the medium's build.
+    /// The small machine, below `parent` in a directory named by what is installed on what.
     pub fn small(parent: &Path) -> Result<Self, Failure> {
+        Self::of(Shape::Small, parent)
+    }
+
+    /// A machine of some shape. Only [`Shape::Small`] starts systemd on the medium.
+    pub fn of(shape: Shape, parent: &Path) -> Result<Self, Failure> {
         let workspace = Workspace::own();
         if workspace.tree().is_err() {
             // What is installed is taken out of the tree that any medium is made of.
             workspace.build_medium(&parent.join("small.iso"), &mut |_| ())?;
         }
-        let (medium, build) = small::medium(&workspace, parent)?;
-        let disks = small::disks(Path::new("/"));
-        let answers = small::host_toml(&disks);
+        let (mut medium, build) = small::medium(&workspace, parent)?;
+        if shape != Shape::Small {
+            medium.kernel.command_line.clone_from(&medium.quick);
+        }
+        let answers = shape.host_toml();
         put_answers(&medium.file, &answers)?;
-        let build = format!("{build}-{:016x}", digest(&disks, &answers));
-        Ok(Self { directory: parent.join(&build), medium, build })
+        let digest = digest(&shape.disks(Path::new("/")), &answers);
+        let build = format!("{build}-{digest:016x}");
+        Ok(Self { directory: parent.join(&build), medium, build, shape })
     }
 
     /// Its disks, as raw images in `directory`.
     pub fn disks(&self, directory: &Path) -> Vec<Disk> {
-        small::disks(directory)
+        self.shape.disks(directory)
     }
 
     /// The machine as it is started from its own disks.
@@ -77,7 +87,7 @@ mod tests {
         let first = digest(&disks, "a");
         assert_eq!(first, digest(&disks, "a"));
         assert_ne!(first, digest(&disks, "b"));
-        disks[0].kind = DiskKind::Nvme;
+        disks[0].kind = DiskKind::VirtioBlk;
         assert_ne!(first, digest(&disks, "a"));
     }
 }
