@@ -6,7 +6,7 @@ use std::time::Instant;
 use bedplate_spec::event::{EventKind, Outcome, Unit};
 use bedplate_spec::facts::Facts;
 use bedplate_spec::identity::mapper_name;
-use bedplate_spec::plan::Step;
+use bedplate_spec::plan::{DiskTarget, Step};
 
 use crate::context::Context;
 use crate::device;
@@ -141,11 +141,7 @@ fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outc
             luks::format(context, step)
         }
         Step::MakeBtrfs { name: _, label, fsid, raid1, members, subvolumes } => {
-            let sealed = context
-                .plan
-                .disks
-                .iter()
-                .any(|disk| disk.sealed && members.contains(&mapper_name(&disk.role)));
+            let sealed = hold_sealed(&context.plan.disks, members);
             btrfs::Make { label, fsid: *fsid, raid1: *raid1, members, subvolumes, sealed }.run()
         }
         Step::Mount { mounts } => btrfs::mount_all(context, mounts),
@@ -161,6 +157,11 @@ fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outc
         Step::WriteBootEntry { esp, mirror } => boot::write_entry(context, esp, mirror.as_ref()),
         Step::Finish => boot::finish(context),
     }
+}
+
+/// Whether a sealed volume is among these mappings.
+fn hold_sealed(disks: &[DiskTarget], mappers: &[String]) -> bool {
+    disks.iter().any(|disk| disk.sealed && mappers.contains(&mapper_name(&disk.role)))
 }
 
 fn verify_keys(context: &Context<'_>, id: &str, roles: &[String]) -> Result<Outcome, StepError> {
@@ -183,5 +184,31 @@ fn verify_keys(context: &Context<'_>, id: &str, roles: &[String]) -> Result<Outc
     match failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(Outcome::Done),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f1_one_sealed_member_makes_the_whole_file_system_a_sealed_one() {
+        let disk = |role: &str, sealed| DiskTarget {
+            role: role.into(),
+            id: format!("nvme-{role}"),
+            serial: None,
+            wwn: None,
+            size: 1 << 40,
+            sector_size: 512,
+            diskseq: None,
+            resume: true,
+            sealed,
+            discard: true,
+        };
+        let disks = [disk("os", false), disk("vm1", false), disk("vm2", true)];
+        let mappers =
+            |roles: &[&str]| roles.iter().map(|role| mapper_name(role)).collect::<Vec<_>>();
+        assert!(hold_sealed(&disks, &mappers(&["vm1", "vm2"])));
+        assert!(!hold_sealed(&disks, &mappers(&["os"])));
     }
 }

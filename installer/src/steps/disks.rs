@@ -26,18 +26,11 @@ pub fn partition(
     let node = format!("/dev/{}", check(target)?);
     // Closing a device that was open for writing makes udev take its partitions away and
     // bring them back: what is only looked at is opened for reading.
-    if target.resume
+    let carried = target.resume
         && File::open(&node)
-            .is_ok_and(|mut file| carries(&mut file, target.sector_size, guid, partitions))
-    {
+            .is_ok_and(|mut file| carries(&mut file, target.sector_size, guid, partitions));
+    if !may_be_laid_out(target, carried)? {
         return Ok(Outcome::AlreadyDone);
-    }
-    if target.sealed {
-        return Err(StepError::new(
-            "its partition table is not as planned, and the volume behind it is sealed",
-        )
-        .on(owner_name(target), DeviceState::Untouched)
-        .next("nothing was written to it; only `wipe = \"any\"` lays the disk out anew"));
     }
     let (_, mut file) = open_exclusively(target)?;
     write_table(&mut file, target.size, target.sector_size, guid, partitions)
@@ -51,6 +44,19 @@ pub fn partition(
         wait_for_partition(target, partition.number).map_err(on)?;
     }
     Ok(Outcome::Done)
+}
+
+/// Whether the disk is to be laid out: not when it `carried` the table already, and never when a
+/// volume on it is sealed.
+fn may_be_laid_out(target: &DiskTarget, carried: bool) -> Result<bool, StepError> {
+    if target.sealed && !carried {
+        return Err(StepError::new(
+            "its partition table is not as planned, and the volume behind it is sealed",
+        )
+        .on(owner_name(target), DeviceState::Untouched)
+        .next("nothing was written to it; only `wipe = \"any\"` lays the disk out anew"));
+    }
+    Ok(!carried)
 }
 
 /// Clears what stood there and writes both copies of the table, then the protective MBR, without
@@ -145,6 +151,27 @@ mod tests {
                 length: 46 << 20,
             },
         ]
+    }
+
+    #[test]
+    fn f1_a_disk_with_a_sealed_volume_is_never_laid_out() {
+        let target = |sealed| DiskTarget {
+            role: "vm1".into(),
+            id: "nvme-VM1".into(),
+            serial: None,
+            wwn: None,
+            size: SIZE,
+            sector_size: 512,
+            diskseq: None,
+            resume: true,
+            sealed,
+            discard: true,
+        };
+        assert!(may_be_laid_out(&target(false), false).unwrap());
+        assert!(!may_be_laid_out(&target(false), true).unwrap());
+        assert!(!may_be_laid_out(&target(true), true).unwrap());
+        let error = may_be_laid_out(&target(true), false).unwrap_err();
+        assert_eq!(error.state, Some(DeviceState::Untouched));
     }
 
     #[test]

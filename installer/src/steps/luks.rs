@@ -237,3 +237,47 @@ fn device_of(context: &Context<'_>, role: &str) -> Result<PathBuf, StepError> {
         partition.ok_or_else(|| StepError::new(format!("the plan encrypts no disk `{role}`")))?;
     wait_for_partition(context.disk(role)?, partition)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f1_a_sealed_volume_whose_keys_do_not_fit_is_never_formatted() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(32 << 20).unwrap();
+        let (device, uuid, label) = (file.path(), Uuid::from_u128(7), "bedplate-vm1");
+        let token = Token::unsealed("sha256-abc", &std::collections::BTreeMap::new());
+        let argon = ArgonCost::minimal();
+        bedplate_luks::format(&Format {
+            device,
+            uuid,
+            label,
+            sector_size: None,
+            keyfile: b"the keyfile",
+            passphrase: b"the passphrase",
+            argon,
+            token: &token,
+        })
+        .unwrap();
+        bedplate_luks::seal(device).unwrap();
+        let before = fs::read(device).unwrap();
+        let job = Job {
+            device: device.to_owned(),
+            keyfile: b"another keyfile".to_vec(),
+            passphrase: b"the passphrase".to_vec(),
+            task: Task::Format {
+                uuid,
+                label: label.to_owned(),
+                mapper: "bedplate-test-sealed".to_owned(),
+                token,
+                argon,
+                discard: false,
+                resume: true,
+            },
+        };
+        let (answer, well) = work(&serde_json::to_vec(&job).unwrap());
+        assert!(!well && answer.contains("is sealed"), "{answer}");
+        assert!(fs::read(device).unwrap() == before, "it was written to");
+    }
+}
