@@ -81,9 +81,11 @@ impl Units {
         );
         self.add(name, mount, Some("local-fs.target"));
         // Half a minute and more is what systemd waits for any other device.
-        let device = format!("dev-disk-by\\x2dpartuuid-{}.device.d", guid.replace('-', "\\x2d"));
+        let device = format!("dev-disk-by\\x2dpartuuid-{}.device", guid.replace('-', "\\x2d"));
         let patience = format!("[Unit]\nJobRunningTimeoutSec={ESP_SECONDS}\n");
-        self.add(&format!("{device}/10-bedplate.conf"), patience, None);
+        self.add(&format!("{device}.d/10-bedplate.conf"), patience, None);
+        // One that comes later, or is put back, is mounted when it comes.
+        self.link(name, &device, &format!("/etc/systemd/system/{name}"));
     }
 
     fn link(&mut self, name: &str, target: &str, unit: &str) {
