@@ -43,6 +43,13 @@ pub fn convert_to_qcow2(raw: &Path, qcow2: &Path) -> Result<(), HarnessError> {
     Ok(command.run()?)
 }
 
+/// Makes a part of a disk read as zeros.
+pub fn zero(disk: &Disk, start: u64, length: u64) -> Result<(), HarnessError> {
+    let line = format!("write -q -z {start} {length}");
+    let mut command = Command::new("qemu-io");
+    Ok(command.args(["-f", disk.format.name(), "-c", &line]).arg(&disk.file).run()?)
+}
+
 /// How many bytes of an image hold data that is not zero, as `qemu-img map` sees it.
 pub fn bytes_with_data(disk: &Disk) -> Result<u64, HarnessError> {
     let mut command = Command::new("qemu-img");
@@ -77,6 +84,28 @@ pub fn sha256_of(path: &Path) -> Result<String, HarnessError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::DiskKind;
+
+    #[test]
+    fn a_part_of_a_disk_becomes_zeros() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a");
+        std::fs::write(&file, [1; 8192]).unwrap();
+        let disk = Disk {
+            role: "a".into(),
+            kind: DiskKind::Nvme,
+            serial: "A".into(),
+            size: 8192,
+            file,
+            format: Format::Raw,
+            read_only: false,
+            boot_index: None,
+        };
+        zero(&disk, 1024, 2048).unwrap();
+        let bytes = std::fs::read(&disk.file).unwrap();
+        assert!(bytes[..1024].iter().chain(&bytes[3072..]).all(|byte| *byte == 1));
+        assert!(bytes[1024..3072].iter().all(|byte| *byte == 0));
+    }
 
     #[test]
     fn only_extents_with_data_count() {

@@ -50,6 +50,15 @@ impl Qmp {
         self.execute("qom-set", replace).map(drop)
     }
 
+    /// From now on the disk of a role takes no more than so many bytes a second.
+    pub fn slow_down(&self, role: &str, bytes: u64) -> Result<(), HarnessError> {
+        let limits = json!({
+            "device": role, "bps": 0, "bps_rd": 0, "bps_wr": bytes,
+            "iops": 0, "iops_rd": 0, "iops_wr": 0,
+        });
+        self.execute("block_set_io_throttle", limits).map(drop)
+    }
+
     /// Pulls the disk of a role out of the running machine, and waits until it is gone.
     pub fn unplug(&self, role: &str) -> Result<(), HarnessError> {
         let device = format!("dev-{role}");

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use crate::watch::Watch;
 
 /// Longest request head that is read, in bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
+/// Longest body that is read, in bytes.
+const BODY_LIMIT: u64 = 64 * 1024;
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,10 @@ pub struct Request {
     pub method: String,
     /// Path and query as sent.
     pub target: String,
+    /// What came with it.
+    pub body: String,
+    /// The value of its `Authorization`; empty without one.
+    pub authorization: String,
     /// Who asked, as seen from here.
     pub peer: SocketAddr,
     /// When, since the server was started.
@@ -103,21 +109,39 @@ fn serve(
     begun: Instant,
 ) -> io::Result<()> {
     let peer = stream.peer_addr()?;
-    let mut reader = BufReader::new(io::Read::take(stream.try_clone()?, HEAD_LIMIT as u64));
-    let mut first = String::new();
-    reader.read_line(&mut first)?;
-    let mut line = String::new();
-    while reader.read_line(&mut line)? > 0 && !line.trim().is_empty() {
-        line.clear();
-    }
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let (first, fields) = head(&mut reader)?;
+    let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
+    let length = field("content-length").parse::<u64>().unwrap_or(0).min(BODY_LIMIT);
+    let mut body = String::new();
+    reader.take(length).read_to_string(&mut body)?;
+    let authorization = field("authorization");
     let mut words = first.split_whitespace();
     let (Some(method), Some(target)) = (words.next(), words.next()) else { return Ok(()) };
     let path = target.split('?').next().unwrap_or_default();
     let file = files.look(|files| files.get(path).cloned());
     let (method, target) = (method.to_owned(), target.to_owned());
     let head_only = method == "HEAD";
-    requests.change(|all| all.push(Request { method, target, peer, at: begun.elapsed() }));
+    let at = begun.elapsed();
+    let request = Request { method, target, body, authorization, peer, at };
+    requests.change(|all| all.push(request));
     answer(stream, file, head_only)
+}
+
+/// The first line, and the fields below it by their name in lower case.
+fn head(reader: &mut impl BufRead) -> io::Result<(String, BTreeMap<String, String>)> {
+    let mut reader = reader.take(HEAD_LIMIT as u64);
+    let mut first = String::new();
+    reader.read_line(&mut first)?;
+    let mut fields = BTreeMap::new();
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 0 && !line.trim().is_empty() {
+        if let Some((name, value)) = line.split_once(':') {
+            fields.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        }
+        line.clear();
+    }
+    Ok((first, fields))
 }
 
 /// A path without a file is a report: it is answered with an empty 200, so that `wget` is content.
@@ -140,8 +164,6 @@ fn answer(mut stream: TcpStream, file: Option<PathBuf>, head_only: bool) -> io::
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
-
     use super::*;
 
     fn get(port: u16, target: &str) -> String {
@@ -164,6 +186,11 @@ mod tests {
         let request = server.wait_for("/up", Duration::from_secs(5)).unwrap();
         assert_eq!(request.target, "/up?ip=1.2.3.4");
         assert!(server.wait_for("/never", Duration::from_millis(5)).is_err());
-        assert_eq!(server.requests().len(), 2);
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        let head = "POST /told HTTP/1.1\r\nAuthorization: Bearer x\r\nContent-Length: 4\r\n\r\n";
+        write!(stream, "{head}news").unwrap();
+        let request = server.wait_for("/told", Duration::from_secs(5)).unwrap();
+        assert_eq!((request.body.as_str(), request.authorization.as_str()), ("news", "Bearer x"));
+        assert_eq!(server.requests().len(), 3);
     }
 }

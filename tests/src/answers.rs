@@ -8,12 +8,17 @@ use bedplate_spec::host::HostFile;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::failure::Failure;
-use crate::seed::{KEY, MAC, SECOND_KEY, SECOND_STICK};
+use crate::seed::{KEY, MAC, MIRROR, SECOND_KEY, SECOND_STICK};
 
 /// Name of the VM.
 pub const GUEST: &str = "guest";
 /// Path of its image on the story's HTTP server.
 pub const IMAGE_PATH: &str = "/guest.qcow2.xz";
+
+/// Path on the story's HTTP server that the machine's messages are posted to.
+pub const NOTIFY_PATH: &str = "/notify";
+/// Where the machine looks for the token of its messages; a story that wants some puts it there.
+pub const TOKEN_FILE: &str = "/var/lib/bedplate/notify-token";
 
 /// What is put into the profile.
 #[derive(Debug, Clone)]
@@ -39,6 +44,8 @@ pub fn host_toml(profile: &str, with: &Substitutions<'_>) -> Result<String, Fail
     let root = document.as_table_mut();
     // Enough for a stick under emulation; every story about a missing one or a lost disk waits.
     *at(root, &["unlock", "timeout_seconds"])? = value(15);
+    root.get_mut("disks").ok_or_else(|| lacks("disks"))?[MIRROR] = Item::Table(Table::new());
+    *at(root, &["os", "esp_mirror"])? = value(MIRROR);
     for disk in with.disks {
         name_disk(root, disk)?;
     }
@@ -49,6 +56,7 @@ pub fn host_toml(profile: &str, with: &Substitutions<'_>) -> Result<String, Fail
     nic.insert("mac", Value::from(MAC));
     *at(root, &["network", "bridges", "br0", "nic"])? = value(nic);
     add_guest(root, with);
+    root["notify"] = Item::Table(notify(with.http_port));
     Ok(document.to_string())
 }
 
@@ -76,6 +84,16 @@ fn name_disk(root: &mut Table, disk: &Disk) -> Result<(), Failure> {
     section["expect_serial"] = value(disk.serial.as_str());
     section["expect_size"] = value(format!("{}B", disk.size));
     Ok(())
+}
+
+/// The machine's messages go to the story's HTTP server.
+fn notify(http_port: u16) -> Table {
+    let mut token = InlineTable::new();
+    token.insert("file", Value::from(TOKEN_FILE));
+    let mut notify = Table::new();
+    notify["url"] = value(format!("http://{HOST_ADDRESS}:{http_port}{NOTIFY_PATH}"));
+    notify["token"] = value(token);
+    notify
 }
 
 fn add_guest(root: &mut Table, with: &Substitutions<'_>) {
@@ -136,7 +154,7 @@ mod tests {
         let profile = include_str!("../../profiles/hypervisor/host.toml");
         let host = parse(&host_toml(profile, &with).unwrap()).unwrap_or_else(|e| panic!("{e}"));
         assert!(!bedplate_spec::identity::is_example(host.host.id));
-        for disk in &disks[..7] {
+        for disk in &disks[..8] {
             assert_eq!(host.disks[&disk.role].id, disk.by_id());
         }
         assert_eq!(
@@ -145,6 +163,8 @@ mod tests {
         );
         assert_eq!(host.unlock.sticks[1].volume_id, SECOND_STICK);
         assert_eq!(host.host.users["root"].ssh_keys, [key]);
+        assert_eq!(host.os.esp_mirror.as_deref(), Some(MIRROR));
         assert_eq!(host.vms[GUEST].bridge, "br0");
+        assert_eq!(host.notify.unwrap().url, format!("http://{HOST_ADDRESS}:8080/notify"));
     }
 }

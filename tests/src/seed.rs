@@ -21,7 +21,9 @@ pub const KEY: &str = "key";
 pub const SECOND_KEY: &str = "key2";
 /// Role of the medium.
 pub const MEDIUM: &str = "medium";
-/// Roles of the disks that are installed to, and of the pool each belongs to.
+/// Role of the disk with a copy of the OS disk's EFI system partition, and with nothing else.
+pub const MIRROR: &str = "mirror";
+/// Roles of the disks that are installed to, the mirror apart, and the pool each belongs to.
 pub const INSTALLED: [(&str, Option<&str>); 7] = [
     ("os", None),
     ("vm1", Some("vmstore")),
@@ -48,6 +50,7 @@ pub enum Sizes {
 impl Sizes {
     fn of(self, role: &str) -> u64 {
         match (self, role) {
+            (_, MIRROR) => 3 * GIB / 2,
             (Self::Small, "os") => 12 * GIB,
             (Self::Small, _) => 4 * GIB,
             (Self::True, "os" | "vm3") => 500_107_862_016,
@@ -60,9 +63,9 @@ impl Sizes {
 
 /// The disks that are installed to, in `directory`.
 pub fn installed_disks(directory: &Path, sizes: Sizes) -> Vec<Disk> {
-    let disk = |(role, _): &(&str, Option<&str>)| Disk {
-        role: (*role).to_owned(),
-        kind: match *role {
+    let disk = |role: &str| Disk {
+        role: role.to_owned(),
+        kind: match role {
             "bulk1" => DiskKind::SataHdd { model: "WDC_WD40EFRX-68N32N0".into() },
             "bulk2" | "bulk3" => DiskKind::SataHdd { model: "WDC_WD20EFRX-68EUZN0".into() },
             _ => DiskKind::Nvme,
@@ -72,9 +75,13 @@ pub fn installed_disks(directory: &Path, sizes: Sizes) -> Vec<Disk> {
         file: directory.join(format!("{role}.qcow2")),
         format: Format::Qcow2,
         read_only: false,
-        boot_index: (*role == "os").then_some(1),
+        boot_index: match role {
+            "os" => Some(1),
+            MIRROR => Some(2),
+            _ => None,
+        },
     };
-    INSTALLED.iter().map(disk).collect()
+    INSTALLED.iter().map(|(role, _)| *role).chain([MIRROR]).map(disk).collect()
 }
 
 /// The key stick: blank until the installer makes its file system.
