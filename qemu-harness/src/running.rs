@@ -21,6 +21,10 @@ use crate::watch::Watch;
 /// How many lines of the serial log an error shows.
 const TAIL_LINES: usize = 25;
 
+/// How long the last words of a machine are waited for: its end is told on another channel, and
+/// on a busy machine sooner.
+const STRAGGLERS: Duration = Duration::from_secs(2);
+
 /// What a line with an event starts with.
 const EVENT_MARK: &str = "@bedplate ";
 
@@ -186,9 +190,16 @@ impl Running {
         });
         match found {
             Some(Some(index)) => Ok(index),
-            Some(None) => Err(self.ended(what)),
+            Some(None) => self.straggler(texts).ok_or_else(|| self.ended(what)),
             None => Err(self.timed_out(what, limit)),
         }
+    }
+
+    /// The index of a text that is read from the console after the machine's end.
+    fn straggler(&self, texts: &[&str]) -> Option<usize> {
+        self.console.wait(Instant::now() + STRAGGLERS, |console| {
+            texts.iter().position(|text| console.text.contains(text))
+        })
     }
 
     /// Waits for an event that `wanted` accepts.
