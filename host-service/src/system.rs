@@ -244,6 +244,17 @@ mod tests {
     }
 
     #[test]
+    fn f9_an_entry_of_the_mirror_is_blessed_like_one_of_the_first_esp() {
+        let mut host = document::parse(DOCUMENT, "host.toml").unwrap();
+        let path = "etc/systemd/system/systemd-bless-boot.service.d/10-bedplate.conf";
+        assert!(!entries(&host, DOCUMENT, &parts()).unwrap().contains_key(path));
+        host.os.esp_mirror = Some("bulk1".into());
+        let all = entries(&host, DOCUMENT, &parts()).unwrap();
+        let Some(Entry::File(content)) = all.get(path) else { panic!("no {path}") };
+        assert!(content.contains("--path=/boot --path=/boot-mirror good"), "{content}");
+    }
+
+    #[test]
     fn pools_are_looked_after_when_somebody_is_to_be_told() {
         let text = format!("{DOCUMENT}\n[notify]\nurl = \"https://ntfy.example.org/hv\"\n");
         let entry = |text: &str, path: &str| {

@@ -27,6 +27,11 @@ const HOST_KEYS: &str =
 const NOTIFY_TIMER: &str = "[Unit]\nDescription=Bedplate: look at the pools\n\n\
      [Timer]\nOnBootSec=10min\nOnUnitInactiveSec=10min\n";
 
+/// By itself it looks for the booted entry on `/boot` alone, and one of the mirror would run out of
+/// its tries.
+const BLESS_BOTH: &str = "[Service]\nExecStart=\n\
+     ExecStart=/usr/lib/systemd/systemd-bless-boot --path=/boot --path=/boot-mirror good\n";
+
 /// How long boot waits for a disk with an EFI system partition.
 const ESP_SECONDS: u32 = 15;
 
@@ -41,6 +46,7 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
     units.add_esp("boot.mount", host, &host.os.disk, BOOT);
     if let Some(mirror) = &host.os.esp_mirror {
         units.add_esp("boot\\x2dmirror.mount", host, mirror, BOOT_MIRROR);
+        units.add("systemd-bless-boot.service.d/10-bedplate.conf", BLESS_BOTH.to_owned(), None);
     }
     units.add("bedplate-pool@.service", pool(host, parts), None);
     for name in host.pools.keys() {
