@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::facts::{Facts, FirmwareKind, NicFacts};
+use bedplate_spec::facts::{Facts, FirmwareKind, NicFacts, SystemImageFacts};
+use bedplate_spec::system_image::{DESCRIPTION, SystemImage};
 
 use super::disks;
 use super::roots::{Roots, names, number, text};
@@ -22,6 +23,7 @@ pub fn read(roots: &Roots) -> Facts {
         nics: nics(roots),
         boot_medium: boot_medium(roots),
         closure_bytes: closure_bytes(roots),
+        system_image: system_image(roots),
     }
 }
 
@@ -32,6 +34,16 @@ fn closure_bytes(roots: &Roots) -> Option<u64> {
         registered_bytes(&fs::read_to_string(file).ok()?)
     };
     ["tree", "programs"].into_iter().map(size).sum()
+}
+
+/// The image of the live system's own tree, unless another closure is installed in its place.
+fn system_image(roots: &Roots) -> Option<SystemImageFacts> {
+    if roots.images.join("closure").exists() {
+        return None;
+    }
+    let text = fs::read(roots.images.join("tree").join(DESCRIPTION)).ok()?;
+    let image = SystemImage::parse(&text)?;
+    Some(SystemImageFacts { size: image.size, bytes: image.bytes() })
 }
 
 /// A registration is, for each store path: path, hash, size, deriver, number of references, and

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bedplate_spec::answers::ANSWERS_FILE;
-use bedplate_spec::boot::{Boot, Image, Live, MEDIUM_LABEL};
+use bedplate_spec::boot::{Boot, Image, Inner, Live, MEDIUM_LABEL};
+use bedplate_spec::system_image::{FILE, SUBVOLUME};
 use bedplate_tools::xorriso;
 use sha2::{Digest as _, Sha256};
 
@@ -19,6 +20,8 @@ use crate::programs::{self, Programs};
 use crate::verity_image::Verity;
 use crate::{boot_files, initrd};
 
+/// Name of the image that holds the platform's file system.
+const TREE: &str = "tree";
 const BIOS_IMAGE: &str = "boot/grub/bios.img";
 
 /// What a medium is made of.
@@ -86,6 +89,8 @@ pub struct IsoReport {
     pub build: String,
     /// Store path of the tree that it installs.
     pub tree: String,
+    /// What the system it installs takes in a store, by the sizes Nix is told, in bytes.
+    pub closure_bytes: u64,
 }
 
 /// Makes a medium. The output appears whole or not at all.
@@ -129,8 +134,9 @@ pub fn build_iso(
     fs::rename(&partial, &request.output).map_err(file("rename", &partial))?;
     let path = request.output.clone();
     let size = fs::metadata(&path).map_err(file("look at", &path))?.len();
+    let (build, closure_bytes) = (images.build_id(), programs.closure_bytes);
     let tree = tree.path.clone();
-    Ok(IsoReport { stages: clock.finish(), path, size, build: images.build_id(), tree })
+    Ok(IsoReport { stages: clock.finish(), path, size, build, tree, closure_bytes })
 }
 
 struct Clock {
@@ -176,7 +182,7 @@ struct Images<'a> {
 impl Images<'_> {
     /// Name, file and hashes of each.
     fn all(&self) -> Vec<(&'static str, PathBuf, &Verity)> {
-        let tree = ("tree", self.platform.image(), &self.platform.record.verity);
+        let tree = (TREE, self.platform.image(), &self.platform.record.verity);
         let programs = ("programs", self.programs.image.clone(), &self.programs.verity);
         let closure = self.closure.map(|one| ("closure", one.image.clone(), &one.verity));
         [tree, programs].into_iter().chain(closure).collect()
@@ -194,9 +200,11 @@ impl Images<'_> {
     fn boot(&self) -> Boot {
         let image = |(name, _, verity): (&str, PathBuf, &Verity)| Image {
             name: name.to_owned(),
-            file: format!("live/{name}.squashfs"),
+            file: format!("live/{name}.{}", kind(name)),
+            kind: kind(name).to_owned(),
             root_hash: verity.root_hash.clone(),
             hash_offset: verity.hash_offset,
+            inner: (name == TREE).then(|| Inner { file: FILE.into(), subvolume: SUBVOLUME.into() }),
         };
         Boot::Live(Live {
             build: self.build_id(),
@@ -205,6 +213,11 @@ impl Images<'_> {
             overlay: "programs/live".to_owned(),
         })
     }
+}
+
+/// The file system of an image, and the end of its name on the medium.
+fn kind(name: &str) -> &'static str {
+    if name == TREE { "erofs" } else { "squashfs" }
 }
 
 /// Files made for one medium.
@@ -262,7 +275,8 @@ impl Files {
         .into();
         let all = images.all();
         files.extend(
-            all.iter().map(|(name, path, _)| (format!("/live/{name}.squashfs"), path.as_path())),
+            all.iter()
+                .map(|(name, path, _)| (format!("/live/{name}.{}", kind(name)), path.as_path())),
         );
         let files: Vec<(&str, &Path)> =
             files.iter().map(|(name, path)| (name.as_str(), *path)).collect();

@@ -16,6 +16,7 @@ mod modules;
 pub mod personalize;
 mod platform;
 mod programs;
+mod system_image;
 mod tree;
 mod tree_nix;
 mod verity_image;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use bedplate_tools::mmdebstrap;
+use bedplate_tools::{erofs, mmdebstrap};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -12,14 +12,15 @@ use crate::build::Stage;
 use crate::error::{Error, file, tool, unfit};
 use crate::tree_nix::{StorePath, TreePrograms};
 use crate::verity_image::{self, Verity};
-use crate::{modules, tree};
+use crate::{modules, system_image, tree};
 
 /// The packages, one a line.
 const PACKAGES: &str = include_str!("../packages/platform.txt");
 const SUITE: &str = "trixie";
 /// Raised when the code that makes the tree changes what it makes.
-const FORMAT: &str = "2";
+const FORMAT: &str = "4";
 const RECORD: &str = "platform.json";
+const IMAGE: &str = "tree.erofs";
 
 /// A platform in the cache.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ impl Platform {
 
     /// The image that goes onto the medium.
     pub(crate) fn image(&self) -> PathBuf {
-        self.directory.join("tree.squashfs")
+        self.directory.join(IMAGE)
     }
 
     /// The kernel.
@@ -124,12 +125,19 @@ fn make(
     let tree = place(&nix, "bedplate-tree", &root)?;
     let nix = TreePrograms::new(&store.join(base_name(&tree)));
     let initrd_modules = place(&nix, "bedplate-initrd-modules", &archive)?;
-    let registration = directory.join("stage/registration");
+    // What becomes the image: the file system, and beside it what Nix is told of it.
+    let content = directory.join("content");
+    fs::create_dir_all(&content).map_err(file("make", &content))?;
+    let registration = content.join("registration");
     let text = tree.registration() + &initrd_modules.registration();
     fs::write(&registration, text).map_err(file("write", &registration))?;
 
     on_stage(Stage::TreeImage);
-    let verity = verity_image::make(&directory.join("stage"), &directory.join("tree.squashfs"))?;
+    let id = system_image::make(&nix, &tree, &directory.join("stage"), &content)?;
+    let image = directory.join(IMAGE);
+    erofs::make(&content, &image, &id.to_string()).map_err(tool("make the image of the tree"))?;
+    let verity = verity_image::seal(&image)?;
+    remove(&content)?;
     let record = Record { tree, initrd_modules, kernel_version, verity };
     let path = directory.join(RECORD);
     let text = serde_json::to_vec_pretty(&record);

@@ -77,6 +77,8 @@ pub(crate) struct Programs {
     pub(crate) image: PathBuf,
     pub(crate) verity: Verity,
     pub(crate) description: Description,
+    /// What the system takes in a store, by the sizes Nix is told, in bytes.
+    pub(crate) closure_bytes: u64,
     stage: PathBuf,
 }
 
@@ -154,6 +156,8 @@ pub(crate) fn gather(
     let initrd_program = initrd_program(&stage, binaries, &runtime, &programs, &nix)?;
     let paths = [&runtime, &programs, &initrd_program];
     let registration: String = paths.iter().map(|path| path.registration()).collect();
+    let closure = paths.into_iter().chain([tree, &platform.record.initrd_modules]);
+    let closure_bytes = closure.map(|path| path.nar_size).sum();
     let description = Description {
         tree: tree.into(),
         initrd_modules: (&platform.record.initrd_modules).into(),
@@ -164,7 +168,7 @@ pub(crate) fn gather(
     };
     let verity = Verity { root_hash: String::new(), hash_offset: 0 };
     let image = work.join("programs.squashfs");
-    let made = Programs { image, verity, description, stage };
+    let made = Programs { image, verity, description, closure_bytes, stage };
     made.write("registration", &registration)?;
     made.write("platform.json", &made.description.text()?)?;
     for (path, content) in LIVE {

@@ -1,4 +1,4 @@
-//! A squashfs image with its dm-verity hash tree behind it.
+//! An image with its dm-verity hash tree behind it.
 
 use std::fs;
 use std::path::Path;
@@ -19,9 +19,14 @@ pub(crate) struct Verity {
     pub(crate) hash_offset: u64,
 }
 
-/// Makes `image` of `directory`.
+/// Makes the squashfs `image` of `directory`.
 pub(crate) fn make(directory: &Path, image: &Path) -> Result<Verity, Error> {
     squashfs::make(directory, image, COMPRESSION).map_err(tool("make a squashfs image"))?;
+    seal(image)
+}
+
+/// Appends the hash tree to an image.
+pub(crate) fn seal(image: &Path) -> Result<Verity, Error> {
     let length = fs::metadata(image).map_err(file("look at", image))?.len();
     let hash_offset = length.next_multiple_of(4096);
     let output = fs::OpenOptions::new().write(true).open(image).map_err(file("open", image))?;

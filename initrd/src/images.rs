@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::boot::Image;
+use bedplate_spec::boot::{Image, Inner};
 use bedplate_tools::mount::{Access, Mount};
 
 use crate::early::make_directory;
@@ -24,10 +24,27 @@ pub(crate) fn mount(image: &Image, medium: &Path) -> Result<PathBuf, Error> {
     Mount {
         source: &source,
         target: &target,
-        kind: "squashfs",
+        kind: &image.kind,
         access: Access::ReadOnly,
         options: "",
     }
     .mount()?;
+    if let Some(inner) = &image.inner {
+        mount_inner(inner, &target)?;
+    }
     Ok(target)
+}
+
+/// Mounts the subvolume of a btrfs file system that is a file of the mounted image.
+fn mount_inner(inner: &Inner, image: &Path) -> Result<(), Error> {
+    let device = loop_device::attach(&image.join(&inner.file))?;
+    let target = image.join(&inner.subvolume);
+    Ok(Mount {
+        source: &device.to_string_lossy(),
+        target: &target,
+        kind: "btrfs",
+        access: Access::ReadOnly,
+        options: &format!("subvol={}", inner.subvolume),
+    }
+    .mount()?)
 }

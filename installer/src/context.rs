@@ -44,6 +44,8 @@ pub struct Context<'a> {
     pub health: Health,
     /// What was written so far.
     pub ledger: Ledger,
+    /// The recovery passphrase, when somebody was asked for it.
+    pub recovery: Option<Secret>,
     /// Known once the key stick is prepared.
     pub keys: Option<Keys>,
     /// The key sticks, mounted until the run is over.

@@ -12,6 +12,8 @@ use crate::context::Context;
 use crate::device;
 use crate::error::StepError;
 use crate::failure;
+use crate::meter::Meter;
+use crate::parallel::{movers, try_each};
 use crate::steps::{boot, btrfs, closure, disks, flake, kept, luks, stick, system};
 
 /// Executes every step in order. The first failure is reported, and nothing follows it.
@@ -19,18 +21,30 @@ pub fn execute(context: &mut Context<'_>, facts: &Facts) -> bool {
     let plan = context.plan;
     let mut rest = plan.steps.as_slice();
     while let Some(first) = rest.first() {
-        let volumes =
-            rest.iter().take_while(|step| matches!(step, Step::FormatLuks { .. })).count();
-        let count = volumes.max(1);
-        let (now, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-        let well =
-            if volumes == 0 { run_one(context, facts, first) } else { run_volumes(context, now) };
+        let (now, later) = rest.split_at_checked(alike(rest)).unwrap_or((rest, &[]));
+        let well = match now {
+            [alone] => run_one(context, facts, alone),
+            several => run_beside(context, facts, several),
+        };
         if !well || !disks_are_well(context, now.last().unwrap_or(first)) {
             return false;
         }
         rest = later;
     }
     true
+}
+
+/// How many of the first steps run side by side: those of one kind that each work on disks of
+/// their own.
+fn alike(steps: &[Step]) -> usize {
+    let Some(first) = steps.first() else { return 0 };
+    let kind = std::mem::discriminant(first);
+    match first {
+        Step::Partition { .. } | Step::FormatLuks { .. } | Step::MakeBtrfs { .. } => {
+            steps.iter().take_while(|step| std::mem::discriminant(*step) == kind).count()
+        }
+        _ => 1,
+    }
 }
 
 /// btrfs hides the loss of one member of a pool: nothing is built further on a disk that vanished
@@ -51,42 +65,24 @@ fn run_one(context: &mut Context<'_>, facts: &Facts, step: &Step) -> bool {
     end(context, step, started, result)
 }
 
-/// Consecutive volumes are made side by side, as many as memory allows.
-fn run_volumes(context: &mut Context<'_>, steps: &[Step]) -> bool {
-    if let (Err(error), Some(first)) = (luks::measure(context), steps.first()) {
-        return end(context, first, Instant::now(), Err(error));
-    }
-    let permits = context.argon.map_or(1, luks::permits);
-    let shared = &*context;
-    side_by_side(steps, permits, &|step: &Step| {
-        let started = begin(shared, step);
-        end(shared, step, started, luks::format(shared, step))
-    })
-}
-
-/// Runs `work` on every item with so many threads; after a failure nothing new is begun.
-fn side_by_side<T: Sync>(items: &[T], permits: usize, work: &(dyn Fn(&T) -> bool + Sync)) -> bool {
-    let (sender, receiver) = crossbeam_channel::unbounded();
-    for item in items {
-        let _ = sender.send(item);
-    }
-    drop(sender);
-    let stopped = std::sync::atomic::AtomicBool::new(false);
-    let order = std::sync::atomic::Ordering::SeqCst;
-    std::thread::scope(|scope| {
-        for _ in 0..permits {
-            scope.spawn(|| {
-                while !stopped.load(order)
-                    && let Ok(item) = receiver.recv()
-                {
-                    if !work(item) {
-                        stopped.store(true, order);
-                    }
-                }
-            });
+/// Volumes are made side by side as memory allows, everything else as there are processors.
+fn run_beside(context: &mut Context<'_>, facts: &Facts, steps: &[Step]) -> bool {
+    let permits = match steps.first() {
+        Some(first @ Step::FormatLuks { .. }) => {
+            if let Err(error) = luks::measure(context) {
+                return end(context, first, Instant::now(), Err(error));
+            }
+            context.argon.map_or(1, luks::permits)
         }
+        _ => movers(),
+    };
+    let shared = &*context;
+    let all = try_each(steps, permits, &|step: &Step| {
+        let started = begin(shared, step);
+        let result = perform_shared(shared, facts, step);
+        end(shared, step, started, result).then_some(()).ok_or(())
     });
-    !stopped.load(order)
+    all.is_ok()
 }
 
 fn begin(context: &Context<'_>, step: &Step) -> Instant {
@@ -115,19 +111,34 @@ fn end(
     }
 }
 
+/// A step that runs alone: it may leave something for the steps after it.
 fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outcome, StepError> {
     match step {
+        Step::PrepareStick { sticks, keyfile, recovery, secrets, existing } => {
+            let existing = *existing;
+            let wanted = stick::Wanted { sticks, keyfile, recovery, secrets, existing };
+            stick::prepare(context, &step.id(), &wanted)
+        }
+        Step::BuildSystem { attribute } => system::build(context, attribute),
+        Step::FormatLuks { .. } => {
+            luks::measure(context)?;
+            perform_shared(context, facts, step)
+        }
+        _ => perform_shared(context, facts, step),
+    }
+}
+
+/// A step that may run beside others.
+fn perform_shared(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<Outcome, StepError> {
+    match step {
+        Step::PrepareStick { .. } | Step::BuildSystem { .. } => {
+            Err(StepError::new(format!("the step {} runs alone", step.id())))
+        }
         Step::CheckDisks { roles } => {
             for role in roles {
                 device::check(context.disk(role)?)?;
             }
             Ok(Outcome::Done)
-        }
-        // The planner refuses what needs kept pools and mirrors.
-        Step::PrepareStick { sticks, keyfile, recovery, secrets, existing } => {
-            let existing = *existing;
-            let wanted = stick::Wanted { sticks, keyfile, recovery, secrets, existing };
-            stick::prepare(context, &step.id(), &wanted)
         }
         Step::KeepPool { name, fsid, members } => kept::open(context, name, *fsid, members),
         Step::Partition { role, guid, partitions } => {
@@ -136,18 +147,22 @@ fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outc
         Step::FormatEsp { role, partition, label, volume_id } => {
             disks::format_esp(context.disk(role)?, *partition, label, *volume_id)
         }
-        Step::FormatLuks { .. } => {
-            luks::measure(context)?;
-            luks::format(context, step)
-        }
+        Step::FormatLuks { .. } => luks::format(context, step),
         Step::MakeBtrfs { name: _, label, fsid, raid1, members, subvolumes } => {
             let sealed = hold_sealed(&context.plan.disks, members);
-            btrfs::Make { label, fsid: *fsid, raid1: *raid1, members, subvolumes, sealed }.run()
+            let origin = btrfs::Origin::Empty { raid1: *raid1 };
+            btrfs::Make { label, fsid: *fsid, origin, members, subvolumes, sealed }.run()
+        }
+        Step::WriteSystem { label, fsid, member, subvolumes, bytes } => {
+            let members = std::slice::from_ref(member);
+            let sealed = hold_sealed(&context.plan.disks, members);
+            let id = step.id();
+            let origin = btrfs::Origin::Medium(Meter::new(context.reporter, &id, *bytes));
+            btrfs::Make { label, fsid: *fsid, origin, members, subvolumes, sealed }.run()
         }
         Step::Mount { mounts } => btrfs::mount_all(context, mounts),
         Step::CopyClosure => closure::copy(context, &step.id()),
         Step::Enrol { hosts, remote } => flake::enrol(context, facts, hosts, remote.as_deref()),
-        Step::BuildSystem { attribute } => system::build(context, attribute),
         Step::Activate => system::activate(context),
         Step::VerifyKeys { roles } => verify_keys(context, &step.id(), roles),
         Step::Seal { roles } => {
@@ -169,27 +184,33 @@ fn verify_keys(context: &Context<'_>, id: &str, roles: &[String]) -> Result<Outc
         luks::permits(context.argon.ok_or_else(|| StepError::new("Argon2 was not measured"))?);
     let total = u64::try_from(roles.len()).ok();
     let done = std::sync::atomic::AtomicU64::new(0);
-    let failed = std::sync::Mutex::new(None);
-    side_by_side(roles, permits, &|role: &String| match luks::verify(context, role) {
-        Ok(()) => {
-            let now = done.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
-            context.reporter.progress(id, now, total, Unit::Items);
-            true
-        }
-        Err(error) => {
-            failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
-            false
-        }
-    });
-    match failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(Outcome::Done),
-    }
+    try_each(roles, permits, &|role: &String| {
+        luks::verify(context, role)?;
+        let now = done.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        context.reporter.progress(id, now, total, Unit::Items);
+        Ok(())
+    })?;
+    Ok(Outcome::Done)
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+
+    #[test]
+    fn steps_of_one_kind_on_different_disks_run_side_by_side_and_no_others() {
+        let table = |role: &str| Step::Partition {
+            role: role.to_owned(),
+            guid: Uuid::nil(),
+            partitions: Vec::new(),
+        };
+        let seal = || Step::Seal { roles: Vec::new() };
+        assert_eq!(alike(&[table("a"), table("b"), seal(), table("c")]), 2);
+        assert_eq!(alike(&[seal(), seal()]), 1);
+        assert_eq!(alike(&[]), 0);
+    }
 
     #[test]
     fn f1_one_sealed_member_makes_the_whole_file_system_a_sealed_one() {

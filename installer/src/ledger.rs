@@ -76,6 +76,7 @@ pub fn roles_written(plan: &Plan, step: &Step) -> impl Iterator<Item = String> {
         | Step::FormatEsp { role, .. }
         | Step::FormatLuks { role, .. } => vec![role.clone()],
         Step::MakeBtrfs { members, .. } => roles_behind(plan, members),
+        Step::WriteSystem { member, .. } => roles_behind(plan, std::slice::from_ref(member)),
         Step::Mount { mounts } => {
             mounts.iter().flat_map(|mount| behind(plan, &mount.source)).collect()
         }

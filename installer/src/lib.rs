@@ -5,6 +5,7 @@
 
 pub mod advice;
 pub mod answers;
+pub mod attended;
 pub mod context;
 pub mod device;
 pub mod engine;
@@ -15,6 +16,8 @@ pub mod finished;
 pub mod health;
 pub mod ledger;
 pub mod logs;
+pub mod meter;
+pub mod parallel;
 pub mod render;
 pub mod report;
 pub mod run;

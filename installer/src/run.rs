@@ -11,10 +11,13 @@ use bedplate_facts::machine;
 use bedplate_spec::event::EventKind;
 use bedplate_spec::facts::Facts;
 use bedplate_spec::host::{HostFile, Then};
+use bedplate_spec::plan::Plan;
 use bedplate_spec::{document, planner};
+use bedplate_tools::secret::Secret;
 use signal_hook::consts::SIGHUP;
 
 use crate::answers::{self, Answers};
+use crate::attended::{self, Console};
 use crate::context::Context;
 use crate::engine;
 use crate::error::{During as _, StepError, chain};
@@ -89,21 +92,28 @@ fn install(reporter: &Reporter, events: &Path) -> Result<Option<Then>, StepError
     let plan = planner::plan(&host, &facts)
         .map_err(|error| StepError::new(format!("the plan is refused\n{error}")))
         .map_err(|error| error.next(nothing_written))?;
-    if !host.install.unattended {
-        return Err(StepError::new("`install.unattended` is false, and there is nobody to ask")
-            .next("nothing was written; set `install.unattended = true`"));
-    }
+    let recovery = if host.install.unattended { None } else { ask(&host, &plan)? };
     reporter.emit(EventKind::PlanStarted {
         title: plan.title(),
         plan: Some(plan.hash.clone()),
         steps: plan.summaries(),
         destroys: plan.destroyed_lines(),
     });
-    if execute(&host, &facts, &plan, &answers, reporter) {
+    if execute(&host, &facts, &plan, &answers, recovery, reporter) {
         return Ok(Some(plan.then));
     }
     reporter.emit(EventKind::Warned { step: None, message: keep_logs(events, &host) });
     Ok(None)
+}
+
+/// Consent, and the recovery passphrase where it is asked for.
+fn ask(host: &HostFile, plan: &Plan) -> Result<Option<Secret>, StepError> {
+    let console = Console::open().ok_or_else(|| {
+        StepError::new("`install.unattended` is false, and nobody can type at this console")
+            .next("nothing was written; boot with a console, or set `install.unattended = true`")
+    })?;
+    attended::consent(plan, &console)?;
+    attended::recovery(host, &console)
 }
 
 /// Where the logs of a failed installation are.
@@ -122,8 +132,9 @@ fn keep_logs(events: &Path, host: &HostFile) -> String {
 fn execute(
     host: &HostFile,
     facts: &Facts,
-    plan: &bedplate_spec::plan::Plan,
+    plan: &Plan,
     answers: &Answers,
+    recovery: Option<Secret>,
     reporter: &Reporter,
 ) -> bool {
     let mut context = Context {
@@ -133,6 +144,7 @@ fn execute(
         reporter,
         health: Health::watch(plan, facts),
         ledger: Ledger::default(),
+        recovery,
         keys: None,
         sticks: Vec::new(),
         argon: None,

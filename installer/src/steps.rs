@@ -9,3 +9,4 @@ pub mod kept;
 pub mod luks;
 pub mod stick;
 pub mod system;
+pub mod system_image;

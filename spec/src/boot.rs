@@ -34,17 +34,31 @@ pub struct Live {
     pub overlay: String,
 }
 
-/// One image on the medium: a squashfs followed by its dm-verity hash tree.
+/// One image on the medium: a read-only file system followed by its dm-verity hash tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Name of the mount below `/run/bedplate`.
     pub name: String,
     /// File on the medium, relative to its root.
     pub file: String,
+    /// The kernel's name of its file system: `squashfs`, or `erofs` where a file is large.
+    pub kind: String,
     /// dm-verity root hash, hexadecimal.
     pub root_hash: String,
     /// Where the verity superblock and hash tree start, in bytes; a multiple of 4096.
     pub hash_offset: u64,
+    /// A btrfs file system inside the image whose subvolume is mounted there too, when it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inner: Option<Inner>,
+}
+
+/// A btrfs file system that is a file of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inner {
+    /// The file, relative to the root of the image.
+    pub file: String,
+    /// The subvolume, and the directory of the image it is mounted at.
+    pub subvolume: String,
 }
 
 /// Stage 1 of an installed embedded platform.

@@ -24,6 +24,19 @@ pub struct Facts {
     /// Bytes that the system on the booted medium takes in a store, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closure_bytes: Option<u64>,
+    /// The file system image on the booted medium that can become that of the OS disk, when
+    /// there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_image: Option<SystemImageFacts>,
+}
+
+/// A file system image on the booted medium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemImageFacts {
+    /// The least a device must have for it, in bytes.
+    pub size: u64,
+    /// How much of it is written, in bytes.
+    pub bytes: u64,
 }
 
 /// How the machine booted.

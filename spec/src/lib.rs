@@ -12,3 +12,4 @@ pub mod host;
 pub mod identity;
 pub mod plan;
 pub mod planner;
+pub mod system_image;

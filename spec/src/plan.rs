@@ -160,12 +160,26 @@ pub enum Step {
         /// Subvolumes to create.
         subvolumes: Vec<Subvolume>,
     },
+    /// Write the medium's file system image to the opened volume of the OS disk as it is, give it
+    /// its own id, let it grow, and create the other subvolumes.
+    WriteSystem {
+        /// Label.
+        label: String,
+        /// File system id.
+        fsid: Uuid,
+        /// Name under `/dev/mapper`.
+        member: String,
+        /// Subvolumes that it holds in the end.
+        subvolumes: Vec<Subvolume>,
+        /// How much is written, in bytes.
+        bytes: u64,
+    },
     /// Mount the target under `/mnt`.
     Mount {
         /// In order.
         mounts: Vec<Mount>,
     },
-    /// Copy the closure from the medium into the target's store and load its registration.
+    /// Copy what the target's store lacks of the closure from the medium, and load its registration.
     CopyClosure,
     /// Write the host's directory into the flake and commit it.
     Enrol {

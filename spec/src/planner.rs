@@ -70,7 +70,7 @@ pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
         sections: sections::of(host),
         destroys: verdict.destroys,
         disks: chosen.iter().map(target).collect(),
-        steps: steps::of(host, &chosen),
+        steps: steps::of(host, facts, &chosen),
         then: host.install.then,
     })
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
 use bedplate_spec::document::parse;
-use bedplate_spec::facts::{DiskFacts, Facts, FirmwareKind, Found, Signature};
-use bedplate_spec::host::{HostFile, Wipe};
+use bedplate_spec::facts::{DiskFacts, Facts, FirmwareKind, Found, Signature, SystemImageFacts};
+use bedplate_spec::host::{HostFile, Platform, Wipe};
 use bedplate_spec::identity::{Purpose, derive};
 use bedplate_spec::plan::{Partition, Plan, Step};
 use bedplate_spec::planner::plan;
@@ -335,4 +335,44 @@ fn f8_a_disk_too_small_for_the_system_on_the_medium_is_refused() {
         host.disks.get_mut("os").unwrap().expect_size = None;
         facts.closure_bytes = Some(700 << 20);
     });
+}
+
+/// A medium whose file system image needs so many bytes.
+fn image(facts: &mut Facts, size: u64) {
+    facts.system_image = Some(SystemImageFacts { size, bytes: 300_000_000 });
+}
+
+fn writes_system(bend: impl FnOnce(&mut HostFile, &mut Facts)) -> bool {
+    let plan = planned(bend);
+    let ids: Vec<String> = plan.steps.iter().map(Step::id).collect();
+    let (made, written) =
+        (ids.contains(&"btrfs-os".to_owned()), ids.contains(&"write-system".to_owned()));
+    assert_ne!(made, written, "the file system comes about in one way");
+    written
+}
+
+#[test]
+fn the_medium_s_file_system_is_written_where_it_is_what_the_document_asks_for() {
+    let size = 600_000_000;
+    assert!(writes_system(|_, facts| image(facts, size)));
+    assert!(!writes_system(|_, _| ()));
+    assert!(!writes_system(|_, facts| image(facts, 500_107_862_016)), "it does not fit");
+    assert!(!writes_system(|host, facts| {
+        image(facts, size);
+        let nix = host.os.subvolumes.remove("nix").unwrap();
+        host.os.subvolumes.insert("store".into(), nix);
+    }));
+    assert!(!writes_system(|host, facts| {
+        image(facts, size);
+        host.host.platform = Platform::Nixos;
+    }));
+}
+
+#[test]
+fn the_medium_s_file_system_does_not_change_the_hash() {
+    let with = planned(|_, facts| image(facts, 600_000_000));
+    assert_eq!(with.hash, planned(|_, _| ()).hash);
+    let step = with.steps.iter().find(|step| matches!(step, Step::WriteSystem { .. })).unwrap();
+    insta::assert_json_snapshot!("write_system", step);
+    assert_eq!(step.title(), "Write file system os from the medium: 300 MB");
 }

@@ -52,12 +52,17 @@ pub enum Claim {
     Clean,
     /// The running system is the toplevel of the flake.
     CurrentSystem,
+    /// Every path in the store is what Nix recorded of it.
+    Store,
     /// No unit failed.
     Units,
 }
 
+/// Tree, modules, runtime, programs, stage 1 and the system made of them.
+const CLOSURE_PATHS: usize = 6;
+
 /// Every claim, in the order of the table.
-pub const ALL: [Claim; 21] = [
+pub const ALL: [Claim; 22] = [
     Claim::PoweredOff,
     Claim::Volumes,
     Claim::Subvolumes,
@@ -78,6 +83,7 @@ pub const ALL: [Claim; 21] = [
     Claim::Enrolled,
     Claim::Clean,
     Claim::CurrentSystem,
+    Claim::Store,
     Claim::Units,
 ];
 
@@ -116,6 +122,7 @@ impl Claim {
             Self::Enrolled => "the flake's log shows the enrolment",
             Self::Clean => "the flake's work tree is clean",
             Self::CurrentSystem => "the running system is the flake's toplevel",
+            Self::Store => "every path of the system has the content that Nix recorded",
             Self::Units => "no unit failed",
         }
     }
@@ -144,6 +151,7 @@ pub fn judge(claim: Claim, evidence: &Evidence) -> Verdict {
         Claim::Enrolled => enrolled(evidence),
         Claim::Clean => empty(evidence, "flake.status", "nothing to commit"),
         Claim::CurrentSystem => current_system(evidence),
+        Claim::Store => store(evidence),
         Claim::Units => empty(evidence, "failed-units", "none"),
     };
     let holds = judged.is_ok();
@@ -406,6 +414,16 @@ fn empty(evidence: &Evidence, name: &str, nothing: &str) -> Seen {
 
 fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(", ")
+}
+
+/// The whole closure, and whatever else is in the store.
+fn store(evidence: &Evidence) -> Seen {
+    evidence.text("store.verified")?;
+    let paths = evidence.some_text("store.paths")?.lines();
+    let (ours, others): (Vec<_>, Vec<_>) =
+        paths.partition(|path| path.starts_with("/nix/store/") && path.contains("-bedplate-"));
+    let seen = format!("{} paths, contents hashed", ours.len());
+    verdict(others.is_empty() && ours.len() == CLOSURE_PATHS, seen)
 }
 
 fn current_system(evidence: &Evidence) -> Seen {

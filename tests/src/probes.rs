@@ -45,6 +45,8 @@ pub fn state(host: &HostFile) -> Vec<Probe> {
         probe("system.current", &["readlink", "-f", "/run/current-system"]),
         probe("system.profile", &["readlink", "-f", "/nix/var/nix/profiles/system"]),
         toplevel(),
+        probe("store.paths", &["nix-store", "--query", "--requisites", "/run/current-system"]),
+        probe("store.verified", &["nix-store", "--verify", "--check-contents"]),
         probe("failed-units", &["systemctl", "--failed", "--no-legend", "--plain"]),
     ];
     for (pool, mount) in POOLS {

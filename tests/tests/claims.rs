@@ -65,6 +65,7 @@ fn falsify(claim: Claim, evidence: &mut Evidence) {
         Claim::Enrolled => replace(evidence, "flake.log", "bedplate@", "someone@"),
         Claim::Clean => evidence.note("flake.status", " M flake.nix"),
         Claim::CurrentSystem => evidence.note("system.current", "/nix/store/another"),
+        Claim::Store => fail(evidence, "store.verified"),
         Claim::Units => evidence.note("failed-units", "nfs-server.service loaded failed failed"),
     }
 }

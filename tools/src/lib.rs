@@ -8,6 +8,7 @@ pub mod btrfs_live;
 pub mod command;
 pub mod cpio;
 pub mod efi;
+pub mod erofs;
 pub mod exportfs;
 pub mod git;
 pub mod ldd;

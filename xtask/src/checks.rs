@@ -6,10 +6,11 @@ use crate::cargo::{self, cargo};
 use crate::report::Problem;
 
 /// Stories that every run tells.
-const STORIES: [&str; 3] = ["refusal", "hypervisor", "key_stick"];
+const STORIES: [&str; 6] =
+    ["refusal", "hypervisor", "key_stick", "faults", "reinstall", "attended"];
 
 /// Stories that only the full set tells.
-const FULL: [&str; 4] = ["faults", "reinstall", "power_cut", "disk_loss"];
+const FULL: [&str; 2] = ["power_cut", "disk_loss"];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {

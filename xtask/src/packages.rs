@@ -7,7 +7,7 @@ use crate::cargo::run;
 use crate::report::Problem;
 
 /// Every package, with its purpose beside it.
-const PACKAGES: [&str; 22] = [
+const PACKAGES: [&str; 23] = [
     "gcc",                    // linking, C parts of crates
     "libc6-dev",              // the same
     "pkg-config",             // finds the two libraries below
@@ -17,6 +17,7 @@ const PACKAGES: [&str; 22] = [
     "mmdebstrap",             // the tree
     "debian-archive-keyring", // its signatures
     "squashfs-tools",         // the images
+    "erofs-utils",            // the same
     "cryptsetup-bin",         // veritysetup
     "patchelf",               // programs with their own loader
     "xorriso",                // the ISO

@@ -31,6 +31,7 @@ pub fn machine() -> Facts {
         nics: Vec::new(),
         boot_medium: None,
         closure_bytes: None,
+        system_image: None,
     }
 }
 

@@ -13,8 +13,10 @@ use super::kept;
 use crate::context::{Context, TARGET};
 use crate::device::wait_for_partition;
 use crate::error::{During as _, StepError};
+use crate::meter::Meter;
+use crate::steps::system_image::Source;
 
-/// Where a file system stands while its subvolumes are made.
+/// Below this a file system stands while its subvolumes are made, by its label.
 pub const TOP_LEVEL: &str = "/run/bedplate/top-level";
 
 /// A file system over opened volumes.
@@ -23,14 +25,25 @@ pub struct Make<'a> {
     pub label: &'a str,
     /// File system id.
     pub fsid: Uuid,
-    /// RAID1, or single data with doubled metadata.
-    pub raid1: bool,
+    /// How it comes about.
+    pub origin: Origin<'a>,
     /// Names under `/dev/mapper`.
     pub members: &'a [String],
     /// Subvolumes at the top level.
     pub subvolumes: &'a [Subvolume],
     /// Whether a member is sealed: then the file system holds data, and is never made anew.
     pub sealed: bool,
+}
+
+/// How a file system comes about.
+pub enum Origin<'a> {
+    /// It is made without content.
+    Empty {
+        /// RAID1, or single data with doubled metadata.
+        raid1: bool,
+    },
+    /// The medium's image is written, and grows to the volume's size.
+    Medium(Meter<'a>),
 }
 
 /// What stands on the volumes of a file system.
@@ -63,9 +76,19 @@ impl Make<'_> {
     }
 
     fn make(&self, nodes: &[PathBuf]) -> Result<(), StepError> {
-        let (data, metadata) = if self.raid1 { ("raid1", "raid1") } else { ("single", "dup") };
-        btrfs::make(nodes, self.label, &self.fsid.to_string(), data, metadata)
-            .during(format!("could not make the btrfs file system {}", self.label))
+        let failure = format!("could not make the btrfs file system {}", self.label);
+        match &self.origin {
+            Origin::Empty { raid1 } => {
+                let (data, metadata) = if *raid1 { ("raid1", "raid1") } else { ("single", "dup") };
+                btrfs::make(nodes, self.label, &self.fsid.to_string(), data, metadata)
+                    .during(failure)
+            }
+            Origin::Medium(meter) => {
+                let node = nodes.first().ok_or_else(|| StepError::new("no members"))?;
+                let name = btrfs::Renaming { fsid: self.fsid, label: self.label };
+                Source::open()?.write(node, name, meter).during(failure)
+            }
+        }
     }
 
     /// What stands on the volumes. A superblock alone says little: the power may have gone under
@@ -75,7 +98,7 @@ impl Make<'_> {
             return Ok(Standing::Absent);
         }
         btrfs::scan().during("could not scan for btrfs members")?;
-        let top = Path::new(TOP_LEVEL);
+        let top = &Path::new(TOP_LEVEL).join(self.label);
         if let Err(refusal) = mount_btrfs(nodes, top, "subvolid=5") {
             // The kernel must not take its old members for those of the one made in its place.
             btrfs::forget().during("could not make the kernel forget a file system")?;
@@ -118,19 +141,19 @@ impl Make<'_> {
         if self.subvolumes.is_empty() {
             return Ok(false);
         }
-        let top = Path::new(TOP_LEVEL);
+        let top = &Path::new(TOP_LEVEL).join(self.label);
         mount_btrfs(nodes, top, "subvolid=5")?;
         let mut made = false;
-        let mut result = Ok(());
+        let mut result = match self.origin {
+            Origin::Empty { .. } => Ok(()),
+            Origin::Medium(_) => btrfs::grow(top).during("could not let the file system grow"),
+        };
         for subvolume in self.subvolumes {
             let path = top.join(&subvolume.name);
-            if !path.exists() {
+            if result.is_ok() && !path.exists() {
                 made = true;
                 result = btrfs::create_subvolume(&path)
                     .during(format!("could not create the subvolume {}", subvolume.name));
-                if result.is_err() {
-                    break;
-                }
             }
         }
         let unmounted = unmount(top).during("could not unmount the top level");
@@ -212,7 +235,14 @@ mod tests {
 
     fn over(sealed: bool) -> Make<'static> {
         let (label, fsid) = ("data", Uuid::from_u128(7));
-        Make { label, fsid, raid1: true, members: &[], subvolumes: &[], sealed }
+        Make {
+            label,
+            fsid,
+            origin: Origin::Empty { raid1: true },
+            members: &[],
+            subvolumes: &[],
+            sealed,
+        }
     }
 
     #[test]

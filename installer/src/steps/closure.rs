@@ -4,16 +4,17 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bedplate_facts::roots::names;
-use bedplate_spec::event::{Outcome, Unit};
+use bedplate_spec::event::Outcome;
 use bedplate_tools::nix::Nix;
 use bedplate_tools::sync;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, futimens, utimensat};
 
 use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
+use crate::meter::Meter;
+use crate::parallel::{movers, try_each};
 
 /// Roots of the opened images; each holds `nix/store` and `registration`.
 const IMAGES: [&str; 2] = ["/run/bedplate/tree", "/run/bedplate/programs"];
@@ -23,9 +24,6 @@ const CLOSURE: &str = "/run/bedplate/closure";
 
 /// Bytes read and written at once.
 const CHUNK: usize = 1 << 20;
-
-/// Readers a processor: one waits for the medium while the other encrypts.
-const WORKERS_A_PROCESSOR: usize = 2;
 
 /// Everything in a store was changed one second after the epoch.
 const STORE_TIME: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
@@ -92,9 +90,8 @@ fn copy_images(
             }
         }
     }
-    let total = listing.bytes;
-    let report = |done| context.reporter.progress(step, done, Some(total), Unit::Bytes);
-    copy_files(&listing.files, &report).during("could not copy the system to the target")?;
+    let meter = Meter::new(context.reporter, step, listing.bytes);
+    copy_files(&listing.files, &meter).during("could not copy the system to the target")?;
     for directory in listing.directories.iter().rev() {
         finish(directory, 0o555).during("could not finish a directory of the store")?;
     }
@@ -135,49 +132,23 @@ fn list(from: &Path, to: &Path, listing: &mut Listing) -> io::Result<()> {
     Ok(())
 }
 
-fn copy_files(files: &[Entry], report: &(dyn Fn(u64) + Sync)) -> io::Result<()> {
-    let (sender, receiver) = crossbeam_channel::unbounded();
-    for file in files {
-        let _ = sender.send(file);
-    }
-    drop(sender);
-    let done = AtomicU64::new(0);
-    let shown = AtomicU64::new(0);
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = processors * WORKERS_A_PROCESSOR;
-    std::thread::scope(|scope| {
-        let run = || -> io::Result<()> {
-            let mut buffer = vec![0; CHUNK];
-            while let Ok(file) = receiver.recv() {
-                copy_file(file, &mut buffer)?;
-                let now = done.fetch_add(file.size, Ordering::Relaxed) + file.size;
-                let before = shown.load(Ordering::Relaxed);
-                // An event each 8 MB keeps the channel quiet; a renderer slows it further.
-                if now >= before + (8 << 20)
-                    && shown
-                        .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
-                        .is_ok()
-                {
-                    report(now);
-                }
-            }
-            Ok(())
-        };
-        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(run)).collect();
-        handles.into_iter().try_for_each(|handle| {
-            handle.join().unwrap_or_else(|_| Err(io::Error::other("a copier died")))
-        })
+fn copy_files(files: &[Entry], meter: &Meter<'_>) -> io::Result<()> {
+    try_each(files, movers(), &|file: &Entry| {
+        copy_file(file)?;
+        meter.add(file.size);
+        Ok(())
     })
 }
 
-fn copy_file(entry: &Entry, buffer: &mut [u8]) -> io::Result<()> {
+fn copy_file(entry: &Entry) -> io::Result<()> {
     let named =
         |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", entry.to.display()));
     let mut input = File::open(&entry.from).map_err(named)?;
     let mut output = File::create_new(&entry.to).map_err(named)?;
     let mut left = entry.size;
+    let mut buffer = vec![0; usize::try_from(left).map_or(CHUNK, |size| size.min(CHUNK))];
     while left > 0 {
-        let count = input.read(buffer).map_err(named)?;
+        let count = input.read(&mut buffer).map_err(named)?;
         if count == 0 {
             return Err(named(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -203,6 +174,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
+    use crate::report::Reporter;
 
     #[test]
     fn a_tree_is_copied_with_store_permissions_links_and_times() {
@@ -216,7 +188,8 @@ mod tests {
         let mut listing = Listing::default();
         list(&from, &to, &mut listing).unwrap();
         assert_eq!(listing.bytes, CHUNK as u64 + 6);
-        copy_files(&listing.files, &|_| {}).unwrap();
+        let reporter = Reporter::new(Vec::new());
+        copy_files(&listing.files, &Meter::new(&reporter, "copy", listing.bytes)).unwrap();
         for directory in listing.directories.iter().rev() {
             finish(directory, 0o555).unwrap();
         }

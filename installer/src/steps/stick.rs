@@ -93,23 +93,21 @@ pub fn prepare(
             made = true;
         }
     }
-    context.keys = Some(keys(&secrets, wanted)?);
+    context.keys = Some(keys(&secrets, wanted, context.recovery.as_ref())?);
     context.sticks = mounted.into_iter().map(|(_, mount)| mount).collect();
     Ok(if made { Outcome::Done } else { Outcome::AlreadyDone })
 }
 
 /// The keyfile comes last: a stick that has it has everything.
 fn items<'a>(wanted: &Wanted<'a>) -> Result<Vec<Item<'a>>, StepError> {
-    let Recovery::Stick(recovery) = wanted.recovery else {
-        return Err(StepError::new("a recovery passphrase by prompt needs somebody to ask")
-            .next("set `unlock.recovery = { stick = \"…\" }`"));
-    };
     let passphrase: fn() -> keystick::Result<Secret> = keystick::passphrase;
     let keyfile: fn() -> keystick::Result<Secret> = keystick::keyfile;
     let secrets = wanted.secrets.iter();
     let mut items: Vec<Item<'a>> =
         secrets.map(|path| Item { path, fresh: Some(passphrase) }).collect();
-    items.push(Item { path: recovery, fresh: (!wanted.existing).then_some(passphrase) });
+    if let Recovery::Stick(recovery) = wanted.recovery {
+        items.push(Item { path: recovery, fresh: (!wanted.existing).then_some(passphrase) });
+    }
     items.push(Item { path: wanted.keyfile, fresh: (!wanted.existing).then_some(keyfile) });
     for item in &items {
         inside(item.path).during("host.toml names a file outside the key stick")?;
@@ -255,20 +253,27 @@ fn format(
     udev::settle().during("udev did not come to rest")
 }
 
-fn keys(secrets: &[(String, Secret)], wanted: &Wanted<'_>) -> Result<Keys, StepError> {
+fn keys(
+    secrets: &[(String, Secret)],
+    wanted: &Wanted<'_>,
+    asked: Option<&Secret>,
+) -> Result<Keys, StepError> {
     let of = |wanted: &str| {
         let found = secrets.iter().find(|(path, _)| path == wanted);
         found.map(|(_, secret)| secret.clone())
     };
     let missing = || StepError::new("the key sticks carry no keys");
-    let Recovery::Stick(recovery) = wanted.recovery else { return Err(missing()) };
     let keyfile = of(wanted.keyfile).ok_or_else(missing)?;
     if keyfile.expose().len() < LEAST_KEYFILE_BYTES {
         let what = format!("`{}` on the key stick is too short to be a key", wanted.keyfile);
         return Err(StepError::new(what)
             .next("delete it, and the installer makes another; no disk was touched"));
     }
-    let passphrase = of(recovery).ok_or_else(missing)?;
+    let passphrase = match wanted.recovery {
+        Recovery::Stick(recovery) => of(recovery),
+        Recovery::Prompt => asked.cloned(),
+    };
+    let passphrase = passphrase.ok_or_else(missing)?;
     Ok(Keys { keyfile, passphrase: typed(&passphrase) })
 }
 
@@ -355,7 +360,19 @@ mod tests {
         let wanted = wanted(&recovery, false);
         let secret = |bytes: usize| Secret::new(vec![7; bytes]);
         let of = |bytes| vec![(RECOVERY.to_owned(), secret(9)), ("key".to_owned(), secret(bytes))];
-        assert!(keys(&of(64), &wanted).is_ok());
-        assert!(keys(&of(31), &wanted).is_err());
+        assert!(keys(&of(64), &wanted, None).is_ok());
+        assert!(keys(&of(31), &wanted, None).is_err());
+    }
+
+    #[test]
+    fn t22_a_passphrase_that_was_asked_for_is_on_no_stick() {
+        let wanted = wanted(&Recovery::Prompt, false);
+        let paths: Vec<_> =
+            items(&wanted).unwrap().iter().map(|item| item.path.to_owned()).collect();
+        assert_eq!(paths, ["key"]);
+        let on_stick = vec![("key".to_owned(), Secret::new(vec![7; 64]))];
+        let asked = Secret::new(b"correct horse battery".to_vec());
+        assert_eq!(keys(&on_stick, &wanted, Some(&asked)).unwrap().passphrase, asked);
+        assert!(keys(&on_stick, &wanted, None).is_err());
     }
 }

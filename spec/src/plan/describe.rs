@@ -1,6 +1,7 @@
 //! How a plan and its steps are named, for machines and for people.
 
 use super::{Plan, Step};
+use crate::document::size;
 use crate::event::StepSummary;
 
 impl Step {
@@ -14,6 +15,7 @@ impl Step {
             Self::FormatEsp { role, .. } => ("esp", role),
             Self::FormatLuks { role, .. } => ("luks", role),
             Self::MakeBtrfs { name, .. } => ("btrfs", name),
+            Self::WriteSystem { .. } => return "write-system".into(),
             Self::Mount { .. } => return "mount".into(),
             Self::CopyClosure => return "copy-closure".into(),
             Self::Enrol { .. } => return "enrol".into(),
@@ -47,6 +49,9 @@ impl Step {
             }
             Self::MakeBtrfs { name, subvolumes, .. } => {
                 format!("Make file system {name}: btrfs with {} subvolumes", subvolumes.len())
+            }
+            Self::WriteSystem { label, bytes, .. } => {
+                format!("Write file system {label} from the medium: {}", size::show(*bytes))
             }
             Self::Mount { mounts } => format!("Mount {} file systems", mounts.len()),
             Self::CopyClosure => "Copy the system from the medium".into(),

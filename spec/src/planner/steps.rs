@@ -2,11 +2,18 @@
 
 use super::choose::{Choice, Part};
 use super::{geometry, kept};
-use crate::host::{HostFile, Wipe};
+use crate::facts::Facts;
+use crate::host::{HostFile, Platform, Wipe};
 use crate::identity::{Purpose, derive, mapper_name};
-use crate::plan::{BOOT, BOOT_MIRROR, BootPartition, Mount, MountSource, Step, Subvolume};
+use crate::plan::{
+    BOOT, BOOT_MIRROR, BootPartition, Mount, MountSource, PartitionKind, Step, Subvolume,
+};
+use crate::system_image::SUBVOLUME;
 
-pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> Vec<Step> {
+/// More than any LUKS2 header takes of a partition, in bytes.
+const LUKS_HEADER: u64 = 32 << 20;
+
+pub(super) fn of(host: &HostFile, facts: &Facts, chosen: &[Choice<'_>]) -> Vec<Step> {
     let names = |of: &mut dyn Iterator<Item = &Choice<'_>>| -> Vec<String> {
         of.map(|choice| choice.role.to_owned()).collect()
     };
@@ -15,10 +22,13 @@ pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> Vec<Step> {
     let mut steps = vec![Step::CheckDisks { roles: names(&mut chosen.iter()) }];
     steps.extend(stick(host));
     steps.extend(kept::pools(host, chosen));
-    steps.extend(written().flat_map(|choice| tables(host, choice)));
-    // One after the other, so that the engine may run their Argon2 side by side.
+    // Steps of one kind on different disks come one after the other: the engine runs them side
+    // by side.
+    steps.extend(written().map(|choice| table(host, choice)));
+    steps.extend(written().filter_map(|choice| esp(host, choice)));
     steps.extend(written().filter_map(|choice| luks(host, choice)));
-    steps.extend(file_systems(host));
+    steps.extend(pools(host));
+    steps.push(system_file_system(host, facts, chosen));
     let (esp, mirror) = boot_partitions(host, chosen);
     steps.push(Step::Mount { mounts: mounts(host, &esp, mirror.as_ref()) });
     steps.push(Step::CopyClosure);
@@ -48,20 +58,20 @@ fn stick(host: &HostFile) -> Option<Step> {
     })
 }
 
-fn tables(host: &HostFile, choice: &Choice<'_>) -> Vec<Step> {
-    let id = host.host.id;
-    let role = choice.role.to_owned();
-    let mut steps = vec![Step::Partition {
-        role: role.clone(),
-        guid: derive(id, Purpose::GptDisk, &role, 0),
+fn table(host: &HostFile, choice: &Choice<'_>) -> Step {
+    Step::Partition {
+        role: choice.role.to_owned(),
+        guid: derive(host.host.id, Purpose::GptDisk, choice.role, 0),
         partitions: geometry::partitions(host, choice),
-    }];
-    if let Some(partition) = choice.part.esp() {
-        let (volume_id, ..) = derive(id, Purpose::GptEsp, &role, 0).as_fields();
-        let label = if choice.part == Part::Os { "ESP" } else { "ESP-MIRROR" };
-        steps.push(Step::FormatEsp { role, partition, label: label.into(), volume_id });
     }
-    steps
+}
+
+fn esp(host: &HostFile, choice: &Choice<'_>) -> Option<Step> {
+    let partition = choice.part.esp()?;
+    let role = choice.role.to_owned();
+    let (volume_id, ..) = derive(host.host.id, Purpose::GptEsp, &role, 0).as_fields();
+    let label = if choice.part == Part::Os { "ESP" } else { "ESP-MIRROR" };
+    Some(Step::FormatEsp { role, partition, label: label.into(), volume_id })
 }
 
 fn luks(host: &HostFile, choice: &Choice<'_>) -> Option<Step> {
@@ -75,17 +85,34 @@ fn luks(host: &HostFile, choice: &Choice<'_>) -> Option<Step> {
     })
 }
 
-fn file_systems(host: &HostFile) -> Vec<Step> {
-    let subvolume =
+/// The file system of the OS disk: the medium's image where it fits what the document asks for.
+fn system_file_system(host: &HostFile, facts: &Facts, chosen: &[Choice<'_>]) -> Step {
+    let (name, label) = ("os".to_owned(), "os".to_owned());
+    let fsid = derive(host.host.id, Purpose::Btrfs, "os", 0);
+    let member = mapper_name(&host.os.disk);
+    let of =
         |(name, mount): (&String, &String)| Subvolume { name: name.clone(), mount: mount.clone() };
-    let os = Step::MakeBtrfs {
-        name: "os".into(),
-        label: "os".into(),
-        fsid: derive(host.host.id, Purpose::Btrfs, "os", 0),
-        raid1: false,
-        members: vec![mapper_name(&host.os.disk)],
-        subvolumes: host.os.subvolumes.iter().map(subvolume).collect(),
-    };
+    let subvolumes: Vec<_> = host.os.subvolumes.iter().map(of).collect();
+    match facts.system_image.filter(|image| takes_image(host, chosen, image.size)) {
+        Some(image) => Step::WriteSystem { label, fsid, member, subvolumes, bytes: image.bytes },
+        None => {
+            Step::MakeBtrfs { name, label, fsid, raid1: false, members: vec![member], subvolumes }
+        }
+    }
+}
+
+/// The image holds the embedded platform's store in its one subvolume.
+fn takes_image(host: &HostFile, chosen: &[Choice<'_>], size: u64) -> bool {
+    let os = chosen.iter().filter(|choice| choice.part == Part::Os);
+    let partitions = os.flat_map(|choice| geometry::partitions(host, choice));
+    let room = partitions.filter(|partition| partition.kind == PartitionKind::Luks);
+    let room = room.map(|partition| partition.length).max().unwrap_or(0);
+    host.host.platform == Platform::Embedded
+        && host.os.subvolumes.get(SUBVOLUME).is_some_and(|mount| mount == "/nix")
+        && room >= size.saturating_add(LUKS_HEADER)
+}
+
+fn pools(host: &HostFile) -> Vec<Step> {
     let made = host.pools.iter().filter(|(_, pool)| !kept::is_kept(host, pool));
     let pools = made.map(|(name, pool)| Step::MakeBtrfs {
         name: name.clone(),
@@ -95,7 +122,7 @@ fn file_systems(host: &HostFile) -> Vec<Step> {
         members: pool.disks.iter().map(|role| mapper_name(role)).collect(),
         subvolumes: Vec::new(),
     });
-    std::iter::once(os).chain(pools).collect()
+    pools.collect()
 }
 
 /// The ESP and, when there is one, its copy.

@@ -24,6 +24,7 @@ fn facts(disk: DiskFacts) -> Facts {
         nics: Vec::new(),
         boot_medium: None,
         closure_bytes: None,
+        system_image: None,
     }
 }
 

@@ -1,0 +1,39 @@
+//! How many bytes of a step are done, told as it goes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bedplate_spec::event::Unit;
+
+use crate::report::Reporter;
+
+/// An event each so many bytes keeps the channel quiet; a renderer slows it further.
+const TELL_EACH: u64 = 8 << 20;
+
+/// Counts the bytes of one step, from several threads.
+pub struct Meter<'a> {
+    reporter: &'a Reporter,
+    step: &'a str,
+    total: u64,
+    done: AtomicU64,
+    told: AtomicU64,
+}
+
+impl<'a> Meter<'a> {
+    /// Nothing is done yet.
+    pub fn new(reporter: &'a Reporter, step: &'a str, total: u64) -> Self {
+        Self { reporter, step, total, done: AtomicU64::new(0), told: AtomicU64::new(0) }
+    }
+
+    /// So many more bytes are done.
+    pub fn add(&self, bytes: u64) {
+        let now = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let before = self.told.load(Ordering::Relaxed);
+        let due = now >= before + TELL_EACH || now >= self.total;
+        let told = |from| {
+            self.told.compare_exchange(from, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        if due && told(before) {
+            self.reporter.progress(self.step, now, Some(self.total), Unit::Bytes);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! An installation with somebody at the console: consent, and a recovery passphrase that is typed
+//! there and kept nowhere. Run by name.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use bedplate_qemu_harness::machine::Disk;
+use bedplate_qemu_harness::running::Running;
+use bedplate_tests::medium::put_answers;
+use bedplate_tests::power_cut::recording::blank;
+use bedplate_tests::power_cut::subject::Subject;
+use bedplate_tests::power_cut::trial::require_success;
+use bedplate_tests::seed::KEY;
+use bedplate_tests::small::{self, COMPLETE};
+
+const LIMIT: Duration = Duration::from_secs(600);
+const PASSPHRASE: &str = "four words of somebody";
+
+fn says(running: &Running, text: &str) {
+    running.wait_for_text(&[text], LIMIT).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn answers(disks: &[Disk]) -> String {
+    let text = small::host_toml(disks);
+    let changes = [
+        ("unattended = true", "unattended = false"),
+        ("derivation = \"minimal\"", "recovery = \"prompt\""),
+    ];
+    changes.iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    })
+}
+
+fn start(subject: &Subject, disks: &[Disk], place: &Path) -> Running {
+    subject.installing(disks.to_vec()).start(place, None).unwrap()
+}
+
+/// Whoever types something else changes nothing.
+fn is_not_confirmed(subject: &Subject, disks: &[Disk], place: &Path) {
+    let mut running = start(subject, disks, place);
+    says(&running, "written to: os (");
+    says(&running, "Type the host's name, small, to install");
+    running.type_line("yes").unwrap();
+    says(&running, "the installation was not confirmed");
+    drop(running);
+    for disk in disks.iter().filter(|disk| disk.role != bedplate_tests::seed::CANARY) {
+        let content = std::fs::read(&disk.file).unwrap();
+        assert!(content.iter().all(|byte| *byte == 0), "{} was written to", disk.role);
+    }
+}
+
+/// The second time the passphrase is typed wrong at first, and too short before that.
+fn is_installed(subject: &Subject, disks: &[Disk], place: &Path) {
+    let mut running = start(subject, disks, place);
+    says(&running, "Type the host's name, small, to install");
+    running.type_line("small").unwrap();
+    says(&running, "Recovery passphrase of the volumes");
+    running.type_line("short").unwrap();
+    says(&running, "at least 12 characters");
+    running.type_line(PASSPHRASE).unwrap();
+    says(&running, "The same again");
+    running.type_line(PASSPHRASE).unwrap();
+    running.wait_for_end(LIMIT).unwrap();
+    require_success(&running).unwrap();
+    assert!(!running.console().contains(PASSPHRASE), "t19: the passphrase was shown");
+}
+
+/// Without its stick the machine asks, and the passphrase opens every volume.
+fn opens_by_it(subject: &Subject, disks: &[Disk], place: &Path) {
+    let without: Vec<Disk> = disks.iter().filter(|disk| disk.role != KEY).cloned().collect();
+    let mut running = subject.installed(without).start(place, None).unwrap();
+    says(&running, "Passphrase of the system disk");
+    running.type_line(PASSPHRASE).unwrap();
+    says(&running, COMPLETE);
+    assert!(!running.console().contains(PASSPHRASE), "t19: the passphrase was shown");
+}
+
+#[test]
+fn t06_t22_somebody_consents_and_types_a_passphrase_that_is_kept_nowhere() {
+    let directory = tempfile::Builder::new().prefix("bedplate-attended-").tempdir_in("/var/tmp");
+    let directory = directory.unwrap();
+    let place = directory.path();
+    let subject = Subject::small(place).unwrap();
+    let disks = subject.disks(place);
+    blank(&disks).unwrap();
+    put_answers(&subject.medium.file, &answers(&disks)).unwrap();
+    is_not_confirmed(&subject, &disks, place);
+    is_installed(&subject, &disks, place);
+    opens_by_it(&subject, &disks, place);
+    let stick = disks.iter().find(|disk| disk.role == KEY).unwrap();
+    let content = std::fs::read(&stick.file).unwrap();
+    let words = PASSPHRASE.as_bytes();
+    assert!(!content.windows(words.len()).any(|part| part == words), "it is on the stick");
+}

@@ -1,0 +1,168 @@
+//! The superblock: btrfs documentation, "On-disk Format", section "Superblock".
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use crc::{CRC_32_ISCSI, Crc};
+use uuid::Uuid;
+
+/// Where its copies stand on a device, in bytes; the first is the one that counts.
+pub const COPIES: [u64; 3] = [64 << 10, 64 << 20, 256 << 30];
+
+/// Length of one copy, in bytes.
+pub const LENGTH: usize = 4096;
+
+const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+const CHECKSUM_LENGTH: usize = 32;
+const FSID_AT: usize = 0x20;
+const MAGIC_AT: usize = 0x40;
+const MAGIC: &[u8] = b"_BHRfS_M";
+const INCOMPATIBLE_AT: usize = 0xbc;
+const CHECKSUM_KIND_AT: usize = 0xc4;
+const LABEL_AT: usize = 0x12b;
+const LABEL_LENGTH: usize = 256;
+const METADATA_UUID_AT: usize = 0x23b;
+
+/// `BTRFS_FEATURE_INCOMPAT_METADATA_UUID`: the blocks of the file system keep the id they were
+/// written with, the superblock names it beside the new one (as `btrfstune -M` does it).
+const METADATA_UUID: u64 = 1 << 10;
+
+/// Another id and label for a file system whose blocks stay as they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Renaming<'a> {
+    /// The new file system id.
+    pub fsid: Uuid,
+    /// The new label, shorter than 256 bytes.
+    pub label: &'a str,
+}
+
+impl Renaming<'_> {
+    /// Changes one copy. Says whether it could: not when this is no superblock with a CRC-32C, it
+    /// was renamed before, or the label is too long.
+    #[must_use]
+    pub fn apply(&self, block: &mut [u8; LENGTH]) -> bool {
+        self.renamed(block).is_some()
+    }
+
+    fn renamed(&self, block: &mut [u8; LENGTH]) -> Option<()> {
+        let number = |at: usize| Some(u64::from_le_bytes(*block.get(at..)?.first_chunk()?));
+        let features = number(INCOMPATIBLE_AT)?;
+        let is_crc = block.get(CHECKSUM_KIND_AT..CHECKSUM_KIND_AT + 2)? == [0, 0];
+        let is_ours = block.get(MAGIC_AT..)?.starts_with(MAGIC) && is_crc;
+        if !is_ours || features & METADATA_UUID != 0 || self.label.len() >= LABEL_LENGTH {
+            return None;
+        }
+        let made_with: [u8; 16] = *block.get(FSID_AT..)?.first_chunk()?;
+        let mut put = |at: usize, bytes: &[u8]| {
+            block.get_mut(at..at + bytes.len()).map(|place| place.copy_from_slice(bytes))
+        };
+        put(METADATA_UUID_AT, &made_with)?;
+        put(FSID_AT, self.fsid.as_bytes())?;
+        put(INCOMPATIBLE_AT, &(features | METADATA_UUID).to_le_bytes())?;
+        put(LABEL_AT, &[0; LABEL_LENGTH])?;
+        put(LABEL_AT, self.label.as_bytes())?;
+        let checksum = CHECKSUM.checksum(block.get(CHECKSUM_LENGTH..)?);
+        block.get_mut(..4)?.copy_from_slice(&checksum.to_le_bytes());
+        Some(())
+    }
+}
+
+/// What a member's superblock says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Superblock {
+    /// File system id, with hyphens, lower case.
+    pub fsid: String,
+    /// Raised with every commit: a member that was away has an older one.
+    pub generation: u64,
+    /// How many devices the file system has.
+    pub devices: u64,
+}
+
+impl Superblock {
+    /// Reads the superblock of a device; `None` when it has none.
+    pub fn read(device: &Path) -> io::Result<Option<Self>> {
+        let mut file = File::open(device)?;
+        file.seek(SeekFrom::Start(COPIES[0]))?;
+        let mut bytes = Vec::new();
+        file.take(LENGTH as u64).read_to_end(&mut bytes)?;
+        Ok(Self::parse(&bytes))
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let number = |at: usize| {
+            bytes.get(at..at + 8)?.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes))
+        };
+        if bytes.get(MAGIC_AT..MAGIC_AT + 8)? != MAGIC {
+            return None;
+        }
+        let mut fsid = String::new();
+        for (index, byte) in bytes.get(FSID_AT..FSID_AT + 16)?.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                fsid.push('-');
+            }
+            fsid.push_str(&format!("{byte:02x}"));
+        }
+        Some(Self { fsid, generation: number(0x48)?, devices: number(0x88)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_superblock_is_found_where_the_format_has_it() {
+        let mut bytes = vec![0; 0x90];
+        assert_eq!(Superblock::parse(&bytes), None);
+        bytes[0x20..0x30].copy_from_slice(&[
+            0x0f, 0x2a, 0x7c, 0x54, 0x9f, 0x0c, 0x5a, 0x5b, 0x8a, 0x6e, 0x3f, 0x7d, 0x1c, 0x2b,
+            0x4a, 0x59,
+        ]);
+        bytes[0x40..0x48].copy_from_slice(b"_BHRfS_M");
+        bytes[0x48] = 7;
+        bytes[0x88] = 3;
+        let fsid = "0f2a7c54-9f0c-5a5b-8a6e-3f7d1c2b4a59".to_owned();
+        assert_eq!(Superblock::parse(&bytes), Some(Superblock { fsid, generation: 7, devices: 3 }));
+        assert_eq!(Superblock::parse(&bytes[..0x88]), None);
+    }
+
+    /// What `mkfs.btrfs` writes where renaming looks.
+    fn made() -> [u8; LENGTH] {
+        let mut block = [0; LENGTH];
+        block[FSID_AT..FSID_AT + 16].copy_from_slice(&[7; 16]);
+        block[MAGIC_AT..MAGIC_AT + 8].copy_from_slice(MAGIC);
+        block[INCOMPATIBLE_AT..INCOMPATIBLE_AT + 2].copy_from_slice(&[0x71, 0x03]);
+        block[LABEL_AT..LABEL_AT + 7].copy_from_slice(b"earlier");
+        block
+    }
+
+    #[test]
+    fn renaming_keeps_the_id_of_the_blocks_beside_the_new_one() {
+        let mut block = made();
+        let fsid = Uuid::from_bytes([9; 16]);
+        assert!(Renaming { fsid, label: "os" }.apply(&mut block));
+        assert_eq!(Superblock::parse(&block).unwrap().fsid, fsid.to_string());
+        assert_eq!(block[METADATA_UUID_AT..METADATA_UUID_AT + 16], [7; 16]);
+        assert_eq!(block[INCOMPATIBLE_AT..INCOMPATIBLE_AT + 2], [0x71, 0x07]);
+        assert_eq!(block[LABEL_AT..LABEL_AT + 8], *b"os\0\0\0\0\0\0");
+        assert_eq!(block[..4], CHECKSUM.checksum(&block[32..]).to_le_bytes());
+    }
+
+    #[test]
+    fn what_cannot_be_renamed_stays_as_it_is() {
+        let long = "x".repeat(LABEL_LENGTH);
+        let refused = |label: &str, spoil: &dyn Fn(&mut [u8; LENGTH])| {
+            let mut block = made();
+            spoil(&mut block);
+            let before = block;
+            let applied = Renaming { fsid: Uuid::nil(), label }.apply(&mut block);
+            assert_eq!(block, before);
+            !applied
+        };
+        assert!(refused("os", &|block| block[MAGIC_AT] = 0));
+        assert!(refused("os", &|block| block[CHECKSUM_KIND_AT] = 1));
+        assert!(refused("os", &|block| block[INCOMPATIBLE_AT + 1] |= 4));
+        assert!(refused(&long, &|_| ()));
+    }
+}
