@@ -44,8 +44,10 @@ pub fn host_toml(profile: &str, with: &Substitutions<'_>) -> Result<String, Fail
     let root = document.as_table_mut();
     // Enough for a stick under emulation; every story about a missing one or a lost disk waits.
     *at(root, &["unlock", "timeout_seconds"])? = value(15);
-    root.get_mut("disks").ok_or_else(|| lacks("disks"))?[MIRROR] = Item::Table(Table::new());
-    *at(root, &["os", "esp_mirror"])? = value(MIRROR);
+    if with.disks.iter().any(|disk| disk.role == MIRROR) {
+        root.get_mut("disks").ok_or_else(|| lacks("disks"))?[MIRROR] = Item::Table(Table::new());
+        *at(root, &["os", "esp_mirror"])? = value(MIRROR);
+    }
     for disk in with.disks {
         name_disk(root, disk)?;
     }
@@ -142,9 +144,9 @@ mod tests {
     use super::*;
     use crate::seed::{self, Sizes};
 
-    #[test]
-    fn the_profile_fits_the_machine() {
-        let mut disks = seed::installed_disks(Path::new("/d"), Sizes::True);
+    /// The disks of a machine, and the document that its answers are.
+    fn answered(sizes: Sizes) -> (Vec<Disk>, HostFile) {
+        let mut disks = seed::installed_disks(Path::new("/d"), sizes);
         disks.push(seed::key_stick(Path::new("/d")));
         disks.push(seed::second_key_stick(Path::new("/d")));
         let guest = GuestDisk { file: "/g".into(), sha256: "ab".repeat(32) };
@@ -153,6 +155,13 @@ mod tests {
         let with = Substitutions { disks: &disks, ssh_key: key, http_port: 8080, guest: &guest };
         let profile = include_str!("../../profiles/hypervisor/host.toml");
         let host = parse(&host_toml(profile, &with).unwrap()).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(host.host.users["root"].ssh_keys, [key]);
+        (disks, host)
+    }
+
+    #[test]
+    fn the_profile_fits_the_machine() {
+        let (disks, host) = answered(Sizes::Small);
         assert!(!bedplate_spec::identity::is_example(host.host.id));
         for disk in &disks[..8] {
             assert_eq!(host.disks[&disk.role].id, disk.by_id());
@@ -162,9 +171,15 @@ mod tests {
             Some("usb-QEMU_QEMU_HARDDISK_BPKEY0001-0:0")
         );
         assert_eq!(host.unlock.sticks[1].volume_id, SECOND_STICK);
-        assert_eq!(host.host.users["root"].ssh_keys, [key]);
         assert_eq!(host.os.esp_mirror.as_deref(), Some(MIRROR));
         assert_eq!(host.vms[GUEST].bridge, "br0");
         assert_eq!(host.notify.unwrap().url, format!("http://{HOST_ADDRESS}:8080/notify"));
+    }
+
+    #[test]
+    fn at_true_sizes_the_machine_has_the_disks_of_its_owner_and_no_other() {
+        let (disks, host) = answered(Sizes::True);
+        assert_eq!((disks.len(), host.disks.len()), (9, 7));
+        assert_eq!(host.os.esp_mirror, None);
     }
 }

@@ -81,7 +81,9 @@ pub fn installed_disks(directory: &Path, sizes: Sizes) -> Vec<Disk> {
             _ => None,
         },
     };
-    INSTALLED.iter().map(|(role, _)| *role).chain([MIRROR]).map(disk).collect()
+    // At true sizes the machine is as its owner has it.
+    let mirror = (sizes == Sizes::Small).then_some(MIRROR);
+    INSTALLED.iter().map(|(role, _)| *role).chain(mirror).map(disk).collect()
 }
 
 /// The key stick: blank until the installer makes its file system.
