@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use bedplate_tools::{ldd, patchelf};
@@ -131,6 +131,17 @@ impl Programs {
         fs::write(&path, content).map_err(file("write", &path))
     }
 
+    /// Lets people who look into the live system call our programs by name.
+    fn link_commands(&self, sources: &[PathBuf], programs: &str) -> Result<(), Error> {
+        let directory = self.stage.join("live/usr/local/bin");
+        fs::create_dir_all(&directory).map_err(file("make", &directory))?;
+        for name in sources.iter().map(|source| file_name(source)).filter(|name| name != INIT) {
+            let link = directory.join(&name);
+            symlink(format!("{programs}/bin/{name}"), &link).map_err(file("make", &link))?;
+        }
+        Ok(())
+    }
+
     /// Makes the image.
     pub(crate) fn seal(&mut self) -> Result<(), Error> {
         self.verity = verity_image::make(&self.stage, &self.image)?;
@@ -177,6 +188,7 @@ pub(crate) fn gather(
     for unit in MASKED {
         made.write(&format!("live/etc/systemd/system/{unit}"), "")?;
     }
+    made.link_commands(&sources, &programs.path)?;
     Ok(made)
 }
 

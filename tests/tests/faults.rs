@@ -13,6 +13,7 @@ use bedplate_qemu_harness::faults::Fails;
 use bedplate_qemu_harness::machine::Disk;
 use bedplate_qemu_harness::running::Running;
 use bedplate_spec::event::{DeviceState, Event, EventKind};
+use bedplate_tests::medium::put_answers;
 use bedplate_tests::power_cut::recording::blank;
 use bedplate_tests::power_cut::subject::Subject;
 use bedplate_tests::seed::KEY;
@@ -21,6 +22,12 @@ use bedplate_tests::small;
 const LIMIT: Duration = Duration::from_secs(900);
 /// A reboot or power-off that comes late would show within this time.
 const LATE: Duration = Duration::from_secs(10);
+
+/// The least that an OS disk may have, and less than this medium's system takes beside
+/// [`LARGE_ESP`].
+const TOO_SMALL: u64 = 4 << 30;
+const ESP: &str = "esp_size = \"128MiB\"";
+const LARGE_ESP: &str = "esp_size = \"2GiB\"";
 
 struct Faults<'d> {
     subject: Subject,
@@ -122,13 +129,29 @@ fn a_disk_refuses_writes(faults: &Faults<'_>) {
     assert!(said.next.contains("cable") && said.next.contains("boot the medium again"), "{said:?}");
 }
 
-/// F2: what cannot be read is never taken for blank.
-fn a_disk_that_cannot_be_read_is_refused(faults: &Faults<'_>) {
-    let running = faults.start(&faults.disks);
+/// F2: what cannot be read is never taken for blank. F8: a disk without room for the system is not
+/// begun with. Both are said at once.
+fn disks_that_cannot_be_read_or_are_too_small_are_refused(faults: &Faults<'_>) {
+    let mut disks = faults.disks.clone();
+    let os = disks.iter_mut().find(|disk| disk.role == "os").unwrap();
+    (os.size, os.file) = (TOO_SMALL, faults.directory.join("small-os.img"));
+    let answers = small::host_toml(&disks);
+    assert!(answers.contains(ESP), "{answers}");
+    let answers = answers.replacen(ESP, LARGE_ESP, 1);
+    put_answers(&faults.subject.medium.file, &answers).unwrap();
+    let mut running = faults.start(&disks);
     running.qmp().break_disk("one", Fails::Reads).unwrap();
     running.wait_for_text(&["unreadable on the whole disk"], LIMIT).unwrap();
     stays_up(&running);
-    for Disk { role, .. } in &faults.disks {
+    let console = running.console();
+    for text in [faults.named("os"), "but the system needs".into(), "choose a larger disk".into()] {
+        assert!(console.contains(&text), "no `{text}`:\n{console}");
+    }
+    // Whoever looks for the cause has the inventory at hand.
+    running.wait_for_text(&["root@"], LIMIT).unwrap();
+    running.type_line("bedplate inventory --json | grep SMTWO && echo inventory-''shown").unwrap();
+    running.wait_for_text(&["inventory-shown"], LIMIT).unwrap();
+    for Disk { role, .. } in &disks {
         let counters = running.qmp().counters(role).unwrap();
         assert_eq!((counters.writes, counters.discards), (0, 0), "{role} was written to");
     }
@@ -136,7 +159,7 @@ fn a_disk_that_cannot_be_read_is_refused(faults: &Faults<'_>) {
 
 /// One after the other in one test: each fills the machine.
 #[test]
-fn f2_f3_t09_a_disk_that_fails_is_named_with_its_state_and_nothing_reboots() {
+fn f2_f3_f8_t09_a_disk_that_fails_is_named_with_its_state_and_nothing_reboots() {
     let directory = tempfile::Builder::new().prefix("bedplate-faults-").tempdir_in("/var/tmp");
     let directory = directory.unwrap();
     let subject = Subject::small(directory.path()).unwrap();
@@ -144,5 +167,5 @@ fn f2_f3_t09_a_disk_that_fails_is_named_with_its_state_and_nothing_reboots() {
     let faults = Faults { subject, directory: directory.path(), disks };
     a_disk_vanishes(&faults);
     a_disk_refuses_writes(&faults);
-    a_disk_that_cannot_be_read_is_refused(&faults);
+    disks_that_cannot_be_read_or_are_too_small_are_refused(&faults);
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bedplate_qemu_harness::machine::{Disk, DiskKind, Format};
 
-use crate::seed::{self, INSTALLED, KEY, MIRROR, POOLS, SECOND_KEY, SECOND_STICK, STICK, Sizes};
+use crate::seed::{self, INSTALLED, KEY, POOLS, SECOND_KEY, SECOND_STICK, STICK, Sizes};
 use crate::small;
 
 /// Which disks there are.
@@ -53,8 +53,6 @@ fn cached(mut disk: Disk) -> Disk {
 
 fn full(directory: &Path) -> Vec<Disk> {
     let mut disks = seed::installed_disks(directory, Sizes::True);
-    // Its host.toml names none.
-    disks.retain(|disk| disk.role != MIRROR);
     disks.push(seed::key_stick(directory));
     disks.push(seed::second_key_stick(directory));
     disks.push(seed::canary(directory));

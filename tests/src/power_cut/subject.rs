@@ -54,7 +54,7 @@ impl Subject {
 
     /// The machine as it is started from its own disks.
     pub fn installed(&self, disks: Vec<Disk>) -> Machine {
-        self.machine("installed", disks)
+        small::machine("installed", disks)
     }
 
     /// The machine as it is started from the medium.
@@ -65,19 +65,8 @@ impl Subject {
         (medium.kind, medium.boot_index) = (DiskKind::VirtioBlk, None);
         debug_assert_eq!(medium.role, MEDIUM);
         disks.push(medium);
-        let mut machine = self.machine("installing", disks);
+        let mut machine = small::machine("installing", disks);
         machine.kernel = Some(self.medium.kernel.clone());
-        machine
-    }
-
-    /// Emulation makes little of a second processor here, and QEMU 7.2 loses a race while the
-    /// kernel changes its own code with two of them: one of twenty boots on a busy machine ended
-    /// in `Oops: int3` before any disk was known.
-    fn machine(&self, name: &str, disks: Vec<Disk>) -> Machine {
-        let mut machine = small::machine(name, disks);
-        if self.shape != Shape::Small {
-            machine.cpus = 1;
-        }
         machine
     }
 }
