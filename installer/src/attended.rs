@@ -7,6 +7,7 @@ use bedplate_spec::plan::Plan;
 use bedplate_tools::secret::Secret;
 use console::Term;
 use dialoguer::{Input, Password};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::error::{During as _, StepError};
 
@@ -39,6 +40,9 @@ impl Ask for Console {
     }
 
     fn secret(&self, question: &str, fault: fn(&str) -> Option<String>) -> io::Result<Secret> {
+        // From before the first question until after the last: what is typed between them, too
+        // early, is not shown either.
+        let _hidden = Hidden::begin()?;
         let typed = Password::new()
             .with_prompt(question)
             .with_confirmation("The same again", "the two differ, type both again")
@@ -47,6 +51,26 @@ impl Ask for Console {
         typed
             .map(|typed| Secret::new(typed.into_bytes()))
             .map_err(|dialoguer::Error::IO(error)| error)
+    }
+}
+
+/// While it lives the terminal shows nothing of what is typed.
+struct Hidden(Termios);
+
+impl Hidden {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Drain, &hidden)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing back.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
     }
 }
 

@@ -6,11 +6,10 @@ use crate::cargo::{self, cargo};
 use crate::report::Problem;
 
 /// Stories that every run tells.
-const STORIES: [&str; 6] =
-    ["refusal", "hypervisor", "key_stick", "faults", "reinstall", "attended"];
+const STORIES: [&str; 5] = ["refusal", "hypervisor", "key_stick", "faults", "reinstall"];
 
 /// Stories that only the full set tells.
-const FULL: [&str; 2] = ["power_cut", "disk_loss"];
+const FULL: [&str; 3] = ["attended", "power_cut", "disk_loss"];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {
