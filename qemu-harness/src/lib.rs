@@ -5,6 +5,7 @@
 
 pub mod accelerator;
 pub mod canary;
+mod console;
 pub mod disk_image;
 pub mod error;
 pub mod faults;

@@ -103,6 +103,17 @@ impl Qmp {
         Ok(answer["status"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// Presses the reset button.
+    pub fn reset(&self) -> Result<(), HarnessError> {
+        self.execute("system_reset", Value::Null).map(drop)
+    }
+
+    /// Whether a guest that restarts the machine ends it, as it does from the start.
+    pub fn end_by_restart(&self, ends: bool) -> Result<(), HarnessError> {
+        let action = if ends { "shutdown" } else { "reset" };
+        self.execute("set-action", json!({ "reboot": action })).map(drop)
+    }
+
     /// Why the machine went down, once it has: `guest-shutdown`, `guest-reset`, ….
     pub fn shutdown_reason(&self) -> Option<String> {
         self.inbox.look(|inbox| inbox.shutdown.clone())

@@ -1,9 +1,9 @@
 //! A machine that runs: its serial console, its events, its end.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +13,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::accelerator::Accelerator;
+pub use crate::console::Listener;
+use crate::console::{Console, Reader, restarts};
 use crate::error::{HarnessError, file_error};
 use crate::machine::{Firmware, Machine, Places};
 use crate::qmp::{self, Qmp};
@@ -28,9 +30,6 @@ const STRAGGLERS: Duration = Duration::from_secs(2);
 /// What a line with an event starts with.
 const EVENT_MARK: &str = "@bedplate ";
 
-/// Called with every line of the serial console as it comes.
-pub type Listener = Arc<dyn Fn(&str) + Send + Sync>;
-
 /// A running machine; it is killed when dropped.
 pub struct Running {
     name: String,
@@ -38,15 +37,9 @@ pub struct Running {
     input: Option<ChildStdin>,
     console: Watch<Console>,
     events: Watch<Vec<Event>>,
-    qmp: Qmp,
+    qmp: Arc<Qmp>,
     log: PathBuf,
     _sockets: TempDir,
-}
-
-#[derive(Debug, Default)]
-struct Console {
-    text: String,
-    closed: bool,
 }
 
 impl Machine {
@@ -70,10 +63,11 @@ impl Machine {
         }
         let errors = directory.join(format!("{}.qemu.log", self.name));
         let errors = File::create(&errors).map_err(file_error("could not write", &errors))?;
+        let accelerator = Accelerator::probe();
         // QEMU goes when this process does, however that ends.
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
-            .args(self.arguments(Accelerator::probe(), &places))
+            .args(self.arguments(accelerator, &places))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)
@@ -82,22 +76,24 @@ impl Machine {
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let log = directory.join(format!("{}.serial.log", self.name));
         let console = Watch::default();
+        let (restarts, restarter) = restarts(accelerator == Accelerator::Tcg);
         if let Some(output) = output {
             let file = File::create(&log).map_err(file_error("could not write", &log))?;
-            let console = console.clone();
-            thread::spawn(move || read_console(output, file, &console, listener));
+            let reader = Reader { console: console.clone(), log: file, listener, restarts };
+            thread::spawn(move || reader.read(output));
         }
         let events = Watch::default();
         read_events(places.events.clone(), events.clone());
         let ended = console.clone();
         let on_shutdown = move || ended.change(|console| console.closed = true);
         let qmp = match Qmp::connect(&places.qmp, on_shutdown) {
-            Ok(qmp) => qmp,
+            Ok(qmp) => Arc::new(qmp),
             Err(source) => {
                 child.kill().and_then(|()| child.wait()).ok();
                 return Err(self.link("could not connect to QMP", source));
             }
         };
+        restarter.serve(Arc::clone(&qmp), console.clone());
         let name = self.name.clone();
         Ok(Running { name, child, input, console, events, qmp, log, _sockets: sockets })
     }
@@ -105,30 +101,6 @@ impl Machine {
     fn link(&self, action: &'static str, source: std::io::Error) -> HarnessError {
         HarnessError::Link { machine: self.name.clone(), action, source }
     }
-}
-
-fn read_console(
-    mut output: ChildStdout,
-    mut log: File,
-    console: &Watch<Console>,
-    listener: Option<Listener>,
-) {
-    let mut buffer = [0; 4096];
-    let mut line = String::new();
-    while let Ok(count @ 1..) = output.read(&mut buffer) {
-        // A full disk must not stop the guest: the text is kept in memory as well.
-        log.write_all(&buffer[..count]).ok();
-        let text = String::from_utf8_lossy(&buffer[..count]);
-        console.change(|console| console.text.push_str(&text));
-        let Some(listener) = &listener else { continue };
-        line.push_str(&text);
-        while let Some(end) = line.find('\n') {
-            let rest = line.split_off(end + 1);
-            listener(line.trim_end());
-            line = rest;
-        }
-    }
-    console.change(|console| console.closed = true);
 }
 
 fn read_events(path: PathBuf, events: Watch<Vec<Event>>) {
@@ -270,6 +242,58 @@ fn tail(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::{Disk, DiskKind, Format};
+
+    /// A disk whose boot sector writes a line to the first serial port and stops.
+    fn disk_that_says(line: &str) -> Vec<u8> {
+        let mut sector = vec![
+            0xfc, // cld
+            0x31, 0xc0, 0x8e, 0xd8, // ds = 0
+            0xbe, 0x16, 0x7c, // si = behind this code
+            0xba, 0xf8, 0x03, // dx = the port
+            0xac, 0x84, 0xc0, 0x74, 0x03, 0xee, 0xeb, 0xf8, // until 0: out
+            0xf4, 0xeb, 0xfd, // halt
+        ];
+        sector.extend_from_slice(line.as_bytes());
+        sector.resize(510, 0);
+        sector.extend([0x55, 0xaa]);
+        // SeaBIOS boots from no virtio disk of a single sector.
+        sector.resize(1 << 20, 0);
+        sector
+    }
+
+    #[test]
+    fn a_kernel_that_the_emulation_kills_is_started_again_three_times_and_then_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("disk");
+        let line = "[    2.009754] Oops: int3: 0000 [#1]\r\n";
+        std::fs::write(&file, disk_that_says(line)).unwrap();
+        let machine = Machine {
+            name: "faulty".into(),
+            memory_mib: 32,
+            cpus: 1,
+            firmware: Firmware::Bios,
+            kernel: None,
+            disks: vec![Disk {
+                role: "disk".into(),
+                kind: DiskKind::VirtioBlk,
+                serial: "DISK".into(),
+                size: 1 << 20,
+                file,
+                format: Format::Raw,
+                read_only: false,
+                boot_index: Some(0),
+            }],
+            network: None,
+        };
+        let running = machine.start(directory.path(), None).unwrap();
+        running.wait_for_text(&["Oops: int3"], Duration::from_secs(120)).unwrap();
+        assert_eq!(running.console().matches("Oops").count(), 1);
+        let starts = if Accelerator::probe() == Accelerator::Tcg { 4 } else { 1 };
+        let log = std::fs::read_to_string(running.log()).unwrap();
+        assert_eq!(log.matches("Oops").count(), starts, "{log}");
+        assert!(!running.has_ended());
+    }
 
     #[test]
     fn the_tail_is_the_end() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bedplate_qemu_harness::disk_image::sha256_of;
-use bedplate_qemu_harness::machine::{Disk, Machine};
+use bedplate_qemu_harness::machine::Disk;
 use bedplate_qemu_harness::running::Running;
 use bedplate_spec::event::{Event, EventKind};
 
@@ -26,10 +26,6 @@ const FINISHED: &str = "nothing is written";
 const DONE: &str = "Finished in ";
 /// How firmware and boot loader show that there is nothing to boot.
 const NOTHING_TO_BOOT: [&str; 2] = ["UEFI Interactive Shell", "No loader found"];
-/// What a kernel says that got no timer interrupt in the time it waited for one.
-const STARVED: &str = "IO-APIC + timer doesn't work";
-/// How often a machine is started for that.
-const STARTS: usize = 3;
 /// How long anything may take: on a busy machine several times what it needs.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -108,7 +104,8 @@ fn boot(subject: &Subject, disks: &[Disk], place: &Path) -> Result<String, Failu
     // The firmware of a machine that never booted from these disks knows nothing of them.
     fs::remove_file(place.join("installed.vars.fd")).ok();
     let shown = [COMPLETE, NOTHING_TO_BOOT[0], NOTHING_TO_BOOT[1], DAMAGED];
-    let (running, index) = show_one_of(&shown, &|| subject.installed(disks.to_vec()), place)?;
+    let running = subject.installed(disks.to_vec()).start(place, None)?;
+    let index = running.wait_for_text(&shown, LIMIT)?;
     if NOTHING_TO_BOOT.contains(&shown[index]) {
         return Ok(format!("nothing to boot: {}", shown[index]));
     }
@@ -118,24 +115,6 @@ fn boot(subject: &Subject, disks: &[Disk], place: &Path) -> Result<String, Failu
         return Ok(line);
     }
     Err(Failure::Unfit(format!("it booted, but not complete:\n{}", running.tail())))
-}
-
-/// Starts a machine and waits until it shows one of the texts. A kernel that gives up because the
-/// emulated timer came late on a busy machine has touched no disk yet, and is started again.
-fn show_one_of(
-    texts: &[&str],
-    machine: &dyn Fn() -> Machine,
-    place: &Path,
-) -> Result<(Running, usize), Failure> {
-    let shown: Vec<&str> = std::iter::once(STARVED).chain(texts.iter().copied()).collect();
-    for _ in 0..STARTS {
-        let running = machine().start(place, None)?;
-        match running.wait_for_text(&shown, LIMIT)?.checked_sub(1) {
-            Some(index) => return Ok((running, index)),
-            None => println!("started again: the kernel found no timer"),
-        }
-    }
-    Err(Failure::Unfit(format!("{STARTS} times the kernel found no timer")))
 }
 
 fn line_of(running: &Running, text: &str) -> String {
@@ -149,7 +128,8 @@ fn line_of(running: &Running, text: &str) -> String {
 /// down by itself was seen when the installation was recorded.
 fn install(subject: &Subject, disks: &[Disk], place: &Path) -> Result<String, Failure> {
     let shown = [FINISHED, DONE, STOPPED[0], STOPPED[1], STOPPED[2]];
-    let (running, index) = show_one_of(&shown, &|| subject.installing(disks.to_vec()), place)?;
+    let running = subject.installing(disks.to_vec()).start(place, None)?;
+    let index = running.wait_for_text(&shown, LIMIT)?;
     match index {
         0 => Ok(FINISHED.to_owned()),
         1 => {
