@@ -48,6 +48,10 @@ const LIVE: &[(&str, &str)] = &[
         "etc/modprobe.d/bedplate-live.conf",
         include_str!("../live/etc/modprobe.d/bedplate-live.conf"),
     ),
+    (
+        "etc/udev/rules.d/61-bedplate-live.rules",
+        include_str!("../live/etc/udev/rules.d/61-bedplate-live.rules"),
+    ),
     ("etc/hostname", "bedplate-live\n"),
     // Newer than /usr: nothing is to be updated at boot, the linker's cache least of all.
     ("etc/.updated", ""),

@@ -166,7 +166,7 @@ fn perform_shared(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<O
         Step::Activate => system::activate(context),
         Step::VerifyKeys { roles } => verify_keys(context, &step.id(), roles),
         Step::Seal { roles } => {
-            roles.iter().try_for_each(|role| luks::seal(context, role))?;
+            try_each(roles, movers(), &|role: &String| luks::seal(context, role))?;
             Ok(Outcome::Done)
         }
         Step::WriteBootEntry { esp, mirror } => boot::write_entry(context, esp, mirror.as_ref()),

@@ -10,6 +10,7 @@ use libcryptsetup_rs::{
 };
 use uuid::Uuid;
 
+use crate::volume::flags;
 use crate::{ArgonCost, LuksError, Result, Token, log, token};
 
 /// Keyslot of the keyfile.
@@ -51,11 +52,27 @@ pub struct Format<'a> {
 
 /// Writes the header: everything on the device is lost.
 pub fn format(format: &Format<'_>) -> Result<()> {
+    let _guard = log::begin();
+    make(format).map(drop)
+}
+
+/// Writes the header and maps the volume to `/dev/mapper/<mapper>`. The volume key is still at
+/// hand, so no keyslot is opened for it: testing them is another matter.
+///
+/// Where no udev runs, `DM_DISABLE_UDEV=1` must be in the environment.
+pub fn format_and_open(format: &Format<'_>, mapper: &str, discard: bool) -> Result<()> {
+    let _guard = log::begin();
+    make(format)?
+        .activate_handle()
+        .activate_by_volume_key(Some(mapper), None, flags(discard))
+        .map_err(LuksError::operation("open the new volume", format.device))
+}
+
+fn make(format: &Format<'_>) -> Result<CryptDevice> {
     let device = format.device;
     if format.keyfile.is_empty() || format.passphrase.is_empty() {
         return Err(LuksError::EmptyKey { device: device.to_owned() });
     }
-    let _guard = log::begin();
     let mut header =
         CryptInit::init(device).map_err(LuksError::operation("open the device", device))?;
     write_header(&mut header, format)
@@ -64,7 +81,8 @@ pub fn format(format: &Format<'_>) -> Result<()> {
         .map_err(LuksError::operation("add the keyfile's keyslot", device))?;
     add_slot(&mut header, PASSPHRASE_SLOT, format.passphrase, &format.argon.fixed())
         .map_err(LuksError::operation("add the passphrase's keyslot", device))?;
-    token::add(&mut header, format.token).map_err(LuksError::operation("add the token", device))
+    token::add(&mut header, format.token).map_err(LuksError::operation("add the token", device))?;
+    Ok(header)
 }
 
 fn write_header(

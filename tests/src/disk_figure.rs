@@ -9,7 +9,8 @@ pub struct DiskFigure {
     pub took: u64,
     /// The one Argon2id benchmark: between the last table and the first header.
     pub benchmark: u64,
-    /// One Argon2id run a volume, as the test of the keys made them: side by side too.
+    /// One Argon2id run a volume, as the test of the keys makes them, side by side too; the
+    /// keyfile's keyslot is tested with it, which costs a tenth.
     pub runs: u64,
 }
 

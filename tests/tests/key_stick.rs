@@ -108,13 +108,20 @@ fn says(running: &Running, text: &str) {
 }
 
 fn plug(running: &Running, name: &str, file: &Path) {
+    plug_as(running, name, file, None);
+}
+
+fn plug_as(running: &Running, name: &str, file: &Path, serial: Option<&str>) {
     let node = json!({
         "node-name": name, "driver": "raw", "file": {"driver": "file", "filename": file},
     });
     running.qmp().execute("blockdev-add", node).unwrap();
-    let stick = json!({
+    let mut stick = json!({
         "driver": "usb-storage", "bus": "usb.0", "id": format!("dev-{name}"), "drive": name,
     });
+    if let Some(serial) = serial {
+        stick["serial"] = json!(serial);
+    }
     running.qmp().execute("device_add", stick).unwrap();
 }
 
@@ -219,13 +226,45 @@ fn two_of_which_one_is_corrupt(installation: &Installation, tell: &Tell) {
     assert_eq!(found.argon2id_runs(), 0, "{found:?}");
 }
 
-/// Only the first: the figure of an ordinary boot.
+/// On the machine itself, where udev names a real device: another second stick, from
+/// the first. host.toml knows that one by another name, so it is not taken for it unasked.
+fn copied_to_a_device(case: &Case, running: &Running, ssh: &Ssh) {
+    const SERIAL: &str = "SPARE0001";
+    let (image, name) =
+        (case.story.path("spare.img"), format!("usb-QEMU_QEMU_HARDDISK_{SERIAL}-0:0"));
+    File::create_new(&image).unwrap().set_len(64 << 20).unwrap();
+    plug_as(running, "spare", &image, Some(SERIAL));
+    let device = format!("/dev/disk/by-id/{name}");
+    let there =
+        format!("for n in $(seq 100); do test -e {device} && exit; sleep 0.2; done; exit 1");
+    assert_eq!(ssh.run(&["sh", "-c", &there]).unwrap().status, 0, "no {device}");
+    let first = format!("/dev/disk/by-id/{}", case.first().by_id());
+    let program = "/run/current-system/programs/bin/bedplate";
+    let host = "/etc/bedplate/host.toml";
+    let create = [program, "key", "create", "--host", host, "--from", &first, "--device", &device];
+    let refused = ssh.run(&create).unwrap();
+    assert!(refused.status != 0 && refused.stderr.contains("is not written to"), "{refused:?}");
+    assert!(std::fs::read(&image).unwrap().iter().all(|byte| *byte == 0), "it was written to");
+    let made = ssh.run(&[&create[..], &["--overwrite", &name]].concat()).unwrap();
+    assert_eq!(made.status, 0, "{made:?}");
+    println!("{}", made.stdout);
+    let mut stick = File::open(&image).unwrap();
+    let contents = read_volume(&mut stick, &[KEYFILE, RECOVERY], 1 << 16).unwrap();
+    assert_eq!(contents.volume_id, SECOND_STICK);
+    assert_eq!(contents.files[0].1, case.file(KEYFILE));
+    assert_eq!(contents.files[1].1, case.file(RECOVERY));
+}
+
+/// Only the first: the figure of an ordinary boot, and a copy of it made there.
 fn one_of_two(installation: &Installation, tell: &Tell) {
     let case = Case::new("the first of two", installation, tell);
     let running = case.start(&[case.first()]);
     let found = case.unlocked(&running);
     assert!(!running.console().contains(QUESTION));
     assert_eq!((found.tried.len(), found.argon2id_runs()), (VOLUMES, 0), "{found:?}");
+    let ssh = Ssh::new(&case.story.key, case.story.record.ssh_port).unwrap();
+    ssh.wait(LIMIT, || running.has_ended()).unwrap();
+    copied_to_a_device(&case, &running, &ssh);
 }
 
 /// One after the other in one test: each fills the machine.

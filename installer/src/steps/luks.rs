@@ -86,20 +86,22 @@ fn perform(job: &Job) -> bedplate_luks::Result<Answer> {
                     "the volume is sealed and the keys do not open it; nothing was written".into(),
                 ]));
             }
-            if !ours {
-                bedplate_luks::format(&Format {
-                    device,
-                    uuid: *uuid,
-                    label,
-                    sector_size: None,
-                    keyfile: &job.keyfile,
-                    passphrase: &job.passphrase,
-                    argon: *argon,
-                    token,
-                })?;
+            if ours {
+                bedplate_luks::open(device, mapper, Some(KEYFILE_SLOT), &job.keyfile, *discard)?;
+                return Ok(Answer::AlreadyDone);
             }
-            bedplate_luks::open(device, mapper, Some(KEYFILE_SLOT), &job.keyfile, *discard)?;
-            Ok(if ours { Answer::AlreadyDone } else { Answer::Done })
+            let format = Format {
+                device,
+                uuid: *uuid,
+                label,
+                sector_size: None,
+                keyfile: &job.keyfile,
+                passphrase: &job.passphrase,
+                argon: *argon,
+                token,
+            };
+            bedplate_luks::format_and_open(&format, mapper, *discard)?;
+            Ok(Answer::Done)
         }
         Task::Verify => {
             for (slot, key, name) in [
@@ -185,7 +187,12 @@ fn child(
     };
     let input = Secret::new(serde_json::to_vec(&job).during(what)?);
     let program = std::env::current_exe().during(what)?;
-    let output = Command::new(program).arg("luks-worker").read_with_secret(&input).during(what)?;
+    // Every mapping has udev look at it; who only needs its node need not wait for that.
+    let output = Command::new(program)
+        .arg("luks-worker")
+        .env("DM_DISABLE_UDEV", "1")
+        .read_with_secret(&input)
+        .during(what)?;
     match serde_json::from_str(&output).during(what)? {
         Answer::Done => Ok(Outcome::Done),
         Answer::AlreadyDone => Ok(Outcome::AlreadyDone),
@@ -193,12 +200,12 @@ fn child(
     }
 }
 
-/// Tests both keyslots of one member and saves its header on the stick.
+/// Tests both keyslots of one member.
 pub fn verify(context: &Context<'_>, role: &str) -> Result<(), StepError> {
     let target = context.disk(role)?;
     let device = device_of(context, role)?;
-    child(context, device.clone(), Task::Verify, "a keyslot could not be opened")
-        .and_then(|_| save_header(context, &device, role))
+    child(context, device, Task::Verify, "a keyslot could not be opened")
+        .map(drop)
         .map_err(|error| error.on(owner_name(target), DeviceState::Written))
 }
 
@@ -219,12 +226,13 @@ fn save_header(context: &Context<'_>, device: &Path, role: &str) -> Result<(), S
         .during(what())
 }
 
-/// Marks one member as belonging to a finished installation.
+/// Saves the header of one member on every stick, and marks the member as belonging to a finished
+/// installation: whoever is sealed has a header to put back.
 pub fn seal(context: &Context<'_>, role: &str) -> Result<(), StepError> {
     let target = context.disk(role)?;
     let device = device_of(context, role)?;
-    bedplate_luks::seal(&device)
-        .during("could not seal the LUKS header")
+    save_header(context, &device, role)
+        .and_then(|()| bedplate_luks::seal(&device).during("could not seal the LUKS header"))
         .map_err(|error| error.on(owner_name(target), DeviceState::Written))
 }
 
