@@ -219,8 +219,12 @@ impl<'a> Change<'a> {
         partition_table::write(&mut file, target.size, target.sector_size, guid, &entries)
             .map_err(failed("write the partition table"))?;
         drop(file);
+        // udev saw the disk closed after writing: it takes the partitions away, and brings them
+        // back, at a time of its own.
+        udev::settle().map_err(command("udev did not come to rest"))?;
         udev::reread_partitions(&disk)
             .map_err(command("the kernel did not take the new partition table"))?;
+        udev::settle().map_err(command("udev did not come to rest"))?;
         Ok(Outcome::Done)
     }
 

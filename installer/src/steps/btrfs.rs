@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bedplate_spec::event::Outcome;
 use bedplate_spec::plan::{Mount, MountSource, Subvolume};
+use bedplate_tools::btrfs;
 use bedplate_tools::mount::{Access, Mount as SystemMount, unmount};
-use bedplate_tools::{btrfs, udev};
 use uuid::Uuid;
 
 use super::kept;
@@ -68,7 +68,6 @@ impl Make<'_> {
                 false
             }
         };
-        udev::settle().during("udev did not come to rest")?;
         // Without it the kernel does not know the other members.
         btrfs::scan().during("could not scan for btrfs members")?;
         let made = self.make_subvolumes(&nodes)?;

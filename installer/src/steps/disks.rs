@@ -104,7 +104,6 @@ pub fn format_esp(
     format_vfat(file, label, volume_id, target.sector_size)
         .during(format!("could not make the file system on {path}"))
         .map_err(on)?;
-    udev::settle().during("udev did not come to rest").map_err(on)?;
     Ok(Outcome::Done)
 }
 

@@ -13,6 +13,7 @@ use bedplate_spec::host::Derivation;
 use bedplate_spec::plan::Step;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::secret::Secret;
+use bedplate_tools::udev;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -143,6 +144,8 @@ pub fn measure(context: &mut Context<'_>) -> Result<ArgonCost, StepError> {
     let memory = memory_bytes(&Roots::identity(), "MemTotal:").unwrap_or(0);
     let cap = (memory / 1024 / 8).clamp(32 << 10, MEMORY_CAP_KIB);
     let cap = u32::try_from(cap).unwrap_or(32 << 10);
+    // What it does for new partitions would be measured too.
+    udev::settle().during("udev did not come to rest")?;
     let argon = bedplate_luks::benchmark_argon(cap, DERIVATION)
         .during("could not measure the cost of the recovery passphrase")?;
     context.argon = Some(argon);
