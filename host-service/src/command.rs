@@ -4,9 +4,15 @@ use std::error::Error;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use bedplate_spec::event::Event;
+use bedplate_spec::host::Platform;
+use bedplate_spec::plan::BOOT;
 use bedplate_spec::planner::MemberRequest;
+use bedplate_tools::command::CommandExt as _;
+use bedplate_tools::efi::{self, Variables};
 
 use crate::activation;
 use crate::backup::run;
@@ -17,6 +23,9 @@ use crate::notify;
 use crate::pool::{self, Health};
 use crate::report::Reporter;
 use crate::show::{self, Format};
+
+/// How long an emergency is shown before the machine starts again.
+const BEFORE_RESTART: Duration = Duration::from_secs(30);
 
 /// Success, or what to tell.
 pub type Finished = Result<(), Box<dyn Error>>;
@@ -117,6 +126,71 @@ pub fn activate(toplevel: &Path, out: &mut dyn Write) -> Finished {
 /// `bedplate-host generation boot TOPLEVEL`.
 pub fn generation_boot(toplevel: &Path) -> Finished {
     generation::command(toplevel)
+}
+
+/// `bedplate-host generation list`.
+pub fn generation_list(json: bool, out: &mut dyn Write) -> Finished {
+    let running = fs::canonicalize("/run/booted-system").ok();
+    let profiles = Path::new(generation::PROFILES);
+    let all = generation::list(Path::new(BOOT), profiles, running.as_deref())?;
+    if json {
+        return Ok(writeln!(out, "{}", serde_json::to_string(&all)?)?);
+    }
+    all.iter().try_for_each(|one| writeln!(out, "{one}"))?;
+    Ok(())
+}
+
+/// `bedplate-host generation failed`, in an emergency.
+pub fn generation_failed(out: &mut dyn Write) -> Finished {
+    let variables = Variables::new(Path::new(efi::MOUNT));
+    match generation::give_up(Path::new(BOOT), &variables)? {
+        generation::Verdict::Stay => Ok(()),
+        generation::Verdict::Restart => {
+            let seconds = BEFORE_RESTART.as_secs();
+            writeln!(
+                out,
+                "bedplate: this generation of the system is on trial and did not come up."
+            )?;
+            writeln!(
+                out,
+                "bedplate: the machine starts again in {seconds} s; the boot menu offers the others."
+            )?;
+            out.flush()?;
+            std::thread::sleep(BEFORE_RESTART);
+            rustix::fs::sync();
+            Ok(Command::new("systemctl").args(["--force", "reboot"]).run()?)
+        }
+    }
+}
+
+/// `bedplate-host rebuild`: from the repository, or an earlier generation again.
+pub fn rebuild(host_file: &Path, back: Option<Back>, json: bool, out: &mut dyn Write) -> Finished {
+    let context = Context::read(host_file)?;
+    let _alone = lock(&context.runtime)?;
+    let next = match back {
+        None => {
+            let host = &context.intent.host;
+            generation::rebuild(&host.name, host.platform == Platform::Embedded)?
+        }
+        Some(Back::ToThePrevious) => generation::rollback()?,
+        Some(Back::To(number)) => generation::go_to(number)?,
+    };
+    if json {
+        return Ok(writeln!(out, "{}", serde_json::to_string(&next)?)?);
+    }
+    let runs = fs::canonicalize("/run/booted-system").is_ok_and(|running| running == next.toplevel);
+    let then = if runs { "it is what runs now" } else { "restart the machine to run it" };
+    writeln!(out, "generation {} boots next: {then}", next.generation)?;
+    Ok(writeln!(out, "  {}", next.toplevel.display())?)
+}
+
+/// Which earlier generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    /// The one before the current one.
+    ToThePrevious,
+    /// This one.
+    To(u64),
 }
 
 /// `bedplate-host pool open NAME`.

@@ -2,6 +2,10 @@
 //!
 //! The rename of the entry is the commit point: everything it names is on the disk before.
 
+mod attempt;
+mod list;
+mod rebuild;
+
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs::{self, File};
@@ -13,9 +17,17 @@ use bedplate_spec::plan::{BOOT, BOOT_MIRROR};
 use bedplate_tools::sync;
 use sha2::{Digest as _, Sha256};
 
+pub use self::attempt::{Verdict, give_up};
+pub use self::list::{Listed, list};
+pub use self::rebuild::{Next, RebuildError, go_to, rebuild, rollback};
 use crate::context::Context;
 
-const PROFILES: &str = "/nix/var/nix/profiles";
+/// Where Nix keeps generations of the system.
+pub const PROFILES: &str = "/nix/var/nix/profiles";
+
+/// What systemd-boot sorts by, ascending: the entry that boots next, the one that did before, and
+/// the others, each kind with the latest generation first (Boot Loader Specification, "Sorting").
+const RANKS: [&str; 3] = ["bedplate", "bedplate-earlier", "bedplate-older"];
 
 /// How often a new entry is tried before it is given up.
 const TRIES: u32 = 3;
@@ -135,6 +147,7 @@ pub fn boot(esp: &Path, profiles: &Path, toplevel: &Path) -> Result<(), Generati
     let text = entry(number, &toplevel, &kernel, &initrd, parameters.trim());
     sync::file_system(esp).map_err(file("flush", esp))?;
     write_entry(esp, number, &text)?;
+    put_behind(esp, number)?;
     sync::file_system(esp).map_err(file("flush", esp))?;
     forget(esp, &generations.iter().map(|(number, _)| *number).collect())
 }
@@ -168,8 +181,9 @@ fn entry(number: u64, toplevel: &Path, kernel: &str, initrd: &str, parameters: &
     // A toplevel may name its init among its parameters; once is enough.
     let words = parameters.split_whitespace().filter(|word| !word.starts_with("init="));
     let parameters = words.collect::<Vec<_>>().join(" ");
+    let [first, ..] = RANKS;
     format!(
-        "title Bedplate\nsort-key bedplate\nversion {number}\nlinux /{kernel}\ninitrd /{initrd}\noptions init={toplevel}/init {parameters}\n"
+        "title Bedplate\nsort-key {first}\nversion {number}\nlinux /{kernel}\ninitrd /{initrd}\noptions init={toplevel}/init {parameters}\n"
     )
 }
 
@@ -249,6 +263,38 @@ fn write_entry(esp: &Path, number: u64, text: &str) -> Result<(), GenerationErro
     }
     // Only now: the machine has an entry at every moment.
     stale.iter().try_for_each(|path| fs::remove_file(path).map_err(file("remove", path)))
+}
+
+/// Sorts every other entry behind that of `number`, which may be an earlier one. What booted before
+/// comes next: should this one not come up, the machine returns to it.
+fn put_behind(esp: &Path, number: u64) -> Result<(), GenerationError> {
+    let [first, second, last] = RANKS;
+    let directory = esp.join("loader/entries");
+    let mut others = Vec::new();
+    for name in names(&directory)? {
+        if entry_number(&name).is_some_and(|other| other != number) {
+            let path = directory.join(name);
+            let text = fs::read_to_string(&path).map_err(file("read", &path))?;
+            others.push((path, text));
+        }
+    }
+    if !others.iter().any(|(_, text)| has_rank(text, first)) {
+        return Ok(());
+    }
+    for (from, to) in [(second, last), (first, second)] {
+        for (path, text) in others.iter().filter(|(_, text)| has_rank(text, from)) {
+            replace(path, text.replace(&rank(from), &rank(to)).as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn rank(name: &str) -> String {
+    format!("\nsort-key {name}\n")
+}
+
+fn has_rank(entry: &str, name: &str) -> bool {
+    entry.contains(&rank(name))
 }
 
 /// The generation of `bedplate-7+3.conf`, `bedplate-7+2-1.conf` or `bedplate-7.conf`.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bedplate_host_service::command::NotAsIntended;
+use bedplate_host_service::command::{Back, NotAsIntended};
 use bedplate_host_service::{command, system};
 use bedplate_spec::planner::{MemberRequest, MemberTask};
 use clap::{Parser, Subcommand};
@@ -43,7 +43,17 @@ enum Task {
         #[arg(long)]
         test: bool,
     },
-    /// Boot entries.
+    /// Build the system anew from /etc/nixos and make it boot next; the boot menu keeps offering
+    /// what was built before.
+    Rebuild {
+        /// Build nothing: make the generation before the current one boot next.
+        #[arg(long)]
+        rollback: bool,
+        /// With --rollback: this generation.
+        #[arg(long, value_name = "NUMBER", requires = "rollback")]
+        to: Option<u64>,
+    },
+    /// Generations of the system and their boot entries.
     #[command(subcommand)]
     Generation(Generation),
     /// Prepare /usr, /etc, /var and accounts from a toplevel.
@@ -58,6 +68,11 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Generation {
+    /// Show the generations, which runs, which boots next, and whether each has come up.
+    List,
+    /// Called when a boot ends in an emergency: starts again while the generation is on trial.
+    #[command(hide = true)]
+    Failed,
     /// Make a toplevel the one that boots next, its entry renamed into place last.
     Boot {
         /// Store path of the toplevel.
@@ -162,6 +177,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         Task::Pool(Pool::Scrub { name }) => command::pool_scrub(host_file, name, out),
         Task::Notify { test } => command::notify(host_file, *test, out),
+        Task::Rebuild { rollback, to } => {
+            let back = rollback.then(|| to.map_or(Back::ToThePrevious, Back::To));
+            command::rebuild(host_file, back, *json, out)
+        }
+        Task::Generation(Generation::List) => command::generation_list(*json, out),
+        Task::Generation(Generation::Failed) => command::generation_failed(out),
         Task::Generation(Generation::Boot { toplevel }) => command::generation_boot(toplevel),
         Task::Activate { toplevel } => command::activate(toplevel, out),
         Task::System => Ok(system::build()?),

@@ -6,10 +6,11 @@ use crate::cargo::{self, cargo};
 use crate::report::Problem;
 
 /// Stories that every run tells.
-const STORIES: [&str; 5] = ["refusal", "hypervisor", "key_stick", "faults", "reinstall"];
+const STORIES: [&str; 7] =
+    ["refusal", "hypervisor", "key_stick", "faults", "reinstall", "power_cut", "generations"];
 
 /// Stories that only the full set tells.
-const FULL: [&str; 3] = ["attended", "power_cut", "disk_loss"];
+const FULL: [&str; 2] = ["attended", "disk_loss"];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {

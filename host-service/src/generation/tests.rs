@@ -125,3 +125,44 @@ fn the_mirror_is_written_first_and_a_lost_one_does_not_keep_the_machine_from_its
     assert!(matches!(lost, Err(GenerationError::Mirror { .. })), "{lost:?}");
     assert!(machine.path("esp/loader/entries/bedplate-2+3.conf").is_file());
 }
+
+#[test]
+fn the_entry_that_was_asked_for_last_sorts_first_whichever_generation_it_is() {
+    let machine = Machine::new();
+    let (one, two) = (machine.generation(1, "one"), machine.generation(2, "two"));
+    let first = || {
+        let listed = list(&machine.path("esp"), &machine.path("profiles"), Some(&one)).unwrap();
+        let next = listed.iter().filter(|one| one.next).map(|one| one.number);
+        (next.collect::<Vec<_>>(), listed.len())
+    };
+    machine.boot(&one).unwrap();
+    machine.boot(&two).unwrap();
+    assert_eq!(first(), (vec![2], 2));
+    machine.boot(&one).unwrap();
+    assert_eq!(first(), (vec![1], 2));
+    let third = machine.generation(3, "three");
+    machine.boot(&third).unwrap();
+    let ranks = |entry: &str| {
+        let path = machine.path("esp/loader/entries").join(entry);
+        let text = fs::read_to_string(path).unwrap();
+        RANKS.into_iter().position(|name| has_rank(&text, name)).unwrap()
+    };
+    let order = ["bedplate-3+3.conf", "bedplate-1+3.conf", "bedplate-2+3.conf"];
+    assert_eq!(order.map(ranks), [0, 1, 2], "the one that booted before comes next");
+    let entries = machine.path("esp/loader/entries");
+    fs::rename(entries.join("bedplate-3+3.conf"), entries.join("bedplate-3+0-3.conf")).unwrap();
+    assert_eq!(first().0, [1], "what is given up does not boot next");
+    fs::remove_file(machine.path("profiles/system-3-link")).unwrap();
+    machine.boot(&two).unwrap();
+    let listed = list(&machine.path("esp"), &machine.path("profiles"), Some(&one)).unwrap();
+    let lines: Vec<String> = listed.iter().map(ToString::to_string).collect();
+    let place = |number: usize| machine.path(&format!("top-{number}")).display().to_string();
+    assert_eq!(
+        lines[0].replace(&place(2), "TOP"),
+        "    2  boots next        untried, 3 tries left     TOP"
+    );
+    assert_eq!(
+        lines[1].replace(&place(1), "TOP"),
+        "    1  runs              untried, 3 tries left     TOP"
+    );
+}

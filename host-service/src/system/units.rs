@@ -43,6 +43,7 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
     let target = format!("{DEBIAN}/multi-user.target");
     units.entries.insert("systemd/system/default.target".into(), Entry::Link(target));
     units.add("sshd-keygen.service.d/10-bedplate.conf", HOST_KEYS.to_owned(), None);
+    units.add("emergency.service.d/10-bedplate.conf", emergency(parts), None);
     units.add_esp("boot.mount", host, &host.os.disk, BOOT);
     if let Some(mirror) = &host.os.esp_mirror {
         units.add_esp("boot\\x2dmirror.mount", host, mirror, BOOT_MIRROR);
@@ -64,6 +65,11 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
         units.add(&format!("{unit}.timer"), backup_timer(name, backup), Some("timers.target"));
     }
     units.entries
+}
+
+/// A new generation that ends in an emergency has failed its trial.
+fn emergency(parts: &Parts) -> String {
+    format!("[Service]\nExecStartPre=-{}/bin/bedplate-host generation failed\n", parts.programs)
 }
 
 struct Units {

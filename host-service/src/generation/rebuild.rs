@@ -1,0 +1,162 @@
+//! A new generation from the repository, or an earlier one again.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use bedplate_tools::command::{CommandError, CommandExt as _};
+
+use super::{GenerationError, PROFILES, generations};
+
+/// The repository on the machine.
+pub const REPOSITORY: &str = "/etc/nixos";
+
+/// No other generation boots next. What boots next is what it was, unless that is said.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// Nix could not be started.
+    #[error("could not run `nix`")]
+    Nix(#[source] io::Error),
+    /// Nix said why.
+    #[error(
+        "Nix could not build {attribute} ({status}); what it said stands above. Nothing was changed"
+    )]
+    Build {
+        /// What was to be built.
+        attribute: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
+    /// No path, or several.
+    #[error("Nix named no store path for {attribute} but {said:?}. Nothing was changed")]
+    NoPath {
+        /// What was built.
+        attribute: String,
+        /// What it printed.
+        said: String,
+    },
+    /// The profile or the boot entry.
+    #[error("the generation was built and does not boot next yet: run the command again")]
+    Switch(#[source] CommandError),
+    /// What is there.
+    #[error("the generations of the system could not be looked at")]
+    Look(#[from] GenerationError),
+    /// The link of the profile.
+    #[error("{} names no generation", .path.display())]
+    NoProfile {
+        /// The link.
+        path: PathBuf,
+    },
+    /// Nowhere to go back to.
+    #[error("there is no generation before {current}; `bedplate-host generation list` shows them")]
+    NoEarlier {
+        /// The one that boots next.
+        current: u64,
+    },
+    /// Not one of them.
+    #[error("there is no generation {wanted}; `bedplate-host generation list` shows them")]
+    NoSuch {
+        /// What was asked for.
+        wanted: u64,
+    },
+}
+
+/// What boots next.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Next {
+    /// Its number.
+    pub generation: u64,
+    /// Store path of its toplevel.
+    pub toplevel: PathBuf,
+}
+
+/// Builds what the repository describes for `host`, a name that the document allows, and makes it
+/// boot next. Nix writes its progress to standard error. `offline`: everything is there already.
+pub fn rebuild(host: &str, offline: bool) -> Result<Next, RebuildError> {
+    let attribute =
+        format!("{REPOSITORY}#nixosConfigurations.\"{host}\".config.system.build.toplevel");
+    let mut build = Command::new("nix");
+    build.args(["build", "--no-update-lock-file", "--no-link", "--print-out-paths"]);
+    build.args(offline.then_some("--offline"));
+    let built = build.arg(&attribute).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let built = built.map_err(RebuildError::Nix)?;
+    if !built.status.success() {
+        return Err(RebuildError::Build { attribute, status: built.status });
+    }
+    let said = String::from_utf8_lossy(&built.stdout).trim().to_owned();
+    let toplevel = PathBuf::from(&said);
+    if !toplevel.starts_with("/nix/store") || !toplevel.is_dir() {
+        return Err(RebuildError::NoPath { attribute, said });
+    }
+    nix_env(&["--set", &said])?;
+    boot_next(&toplevel)?;
+    Ok(Next { generation: current(Path::new(PROFILES))?, toplevel })
+}
+
+/// Makes the generation before the current one boot next.
+pub fn rollback() -> Result<Next, RebuildError> {
+    let profiles = Path::new(PROFILES);
+    go_to(earlier(profiles, current(profiles)?)?)
+}
+
+/// Makes a generation boot next that is there. Its boot entry comes first: cut off before the
+/// profile follows, the same command goes to the same generation again.
+pub fn go_to(generation: u64) -> Result<Next, RebuildError> {
+    let all = generations(Path::new(PROFILES))?;
+    let found = all.into_iter().find(|(number, _)| *number == generation);
+    let (_, toplevel) = found.ok_or(RebuildError::NoSuch { wanted: generation })?;
+    boot_next(&toplevel)?;
+    nix_env(&["--switch-generation", &generation.to_string()])?;
+    Ok(Next { generation, toplevel })
+}
+
+fn nix_env(words: &[&str]) -> Result<(), RebuildError> {
+    let profile = format!("{PROFILES}/system");
+    let mut command = Command::new("nix-env");
+    command.args(["-p", &profile]).args(words).run().map_err(RebuildError::Switch)
+}
+
+fn boot_next(toplevel: &Path) -> Result<(), RebuildError> {
+    let switch = toplevel.join("bin/switch-to-configuration");
+    Command::new(switch).arg("boot").run().map_err(RebuildError::Switch)
+}
+
+/// The generation that the profile names.
+fn current(profiles: &Path) -> Result<u64, RebuildError> {
+    let path = profiles.join("system");
+    let link = fs::read_link(&path).ok();
+    let number = link.as_deref().and_then(Path::file_name).and_then(|name| {
+        name.to_str()?.strip_prefix("system-")?.strip_suffix("-link")?.parse().ok()
+    });
+    number.ok_or(RebuildError::NoProfile { path })
+}
+
+fn earlier(profiles: &Path, current: u64) -> Result<u64, RebuildError> {
+    let all = generations(profiles)?;
+    let before = all.into_iter().map(|(number, _)| number).filter(|number| *number < current);
+    before.max().ok_or(RebuildError::NoEarlier { current })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_one_before_the_current_is_gone_back_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let profiles = directory.path();
+        for number in [1, 4, 5] {
+            let toplevel = profiles.join(format!("top-{number}"));
+            fs::create_dir(&toplevel).unwrap();
+            symlink(&toplevel, profiles.join(format!("system-{number}-link"))).unwrap();
+        }
+        assert!(matches!(current(profiles), Err(RebuildError::NoProfile { .. })));
+        symlink("system-4-link", profiles.join("system")).unwrap();
+        assert_eq!(current(profiles).unwrap(), 4);
+        assert_eq!(earlier(profiles, 4).unwrap(), 1);
+        assert!(matches!(earlier(profiles, 1), Err(RebuildError::NoEarlier { current: 1 })));
+    }
+}
