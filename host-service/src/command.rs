@@ -18,6 +18,7 @@ use crate::activation;
 use crate::backup::run;
 use crate::context::Context;
 use crate::converge::{self, Status};
+use crate::esp_mirror;
 use crate::generation;
 use crate::notify;
 use crate::pool::{self, Health};
@@ -119,6 +120,11 @@ pub fn activate(toplevel: &Path, out: &mut dyn Write) -> Finished {
     }
     for note in &report.notes {
         writeln!(out, "{note}")?;
+    }
+    // A machine without the copy of its ESP boots all the same.
+    let host = pool::read_host(&toplevel.join("host.toml"))?;
+    if let Err(error) = esp_mirror::follow(Path::new(esp_mirror::RUNTIME_UNITS), &host) {
+        writeln!(out, "{error}")?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! The rename of the entry is the commit point: everything it names is on the disk before.
 
 mod attempt;
+mod copy;
 mod list;
 mod rebuild;
 
@@ -18,6 +19,7 @@ use bedplate_tools::sync;
 use sha2::{Digest as _, Sha256};
 
 pub use self::attempt::{Verdict, give_up};
+pub use self::copy::copy;
 pub use self::list::{Listed, list};
 pub use self::rebuild::{Next, RebuildError, go_to, rebuild, rollback};
 use crate::context::Context;

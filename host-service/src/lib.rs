@@ -8,6 +8,7 @@ pub mod command;
 pub mod context;
 pub mod converge;
 pub mod download;
+pub mod esp_mirror;
 pub mod extract;
 pub mod generation;
 pub mod kind;

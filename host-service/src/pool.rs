@@ -57,6 +57,13 @@ pub fn status_command(host_file: &Path) -> Result<Vec<Status>, Box<dyn Error>> {
     Ok(status(&read_host(host_file)?)?)
 }
 
+/// How often the disk of a role was replaced.
+pub fn epoch(host: &HostFile, role: &str) -> Result<u32, PoolError> {
+    let pool = host.pools.iter().find(|(_, pool)| pool.disks.iter().any(|one| one == role));
+    let Some((name, _)) = pool else { return Ok(0) };
+    Ok(record::Record::read(name)?.epochs.get(role).copied().unwrap_or(0))
+}
+
 /// Reads `host.toml`.
 pub fn read_host(path: &Path) -> Result<HostFile, PoolError> {
     let text = fs::read_to_string(path).map_err(file("read", path))?;

@@ -7,6 +7,8 @@ mod etc;
 mod scripts;
 mod units;
 
+pub(crate) use units::{MIRROR_UNIT, partition_unit, patience};
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

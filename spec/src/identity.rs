@@ -43,6 +43,17 @@ pub fn derive(host: Uuid, purpose: Purpose, name: &str, epoch: u32) -> Uuid {
     Uuid::new_v5(&host, format!("{}/{name}/{epoch}", purpose.word()).as_bytes())
 }
 
+/// The volume id of the VFAT file system on an EFI system partition: what fits of the partition's
+/// GUID.
+pub fn esp_volume_id(partition: Uuid) -> u32 {
+    partition.as_fields().0
+}
+
+/// A volume id as VFAT shows it: `1A2B-3C4D`.
+pub fn shown_volume_id(volume_id: u32) -> String {
+    format!("{:04X}-{:04X}", volume_id >> 16, volume_id & 0xffff)
+}
+
 /// How often one disk of a host is replaced at most.
 const EPOCHS: u32 = 1000;
 

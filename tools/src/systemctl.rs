@@ -14,3 +14,13 @@ pub fn is_active(unit: &str) -> Result<bool, CommandError> {
 pub fn start(unit: &str) -> Result<(), CommandError> {
     Command::new("systemctl").args(["start", "--", unit]).run()
 }
+
+/// Stops a unit where it runs, starts it, and waits until it is up.
+pub fn restart(unit: &str) -> Result<(), CommandError> {
+    Command::new("systemctl").args(["restart", "--", unit]).run()
+}
+
+/// Makes the manager read all units again.
+pub fn reload_units() -> Result<(), CommandError> {
+    Command::new("systemctl").arg("daemon-reload").run()
+}

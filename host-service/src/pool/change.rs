@@ -8,11 +8,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bedplate_keystick as keystick;
+use bedplate_keystick::{self as keystick, Volume};
 use bedplate_luks::{self as luks, Format, KEYFILE_SLOT, LuksError, PASSPHRASE_SLOT, Token};
 use bedplate_spec::event::Outcome;
 use bedplate_spec::facts::DiskFacts;
 use bedplate_spec::host::{HostFile, Recovery};
+use bedplate_spec::identity::shown_volume_id;
 use bedplate_spec::plan::{DiskTarget, Partition, PartitionKind};
 use bedplate_spec::planner::{Leaving, MemberPlan, MemberStep, PlanError};
 use bedplate_tools::block::{self, Block};
@@ -29,9 +30,12 @@ use super::facts::{self, node};
 use super::member::{headers, mapped};
 use super::record::Record;
 use crate::atomic::WriteError;
+use crate::esp_mirror;
 
 /// Where the key stick is mounted while it is read or written.
 const STICK: &str = "/run/bedplate/pool-stick";
+/// Label of a copy of the ESP.
+const MIRROR_LABEL: &str = "ESP-MIRROR";
 /// How long a partition node may take to appear.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -157,6 +161,16 @@ impl<'a> Change<'a> {
         let mount = Path::new(&self.plan.mount);
         match step {
             MemberStep::Partition { guid, partitions } => self.partition(*guid, partitions),
+            MemberStep::FormatEsp { partition, volume_id } => {
+                self.format_esp(*partition, *volume_id)
+            }
+            MemberStep::MirrorEsp { .. } => {
+                // The pool matters more: the disk stays whole without it.
+                if let Err(error) = esp_mirror::refresh(self.host) {
+                    warn(format!("the machine boots from its first disk only: {}", chain(&error)));
+                }
+                Ok(Outcome::Done)
+            }
             MemberStep::FormatLuks { partition, uuid, label, mapper } => {
                 self.format(*partition, *uuid, label, mapper)
             }
@@ -225,6 +239,28 @@ impl<'a> Change<'a> {
         udev::reread_partitions(&disk)
             .map_err(command("the kernel did not take the new partition table"))?;
         udev::settle().map_err(command("udev did not come to rest"))?;
+        Ok(Outcome::Done)
+    }
+
+    /// The file system of the copy of the ESP, unless a run before this made it.
+    fn format_esp(&self, partition: u32, volume_id: u32) -> Result<Outcome, ChangeError> {
+        let target = self.target()?;
+        let disk = self.check(target)?;
+        let device = wait_for_partition(&disk.kernel_name, partition)?;
+        let id = shown_volume_id(volume_id);
+        let failed = |source| ChangeError::Disk {
+            disk: self.disk.clone(),
+            action: "open the partition of the ESP for us alone",
+            source,
+        };
+        let mut file = exclusive(&device).map_err(failed)?;
+        if target.resume
+            && keystick::read_volume(&mut file, &[], 0).is_ok_and(|found| found.volume_id == id)
+        {
+            return Ok(Outcome::AlreadyDone);
+        }
+        let sector_size = target.sector_size;
+        keystick::make(&mut file, &Volume { id: &id, label: MIRROR_LABEL, sector_size }, &[])?;
         Ok(Outcome::Done)
     }
 

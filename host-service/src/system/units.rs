@@ -32,8 +32,22 @@ const NOTIFY_TIMER: &str = "[Unit]\nDescription=Bedplate: look at the pools\n\n\
 const BLESS_BOTH: &str = "[Service]\nExecStart=\n\
      ExecStart=/usr/lib/systemd/systemd-bless-boot --path=/boot --path=/boot-mirror good\n";
 
+/// The unit that mounts the copy of the ESP.
+pub(crate) const MIRROR_UNIT: &str = "boot\\x2dmirror.mount";
+
 /// How long boot waits for a disk with an EFI system partition.
 const ESP_SECONDS: u32 = 15;
+
+/// The unit of the partition with this GUID.
+pub(crate) fn partition_unit(guid: &str) -> String {
+    format!("dev-disk-by\\x2dpartuuid-{}.device", guid.replace('-', "\\x2d"))
+}
+
+/// How long a boot waits for a partition: half a minute and more is what systemd waits for any
+/// other device.
+pub(crate) fn patience() -> String {
+    format!("[Unit]\nJobRunningTimeoutSec={ESP_SECONDS}\n")
+}
 
 pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry> {
     let mut units = Units { entries: BTreeMap::new() };
@@ -46,7 +60,7 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
     units.add("emergency.service.d/10-bedplate.conf", emergency(parts), None);
     units.add_esp("boot.mount", host, &host.os.disk, BOOT);
     if let Some(mirror) = &host.os.esp_mirror {
-        units.add_esp("boot\\x2dmirror.mount", host, mirror, BOOT_MIRROR);
+        units.add_esp(MIRROR_UNIT, host, mirror, BOOT_MIRROR);
         units.add("systemd-bless-boot.service.d/10-bedplate.conf", BLESS_BOTH.to_owned(), None);
     }
     units.add("bedplate-pool@.service", pool(host, parts), None);
@@ -92,10 +106,8 @@ impl Units {
              [Mount]\nWhat=/dev/disk/by-partuuid/{guid}\nWhere={place}\nType=vfat\nOptions=umask=0077,nodev,nosuid,noexec\n"
         );
         self.add(name, mount, Some("local-fs.target"));
-        // Half a minute and more is what systemd waits for any other device.
-        let device = format!("dev-disk-by\\x2dpartuuid-{}.device", guid.replace('-', "\\x2d"));
-        let patience = format!("[Unit]\nJobRunningTimeoutSec={ESP_SECONDS}\n");
-        self.add(&format!("{device}.d/10-bedplate.conf"), patience, None);
+        let device = partition_unit(&guid);
+        self.add(&format!("{device}.d/10-bedplate.conf"), patience(), None);
         // One that comes later, or is put back, is mounted when it comes.
         self.link(name, &device, &format!("/etc/systemd/system/{name}"));
     }

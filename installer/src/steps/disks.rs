@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bedplate_keystick::{StickError, Volume};
 use bedplate_spec::event::{DeviceState, Outcome};
+use bedplate_spec::identity::shown_volume_id;
 use bedplate_spec::plan::{DiskTarget, Partition, PartitionKind};
 use bedplate_tools::partition_table::{self, Entry};
 use bedplate_tools::udev;
@@ -120,7 +121,7 @@ fn format_vfat(
     volume_id: u32,
     sector_size: u32,
 ) -> Result<(), StickError> {
-    let id = format!("{:04X}-{:04X}", volume_id >> 16, volume_id & 0xffff);
+    let id = shown_volume_id(volume_id);
     bedplate_keystick::make(&mut file, &Volume { id: &id, label, sector_size }, &[])
 }
 

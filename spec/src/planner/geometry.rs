@@ -14,7 +14,11 @@ const ALIGNMENT: u64 = 1 << 20;
 pub(super) fn member(host: &HostFile, choice: &Choice<'_>, epoch: u32) -> Vec<Partition> {
     let mut partitions = partitions(host, choice);
     for partition in &mut partitions {
-        partition.guid = derive(host.host.id, Purpose::GptLuks, choice.role, epoch);
+        let purpose = match partition.kind {
+            PartitionKind::Esp => Purpose::GptEsp,
+            PartitionKind::Luks => Purpose::GptLuks,
+        };
+        partition.guid = derive(host.host.id, purpose, choice.role, epoch);
     }
     partitions
 }

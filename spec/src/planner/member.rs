@@ -16,7 +16,7 @@ use super::refusal::{PlanError, Refusal};
 use super::{content, fitness, geometry};
 use crate::facts::{DiskFacts, Facts};
 use crate::host::{Disk, HostFile, Pool, Wipe};
-use crate::identity::{Purpose, derive, member_mapper};
+use crate::identity::{Purpose, derive, esp_volume_id, member_mapper, shown_volume_id};
 use crate::plan::{Destroyed, DiskTarget, Partition};
 
 /// RAID1 needs two.
@@ -100,6 +100,18 @@ pub enum MemberStep {
         guid: Uuid,
         /// The partitions.
         partitions: Vec<Partition>,
+    },
+    /// Make the file system of the copy of the ESP.
+    FormatEsp {
+        /// Partition number.
+        partition: u32,
+        /// VFAT volume id.
+        volume_id: u32,
+    },
+    /// Mount the copy of the ESP on the role's disk, and bring it into step.
+    MirrorEsp {
+        /// GUID of its partition.
+        guid: Uuid,
     },
     /// Make the LUKS2 header with both keyslots, test them, and open it.
     FormatLuks {
@@ -248,14 +260,17 @@ impl Situation<'_> {
                 format!("`bedplate-host pool add {role}` adds a disk"),
             ));
         }
-        let (disk, destroys, mut steps) = if joined {
+        let (disk, destroys, mut steps): (_, _, Vec<_>) = if joined {
             (None, Vec::new(), Vec::new())
         } else {
             let (target, destroys, partitions) = self.disk()?;
             let luks = partitions.last().map_or(1, |partition| partition.number);
             let guid = derive(self.host.host.id, Purpose::GptDisk, role, epoch);
-            let steps = vec![
-                MemberStep::Partition { guid, partitions },
+            let esp = self.part().esp().map(|partition| MemberStep::FormatEsp {
+                partition,
+                volume_id: esp_volume_id(self.esp(epoch)),
+            });
+            let rest = [
                 MemberStep::FormatLuks {
                     partition: luks,
                     uuid,
@@ -265,14 +280,31 @@ impl Situation<'_> {
                 MemberStep::Record { epoch },
                 MemberStep::Join { mapper },
             ];
-            (Some(target), destroys, steps)
+            let first = MemberStep::Partition { guid, partitions };
+            (Some(target), destroys, std::iter::once(first).chain(esp).chain(rest).collect())
         };
         let replaces = self.request.task == MemberTask::Replace;
+        // Quick, and the machine boots from this disk too from then on.
+        steps.extend(self.part().esp().map(|_| MemberStep::MirrorEsp { guid: self.esp(epoch) }));
         steps.extend(leaving.map(|device| MemberStep::Leave { device }));
         steps.extend((replaces || self.pool.mixed).then_some(MemberStep::Convert));
         steps.push(MemberStep::SaveHeader { uuid });
         steps.push(MemberStep::Seal { uuid });
         Ok(self.plan(disk, destroys, steps))
+    }
+
+    /// What the role's disk is for.
+    fn part(&self) -> Part {
+        match self.host.os.esp_mirror.as_deref() {
+            Some(mirror) if mirror == self.request.role => Part::MirrorMember,
+            _ => Part::Member,
+        }
+    }
+
+    /// The GUID of the copy of the ESP on the role's disk of this epoch: never that of the disk
+    /// before it, which may come back.
+    fn esp(&self, epoch: u32) -> Uuid {
+        derive(self.host.host.id, Purpose::GptEsp, self.request.role, epoch)
     }
 
     /// The device of the role that is in the file system.
@@ -307,7 +339,7 @@ impl Situation<'_> {
             let help = "give the name of the new disk: `--disk NAME`, as under /dev/disk/by-id";
             return Err(PlanError::new(vec![Refusal::disk(role, &disk.id, message.into(), help)]));
         };
-        let choice = Choice { role, disk: &disk, facts, part: Part::Member };
+        let choice = Choice { role, disk: &disk, facts, part: self.part() };
         let resume = self.resumes(facts);
         let mut refusals = Vec::new();
         fitness::disks(&[choice], self.host, self.facts, &mut refusals);
@@ -363,9 +395,11 @@ impl Situation<'_> {
             let wanted = derive(host, purpose, self.request.role, epoch).to_string();
             uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&wanted))
         };
-        let ours = |kind: &str, uuid| match kind {
+        let volume_id = shown_volume_id(esp_volume_id(self.esp(epoch)));
+        let ours = |kind: &str, uuid: &Option<String>| match kind {
             "gpt" => is(Purpose::GptDisk, uuid),
             "crypto_LUKS" => is(Purpose::Luks, uuid),
+            "vfat" => uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&volume_id)),
             _ => false,
         };
         !self.pool.sealed
@@ -398,12 +432,6 @@ impl Situation<'_> {
                     choice.refuse("this is a key stick".into(), "give the name of another disk"),
                 );
             }
-        }
-        if self.host.os.esp_mirror.as_deref() == Some(choice.role) {
-            refusals.push(choice.refuse(
-                "it would carry the copy of the ESP (`os.esp_mirror`), which this version cannot make anew".into(),
-                "name another role in `os.esp_mirror`, or none, rebuild, and run again",
-            ));
         }
         refusals
     }

@@ -4,7 +4,7 @@ use super::choose::{Choice, Part};
 use super::{geometry, kept};
 use crate::facts::Facts;
 use crate::host::{HostFile, Platform, Wipe};
-use crate::identity::{Purpose, derive, mapper_name};
+use crate::identity::{Purpose, derive, esp_volume_id, mapper_name};
 use crate::plan::{
     BOOT, BOOT_MIRROR, BootPartition, Mount, MountSource, PartitionKind, Step, Subvolume,
 };
@@ -69,7 +69,7 @@ fn table(host: &HostFile, choice: &Choice<'_>) -> Step {
 fn esp(host: &HostFile, choice: &Choice<'_>) -> Option<Step> {
     let partition = choice.part.esp()?;
     let role = choice.role.to_owned();
-    let (volume_id, ..) = derive(host.host.id, Purpose::GptEsp, &role, 0).as_fields();
+    let volume_id = esp_volume_id(derive(host.host.id, Purpose::GptEsp, &role, 0));
     let label = if choice.part == Part::Os { "ESP" } else { "ESP-MIRROR" };
     Some(Step::FormatEsp { role, partition, label: label.into(), volume_id })
 }

@@ -40,6 +40,8 @@ impl MemberStep {
     pub fn id(&self) -> &'static str {
         match self {
             Self::Partition { .. } => "partition",
+            Self::FormatEsp { .. } => "esp",
+            Self::MirrorEsp { .. } => "mirror",
             Self::FormatLuks { .. } => "luks",
             Self::Record { .. } => "record",
             Self::Join { .. } => "join",
@@ -53,6 +55,10 @@ impl MemberStep {
     fn title(&self, role: &str, disk: &str, pool: &str) -> String {
         match self {
             Self::Partition { .. } => format!("Partition {disk}"),
+            Self::FormatEsp { .. } => {
+                format!("Make the file system of the copy of the ESP on {disk}")
+            }
+            Self::MirrorEsp { .. } => format!("Bring the copy of the ESP on {role} into step"),
             Self::FormatLuks { .. } => format!("Encrypt {disk} as {role}, test both keys"),
             Self::Record { epoch } => format!("Keep that {role} is disk number {}", epoch + 1),
             Self::Join { .. } => format!("Add it to pool {pool}"),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::document;
 use crate::facts::{FirmwareKind, Signature};
+use crate::plan::PartitionKind;
 
 fn host() -> HostFile {
     let text = include_str!("../../../../profiles/hypervisor/host.toml");
@@ -172,4 +173,55 @@ fn a_disk_leaves_a_pool_that_can_spare_it() {
         .unwrap();
     assert_eq!(ids(&plan), ["leave", "record"]);
     assert_eq!(plan.steps[1], MemberStep::Record { epoch: 1 });
+}
+
+#[test]
+fn f4_the_disk_with_the_copy_of_the_esp_is_replaced_with_a_copy_of_its_own() {
+    let mut host = host();
+    host.os.esp_mirror = Some("vm2".into());
+    let replace = |disk: DiskFacts, pool: &PoolFacts| {
+        plan_member(&host, &facts(disk), pool, &request(MemberTask::Replace)).unwrap()
+    };
+    let plan = replace(blank("nvme-NEW"), &lost());
+    let wanted = [
+        "partition",
+        "esp",
+        "luks",
+        "record",
+        "join",
+        "mirror",
+        "leave",
+        "convert",
+        "save-header",
+        "seal",
+    ];
+    assert_eq!(ids(&plan), wanted);
+    let MemberStep::Partition { guid, partitions } = &plan.steps[0] else { panic!() };
+    let numbers: Vec<_> = partitions.iter().map(|one| (one.number, one.kind)).collect();
+    assert_eq!(numbers, [(1, PartitionKind::Esp), (2, PartitionKind::Luks)]);
+    let before = derive(host.host.id, Purpose::GptEsp, "vm2", 0);
+    assert_ne!(partitions[0].guid, before, "the disk before may come back");
+    let MemberStep::FormatEsp { partition: 1, volume_id } = plan.steps[1] else { panic!() };
+    let MemberStep::FormatLuks { partition: 2, uuid, .. } = plan.steps[2] else { panic!() };
+
+    // Cut off after its headers: what stands there is taken up, not refused.
+    let vfat = Signature {
+        uuid: Some(crate::identity::shown_volume_id(volume_id)),
+        ..signature(Some(1), "vfat", Uuid::nil())
+    };
+    let begun = DiskFacts {
+        signatures: vec![
+            signature(None, "gpt", *guid),
+            vfat,
+            signature(Some(2), "crypto_LUKS", uuid),
+        ],
+        ..blank("nvme-NEW")
+    };
+    let again = replace(begun, &lost());
+    assert!(again.disk.as_ref().unwrap().resume && again.destroys.is_empty());
+    // Cut off after it joined: the copy of the ESP is still brought into step.
+    let mut joined = lost();
+    joined.devices.insert("bedplate-vm2.1".into());
+    let rest = ["mirror", "leave", "convert", "save-header", "seal"];
+    assert_eq!(ids(&replace(blank("nvme-NEW"), &joined)), rest);
 }
