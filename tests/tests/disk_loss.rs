@@ -176,7 +176,11 @@ fn pool(host: &Host, words: &[&str]) -> String {
 
 /// The LUKS header of a disk has both keyslots and the seal.
 fn is_sealed(host: &Host, id: &str) {
-    let device = format!("/dev/disk/by-id/{id}-part1");
+    is_sealed_at(host, id, 1);
+}
+
+fn is_sealed_at(host: &Host, id: &str, partition: u32) {
+    let device = format!("/dev/disk/by-id/{id}-part{partition}");
     let dump = host.read(&["cryptsetup", "luksDump", "--dump-json-metadata", &device]).unwrap();
     let dump: serde_json::Value = serde_json::from_str(&dump).unwrap();
     let slots: Vec<&String> = dump["keyslots"].as_object().unwrap().keys().collect();
@@ -356,6 +360,48 @@ fn is_half_replaced(host: &Host) {
     assert!(line("bulk3").is_some_and(|line| line.contains("in the pool")), "{status:?}");
     let usage = host.read(&["btrfs", "filesystem", "usage", "/mnt/bulk"]).unwrap();
     assert!(usage.contains("Data,single") && usage.to_lowercase().contains("missing"), "{usage}");
+}
+
+/// A pool's disk that is to carry the copy of the ESP is replaced: the new one does, and the machine
+/// boots from it alone.
+#[test]
+fn f4_a_disk_with_the_copy_of_the_esp_is_replaced_and_boots() {
+    let tell: Tell = Arc::new(|line: &str| println!("{line}"));
+    let base = directory("disk-loss-mirror");
+    let story = Installation::obtain(&tell).unwrap().lend(base.path(), tell).unwrap();
+    let mut new = story.fresh_disk("vm3", "BPVM3NEW").unwrap();
+    new.boot_index = Some(3);
+    let mut disks = story.disks();
+    disks.push(new.clone());
+    let host = story.boot(disks.clone()).unwrap();
+    assert_eq!(host.settle().unwrap(), "running");
+    // As if vm3 had been named from the start.
+    let line = format!(
+        "sed -e 's/esp_mirror = \"{MIRROR}\"/esp_mirror = \"vm3\"/' -e '/^\\[disks.{MIRROR}\\]/,/^$/d' \
+         /etc/bedplate/host.toml > /root/host.toml && grep -q 'esp_mirror = \"vm3\"' /root/host.toml"
+    );
+    host.read(&["sh", "-c", &line]).unwrap();
+    let disk = new.by_id();
+    let replace = ["bedplate-host", "--host-file", "/root/host.toml", "pool", "replace", "vm3"];
+    let answer = host.run(&[&replace[..], &["--disk", &disk, "--yes"]].concat()).unwrap();
+    println!("{}\n{}", answer.stdout, answer.stderr);
+    assert_eq!(answer.status, 0, "{answer:?}");
+    is_raid1(&host, "/mnt/vmstore", 3);
+    is_sealed_at(&host, &disk, 2);
+    let mounted = host.read(&["findmnt", "-no", "SOURCE", "/boot-mirror"]).unwrap();
+    let named = host.read(&["readlink", "-f", &format!("/dev/disk/by-id/{disk}-part1")]).unwrap();
+    assert_eq!(mounted, named);
+    let files = "for esp in /boot /boot-mirror; do (cd $esp && find . -type f ! -name \
+                 '*random-seed*' | sort | xargs sha256sum | sha256sum); done | sort -u | wc -l";
+    assert_eq!(host.read(&["sh", "-c", files]).unwrap().trim(), "1", "the copy is not in step");
+    host.power_off().unwrap();
+
+    let os = disks.iter().find(|disk| disk.role == "os").unwrap();
+    disk_image::zero(os, ESP.0, ESP.1).unwrap();
+    disks.retain(|disk| disk.role != MIRROR);
+    let host = story.boot(disks).unwrap();
+    whole(&host);
+    host.power_off().unwrap();
 }
 
 /// Every member alone, and every one replaced.
