@@ -84,7 +84,7 @@ pub enum Error {
     },
     /// Another host has the id: the two would take each other's disks for their own.
     #[error(
-        "host {other} has the id {id} already; nothing was written\n  help: write id = \"00000000-0000-4000-8000-000000000000\", the id of an example, and a fresh one takes its place"
+        "host {other:?} has the id {id} already; nothing was written\n  help: write id = \"00000000-0000-4000-8000-000000000000\", the id of an example, and a fresh one takes its place"
     )]
     IdTaken {
         /// The id.
@@ -92,6 +92,9 @@ pub enum Error {
         /// Its host.
         other: String,
     },
+    /// The id marks an example: two people's machines would take each other's disks for their own.
+    #[error("host.id marks an example; nothing was written")]
+    Example,
     /// `bedplate` is something else.
     #[error(
         "{path} is there and is not Bedplate's platform (it has no lib.nix and flake.nix); nothing was written\n  help: move it away"

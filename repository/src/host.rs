@@ -1,6 +1,7 @@
 //! One more host in a repository that is there.
 
 use bedplate_spec::host::HostFile;
+use bedplate_spec::identity;
 
 use crate::change::{Added, Change, Files, Left, Proposal};
 use crate::document;
@@ -13,6 +14,9 @@ use crate::shipped::{self, BLUEPRINT, CONFIGURATION, DESCRIPTION, PLATFORM};
 /// Names of a repository's own files.
 pub(crate) const FLAKE_FILE: &str = "flake.nix";
 pub(crate) const LOCK_FILE: &str = "flake.lock";
+
+/// Locks a flake, run where it stands. What git does not know yet counts.
+const NIX_LOCK: &str = "nix --extra-experimental-features 'nix-command flakes' flake lock path:.";
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -76,8 +80,14 @@ pub(crate) fn files(document: String, blueprint: bool) -> Files {
     files
 }
 
+/// Whether the host has an id of its own.
+pub(crate) fn check_id(host: &HostFile) -> Result<(), Error> {
+    if identity::is_example(host.host.id) { Err(Error::Example) } else { Ok(()) }
+}
+
 fn check(facts: &Facts, flake: &Flake, host: &HostFile, resumed: bool) -> Result<(), Error> {
     let name = &host.host.name;
+    check_id(host)?;
     if facts.entries.contains(name) {
         return Err(Error::Occupied { path: format!("{}/{name}", facts.hosts) });
     }
@@ -138,7 +148,7 @@ fn complete_lock(facts: &Facts, changes: &mut Vec<Change>, left: &mut Vec<Left>)
             added: vec![format!("the input {PLATFORM}, a path without a hash")],
         }),
         Err(why) => {
-            left.push(Left::Lock { why: why.to_owned(), command: "nix flake lock".to_owned() });
+            left.push(Left::Lock { why: why.to_owned(), command: NIX_LOCK.to_owned() });
         }
     }
 }

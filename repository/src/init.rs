@@ -8,7 +8,8 @@ use crate::shipped::{self, DESCRIPTION, FLAKE, HOSTS, LOCK, PLATFORM};
 
 /// What a new repository consists of. `flake.nix` comes last: a directory without one is no flake.
 pub fn decide(request: &Request<'_>) -> Result<Proposal, Error> {
-    let (text, host) = document::fit(request.document, request.name, HOSTS)?;
+    let (text, found) = document::fit(request.document, request.name, HOSTS)?;
+    host::check_id(&found)?;
     let directory = format!("{HOSTS}/{}", request.name);
     let (top, below) = HOSTS.split_once('/').unwrap_or((HOSTS, ""));
     let mut nix = Files::from([(format!("{below}/.gitkeep"), Vec::new())]);
@@ -28,7 +29,7 @@ pub fn decide(request: &Request<'_>) -> Result<Proposal, Error> {
         Some(_) => Vec::new(),
         None => vec![Left::Platform { file: format!("{PLATFORM}/{DESCRIPTION}") }],
     };
-    let host = Added { name: request.name.to_owned(), id: host.host.id, directory };
+    let host = Added { name: request.name.to_owned(), id: found.host.id, directory };
     Ok(Proposal { host, changes, left })
 }
 
@@ -38,8 +39,11 @@ mod tests {
 
     #[test]
     fn a_new_repository_is_the_template_around_its_first_host() {
-        let document = shipped::profile("hypervisor").unwrap();
-        let request = Request { name: "attic", document, description: Some(b"{}") };
+        let profile = shipped::profile("hypervisor").unwrap();
+        let example = Request { name: "attic", document: profile, description: Some(b"{}") };
+        assert!(matches!(decide(&example), Err(Error::Example)));
+        let own = profile.replace("00000000-0000-4000-8000-", "3f0c7a52-5d0e-4b8e-9d5e-");
+        let request = Request { document: &own, ..example };
         let proposal = decide(&request).unwrap();
         insta::assert_snapshot!("init", proposal.to_string());
         assert_eq!(proposal.left, []);
