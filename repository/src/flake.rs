@@ -3,8 +3,9 @@
 pub mod edit;
 mod tree;
 
+use rnix::SyntaxKind::NODE_PATH_REL;
 use rnix::ast::{self, Expr, HasEntry as _};
-use rnix::{NodeOrToken, Root, SyntaxNode};
+use rnix::{Root, SyntaxNode};
 
 use crate::error::Error;
 use tree::{attribute_path, called, children, entry, node, operands, position, relative_path};
@@ -196,11 +197,10 @@ fn blueprint(expression: &Expr) -> Option<String> {
 }
 
 fn computed(value: &Expr) -> Layout {
-    let paths = node(value).descendants().filter(|found| ast_is_path(found));
-    let directory = paths.filter_map(|path| relative_path(&path)).find(|path| {
-        let file = path.ends_with(".nix") || path.is_empty();
-        !file
-    });
+    let paths = node(value).descendants().filter(|found| found.kind() == NODE_PATH_REL);
+    let directory = paths
+        .filter_map(|path| relative_path(&path))
+        .find(|path| !path.is_empty() && !path.ends_with(".nix"));
     if let (Expr::Apply(apply), Some(directory)) = (value, &directory) {
         let name = called(apply).unwrap_or_default();
         if name.ends_with(&["bedplate".into(), "lib".into(), "hosts".into()]) {
@@ -208,11 +208,6 @@ fn computed(value: &Expr) -> Layout {
         }
     }
     Layout::Computed { directory }
-}
-
-fn ast_is_path(found: &SyntaxNode) -> bool {
-    found.kind() == rnix::SyntaxKind::NODE_PATH_REL
-        && found.children_with_tokens().any(|part| matches!(part, NodeOrToken::Token(_)))
 }
 
 #[cfg(test)]
@@ -239,8 +234,10 @@ mod tests {
         let lister =
             "{ ... }: let f = x: x; in { nixosConfigurations = f (builtins.readDir ./h); }";
         assert_eq!(layout(lister), Layout::Computed { directory: Some("h".into()) });
-        let interpolated = "{ ... }: { nixosConfigurations = f (n: import ./h/${n}/x.nix); }";
-        assert_eq!(layout(interpolated), Layout::Computed { directory: Some("h".into()) });
+        for path in ["./h/${n}/x.nix", "./h/host-${n}.nix"] {
+            let listed = format!("{{ ... }}: {{ nixosConfigurations = f (n: import {path}); }}");
+            assert_eq!(layout(&listed), Layout::Computed { directory: Some("h".into()) });
+        }
     }
 
     #[test]

@@ -43,10 +43,14 @@ pub(super) fn plain_string(text: &ast::Str) -> Option<String> {
     }
 }
 
-/// A relative path up to its first interpolation, without `./` and a slash at the end.
+/// A relative path without `./` and a slash at the end; up to the part with the first interpolation.
 pub(super) fn relative_path(path: &SyntaxNode) -> Option<String> {
     let first = path.first_child_or_token()?.into_token()?;
-    Some(first.text().strip_prefix("./")?.trim_end_matches('/').to_owned())
+    let mut text = first.text().strip_prefix("./")?;
+    if first.next_sibling_or_token().is_some() {
+        text = text.rsplit_once('/').map_or("", |(directory, _)| directory);
+    }
+    Some(text.trim_end_matches('/').to_owned())
 }
 
 /// The name of what is called: `a.b.c` of `a.b.c x`.
