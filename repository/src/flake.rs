@@ -1,5 +1,6 @@
 //! `flake.nix` as its syntax tree: how it comes to its hosts, and what its outputs are called with.
 
+mod depth;
 pub mod edit;
 mod tree;
 
@@ -46,6 +47,11 @@ pub struct Flake {
 impl Flake {
     /// Reads the text.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        if let Some(offset) = depth::too_deep(text) {
+            let (line, column) = position(text, offset);
+            let message = "it is nested too deeply".to_owned();
+            return Err(Error::Syntax { line, column, message });
+        }
         let parsed = Root::parse(text);
         if let Some(error) = parsed.errors().first() {
             let (offset, message) = tree::describe(error, text);
