@@ -82,6 +82,16 @@ pub enum Error {
         /// The directory.
         path: String,
     },
+    /// The flake would not see the host.
+    #[error(
+        "the flake lists the hosts in {listed:?}, not in {asked:?}; nothing was written\n  help: leave --hosts out"
+    )]
+    NotListed {
+        /// Where it looks for hosts.
+        listed: String,
+        /// Where the host was asked for.
+        asked: String,
+    },
     /// Another host has the id: the two would take each other's disks for their own.
     #[error(
         "host {other:?} has the id {id} already; nothing was written\n  help: write id = \"00000000-0000-4000-8000-000000000000\", the id of an example, and a fresh one takes its place"
@@ -128,7 +138,7 @@ pub enum Error {
     },
     /// Writing stopped half way.
     #[error(
-        "not everything was written; written so far: {written}\n  help: the command can be run again"
+        "not everything was written; written so far: {written}\n  help: `host add` can be run again and goes on; `init` wants an empty directory: remove these first"
     )]
     Partly {
         /// The paths that are complete.

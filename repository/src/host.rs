@@ -34,6 +34,8 @@ pub fn decide(facts: &Facts, request: &Request<'_>) -> Result<Proposal, Error> {
     let (name, directory) = (request.name, facts.hosts.as_str());
     let (text, host) = document::fit(request.document, name, directory)?;
     let flake = Flake::parse(&facts.flake)?;
+    let layout = flake.layout();
+    let listed = listed(&layout, directory)?;
     let resumed = flake.calls(name, directory);
     check(facts, &flake, &host, resumed)?;
 
@@ -41,8 +43,6 @@ pub fn decide(facts: &Facts, request: &Request<'_>) -> Result<Proposal, Error> {
     if flake.vendors_platform() {
         vendor(facts, request.description, &mut changes, &mut left)?;
     }
-    let layout = flake.layout();
-    let listed = matches!(layout, Layout::Ours { .. } | Layout::Blueprint { .. });
     if !(flake.has_platform() && (listed || resumed)) {
         match flake.with_host(name, directory) {
             Ok(edited) => changes.push(Change::Edit {
@@ -67,6 +67,17 @@ pub fn decide(facts: &Facts, request: &Request<'_>) -> Result<Proposal, Error> {
     changes.push(Change::Directory { path: path.clone(), files: files(text, blueprint) });
     let host = Added { name: name.to_owned(), id: host.host.id, directory: path };
     Ok(Proposal { host, changes, left })
+}
+
+/// Whether a host that stands in `asked` is found by its directory alone.
+fn listed(layout: &Layout, asked: &str) -> Result<bool, Error> {
+    match layout {
+        Layout::Ours { directory } | Layout::Blueprint { directory } if directory != asked => {
+            Err(Error::NotListed { listed: directory.clone(), asked: asked.to_owned() })
+        }
+        Layout::Ours { .. } | Layout::Blueprint { .. } => Ok(true),
+        Layout::Written | Layout::Computed { .. } | Layout::Unknown { .. } => Ok(false),
+    }
 }
 
 /// The files of a host. `hardware.json` is the installer's to write.

@@ -12,9 +12,26 @@ use tempfile::{Builder, TempDir};
 use crate::change::{Change, Files};
 use crate::error::{Error, file};
 
-/// Writes the changes below `root`, in order.
+/// Writes the changes below `root`, in order: one by one into a directory that is there; a
+/// directory that is not there appears with all of them or not at all.
 pub fn write(root: &Path, changes: &[Change]) -> Result<(), Error> {
-    fs::create_dir_all(root).map_err(file("make", root))?;
+    if fs::symlink_metadata(root).is_ok() {
+        return one_by_one(root, changes);
+    }
+    let parent = parent_of(root);
+    fs::create_dir_all(parent).map_err(file("make", parent))?;
+    let staging = staging(parent)?;
+    let staged = staging.path().join("repository");
+    fs::create_dir(&staged).map_err(file("make", &staged))?;
+    one_by_one(&staged, changes).map_err(|error| match error {
+        // What was staged goes again.
+        Error::Partly { source, .. } => *source,
+        other => other,
+    })?;
+    appear(&staged, root)
+}
+
+fn one_by_one(root: &Path, changes: &[Change]) -> Result<(), Error> {
     let mut written: Vec<String> = Vec::new();
     for change in changes {
         match one(root, change) {
@@ -82,9 +99,8 @@ fn put(path: &Path, content: &[u8]) -> Result<(), Error> {
 
 /// Moves what was staged into its place, where nothing may be.
 fn appear(staged: &Path, target: &Path) -> Result<(), Error> {
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent).map_err(file("make", parent))?;
-    }
+    let parent = parent_of(target);
+    fs::create_dir_all(parent).map_err(file("make", parent))?;
     let renamed = renameat_with(CWD, staged, CWD, target, RenameFlags::NOREPLACE);
     renamed.map_err(|error| file("make", target)(error.into()))?;
     flush_parent(target)
@@ -96,7 +112,7 @@ fn edit(target: &Path, before: &str, after: &str) -> Result<(), Error> {
         return Err(Error::Changed { path: target.to_owned() });
     }
     let mode = fs::metadata(target).map_err(file("look at", target))?.permissions().mode();
-    let parent = target.parent().unwrap_or(Path::new("."));
+    let parent = parent_of(target);
     let mut builder = Builder::new();
     builder.prefix(".bedplate-").permissions(fs::Permissions::from_mode(mode & 0o7777));
     let mut staged = builder.tempfile_in(parent).map_err(file("write beside", target))?;
@@ -109,8 +125,16 @@ fn edit(target: &Path, before: &str, after: &str) -> Result<(), Error> {
     flush_parent(target)
 }
 
+/// The directory that a path stands in.
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
 fn flush_parent(target: &Path) -> Result<(), Error> {
-    let parent = target.parent().unwrap_or(Path::new("."));
+    let parent = parent_of(target);
     fs::File::open(parent).and_then(|open| open.sync_all()).map_err(file("flush", parent))
 }
 
@@ -145,6 +169,20 @@ mod tests {
         assert_eq!(fs::read_to_string(root.path().join("flake.nix")).unwrap(), "old");
         assert_eq!(names(root.path()), ["flake.nix", "host"]);
         assert_eq!(names(&root.path().join("host")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_repository_that_is_not_there_appears_whole_or_not_at_all() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("infra");
+        // The second change cannot be written beside the first.
+        let changes = [new_file("nix"), new_file("nix/hosts")];
+        let error = write(&root, &changes).unwrap_err();
+        assert!(!matches!(error, Error::Partly { .. }), "{error}");
+        assert_eq!(names(place.path()), Vec::<String>::new());
+        write(&root, &changes[..1]).unwrap();
+        assert_eq!(names(&root), ["nix"]);
+        assert_eq!(names(place.path()), ["infra"]);
     }
 
     #[test]

@@ -161,6 +161,16 @@ fn what_stands_in_the_way_is_refused() {
     let error = decide(written.path(), "oracle", ID).unwrap_err().to_string();
     assert!(error.starts_with("flake.nix:11:7: the flake has a host oracle"), "{error}");
 
+    let elsewhere = repository("blueprint_layout");
+    let facts = read::facts(elsewhere.path(), Some("hosts")).unwrap();
+    let document = document(ID);
+    let request = Request { name: "attic", document: &document, description: None };
+    let error = host::decide(&facts, &request).unwrap_err().to_string();
+    assert!(
+        error.starts_with("the flake lists the hosts in \"nix/hosts\", not in \"hosts\""),
+        "{error}"
+    );
+
     let foreign = repository("listed");
     fs::create_dir(foreign.path().join("bedplate")).unwrap();
     assert!(matches!(decide(foreign.path(), "attic", ID), Err(Error::Foreign { .. })));
