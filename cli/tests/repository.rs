@@ -99,6 +99,49 @@ fn a_new_repository_is_what_a_medium_enrols_into_and_its_host_is_valid() {
     assert!(!stdout(&check).contains("marks an example"), "{}", stdout(&check));
 }
 
+/// A medium with nothing but the repository it brings, which holds `files`.
+fn medium(place: &Path, files: &[(&str, &str)]) -> PathBuf {
+    let (content, iso) = (place.join("content"), place.join("medium.iso"));
+    fs::create_dir_all(place.join("flake/bedplate")).unwrap();
+    fs::create_dir_all(content.join("live")).unwrap();
+    for (path, text) in files {
+        fs::write(place.join("flake").join(path), text).unwrap();
+    }
+    let paths = files.iter().map(|(path, _)| format!("flake/{path}"));
+    let mut tar = Command::new("tar");
+    tar.arg("--format=ustar").arg("-cf").arg(content.join("live/flake.tar"));
+    assert!(tar.arg("-C").arg(place).args(paths).status().unwrap().success());
+    let mut xorriso = Command::new("xorriso");
+    xorriso.args(["-as", "mkisofs", "-quiet", "-R", "-o"]).arg(&iso).arg(&content);
+    assert!(xorriso.output().unwrap().status.success());
+    iso
+}
+
+#[test]
+fn the_description_of_a_medium_goes_beside_the_platform_and_another_is_not_overwritten() {
+    let place = tempfile::tempdir().unwrap();
+    let (one, other) = (place.path().join("one"), place.path().join("other"));
+    let first = medium(&one, &[("bedplate/platform.json", "{\"first\": 1}\n")]);
+    let second = medium(&other, &[("bedplate/platform.json", "{}\n")]);
+    let run = |arguments: &[&str], medium: &Path| {
+        let arguments = [arguments, &["--json", "--medium", medium.to_str().unwrap()]].concat();
+        let output = without_nix(place.path(), &arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["left"].clone()
+    };
+    assert_eq!(run(&["init", "infra"], &first), Value::Array(Vec::new()));
+    let left = run(&["host", "add", "attic", "--repository", "infra"], &second);
+    assert_eq!(left[0]["kind"], "other_medium", "{left}");
+    let kept = fs::read_to_string(place.path().join("infra/bedplate/platform.json")).unwrap();
+    assert_eq!(kept, "{\"first\": 1}\n");
+
+    let none = medium(&place.path().join("none"), &[("flake.nix", "{ }\n")]);
+    let output = without_nix(place.path(), &["init", "new", "--medium", none.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("no description of the embedded platform"), "{output:?}");
+    assert!(!place.path().join("new").exists());
+}
+
 #[test]
 fn every_machine_gets_an_id_of_its_own_and_nothing_is_overwritten() {
     let place = tempfile::tempdir().unwrap();
