@@ -1,22 +1,29 @@
 //! The bedplate command: thin, one file per subcommand.
 //!
-//! Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong usage; of `init` and `host add` also 3 written
+//! but not locked, 4 written but for lines to add by hand.
 
 mod check;
+mod host;
+mod init;
 mod inventory;
 mod iso;
 mod key;
 mod personalize;
 mod plan;
 mod report;
+mod repository;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage; \
+of init and host add also 3 written but not locked, 4 written but for lines to add by hand.";
+
 /// Turns one text file, host.toml, into a running home server.
 #[derive(Parser)]
-#[command(version, about, after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
+#[command(version, about, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -25,6 +32,10 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Check),
+    /// Hosts of a repository.
+    #[command(subcommand)]
+    Host(host::Host),
+    Init(init::Init),
     Inventory(inventory::Inventory),
     Iso(iso::Iso),
     /// Key sticks.
@@ -35,16 +46,19 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
-        Command::Check(check) => check.run(),
-        Command::Inventory(inventory) => inventory.run(),
-        Command::Iso(iso) => iso.run(),
-        Command::Key(key) => key.run(),
-        Command::Personalize(personalize) => personalize.run(),
-        Command::Plan(plan) => plan.run(),
+        Command::Check(check) => check.run().map(done),
+        Command::Host(host) => host.run(),
+        Command::Init(init) => init.run(),
+        Command::Inventory(inventory) => inventory.run().map(done),
+        Command::Iso(iso) => iso.run().map(done),
+        Command::Key(key) => key.run().map(done),
+        Command::Personalize(personalize) => personalize.run().map(done),
+        Command::Plan(plan) => plan.run().map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             failure.show();
             ExitCode::from(1)

@@ -12,6 +12,8 @@ const TOOLS: &str = "bedplate-tools";
 const LEAVES: &[&str] = &[TOOLS, "bedplate-luks", "bedplate-blkid", "bedplate-keystick"];
 /// Imported by the middle row; imports `tools`, and no C library.
 const FACTS: &str = "bedplate-facts";
+/// Imported by the top row alone; imports `spec`, and no C library.
+const REPOSITORY: &str = "bedplate-repository";
 const MIDDLE: &[&str] = &[
     "bedplate-installer",
     "bedplate-initrd",
@@ -29,10 +31,12 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
         &[&[TOOLS]]
     } else if name == FACTS {
         &[SPEC, &[TOOLS]]
+    } else if name == REPOSITORY {
+        &[SPEC]
     } else if MIDDLE.contains(&name) {
         &[SPEC, LEAVES, &[FACTS]]
     } else if TOP.contains(&name) {
-        &[SPEC, LEAVES, &[FACTS], MIDDLE]
+        &[SPEC, LEAVES, &[FACTS, REPOSITORY], MIDDLE]
     } else {
         return None;
     };
@@ -100,6 +104,8 @@ fn wrong_arrows_are_found() {
         ("bedplate-luks", "bedplate-blkid"),
         ("bedplate-facts", "bedplate-blkid"),
         ("bedplate-image-builder", "bedplate-cli"),
+        ("bedplate-repository", "bedplate-tools"),
+        ("bedplate-installer", "bedplate-repository"),
         ("xtask", "bedplate-spec"),
         ("bedplate-new", "bedplate-spec"),
     ] {

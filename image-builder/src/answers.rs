@@ -28,7 +28,7 @@ pub type Flake = BTreeMap<String, Vec<u8>>;
 
 /// The repository for a host of the embedded platform: what stands in `platform/template` at
 /// its root, the rest of `platform` under `bedplate/`, and `description` as `platform.json`.
-pub(crate) fn embedded_flake(platform: &Path, description: &str) -> Result<Flake, Error> {
+pub fn embedded_flake(platform: &Path, description: &str) -> Result<Flake, Error> {
     let mut flake = Flake::new();
     read_directory(platform, "bedplate/", &mut flake)?;
     let template = format!("bedplate/{TEMPLATE}/");

@@ -18,7 +18,7 @@ mod platform;
 mod programs;
 mod system_image;
 mod tree;
-mod tree_nix;
+pub mod tree_nix;
 mod verity_image;
 
 pub use error::Error;

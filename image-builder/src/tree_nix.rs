@@ -15,7 +15,7 @@ const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 /// Programs of a tree.
 #[derive(Debug, Clone)]
-pub(crate) struct TreePrograms {
+pub struct TreePrograms {
     root: PathBuf,
 }
 
@@ -46,12 +46,13 @@ impl StorePath {
 }
 
 impl TreePrograms {
-    pub(crate) fn new(root: &Path) -> Self {
+    /// The programs of the tree at `root`.
+    pub fn new(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
 
     /// A program of the tree, started by the tree's own loader with the tree's libraries.
-    pub(crate) fn command(&self, program: &str, argv0: &str) -> Command {
+    pub fn command(&self, program: &str, argv0: &str) -> Command {
         let libraries = self.root.join(LIBRARIES);
         let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
         command.arg("--library-path").arg(&libraries).args(["--argv0", argv0]);

@@ -1,6 +1,10 @@
 # Turns a directory of hosts into `nixosConfigurations` of the embedded platform.
 let
-  platform = builtins.fromJSON (builtins.readFile ./platform.json);
+  platform =
+    if builtins.pathExists ./platform.json then
+      builtins.fromJSON (builtins.readFile ./platform.json)
+    else
+      throw "bedplate/platform.json is not there, so nothing can be built: it comes from the medium (`bedplate init --medium FILE`, `bedplate host add --medium FILE`)";
 
   # A path that is supplied by the medium and never built: its store path follows from name and
   # hash. Where the medium was not copied into the store, Nix says that `/missing` does not exist.
@@ -56,15 +60,22 @@ let
       };
     in
     if settings.host.name != name then
-      throw "nix/hosts/${name}/host.toml names the host `${settings.host.name}`; directory and name must agree"
+      throw "host ${name}: its host.toml names the host `${settings.host.name}`; both must agree"
     else if settings.host.platform or "nixos" != "embedded" then
       throw "host ${name}: platform = \"embedded\" is what this flake builds"
     else
       {
         config.system.build.toplevel = warned toplevel ignored;
+        # The document as Nix reads it; known without a medium.
+        config.bedplate = settings;
+        # Flakes ask a system for its platform before they build it.
+        pkgs.system = "x86_64-linux";
       };
 in
 {
+  # One host, for a flake that writes its hosts out.
+  inherit host;
+
   hosts =
     directory:
     let

@@ -78,8 +78,12 @@ impl Workspace {
 
     /// The Debian tree that media are made of; there after the first medium.
     pub fn tree(&self) -> Result<PathBuf, Failure> {
-        let cache = self.cache();
-        let platforms = directories(&cache)?;
+        Self::tree_in(&self.cache())
+    }
+
+    /// The newest Debian tree in a cache.
+    pub fn tree_in(cache: &Path) -> Result<PathBuf, Failure> {
+        let platforms = directories(cache)?;
         let mut found: Vec<PathBuf> = Vec::new();
         for platform in platforms.iter().filter(|path| path.join("platform.json").exists()) {
             let paths = directories(&platform.join("stage/nix/store"))?;

@@ -1,9 +1,17 @@
-//! Nix on another store root.
+//! Nix: locks, and another store root.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{CommandError, CommandExt as _};
+
+/// What can be locked of the flake in `directory` is locked; this may want the network. The
+/// directory is taken as it is: what git does not know yet counts.
+pub fn lock_flake(directory: &Path) -> Result<(), CommandError> {
+    let mut command = Command::new("nix");
+    command.args(["--extra-experimental-features", "nix-command flakes"]);
+    command.args(["flake", "lock", "path:."]).current_dir(directory).run()
+}
 
 /// Nix working on the store below one root, offline.
 #[derive(Debug, Clone)]

@@ -17,11 +17,7 @@ use crate::error::{During as _, StepError};
 pub const REPOSITORY: &str = "etc/nixos";
 
 /// What hands `host.toml` to the platform; it never changes.
-const CONFIGURATION: &str = "\
-{ bedplate, ... }: {
-  imports = [ (bedplate.platformModule ./host.toml) ];
-}
-";
+const CONFIGURATION: &str = include_str!("../../../nix/host/configuration.nix");
 
 /// What is enrolled.
 pub struct Enrolment<'a> {

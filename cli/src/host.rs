@@ -1,0 +1,54 @@
+//! `bedplate host add`: adds a host to a repository.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bedplate_repository::host::{self, Request};
+use bedplate_repository::read;
+
+use crate::report::Failure;
+use crate::repository::Source;
+
+/// Hosts of a repository.
+#[derive(clap::Subcommand)]
+pub enum Host {
+    Add(Add),
+}
+
+impl Host {
+    /// Runs the subcommand.
+    pub fn run(&self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Add(add) => add.run(),
+        }
+    }
+}
+
+/// Add a host to a repository that is there.
+///
+/// Hosts may be written out, listed by directory, or laid out for blueprint. Nothing that is
+/// there is rewritten: what flake.nix needs is put in where it belongs, or printed.
+#[derive(clap::Args)]
+pub struct Add {
+    /// Name of the host.
+    name: String,
+    /// The repository, where flake.nix stands.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    repository: PathBuf,
+    /// Directory of the hosts inside the repository [default: what flake.nix lists, nix/hosts, hosts].
+    #[arg(long, value_name = "DIR")]
+    hosts: Option<String>,
+    #[command(flatten)]
+    source: Source,
+}
+
+impl Add {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        let facts = read::facts(&self.repository, self.hosts.as_deref())?;
+        let (document, description) = (self.source.document()?, self.source.description()?);
+        let description = description.as_deref();
+        let request = Request { name: &self.name, document: &document, description };
+        let proposal = host::decide(&facts, &request)?;
+        self.source.finish(&self.repository, proposal)
+    }
+}

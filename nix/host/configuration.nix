@@ -1,0 +1,3 @@
+{ bedplate, ... }: {
+  imports = [ (bedplate.platformModule ./host.toml) ];
+}

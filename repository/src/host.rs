@@ -1,0 +1,165 @@
+//! One more host in a repository that is there.
+
+use bedplate_spec::host::HostFile;
+use bedplate_spec::identity;
+
+use crate::change::{Added, Change, Files, Left, Proposal};
+use crate::document;
+use crate::error::Error;
+use crate::flake::{Flake, Layout, edit};
+use crate::lock;
+use crate::read::{Facts, Platform};
+use crate::shipped::{self, BLUEPRINT, CONFIGURATION, DESCRIPTION, PLATFORM};
+
+/// Names of a repository's own files.
+pub(crate) const FLAKE_FILE: &str = "flake.nix";
+pub(crate) const LOCK_FILE: &str = "flake.lock";
+
+/// Locks a flake, run where it stands. What git does not know yet counts.
+const NIX_LOCK: &str = "nix --extra-experimental-features 'nix-command flakes' flake lock path:.";
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The host's name.
+    pub name: &'a str,
+    /// The document it starts from, with an id of its own.
+    pub document: &'a str,
+    /// The description of a medium's platform.
+    pub description: Option<&'a [u8]>,
+}
+
+/// What adding the host comes to.
+pub fn decide(facts: &Facts, request: &Request<'_>) -> Result<Proposal, Error> {
+    let (name, directory) = (request.name, facts.hosts.as_str());
+    let (text, host) = document::fit(request.document, name, directory)?;
+    let flake = Flake::parse(&facts.flake)?;
+    let layout = flake.layout();
+    let listed = listed(&layout, directory)?;
+    let resumed = flake.calls(name, directory);
+    check(facts, &flake, &host, resumed)?;
+
+    let (mut changes, mut left) = (Vec::new(), Vec::new());
+    if flake.vendors_platform() {
+        vendor(facts, request.description, &mut changes, &mut left)?;
+    }
+    if !(flake.has_platform() && (listed || resumed)) {
+        match flake.with_host(name, directory) {
+            Ok(edited) => changes.push(Change::Edit {
+                path: FLAKE_FILE.to_owned(),
+                before: facts.flake.clone(),
+                after: edited.text,
+                added: edited.added,
+            }),
+            Err(why) => left.push(Left::Lines {
+                file: FLAKE_FILE.to_owned(),
+                why: why.to_owned(),
+                lines: edit::by_hand(name, directory),
+            }),
+        }
+    }
+    if flake.vendors_platform() {
+        complete_lock(facts, &mut changes, &mut left);
+    }
+    // Last: where directories are listed, the host is there from this moment on.
+    let blueprint = matches!(layout, Layout::Blueprint { .. });
+    let path = format!("{directory}/{name}");
+    changes.push(Change::Directory { path: path.clone(), files: files(text, blueprint) });
+    let host = Added { name: name.to_owned(), id: host.host.id, directory: path };
+    Ok(Proposal { host, changes, left })
+}
+
+/// Whether a host that stands in `asked` is found by its directory alone.
+fn listed(layout: &Layout, asked: &str) -> Result<bool, Error> {
+    match layout {
+        Layout::Ours { directory } | Layout::Blueprint { directory } if directory != asked => {
+            Err(Error::NotListed { listed: directory.clone(), asked: asked.to_owned() })
+        }
+        Layout::Ours { .. } | Layout::Blueprint { .. } => Ok(true),
+        Layout::Written | Layout::Computed { .. } | Layout::Unknown { .. } => Ok(false),
+    }
+}
+
+/// The files of a host. `hardware.json` is the installer's to write.
+pub(crate) fn files(document: String, blueprint: bool) -> Files {
+    let mut files = Files::new();
+    files.insert("configuration.nix".to_owned(), CONFIGURATION.into());
+    files.insert("host.toml".to_owned(), document.into_bytes());
+    if blueprint {
+        files.insert("default.nix".to_owned(), BLUEPRINT.into());
+    }
+    files
+}
+
+/// Whether the host has an id of its own.
+pub(crate) fn check_id(host: &HostFile) -> Result<(), Error> {
+    if identity::is_example(host.host.id) { Err(Error::Example) } else { Ok(()) }
+}
+
+fn check(facts: &Facts, flake: &Flake, host: &HostFile, resumed: bool) -> Result<(), Error> {
+    let name = &host.host.name;
+    check_id(host)?;
+    if facts.entries.contains(name) {
+        return Err(Error::Occupied { path: format!("{}/{name}", facts.hosts) });
+    }
+    if let Some((other, id)) = facts.ids.iter().find(|(_, id)| **id == host.host.id) {
+        return Err(Error::IdTaken { id: *id, other: other.clone() });
+    }
+    match flake.place_of(name) {
+        Some((line, column)) if !resumed => {
+            Err(Error::InFlake { line, column, name: name.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The platform beside the flake.
+fn vendor(
+    facts: &Facts,
+    description: Option<&[u8]>,
+    changes: &mut Vec<Change>,
+    left: &mut Vec<Left>,
+) -> Result<(), Error> {
+    let file = format!("{PLATFORM}/{DESCRIPTION}");
+    match (&facts.platform, description) {
+        (Platform::Foreign, _) => return Err(Error::Foreign { path: PLATFORM }),
+        (Platform::Absent, _) => {
+            let files = shipped::platform(description);
+            changes.push(Change::Directory { path: PLATFORM.to_owned(), files });
+        }
+        (Platform::Ours { description: Some(found) }, Some(wanted)) if found != wanted => {
+            left.push(Left::OtherMedium { file: file.clone() });
+        }
+        (Platform::Ours { description: None }, Some(content)) => {
+            changes.push(Change::File { path: file.clone(), content: content.to_vec() });
+        }
+        (Platform::Ours { .. }, _) => {}
+    }
+    let known = matches!(&facts.platform, Platform::Ours { description: Some(_) });
+    if !known && description.is_none() {
+        left.push(Left::Platform { file });
+    }
+    Ok(())
+}
+
+/// Locks the input where that needs no hash; otherwise it is left to Nix.
+fn complete_lock(facts: &Facts, changes: &mut Vec<Change>, left: &mut Vec<Left>) {
+    let by_hand = left.iter().any(|left| matches!(left, Left::Lines { .. }));
+    let locked = match &facts.lock {
+        _ if by_hand => Err("flake.nix comes first"),
+        None => Err("there is none"),
+        Some(text) => lock::with_platform(text).map(|after| after.map(|after| (text, after))),
+    };
+    match locked {
+        Ok(None) => {}
+        Ok(Some((before, after))) => changes.push(Change::Edit {
+            path: LOCK_FILE.to_owned(),
+            before: before.clone(),
+            after,
+            added: vec![format!("the input {PLATFORM}, a path without a hash")],
+        }),
+        Err(why) => {
+            left.push(Left::Lock { why: why.to_owned(), command: NIX_LOCK.to_owned() });
+        }
+    }
+}
