@@ -149,7 +149,7 @@ pub fn generation_list(json: bool, out: &mut dyn Write) -> Finished {
 /// `bedplate-host generation failed`, in an emergency.
 pub fn generation_failed(out: &mut dyn Write) -> Finished {
     let variables = Variables::new(Path::new(efi::MOUNT));
-    match generation::give_up(Path::new(BOOT), &variables)? {
+    match generation::give_up(Path::new(generation::PROFILES), &variables)? {
         generation::Verdict::Stay => Ok(()),
         generation::Verdict::Restart => {
             let seconds = BEFORE_RESTART.as_secs();
