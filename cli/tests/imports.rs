@@ -9,7 +9,7 @@ use serde_json::Value;
 
 const SPEC: &[&str] = &["bedplate-spec"];
 const TOOLS: &str = "bedplate-tools";
-const LEAVES: &[&str] = &[TOOLS, "bedplate-luks", "bedplate-blkid", "bedplate-keystick"];
+const LEAVES: &[&str] = &[TOOLS, "bedplate-luks", "bedplate-blkid", "bedplate-keystick", "bedplate-secrets"];
 /// Imported by the middle row; imports `tools`, and no C library.
 const FACTS: &str = "bedplate-facts";
 const MIDDLE: &[&str] = &[
@@ -96,6 +96,7 @@ fn wrong_arrows_are_found() {
         ("bedplate-installer", "bedplate-initrd"),
         ("bedplate-tools", "bedplate-spec"),
         ("bedplate-keystick", "bedplate-spec"),
+        ("bedplate-secrets", "bedplate-spec"),
         ("bedplate-tools", "bedplate-keystick"),
         ("bedplate-luks", "bedplate-blkid"),
         ("bedplate-facts", "bedplate-blkid"),
