@@ -18,6 +18,7 @@ pub mod pool;
 pub mod report;
 #[cfg(test)]
 mod sample;
+pub mod secret;
 pub mod show;
 pub mod system;
 pub mod vm;
