@@ -8,7 +8,9 @@ mod iso;
 mod key;
 mod personalize;
 mod plan;
+mod prepare;
 mod report;
+mod secrets;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Check),
+    /// Hosts of a repository.
+    #[command(subcommand)]
+    Host(prepare::Host),
     Inventory(inventory::Inventory),
     Iso(iso::Iso),
     /// Key sticks.
@@ -32,16 +37,21 @@ enum Command {
     Key(key::Key),
     Personalize(personalize::Personalize),
     Plan(plan::Plan),
+    /// Secrets of a repository.
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Check(check) => check.run(),
+        Command::Host(host) => host.run(),
         Command::Inventory(inventory) => inventory.run(),
         Command::Iso(iso) => iso.run(),
         Command::Key(key) => key.run(),
         Command::Personalize(personalize) => personalize.run(),
         Command::Plan(plan) => plan.run(),
+        Command::Secrets(secrets) => secrets.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

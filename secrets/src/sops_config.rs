@@ -25,12 +25,11 @@ pub enum Edit {
     },
 }
 
-/// The text of a first `.sops.yaml`: one rule, one key group.
-pub fn new_file(path_regex: &str, recipients: &[(Recipient, String)]) -> String {
-    let mut text = format!(
-        "creation_rules:\n  - path_regex: '{}'\n    key_groups:\n      - age:\n",
-        path_regex.replace('\'', "''")
-    );
+/// The text of a first `.sops.yaml`: one rule for what lies in `directory`, one key group.
+pub fn new_file(directory: &str, recipients: &[(Recipient, String)]) -> String {
+    let pattern = format!("^{}/", regex_lite::escape(directory)).replace('\'', "''");
+    let mut text =
+        format!("creation_rules:\n  - path_regex: '{pattern}'\n    key_groups:\n      - age:\n");
     for (recipient, name) in recipients {
         text.push_str(&format!("          - {recipient} # {}\n", comment(name)));
     }

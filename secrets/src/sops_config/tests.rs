@@ -59,8 +59,9 @@ fn a_recipient_that_stands_there_by_an_alias_is_found() {
 #[test]
 fn a_first_file_has_one_rule_and_one_group() {
     let admin = ADMIN.parse().unwrap();
-    let text = new_file("hosts/it's/.*", &[(admin, "me\nx: y".into()), (host(), "hv".into())]);
-    assert_eq!(recipients(&text, "hosts/it's/a.yaml").unwrap(), [ADMIN, HOST]);
+    let text = new_file("hosts.d/it's", &[(admin, "me\nx: y".into()), (host(), "hv".into())]);
+    assert_eq!(recipients(&text, "hosts.d/it's/a.yaml").unwrap(), [ADMIN, HOST]);
+    assert!(recipients(&text, "hosts-d/it's/a.yaml").is_err());
     insta::assert_snapshot!(text);
 }
 
