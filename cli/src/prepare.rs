@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use bedplate_keystick as keystick;
-use bedplate_secrets::age_file::{self, AgeError};
+use bedplate_secrets::age_file::{self, AgeError, Cost};
 use bedplate_secrets::ssh::{self, Recipient};
 use bedplate_tools::secret::Secret;
 use bedplate_tools::ssh_keygen;
@@ -175,7 +175,7 @@ impl Seal {
     fn apply(&self, private: &Secret) -> Result<Vec<u8>, PrepareError> {
         Ok(match self {
             Self::For(recipients) => age_file::seal(private, recipients)?,
-            Self::With(words) => age_file::seal_with_passphrase(private, words)?,
+            Self::With(words) => age_file::seal_with_passphrase(private, words, Cost::Usual)?,
         })
     }
 }

@@ -10,6 +10,7 @@ pub mod converge;
 pub mod download;
 pub mod extract;
 pub mod generation;
+pub mod host_key;
 pub mod kind;
 pub mod mounts;
 pub mod nfs;

@@ -43,6 +43,9 @@ enum Task {
         #[arg(long)]
         test: bool,
     },
+    /// The machine's ssh key.
+    #[command(subcommand)]
+    HostKey(HostKey),
     /// Boot entries.
     #[command(subcommand)]
     Generation(Generation),
@@ -54,6 +57,16 @@ enum Task {
     /// Build a toplevel; called by Nix with store paths in its environment.
     #[command(hide = true)]
     System,
+}
+
+#[derive(Subcommand)]
+enum HostKey {
+    /// Put the key that `bedplate host prepare` made in place, from the key stick.
+    Take {
+        /// Replace the key that the machine has.
+        #[arg(long)]
+        replace: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -162,6 +175,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         Task::Pool(Pool::Scrub { name }) => command::pool_scrub(host_file, name, out),
         Task::Notify { test } => command::notify(host_file, *test, out),
+        Task::HostKey(HostKey::Take { replace }) => {
+            command::host_key_take(host_file, *replace, out)
+        }
         Task::Generation(Generation::Boot { toplevel }) => command::generation_boot(toplevel),
         Task::Activate { toplevel } => command::activate(toplevel, out),
         Task::System => Ok(system::build()?),

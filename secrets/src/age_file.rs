@@ -12,9 +12,27 @@ use zeroize::Zeroizing;
 use crate::LIMIT;
 use crate::ssh::{Identity, KeyError, Recipient};
 
-/// The most that opening a passphrase may cost: 2^22 blocks of 8 KiB would be 4 GiB of memory;
-/// `age` itself writes 18 on a machine of today.
+/// The most that opening a passphrase may cost, as a power of two: 1 GiB of memory.
 const MOST_WORK: u8 = 20;
+
+/// What a guess at a passphrase costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cost {
+    /// As the program `age` has it: 256 MiB of memory and about a second.
+    Usual,
+    /// Next to nothing, which is enough for a generated passphrase and makes tests quick.
+    Least,
+}
+
+impl Cost {
+    /// scrypt's N as a power of two (age-encryption.org/v1, "The scrypt recipient type").
+    fn work(self) -> u8 {
+        match self {
+            Self::Usual => 18,
+            Self::Least => 2,
+        }
+    }
+}
 
 /// A file that was not opened or made.
 #[derive(Debug, thiserror::Error)]
@@ -93,8 +111,15 @@ pub fn seal(secret: &Secret, recipients: &[Recipient]) -> Result<Vec<u8>, AgeErr
 }
 
 /// Encrypts with a passphrase, armored.
-pub fn seal_with_passphrase(secret: &Secret, passphrase: &Secret) -> Result<Vec<u8>, AgeError> {
-    write(secret, Encryptor::with_user_passphrase(words(passphrase)?))
+pub fn seal_with_passphrase(
+    secret: &Secret,
+    passphrase: &Secret,
+    cost: Cost,
+) -> Result<Vec<u8>, AgeError> {
+    let mut recipient = age::scrypt::Recipient::new(words(passphrase)?);
+    recipient.set_work_factor(cost.work());
+    let encryptor = Encryptor::with_recipients(iter::once(&recipient as &dyn age::Recipient));
+    write(secret, encryptor.map_err(|other| AgeError::Encrypt(io::Error::other(other)))?)
 }
 
 /// The keys that were tried, for an error message.

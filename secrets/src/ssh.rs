@@ -132,6 +132,14 @@ pub fn identity(private_key: &Secret) -> Result<Identity, KeyError> {
     }
 }
 
+/// The line of the public key that belongs to a private one.
+pub fn public_line(private_key: &Secret) -> Result<String, KeyError> {
+    let unread = |error| unread("private", "another algorithm", &error);
+    let key = PrivateKey::from_openssh(private_key.expose()).map_err(unread)?;
+    let line = key.public_key().to_openssh().map_err(unread)?;
+    Ok(format!("{line}\n"))
+}
+
 /// The identities of a file as `age-keygen` writes it: one to a line, `#` before comments.
 pub fn identities(file: &Secret) -> Result<Vec<Identity>, KeyError> {
     let format = |why: &str| KeyError::Format { what: "age", why: why.to_owned() };

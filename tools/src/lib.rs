@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: nothing here prints, decides or knows of `host.toml`.
 
+pub mod ask_password;
 pub mod block;
 pub mod btrfs;
 pub mod btrfs_live;

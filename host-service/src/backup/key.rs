@@ -21,7 +21,7 @@ pub enum KeyError {
     #[error("no key stick is plugged in (looked for the volume {0})")]
     NoStick(String),
     /// Not on the stick.
-    #[error("the key stick {volume} gives no password")]
+    #[error("the key stick {volume} gives no secret")]
     Stick {
         /// Stick.
         volume: String,
@@ -40,6 +40,18 @@ pub enum KeyError {
     List(#[source] io::Error),
 }
 
+impl KeyError {
+    /// Whether there simply is none: no stick, or no such file on it.
+    pub fn is_absent(&self) -> bool {
+        let missing = |source: &StickError| matches!(source, StickError::Missing { .. });
+        match self {
+            Self::NoStick(_) => true,
+            Self::Stick { source, .. } => missing(source),
+            _ => false,
+        }
+    }
+}
+
 /// Reads the secret that `reference` names.
 pub fn read(context: &Context, reference: &SecretReference) -> Result<Secret, KeyError> {
     match reference {
@@ -52,7 +64,11 @@ pub fn read(context: &Context, reference: &SecretReference) -> Result<Secret, Ke
 }
 
 /// The stick is mounted read-only for as long as reading takes.
-fn from_stick(intent: &HostFile, path: &str, runtime: &Path) -> Result<Secret, KeyError> {
+pub(crate) fn from_stick(
+    intent: &HostFile,
+    path: &str,
+    runtime: &Path,
+) -> Result<Secret, KeyError> {
     let blocks = block::disks().map_err(KeyError::List)?;
     let mut missing = Vec::new();
     let mut last = None;

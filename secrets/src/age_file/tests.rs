@@ -38,8 +38,11 @@ fn a_changed_or_cut_file_does_not_open() {
 #[test]
 fn a_passphrase_opens_what_it_sealed() {
     let (secret, words) = (Secret::new(b"key".to_vec()), Secret::new(b"one two".to_vec()));
-    let file = seal_with_passphrase(&secret, &words).unwrap();
-    assert_eq!(open_with_passphrase(&file, &words).unwrap(), secret);
+    for cost in [Cost::Usual, Cost::Least] {
+        let file = seal_with_passphrase(&secret, &words, cost).unwrap();
+        assert_eq!(open_with_passphrase(&file, &words).unwrap(), secret);
+    }
+    let file = seal_with_passphrase(&secret, &words, Cost::Least).unwrap();
     let other = Secret::new(b"another".to_vec());
     assert!(matches!(open_with_passphrase(&file, &other), Err(AgeError::WrongPassphrase)));
     assert!(matches!(open(&file, &[host()]), Err(AgeError::Passphrase)));

@@ -39,6 +39,7 @@ fn both_halves_of_a_key_of_ssh_keygen_give_the_same_recipient() {
         // One way by the curve, the other by SHA-512 and the `age` crate.
         let identity = identity(&private).unwrap();
         assert_eq!(identity.recipient(), recipient(&public).unwrap());
+        assert_eq!(public_line(&private).unwrap(), public);
     }
 }
 
