@@ -127,7 +127,10 @@ impl<'a> Round<'a> {
         let mut done = Done::default();
         done.say(format!("{} is {}", self.name, self.recipient));
         if self.files == Files::default() {
-            done.say(format!("{} has no encrypted file", self.directory()));
+            done.say(format!(
+                "{} has no file of sops, and its host.toml names none of age",
+                self.directory()
+            ));
         }
         let rules = self.rules(&mut done)?;
         for file in &self.files.sops {
