@@ -272,6 +272,26 @@ mod tests {
     }
 
     #[test]
+    fn a_prepared_key_comes_before_one_is_made_where_the_repository_has_secrets() {
+        let stick = "password = { stick = \"bedplate/restic-apps\" }";
+        let text = DOCUMENT.replace(stick, "password = { age = \"restic.age\" }");
+        assert_ne!(text, DOCUMENT);
+        let entry = |text: &str, name: &str| {
+            let host = document::parse(text, "host.toml").unwrap();
+            let all = entries(&host, text, &parts()).unwrap();
+            match all.get(&format!("etc/systemd/system/{name}")) {
+                Some(Entry::File(content)) => Some(content.clone()),
+                _ => None,
+            }
+        };
+        insta::assert_snapshot!(entry(&text, "bedplate-host-key.service").unwrap());
+        let converge = |text| entry(text, "bedplate-converge.service").unwrap();
+        assert!(converge(&text).contains(" sshd-keygen.service\n"), "{}", converge(&text));
+        assert!(!converge(DOCUMENT).contains("sshd-keygen"));
+        assert_eq!(entry(DOCUMENT, "bedplate-host-key.service"), None);
+    }
+
+    #[test]
     fn stage_1_passes_discards_to_flash_and_not_to_a_rotating_disk() {
         let of = |media: &str| {
             let section = "[disks.os]\n";

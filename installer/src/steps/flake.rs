@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use bedplate_keystick::layout::HOST_KEY;
 use bedplate_spec::event::Outcome;
 use bedplate_spec::facts::Facts;
 use bedplate_tools::git::Git;
@@ -12,6 +13,7 @@ use bedplate_tools::sync;
 
 use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
+use crate::steps::host_key::{HostKey, PUBLIC_KEY, RULES};
 
 /// Where the repository stays on the installed machine.
 pub const REPOSITORY: &str = "etc/nixos";
@@ -37,6 +39,8 @@ pub struct Enrolment<'a> {
     pub remote: Option<&'a str>,
     /// Body of the commit's message.
     pub message: &'a str,
+    /// The machine's ssh key; none when it was made in advance.
+    pub host_key: Option<&'a HostKey<'a>>,
 }
 
 /// Enrols the host of the context.
@@ -45,7 +49,14 @@ pub fn enrol(
     facts: &Facts,
     hosts: &str,
     remote: Option<&str>,
+    step: &str,
 ) -> Result<Outcome, StepError> {
+    let configuration = Path::new(TARGET).join("etc");
+    let warn = |message: String| context.reporter.warn(step, message);
+    // One that was made in advance is taken at the first boot, with its passphrase.
+    let mut sticks = context.sticks.iter();
+    let prepared = sticks.any(|stick| stick.path().join(HOST_KEY).is_file());
+    let host_key = HostKey { configuration: &configuration, warn: &warn };
     let hardware = serde_json::to_string_pretty(&hardware_of(context, facts))
         .during("could not describe the hardware")?;
     Enrolment {
@@ -57,6 +68,7 @@ pub fn enrol(
         hardware: &hardware,
         remote,
         message: &message(context),
+        host_key: (!prepared).then_some(&host_key),
     }
     .run()
 }
@@ -107,7 +119,14 @@ impl Enrolment<'_> {
         let git = Git::new(self.repository, &format!("bedplate@{}", self.name), &self.email());
         self.place_repository()?;
         git.clear_locks().during("could not remove the locks of an earlier run")?;
-        let written = self.write_host()?;
+        let public = self.host_key.map(|key| key.public(self.repository, self.name)).transpose()?;
+        let public = public.flatten();
+        let written = self.write_host(public.as_deref())?;
+        if let (Some(key), Some(public)) = (self.host_key, &public) {
+            let directory = format!("{}/{}", self.hosts, self.name);
+            key.add_to_rules(self.repository, &directory, self.name, public)?;
+            git.add(RULES).during("could not stage the rules for secrets")?;
+        }
         git.set_origin(self.remote).during("could not set the remote")?;
         git.add(&format!("{}/{}", self.hosts, self.name))
             .during("could not stage the host's directory")?;
@@ -155,14 +174,15 @@ impl Enrolment<'_> {
     }
 
     /// The directory moves in whole: half a host breaks every host of a flake that lists them.
-    fn write_host(&self) -> Result<bool, StepError> {
+    fn write_host(&self, public: Option<&str>) -> Result<bool, StepError> {
         let hosts = self.repository.join(self.hosts);
         let place = hosts.join(self.name);
-        let files = [
+        let mut files = vec![
             ("configuration.nix", CONFIGURATION.to_owned()),
             ("hardware.json", format!("{}\n", self.hardware)),
             ("host.toml", self.host_toml.to_owned()),
         ];
+        files.extend(public.map(|public| (PUBLIC_KEY, public.to_owned())));
         let same = |(name, content): &(&str, String)| {
             fs::read_to_string(place.join(name)).is_ok_and(|found| found == *content)
         };
@@ -251,6 +271,7 @@ mod tests {
                 hardware,
                 remote: None,
                 message: "Enrol box\n",
+                host_key: None,
             }
             .run()
         };
@@ -281,6 +302,7 @@ mod tests {
                 hardware,
                 remote: None,
                 message: "Enrol hypervisor\n",
+                host_key: None,
             }
             .run()
             .unwrap()
@@ -298,5 +320,48 @@ mod tests {
             ["configuration.nix", "hardware.json", "host.toml"]
         );
         assert_eq!(fs::read_to_string(host.join("host.toml")).unwrap(), "schema = 1 # verbatim\n");
+    }
+
+    #[test]
+    fn a_repository_with_rules_gets_the_hosts_public_key_and_recipient_in_one_commit() {
+        let place = tempfile::tempdir().unwrap();
+        let (source, repository) = (place.path().join("flake"), place.path().join("nixos"));
+        fs::create_dir_all(&source).unwrap();
+        fs::write(source.join("flake.nix"), "{ }\n").unwrap();
+        let admin = "age1yt3tfqlfrwdwx0z0ynwplcr6qxcxfaqycuprpmy89nr83ltx74tqdpszlw";
+        fs::write(source.join(RULES), format!("creation_rules:\n  - age: {admin}\n")).unwrap();
+        let etc = place.path().join("etc");
+        let host_key = HostKey { configuration: &etc, warn: &|_| {} };
+        let run = || {
+            Enrolment {
+                repository: &repository,
+                source: Some(&source),
+                hosts: "nix/hosts",
+                name: "box",
+                host_toml: "schema = 1\n",
+                hardware: "{}",
+                remote: None,
+                message: "Enrol box\n",
+                host_key: Some(&host_key),
+            }
+            .run()
+            .unwrap()
+        };
+        assert_eq!(run(), Outcome::Done);
+        assert_eq!(run(), Outcome::AlreadyDone);
+        let mut git = std::process::Command::new("git");
+        git.arg("-C").arg(&repository).args(["show", "--format=", "--name-only"]);
+        assert_eq!(
+            git.read().unwrap().lines().collect::<Vec<_>>(),
+            [
+                ".sops.yaml",
+                "nix/hosts/box/configuration.nix",
+                "nix/hosts/box/hardware.json",
+                "nix/hosts/box/host.toml",
+                "nix/hosts/box/ssh_host_ed25519_key.pub"
+            ]
+        );
+        let public = fs::read_to_string(repository.join("nix/hosts/box").join(PUBLIC_KEY)).unwrap();
+        assert_eq!(public, fs::read_to_string(etc.join("ssh").join(PUBLIC_KEY)).unwrap());
     }
 }
