@@ -28,6 +28,7 @@
   squashfsTools,
   systemd,
   util-linux,
+  writeShellScriptBin,
   xorriso,
 }:
 let
@@ -98,6 +99,11 @@ let
     systemd
     util-linux
   ];
+  # Where apt is not installed, nothing says which keys sign Debian.
+  mmdebstrapWithKeys = writeShellScriptBin "mmdebstrap" ''
+    exec ${mmdebstrap}/bin/mmdebstrap \
+      --keyring=${debian-archive-keyring}/share/keyrings/debian-archive-keyring.gpg "$@"
+  '';
   wrapped = name: tools: {
     postInstall = ''
       wrapProgram "$out/bin/${name}" --prefix PATH : ${lib.makeBinPath tools}
@@ -150,8 +156,6 @@ in
       mv "$out/bin" "$out/libexec/bedplate"
       cp -r ${../embedded} "$out/libexec/bedplate/embedded"
       makeWrapper "$out/libexec/bedplate/bedplate" "$out/bin/bedplate" \
-        --set-default BEDPLATE_DEBIAN_KEYRING \
-          ${debian-archive-keyring}/share/keyrings/debian-archive-keyring.gpg \
         --prefix PATH : ${
           lib.makeBinPath (
             onMachine
@@ -161,7 +165,7 @@ in
               erofs-utils
               git
               glibc.bin # ldd
-              mmdebstrap
+              mmdebstrapWithKeys
               patchelf
               qemu
               squashfsTools
