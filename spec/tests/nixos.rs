@@ -1,5 +1,7 @@
 //! What the NixOS module (`nix/nixos`) says for itself, held against the decoder and `derive`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
+
 use bedplate_spec::document::parse;
 use bedplate_spec::host::{HostFile, Platform};
 use bedplate_spec::identity::{Purpose, derive};
