@@ -95,7 +95,7 @@ in
           echo 'bedplate: /boot-mirror is not mounted; the second ESP is not in step.' >&2
           exit 1
         fi
-        ${pkgs.rsync}/bin/rsync --recursive --times --modify-window=2 --delete-after \
+        ${pkgs.rsync}/bin/rsync --recursive --times --modify-window=2 --fsync --delete-after \
           --exclude=/loader/random-seed /boot/ /boot-mirror/ || exit 1
         ${pkgs.coreutils}/bin/sync --file-system /boot-mirror
       '';
