@@ -22,9 +22,6 @@ let
   unit = {
     description = optional types.singleLineStr "";
     wantedBy = texts;
-    wants = texts;
-    after = texts;
-    before = texts;
   };
 in
 {
@@ -101,6 +98,9 @@ in
       services = named (
         unit
         // {
+          wants = texts;
+          after = texts;
+          before = texts;
           environment = optional (types.attrsOf types.str) { };
           restartIfChanged = optional types.bool true;
           restartTriggers = optional (types.listOf types.unspecified) [ ];
@@ -108,7 +108,7 @@ in
         }
       );
       timers = named (unit // { timerConfig = optional (types.attrsOf scalar) { }; });
-      targets = named unit;
+      targets = named { wants = texts; };
     };
     users.users = named {
       isNormalUser = flag;

@@ -41,6 +41,13 @@ let
       ]
       ++ modules;
     }).config;
+
+  # The module sets nothing that is not declared here, or it could not be evaluated.
+  declared = lib.optionAttrSetToDocList (lib.evalModules { modules = [ ./declarations.nix ]; }).options;
+  # A set of submodules is listed by what is set inside.
+  isListed = option: lib.hasInfix "`${option.name}" (builtins.readFile ../options.md);
+  isOurs = option: !lib.elem "_module" option.loc;
+  unlisted = lib.filter (option: isOurs option && !isListed option) declared;
   host = evaluate ./host.toml [ ];
   small = evaluate ./small.toml [ ];
   sops = evaluate ./small.toml [
@@ -138,6 +145,7 @@ let
       small.time.timeZone == "UTC"
       && small.i18n.defaultLocale == "C.UTF-8"
       && small.boot.initrd.luks.devices.bedplate-os.keyFileTimeout == 30;
+    "options.md names every option" = unlisted == [ ];
     "sops has the host's key where it is imported" =
       sops.sops.age.sshKeyPaths == [ "/etc/ssh/ssh_host_ed25519_key" ] && !(host ? sops);
     "an example's id is warned of" = small.warnings != [ ] && host.warnings == [ ];
