@@ -99,10 +99,16 @@ let
     systemd
     util-linux
   ];
-  # Where apt is not installed, nothing says which keys sign Debian.
+  # Where apt is not installed, nothing says which keys sign Debian. Releases of the keyring differ
+  # in the name of its file.
   mmdebstrapWithKeys = writeShellScriptBin "mmdebstrap" ''
-    exec ${mmdebstrap}/bin/mmdebstrap \
-      --keyring=${debian-archive-keyring}/share/keyrings/debian-archive-keyring.gpg "$@"
+    for keyring in ${debian-archive-keyring}/share/keyrings/debian-archive-keyring.{gpg,pgp}; do
+      if [ -e "$keyring" ]; then
+        exec ${mmdebstrap}/bin/mmdebstrap --keyring="$keyring" "$@"
+      fi
+    done
+    echo 'bedplate: the package debian-archive-keyring holds no keyring where it is looked for' >&2
+    exit 1
   '';
   wrapped = name: tools: {
     postInstall = ''

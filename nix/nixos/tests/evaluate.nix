@@ -66,6 +66,49 @@ let
     "bedplate-pool@bulk.service"
     "bedplate-pool@vmstore.service"
   ];
+
+  # Units are written twice; what the embedded platform's say stands in a snapshot of a test.
+  snapshot = builtins.readFile (
+    ../../../host-service/src/snapshots
+    + "/bedplate_host_service__system__tests__the_toplevel_of_the_profile.snap"
+  );
+  embedded =
+    file:
+    let
+      after = lib.last (lib.splitString "== etc/systemd/system/${file}\n" snapshot);
+      lines = lib.splitString "\n" (builtins.head (lib.splitString "\n== " after));
+      pairs = map (builtins.match "([A-Za-z]+)=(.*)") lines;
+    in
+    lib.groupBy' (sum: pair: sum ++ [ (lib.last pair) ]) [ ] builtins.head (
+      lib.filter (pair: pair != null) pairs
+    );
+  words = text: lib.sort lib.lessThan (lib.splitString " " text);
+  # What is another path, another number or another form on NixOS.
+  differs = [
+    "ExecStart"
+    "TimeoutStartSec"
+    "Environment"
+  ];
+  agrees =
+    unit: file:
+    let
+      ours =
+        lib.mapAttrs (_: value: [ (if value == true then "yes" else toString value) ]) unit.serviceConfig
+        // { Description = [ unit.description ]; };
+      order = {
+        After = unit.after;
+        Before = unit.before;
+        Wants = unit.wants;
+      };
+      theirs = embedded file;
+      called = value: lib.last (lib.splitString "bin/bedplate-host " value);
+    in
+    removeAttrs theirs (differs ++ builtins.attrNames order) == removeAttrs ours differs
+    && lib.all (
+      key: lib.sort lib.lessThan order.${key} == lib.concatMap words (theirs.${key} or [ ])
+    ) (builtins.attrNames order)
+    && called (builtins.head theirs.ExecStart) == called (builtins.head ours.ExecStart);
+
   holdsAll = list: lib.all (one: lib.elem one list);
 
   claims = {
@@ -115,6 +158,10 @@ let
       ]
       && holdsAll (service "bedplate-converge").after poolUnits
       && (service "bedplate-pool@").serviceConfig.TimeoutStartSec == 345;
+    "units say what the embedded platform's say" =
+      agrees (service "bedplate-pool@") "bedplate-pool@.service"
+      && agrees (service "bedplate-converge") "bedplate-converge.service"
+      && agrees (service "bedplate-backup-apps") "bedplate-backup-apps.service";
     "a backup has a service and a timer" =
       (service "bedplate-backup-apps").serviceConfig.ExecStart
       == "/package/bedplate-host/bin/bedplate-host backup run apps"
