@@ -67,6 +67,12 @@ enum Task {
     /// Build a toplevel; called by Nix with store paths in its environment.
     #[command(hide = true)]
     System,
+    /// Write the files under /etc that the NixOS module leaves to this program.
+    #[command(hide = true)]
+    Render {
+        /// Directory to write them into.
+        out: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -202,6 +208,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Task::Generation(Generation::Boot { toplevel }) => command::generation_boot(toplevel),
         Task::Activate { toplevel } => command::activate(toplevel, out),
         Task::System => Ok(system::build()?),
+        Task::Render { out } => Ok(system::render(host_file, out)?),
     }
 }
 

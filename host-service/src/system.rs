@@ -95,15 +95,30 @@ pub fn build() -> Result<(), SystemError> {
     let parts = Parts::from_environment()?;
     let path =
         PathBuf::from(std::env::var("document").map_err(|_| SystemError::Missing("document"))?);
-    let text = fs::read_to_string(&path).map_err(file(&path))?;
-    let host = document::parse(&text, "host.toml")
-        .map_err(|problems| SystemError::Document(problems.to_string()))?;
+    let (host, text) = read(&path)?;
     let out = Path::new(&parts.out);
     for (name, entry) in entries(&host, &text, &parts)? {
         write(&out.join(name), &entry)?;
     }
     let initrd = out.join("initrd");
     fs::write(&initrd, initrd_of(&host, &parts)?).map_err(file(&initrd))
+}
+
+/// What the NixOS module leaves to this program, by path under `/etc`. A document with mistakes
+/// stops the build of the system here.
+pub fn render(document: &Path, out: &Path) -> Result<(), SystemError> {
+    let (host, _) = read(document)?;
+    for (path, content) in etc::network(&host) {
+        write(&out.join(path), &Entry::File(content))?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<(HostFile, String), SystemError> {
+    let text = fs::read_to_string(path).map_err(file(path))?;
+    let host = document::parse(&text, "host.toml")
+        .map_err(|problems| SystemError::Document(problems.to_string()))?;
+    Ok((host, text))
 }
 
 /// Everything in the toplevel but the initrd, by path.
@@ -303,6 +318,43 @@ mod tests {
             told.discard
         };
         assert!(of("ssd") && !of("hdd"));
+    }
+
+    #[test]
+    fn what_is_rendered_for_nixos_is_what_the_embedded_platform_has() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("host.toml");
+        let text = include_str!("../../nix/nixos/tests/host.toml");
+        fs::write(&path, text).unwrap();
+        let out = place.path().join("out");
+        render(&path, &out).unwrap();
+        let host = document::parse(text, "host.toml").unwrap();
+        let all = entries(&host, text, &parts()).unwrap();
+        // The names that nix/nixos/network.nix looks for.
+        let names = ["br0.link", "br0.netdev", "br0.network", "br0-port.network"];
+        let names = names.into_iter().chain(["lab0.link", "lab0.netdev", "lab0.network"]);
+        let mut names: Vec<_> = names.map(|name| format!("10-bedplate-{name}")).collect();
+        names.push("80-bedplate-other.network".into());
+        let mut found = bedplate_facts::roots::names(&out.join("systemd/network"));
+        for list in [&mut names, &mut found] {
+            list.sort();
+        }
+        assert_eq!(found, names);
+        for name in found {
+            let path = format!("systemd/network/{name}");
+            let rendered = fs::read_to_string(out.join(&path)).unwrap();
+            assert_eq!(all.get(&format!("etc/{path}")), Some(&Entry::File(rendered)), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_document_with_mistakes_is_not_rendered() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("host.toml");
+        fs::write(&path, DOCUMENT.replace("[pools.bulk]", "[pools.os]")).unwrap();
+        let told = render(&path, &place.path().join("out")).unwrap_err().to_string();
+        assert!(told.contains("host.toml:"), "{told}");
+        assert!(!place.path().join("out").exists());
     }
 
     #[test]

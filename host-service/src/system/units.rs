@@ -1,4 +1,5 @@
-//! The systemd units of a host.
+//! The systemd units of a host on the embedded platform; `nix/nixos/units.nix` says the same for
+//! NixOS.
 
 use std::collections::BTreeMap;
 
