@@ -29,8 +29,9 @@ const NOTIFY_TIMER: &str = "[Unit]\nDescription=Bedplate: look at the pools\n\n\
      [Timer]\nOnBootSec=10min\nOnUnitInactiveSec=10min\n";
 
 /// By itself it looks for the booted entry on `/boot` alone, and one of the mirror would run out of
-/// its tries.
-const BLESS_BOTH: &str = "[Service]\nExecStart=\n\
+/// its tries. The mirror may be mounted after the boot is complete: it is looked for again.
+const BLESS_BOTH: &str = "[Unit]\nStartLimitIntervalSec=10min\nStartLimitBurst=20\n\n\
+     [Service]\nRestart=on-failure\nRestartSec=10\nExecStart=\n\
      ExecStart=/usr/lib/systemd/systemd-bless-boot --path=/boot --path=/boot-mirror good\n";
 
 /// The unit that mounts the copy of the ESP.
