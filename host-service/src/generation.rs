@@ -245,7 +245,8 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), GenerationError> {
     sync::directory(directory).map_err(file("flush", directory))
 }
 
-/// Writes the entry last, unless it stands there (with tries left, or blessed).
+/// Writes the entry last, unless it stands there (with tries left, or blessed). One that came up
+/// before and has to sort otherwise keeps its name: it has nothing left to prove.
 fn write_entry(esp: &Path, number: u64, text: &str) -> Result<(), GenerationError> {
     let directory = esp.join("loader/entries");
     fs::create_dir_all(&directory).map_err(file("make", &directory))?;
@@ -253,8 +254,12 @@ fn write_entry(esp: &Path, number: u64, text: &str) -> Result<(), GenerationErro
     let mut stale = Vec::new();
     for name in names(&directory)?.iter().filter(|name| entry_number(name) == Some(number)) {
         let path = directory.join(name);
-        if fs::read_to_string(&path).is_ok_and(|found| found == text) && !is_given_up(name) {
+        let found = fs::read_to_string(&path).unwrap_or_default();
+        if found == text && !is_given_up(name) {
             return Ok(());
+        }
+        if !name.contains('+') && unranked(&found) == unranked(text) {
+            return replace(&path, text.as_bytes());
         }
         stale.extend((*name != fresh).then_some(path));
     }
@@ -289,6 +294,11 @@ fn put_behind(esp: &Path, number: u64) -> Result<(), GenerationError> {
         }
     }
     Ok(())
+}
+
+/// What an entry says but for its place among the others.
+fn unranked(entry: &str) -> Vec<&str> {
+    entry.lines().filter(|line| !line.starts_with("sort-key ")).collect()
 }
 
 fn rank(name: &str) -> String {
