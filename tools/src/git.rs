@@ -114,8 +114,7 @@ impl Git {
 
     /// Stages everything below `path`, deletions and what the repository ignores too.
     pub fn add(&self, path: &str) -> Result<(), CommandError> {
-        let path = format!(":(top,literal){path}");
-        self.command().args(["add", "--all", "--force", "--", &path]).run()
+        self.command().args(["--literal-pathspecs", "add", "--all", "--force", "--", path]).run()
     }
 
     /// Whether the index is that of the newest commit.

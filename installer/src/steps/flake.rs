@@ -1,5 +1,8 @@
 //! Enrolment: the host's directory in the repository, and its commit.
 
+mod hardware;
+mod place;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -7,9 +10,10 @@ use std::path::Path;
 
 use bedplate_spec::event::Outcome;
 use bedplate_spec::facts::Facts;
-use bedplate_tools::git::Git;
+use bedplate_tools::git::{Git, Reader};
 use bedplate_tools::sync;
 
+use crate::answers::Repository;
 use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
 
@@ -19,12 +23,18 @@ pub const REPOSITORY: &str = "etc/nixos";
 /// What hands `host.toml` to the platform; it never changes.
 const CONFIGURATION: &str = include_str!("../../../nix/host/configuration.nix");
 
+/// The description of the platform in a repository.
+const DESCRIPTION: &str = "bedplate/platform.json";
+
+/// The commit that the host's commit stands on: what came with the medium.
+const BASE: &str = "refs/bedplate/base";
+
 /// What is enrolled.
 pub struct Enrolment<'a> {
     /// The work tree.
     pub repository: &'a Path,
     /// The repository that came with the medium.
-    pub source: Option<&'a Path>,
+    pub source: Option<&'a Repository>,
     /// Directory of the hosts inside it.
     pub hosts: &'a str,
     /// Name of the host.
@@ -46,11 +56,12 @@ pub fn enrol(
     hosts: &str,
     remote: Option<&str>,
 ) -> Result<Outcome, StepError> {
-    let hardware = serde_json::to_string_pretty(&hardware_of(context, facts))
-        .during("could not describe the hardware")?;
+    let hardware = hardware::of(context.plan, facts, context.host.host.platform);
+    let hardware =
+        serde_json::to_string_pretty(&hardware).during("could not describe the hardware")?;
     Enrolment {
         repository: &Path::new(TARGET).join(REPOSITORY),
-        source: context.answers.flake.as_deref(),
+        source: context.answers.repository.as_ref(),
         hosts,
         name: &context.plan.host_name,
         host_toml: &context.answers.host_toml,
@@ -59,30 +70,6 @@ pub fn enrol(
         message: &message(context),
     }
     .run()
-}
-
-/// The facts of the machine without what changes from boot to boot, and only the plan's disks.
-fn hardware_of(context: &Context<'_>, facts: &Facts) -> serde_json::Value {
-    let disks: Vec<_> = context
-        .plan
-        .disks
-        .iter()
-        .map(|disk| {
-            serde_json::json!({
-                "role": disk.role, "id": disk.id, "serial": disk.serial, "wwn": disk.wwn,
-                "size": disk.size, "sector_size": disk.sector_size,
-            })
-        })
-        .collect();
-    let nics: Vec<_> = facts
-        .nics
-        .iter()
-        .map(|nic| serde_json::json!({"name": nic.name, "mac": nic.mac, "driver": nic.driver}))
-        .collect();
-    serde_json::json!({
-        "schema": 1, "firmware": facts.firmware, "memory_bytes": facts.memory_bytes,
-        "disks": disks, "nics": nics,
-    })
 }
 
 fn message(context: &Context<'_>) -> String {
@@ -105,17 +92,21 @@ impl Enrolment<'_> {
     /// Writes the host's directory and commits it; a second time changes nothing.
     pub fn run(&self) -> Result<Outcome, StepError> {
         let git = Git::new(self.repository, &format!("bedplate@{}", self.name), &self.email());
-        self.place_repository()?;
+        place::repository(self)?;
         git.clear_locks().during("could not remove the locks of an earlier run")?;
-        let written = self.write_host()?;
+        place::stays_inside(self.repository, &format!("{}/{}", self.hosts, self.name))?;
+        let mut written = self.write_host()?;
         git.set_origin(self.remote).during("could not set the remote")?;
         git.add(&format!("{}/{}", self.hosts, self.name))
             .during("could not stage the host's directory")?;
-        if git.is_clean().during("could not read the state of the repository")? {
+        if let Some(Repository::Bundle { platform: Some(platform), .. }) = self.source {
+            written |= self.write_platform(&git, platform)?;
+        }
+        if git.nothing_is_staged().during("could not read the state of the repository")? {
             return Ok(if written { Outcome::Done } else { Outcome::AlreadyDone });
         }
-        let amend = git.newest_author().as_deref() == Some(self.email().as_str());
-        git.commit(self.message, amend).during("could not commit the host's directory")?;
+        git.commit(self.message, self.is_ours(&git))
+            .during("could not commit the host's directory")?;
         sync::file_system(self.repository).during("could not flush the repository")?;
         Ok(Outcome::Done)
     }
@@ -124,47 +115,48 @@ impl Enrolment<'_> {
         format!("bedplate@{}", self.name)
     }
 
-    /// The repository moves in whole, with its first commit: half a one could not be finished.
-    fn place_repository(&self) -> Result<(), StepError> {
-        if self.repository.join(".git").exists() {
-            return Ok(());
+    /// Whether the newest commit is one that an earlier run made here. One of the same author that
+    /// came with the repository is the owner's: an earlier machine of that name was enrolled.
+    fn is_ours(&self, git: &Git) -> bool {
+        let read = Reader::new(self.repository);
+        let base = read.commit(BASE);
+        base.is_some()
+            && read.commit("HEAD^") == base
+            && git.newest_author().as_deref() == Some(self.email().as_str())
+    }
+
+    /// The medium's platform, where the repository describes none or another.
+    fn write_platform(&self, git: &Git, platform: &[u8]) -> Result<bool, StepError> {
+        let what = "could not write bedplate/platform.json";
+        place::stays_inside(self.repository, DESCRIPTION)?;
+        let path = self.repository.join(DESCRIPTION);
+        let written = fs::read(&path).ok().as_deref() != Some(platform);
+        if written {
+            let staging = self.repository.join(".git/bedplate-platform");
+            fs::write(&staging, platform).during(what)?;
+            sync::file_system(&staging).during(what)?;
+            fs::rename(&staging, &path).during(what)?;
         }
-        let staging = self.repository.with_extension("bedplate-new");
-        remove(&staging).during("could not remove what an earlier run left")?;
-        fs::create_dir_all(&staging).during("could not make the repository")?;
-        for source in [Some(self.repository), self.source].into_iter().flatten() {
-            if source.is_dir() {
-                copy_tree(source, &staging).during("could not copy the repository")?;
-            }
-        }
-        if !staging.join("flake.nix").is_file() {
-            return Err(StepError::new("the answers bring no flake (`flake/flake.nix`)")
-                .next("write the answers again with a repository: `bedplate personalize`"));
-        }
-        if !staging.join(".git").exists() {
-            let name = format!("bedplate-template@{}", self.name);
-            let git = Git::new(&staging, "bedplate", &name);
-            git.init().during("could not make the repository")?;
-            git.add(".").during("could not stage the repository")?;
-            git.commit("Start from the profile's template\n", false)
-                .during("could not make the first commit")?;
-        }
-        sync::file_system(&staging).during("could not flush the repository")?;
-        remove(self.repository).during("could not remove what an earlier run left")?;
-        fs::rename(&staging, self.repository).during("could not put the repository into place")
+        git.add(DESCRIPTION).during("could not stage bedplate/platform.json")?;
+        Ok(written)
     }
 
     /// The directory moves in whole: half a host breaks every host of a flake that lists them.
     fn write_host(&self) -> Result<bool, StepError> {
         let hosts = self.repository.join(self.hosts);
         let place = hosts.join(self.name);
-        let files = [
-            ("configuration.nix", CONFIGURATION.to_owned()),
+        let mut files = vec![
             ("hardware.json", format!("{}\n", self.hardware)),
             ("host.toml", self.host_toml.to_owned()),
         ];
+        // The owner's may say more than ours.
+        if fs::symlink_metadata(place.join("configuration.nix")).is_err() {
+            files.push(("configuration.nix", CONFIGURATION.to_owned()));
+        }
         let same = |(name, content): &(&str, String)| {
-            fs::read_to_string(place.join(name)).is_ok_and(|found| found == *content)
+            let path = place.join(name);
+            let plain = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+            plain && fs::read_to_string(path).is_ok_and(|found| found == *content)
         };
         if files.iter().all(same) {
             return Ok(false);
@@ -182,7 +174,15 @@ impl Enrolment<'_> {
         }
         fs::create_dir_all(&staging).during(what())?;
         for (name, content) in &files {
-            fs::write(staging.join(name), content).during(what())?;
+            let path = staging.join(name);
+            // A link in its place would have what it leads to overwritten.
+            fs::remove_file(&path)
+                .or_else(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Ok(()),
+                    _ => Err(error),
+                })
+                .during(what())?;
+            fs::write(path, content).during(what())?;
         }
         sync::file_system(&staging).during(what())?;
         if place.exists() {
@@ -221,82 +221,4 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use bedplate_tools::command::CommandExt as _;
-
-    use super::*;
-
-    fn log(repository: &Path) -> Vec<String> {
-        let mut git = std::process::Command::new("git");
-        let text = git.arg("-C").arg(repository).args(["log", "--format=%an %s"]).read().unwrap();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn f1_what_a_power_cut_leaves_of_the_repository_does_not_stop_the_next_run() {
-        let place = tempfile::tempdir().unwrap();
-        let (source, repository) = (place.path().join("flake"), place.path().join("nixos"));
-        fs::create_dir_all(&source).unwrap();
-        fs::write(source.join("flake.nix"), "{ }\n").unwrap();
-        // Cut off before the repository was moved into place.
-        let staging = place.path().join("nixos.bedplate-new");
-        fs::create_dir_all(staging.join(".git")).unwrap();
-        let run = |hardware| {
-            Enrolment {
-                repository: &repository,
-                source: Some(&source),
-                hosts: "nix/hosts",
-                name: "box",
-                host_toml: "schema = 1\n",
-                hardware,
-                remote: None,
-                message: "Enrol box\n",
-            }
-            .run()
-        };
-        assert_eq!(run("{}").unwrap(), Outcome::Done);
-        assert_eq!(log(&repository).len(), 2);
-        assert!(!staging.exists());
-        // Cut off while git held its locks.
-        for lock in ["index.lock", "refs/heads/main.lock"] {
-            fs::write(repository.join(".git").join(lock), "").unwrap();
-        }
-        assert_eq!(run("{\"memory\": 1}").unwrap(), Outcome::Done);
-        assert_eq!(log(&repository).len(), 2);
-    }
-
-    #[test]
-    fn a_host_is_enrolled_once_and_a_second_run_amends_and_duplicates_nothing() {
-        let place = tempfile::tempdir().unwrap();
-        let (source, repository) = (place.path().join("flake"), place.path().join("nixos"));
-        fs::create_dir_all(&source).unwrap();
-        fs::write(source.join("flake.nix"), "{ }\n").unwrap();
-        let enrolment = |hardware| {
-            Enrolment {
-                repository: &repository,
-                source: Some(&source),
-                hosts: "nix/hosts",
-                name: "hypervisor",
-                host_toml: "schema = 1 # verbatim\n",
-                hardware,
-                remote: None,
-                message: "Enrol hypervisor\n",
-            }
-            .run()
-            .unwrap()
-        };
-        let expected =
-            ["bedplate@hypervisor Enrol hypervisor", "bedplate Start from the profile's template"];
-        assert_eq!(enrolment("{}"), Outcome::Done);
-        assert_eq!(log(&repository), expected);
-        assert_eq!(enrolment("{}"), Outcome::AlreadyDone);
-        assert_eq!(enrolment("{\"memory\": 1}"), Outcome::Done);
-        assert_eq!(log(&repository), expected);
-        let host = repository.join("nix/hosts/hypervisor");
-        assert_eq!(
-            bedplate_facts::roots::names(&host),
-            ["configuration.nix", "hardware.json", "host.toml"]
-        );
-        assert_eq!(fs::read_to_string(host.join("host.toml")).unwrap(), "schema = 1 # verbatim\n");
-    }
-}
+mod tests;

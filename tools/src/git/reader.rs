@@ -82,7 +82,8 @@ impl Reader {
     pub fn branches_of_bundle(bundle: &Path) -> Result<Vec<String>, CommandError> {
         let directory = bundle.parent().unwrap_or(Path::new("/"));
         let text = command_in(directory).args(["bundle", "list-heads"]).arg(bundle).read()?;
-        let names = text.lines().filter_map(|line| line.split_once(' ')?.1.strip_prefix("refs/heads/"));
+        let names =
+            text.lines().filter_map(|line| line.split_once(' ')?.1.strip_prefix("refs/heads/"));
         Ok(names.map(str::to_owned).collect())
     }
 }
