@@ -1,6 +1,7 @@
 //! Enrolment: the host's directory in the repository, and its commit.
 
 mod hardware;
+mod message;
 mod place;
 
 use std::fs;
@@ -8,11 +9,13 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use bedplate_facts::roots::Roots;
 use bedplate_spec::event::Outcome;
 use bedplate_spec::facts::Facts;
 use bedplate_tools::git::{Git, Reader};
 use bedplate_tools::sync;
 
+use self::hardware::Needs;
 use crate::answers::Repository;
 use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
@@ -56,7 +59,8 @@ pub fn enrol(
     hosts: &str,
     remote: Option<&str>,
 ) -> Result<Outcome, StepError> {
-    let hardware = hardware::of(context.plan, facts, context.host.host.platform);
+    let needs = Needs::read(&Roots::identity(), context.plan, facts);
+    let hardware = hardware::of(context.plan, facts, &needs);
     let hardware =
         serde_json::to_string_pretty(&hardware).during("could not describe the hardware")?;
     Enrolment {
@@ -67,25 +71,9 @@ pub fn enrol(
         host_toml: &context.answers.host_toml,
         hardware: &hardware,
         remote,
-        message: &message(context),
+        message: &message::of(context.plan, context.host, facts, &needs),
     }
     .run()
-}
-
-fn message(context: &Context<'_>) -> String {
-    let mut text =
-        format!("Enrol {}\n\nPlan {}\n\nDisks:\n", context.plan.host_name, context.plan.hash);
-    for disk in &context.plan.disks {
-        text.push_str(&format!("- {}: {}, {} bytes\n", disk.role, disk.id, disk.size));
-    }
-    for (name, pool) in &context.host.pools {
-        text.push_str(&format!(
-            "Pool {name} at {}: RAID1 over {}\n",
-            pool.mount,
-            pool.disks.join(", ")
-        ));
-    }
-    text
 }
 
 impl Enrolment<'_> {
