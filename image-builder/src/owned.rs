@@ -73,7 +73,7 @@ pub fn look(directory: &Path) -> Result<State, Error> {
 
 impl State {
     /// What the machine's commit writes as the description of the platform, from what the
-    /// repository and the medium say ([decision 0012](../../docs/decisions/0012-platform-of-a-repository.md)).
+    /// repository and the medium say (decision 0013).
     pub fn description(
         &self,
         medium: &Flake,
