@@ -1,5 +1,6 @@
 //! Enrolment: the host's directory in the repository, and its commit.
 
+mod handover;
 mod hardware;
 mod message;
 mod place;
@@ -10,11 +11,13 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use bedplate_facts::roots::Roots;
+use bedplate_keystick::Mounted;
 use bedplate_spec::event::Outcome;
 use bedplate_spec::facts::Facts;
 use bedplate_tools::git::{Git, Reader};
 use bedplate_tools::sync;
 
+use self::handover::Handover;
 use self::hardware::Needs;
 use crate::answers::Repository;
 use crate::context::{Context, TARGET};
@@ -56,14 +59,14 @@ pub struct Enrolment<'a> {
 pub fn enrol(
     context: &Context<'_>,
     facts: &Facts,
-    hosts: &str,
-    remote: Option<&str>,
+    step: &str,
+    (hosts, remote): (&str, Option<&str>),
 ) -> Result<Outcome, StepError> {
     let needs = Needs::read(&Roots::identity(), context.plan, facts);
     let hardware = hardware::of(context.plan, facts, &needs);
     let hardware =
         serde_json::to_string_pretty(&hardware).during("could not describe the hardware")?;
-    Enrolment {
+    let enrolment = Enrolment {
         repository: &Path::new(TARGET).join(REPOSITORY),
         source: context.answers.repository.as_ref(),
         hosts,
@@ -72,8 +75,16 @@ pub fn enrol(
         hardware: &hardware,
         remote,
         message: &message::of(context.plan, context.host, facts, &needs),
+    };
+    let outcome = enrolment.run()?;
+    let sticks: Vec<&Path> = context.sticks.iter().map(Mounted::path).collect();
+    match handover::leave(&enrolment, &sticks) {
+        Handover::Nothing => {}
+        // Said when everything is done: it is for the person who takes the stick out.
+        Handover::Left(words) => drop(context.parting.set(words)),
+        Handover::Failed(words) => context.reporter.warn(step, words),
     }
-    .run()
+    Ok(outcome)
 }
 
 impl Enrolment<'_> {

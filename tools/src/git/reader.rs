@@ -78,6 +78,13 @@ impl Reader {
         self.command().args(["bundle", "create", "-q"]).arg(bundle).arg(reference).run()
     }
 
+    /// Writes what `HEAD` has and the reference `base` has not into the new file `bundle`, an
+    /// absolute path. It can be fetched, as `HEAD`, by who has `base`.
+    pub fn bundle_since(&self, bundle: &Path, base: &str) -> Result<(), CommandError> {
+        let range = format!("{base}..HEAD");
+        self.command().args(["bundle", "create", "-q"]).arg(bundle).arg(range).run()
+    }
+
     /// The branches in a bundle, by name.
     pub fn branches_of_bundle(bundle: &Path) -> Result<Vec<String>, CommandError> {
         let directory = bundle.parent().unwrap_or(Path::new("/"));

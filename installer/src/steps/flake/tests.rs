@@ -134,7 +134,16 @@ impl Owner {
     }
 
     fn enrol(&self, source: &Repository, hardware: &str) -> Result<Outcome, StepError> {
-        Enrolment {
+        self.enrolment(source, hardware, |enrolment| enrolment.run())
+    }
+
+    fn enrolment<T>(
+        &self,
+        source: &Repository,
+        hardware: &str,
+        then: impl FnOnce(&Enrolment<'_>) -> T,
+    ) -> T {
+        then(&Enrolment {
             repository: &self.target(),
             source: Some(source),
             hosts: "nix/hosts",
@@ -143,8 +152,7 @@ impl Owner {
             hardware,
             remote: Some("git@git.example.org:me/infra.git"),
             message: "Enrol box\n",
-        }
-        .run()
+        })
     }
 
     fn in_target(&self, arguments: &[&str]) -> String {
@@ -266,4 +274,40 @@ fn f7_a_damaged_bundle_is_refused_with_what_to_do() {
         assert!(error.next.unwrap().contains("bedplate personalize"), "cut at {cut}");
         assert!(!owner.target().exists());
     }
+}
+
+#[test]
+fn the_owner_fetches_the_hosts_commit_from_the_stick() {
+    let owner = Owner::new();
+    let bundle = owner.bundle(None);
+    let stick = owner.place.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    // A repeated run replaces its commit, and what lies on the stick.
+    for hardware in ["{}", "{\"memory\": 1}"] {
+        owner.enrol(&bundle, hardware).unwrap();
+        let told = owner.enrolment(&bundle, hardware, |one| handover::leave(one, &[&stick]));
+        let Handover::Left(words) = told else { panic!("{told:?}") };
+        insta::assert_snapshot!("handover", words);
+    }
+    let file = stick.join("bedplate/enrolled/box.bundle");
+    owner.git(&["fetch", "-q", file.to_str().unwrap(), "HEAD:bedplate/box"]);
+    assert_eq!(owner.git(&["log", "--format=%s", "trunk..bedplate/box"]), "Enrol box\n");
+    assert_eq!(owner.git(&["rev-parse", "bedplate/box"]), owner.in_target(&["rev-parse", "HEAD"]));
+}
+
+#[test]
+fn a_stick_that_takes_nothing_is_a_warning_with_what_to_do() {
+    let owner = Owner::new();
+    let bundle = owner.bundle(None);
+    owner.enrol(&bundle, "{}").unwrap();
+    let blocked = owner.place.path().join("stick");
+    fs::write(&blocked, "no directory").unwrap();
+    for sticks in [vec![], vec![blocked.as_path()]] {
+        let told = owner.enrolment(&bundle, "{}", |one| handover::leave(one, &sticks));
+        let Handover::Failed(words) = told else { panic!("{told:?}") };
+        assert!(words.contains("installation goes on") && words.contains("git fetch"), "{words}");
+    }
+    let files = Repository::Files(owner.repository());
+    let told = owner.enrolment(&files, "{}", |one| handover::leave(one, &[]));
+    assert_eq!(told, Handover::Nothing);
 }
