@@ -55,6 +55,7 @@ impl Personalize {
         let repository = match self.owned.request() {
             Some(asked) => {
                 let state = owned::look(&asked.directory)?;
+                state.has_room_for(&report::read(host)?)?;
                 let description = state.description(&flake, asked.take_platform)?;
                 Repository::Owned(state.bundle(description)?)
             }

@@ -137,6 +137,7 @@ pub fn build_iso(
         let host = fs::read_to_string(host).map_err(file("read", host))?;
         let repository = match &owned {
             Some((state, take_platform)) => {
+                state.has_room_for(&host)?;
                 let description = state.description(&flake, *take_platform)?;
                 Repository::Owned(state.bundle(description)?)
             }

@@ -72,6 +72,27 @@ pub fn look(directory: &Path) -> Result<State, Error> {
 }
 
 impl State {
+    /// Refuses a repository in which the directory of the host that `document` (the text of a
+    /// `host.toml`) describes could not be made.
+    pub fn has_room_for(&self, document: &str) -> Result<(), Error> {
+        let host = bedplate_spec::document::parse(document, "host.toml");
+        let host = host.map_err(|problems| {
+            unfit("the document for", &self.directory, format!("it is not valid\n{problems}"))
+        })?;
+        let path = format!("{}/{}", host.flake.hosts, host.host.name);
+        match repository_tree::in_the_way(&self.files, &path) {
+            None => Ok(()),
+            Some(entry) => {
+                let name = entry.path.escape_debug();
+                let why = format!(
+                    "{name} is no directory, so {path} cannot be made; name another \
+                    in `[flake].hosts`"
+                );
+                Err(unfit("the repository", &self.directory, why))
+            }
+        }
+    }
+
     /// What the machine's commit writes as the description of the platform, from what the
     /// repository and the medium say (decision 0013).
     pub fn description(
@@ -87,6 +108,9 @@ impl State {
                      `nix flake lock` the lock"
                 )));
             }
+        }
+        if self.files.iter().any(|entry| entry.path == DESCRIPTION && entry.link) {
+            return Err(refused("bedplate/platform.json is a link; make it a file"));
         }
         let wanted = medium.get(DESCRIPTION);
         let wanted = wanted.ok_or_else(|| refused("the medium describes no platform"))?;
@@ -225,6 +249,18 @@ mod tests {
         fs::create_dir(place.path().join("vendor")).unwrap();
         git(place.path(), &["commit", "-q", "-m", "Submodule"]);
         assert!(refusal(&place).contains("submodule"));
+    }
+
+    #[test]
+    fn t15_a_link_in_the_place_of_the_hosts_is_refused_on_the_workstation() {
+        let document = include_str!("../../profiles/hypervisor/host.toml");
+        let place = repository();
+        look(place.path()).unwrap().has_room_for(document).unwrap();
+        fs::create_dir(place.path().join("nix")).unwrap();
+        symlink("../bedplate", place.path().join("nix/hosts")).unwrap();
+        commit(place.path());
+        let error = look(place.path()).unwrap().has_room_for(document).unwrap_err();
+        assert!(error.to_string().contains("nix/hosts is no directory"), "{error}");
     }
 
     #[test]

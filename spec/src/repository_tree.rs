@@ -111,6 +111,13 @@ pub fn check_link(path: &str, target: &[u8]) -> Result<(), TreeError> {
     Ok(())
 }
 
+/// The file or link that keeps `path` from being a directory, or from being reached as one.
+pub fn in_the_way<'a>(entries: &'a [Entry], path: &str) -> Option<&'a Entry> {
+    entries.iter().find(|entry| {
+        path.strip_prefix(&entry.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +171,19 @@ mod tests {
             ("a", ""),
         ] {
             assert!(check_link(path, target.as_bytes()).is_err(), "{path} -> {target}");
+        }
+    }
+
+    #[test]
+    fn what_stands_where_a_directory_goes_is_found() {
+        let entries = listed("120000", b"nix/hosts").unwrap();
+        for (path, found) in [
+            ("nix/hosts/box", true),
+            ("nix/hosts", true),
+            ("nix/hosts2/box", false),
+            ("nix", false),
+        ] {
+            assert_eq!(in_the_way(&entries, path).is_some(), found, "{path}");
         }
     }
 
