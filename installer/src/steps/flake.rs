@@ -144,6 +144,14 @@ impl Enrolment<'_> {
     fn write_host(&self) -> Result<bool, StepError> {
         let hosts = self.repository.join(self.hosts);
         let place = hosts.join(self.name);
+        let what = || format!("could not write {}", place.display());
+        let staging = self.repository.join(format!(".git/bedplate-{}", self.name));
+        let old = self.repository.join(format!(".git/bedplate-{}-old", self.name));
+        if old.is_dir() && fs::symlink_metadata(&place).is_err() {
+            // Cut off between the two renames: the owner's files are in there alone.
+            fs::create_dir_all(&hosts).during(what())?;
+            fs::rename(&old, &place).during(what())?;
+        }
         let mut files = vec![
             ("hardware.json", format!("{}\n", self.hardware)),
             ("host.toml", self.host_toml.to_owned()),
@@ -160,10 +168,7 @@ impl Enrolment<'_> {
         if files.iter().all(same) {
             return Ok(false);
         }
-        let what = || format!("could not write {}", place.display());
         fs::create_dir_all(&hosts).during(what())?;
-        let staging = self.repository.join(format!(".git/bedplate-{}", self.name));
-        let old = self.repository.join(format!(".git/bedplate-{}-old", self.name));
         for leftover in [&staging, &old] {
             remove(leftover).during(what())?;
         }

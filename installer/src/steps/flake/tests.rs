@@ -211,6 +211,22 @@ fn f1_a_clone_that_was_cut_off_is_made_again() {
 }
 
 #[test]
+fn f1_the_owners_files_survive_a_cut_between_the_renames_of_the_hosts_directory() {
+    let owner = Owner::new();
+    let bundle = owner.bundle(None);
+    owner.enrol(&bundle, "{}").unwrap();
+    let host = owner.target().join("nix/hosts/box");
+    fs::rename(&host, owner.target().join(".git/bedplate-box-old")).unwrap();
+    fs::create_dir(owner.target().join(".git/bedplate-box")).unwrap();
+    for hardware in ["{}", "{\"memory\": 1}"] {
+        owner.enrol(&bundle, hardware).unwrap();
+        assert_eq!(fs::read_to_string(host.join("notes.txt")).unwrap(), "mine\n");
+        assert_eq!(owner.in_target(&["status", "--porcelain"]), "");
+        assert_eq!(owner.in_target(&["diff", "--name-only", "--diff-filter=D", BASE]), "");
+    }
+}
+
+#[test]
 fn t15_a_bundle_with_links_that_leave_is_refused_before_anything_is_checked_out() {
     for (path, target) in [("x", "/etc"), ("nix/y", "../../etc"), ("z", ".git/hooks")] {
         let owner = Owner::new();
