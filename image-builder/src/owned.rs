@@ -194,7 +194,8 @@ mod tests {
         let clone = tempfile::tempdir().unwrap();
         let file = clone.path().join("x.bundle");
         fs::write(&file, &owned.bundle).unwrap();
-        assert_eq!(Reader::branches_of_bundle(&file).unwrap(), ["trunk"]);
+        let head = git(place.path(), &["rev-parse", "trunk"]).trim_end().to_owned();
+        assert_eq!(Reader::branches_of_bundle(&file).unwrap(), [("trunk".to_owned(), head)]);
         git(clone.path(), &["clone", "-q", "--branch", "trunk", "x.bundle", "clone"]);
         let log = git(&clone.path().join("clone"), &["log", "--format=%H"]);
         assert_eq!(log, git(place.path(), &["log", "--format=%H"]));

@@ -1,13 +1,12 @@
 //! Enrolment: the host's directory in the repository, and its commit.
 
+mod directory;
 mod handover;
 mod hardware;
 mod message;
 mod place;
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use bedplate_facts::roots::Roots;
@@ -168,60 +167,9 @@ impl Enrolment<'_> {
         if files.iter().all(same) {
             return Ok(false);
         }
-        fs::create_dir_all(&hosts).during(what())?;
-        for leftover in [&staging, &old] {
-            remove(leftover).during(what())?;
-        }
-        if place.is_dir() {
-            // Files of the owner beside ours stay.
-            copy_tree(&place, &staging).during(what())?;
-        }
-        fs::create_dir_all(&staging).during(what())?;
-        for (name, content) in &files {
-            let path = staging.join(name);
-            // A link in its place would have what it leads to overwritten.
-            fs::remove_file(&path)
-                .or_else(|error| match error.kind() {
-                    io::ErrorKind::NotFound => Ok(()),
-                    _ => Err(error),
-                })
-                .during(what())?;
-            fs::write(path, content).during(what())?;
-        }
-        sync::file_system(&staging).during(what())?;
-        if place.exists() {
-            fs::rename(&place, &old).during(what())?;
-        }
-        fs::rename(&staging, &place).during(what())?;
-        remove(&old).during(what())?;
+        directory::replace(&place, &staging, &old, &files).during(what())?;
         Ok(true)
     }
-}
-
-fn remove(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            copy_tree(&source, &target)?;
-        } else if kind.is_symlink() {
-            if fs::symlink_metadata(&target).is_err() {
-                symlink(fs::read_link(&source)?, &target)?;
-            }
-        } else {
-            fs::copy(&source, &target)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

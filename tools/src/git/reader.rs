@@ -85,12 +85,14 @@ impl Reader {
         self.command().args(["bundle", "create", "-q"]).arg(bundle).arg(range).run()
     }
 
-    /// The branches in a bundle, by name.
-    pub fn branches_of_bundle(bundle: &Path) -> Result<Vec<String>, CommandError> {
+    /// The branches in a bundle: name and newest commit of each.
+    pub fn branches_of_bundle(bundle: &Path) -> Result<Vec<(String, String)>, CommandError> {
         let directory = bundle.parent().unwrap_or(Path::new("/"));
         let text = command_in(directory).args(["bundle", "list-heads"]).arg(bundle).read()?;
-        let names =
-            text.lines().filter_map(|line| line.split_once(' ')?.1.strip_prefix("refs/heads/"));
-        Ok(names.map(str::to_owned).collect())
+        let branch = |line: &str| {
+            let (commit, name) = line.split_once(' ')?;
+            Some((name.strip_prefix("refs/heads/")?.to_owned(), commit.to_owned()))
+        };
+        Ok(text.lines().filter_map(branch).collect())
     }
 }

@@ -7,19 +7,28 @@ use bedplate_spec::repository_tree;
 use bedplate_tools::git::{Git, Reader};
 use bedplate_tools::sync;
 
-use super::{BASE, Enrolment, copy_tree, remove};
+use super::directory::{copy_tree, remove};
+use super::{BASE, Enrolment};
 use crate::answers::Repository;
 use crate::error::{During as _, StepError};
 
 /// What to do about answers that cannot be used.
 const WRITE_AGAIN: &str = "write the answers again: `bedplate personalize --flake`";
 
+/// What [`clone`] fails with before anything is taken out of the bundle.
+const UNUSABLE: &str = "the repository of the answers (flake.bundle) cannot be used";
+
 /// Puts the repository into place, unless it is there. It moves in whole: half a one could not
-/// be finished.
+/// be finished. An owner who brings another commit than an earlier run was given has corrected
+/// the repository; of that run nothing but its own commit is lost.
 pub fn repository(enrolment: &Enrolment<'_>) -> Result<(), StepError> {
     let place = enrolment.repository;
     if place.join(".git").exists() {
-        return Ok(());
+        let Some(Repository::Bundle { file, .. }) = enrolment.source else { return Ok(()) };
+        let (_, commit) = branch_of(file)?;
+        if Reader::new(place).commit(BASE) == Some(commit) {
+            return Ok(());
+        }
     }
     let staging = place.with_extension("bedplate-new");
     remove(&staging).during("could not remove what an earlier run left")?;
@@ -55,17 +64,9 @@ fn start(git: &Git, sources: &[&Path], staging: &Path) -> Result<(), StepError> 
 
 /// The one branch of a bundle. Its files are looked through before any of them is written.
 fn clone(git: &Git, bundle: &Path, staging: &Path) -> Result<(), StepError> {
-    let unusable = "the repository of the answers (flake.bundle) cannot be used";
-    let branches = Reader::branches_of_bundle(bundle)
-        .during(unusable)
-        .map_err(|error| error.next(WRITE_AGAIN))?;
-    let [branch] = branches.as_slice() else {
-        let count = branches.len();
-        return Err(StepError::new(format!("{unusable}: it holds {count} branches, not one"))
-            .next(WRITE_AGAIN));
-    };
-    git.init(branch).during(unusable)?;
-    git.fetch_bundle(bundle, branch)
+    let (branch, _) = branch_of(bundle)?;
+    git.init(&branch).during(UNUSABLE)?;
+    git.fetch_bundle(bundle, &branch)
         .during("could not take the repository out of its bundle")
         .map_err(|error| error.next(WRITE_AGAIN))?;
     look_through(&Reader::new(staging))
@@ -73,6 +74,20 @@ fn clone(git: &Git, bundle: &Path, staging: &Path) -> Result<(), StepError> {
         .map_err(|error| error.next("correct it, commit, and write the answers again"))?;
     git.check_out().during("could not check the repository out")?;
     has_flake(staging)
+}
+
+/// Name and newest commit of the one branch of a bundle.
+fn branch_of(bundle: &Path) -> Result<(String, String), StepError> {
+    let branches = Reader::branches_of_bundle(bundle)
+        .during(UNUSABLE)
+        .map_err(|error| error.next(WRITE_AGAIN))?;
+    let count = branches.len();
+    let mut branches = branches.into_iter();
+    match (branches.next(), branches.next()) {
+        (Some(branch), None) => Ok(branch),
+        _ => Err(StepError::new(format!("{UNUSABLE}: it holds {count} branches, not one"))
+            .next(WRITE_AGAIN)),
+    }
 }
 
 /// Refuses files that could lead out of the work tree.

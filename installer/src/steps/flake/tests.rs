@@ -4,6 +4,8 @@ use bedplate_tools::command::CommandExt as _;
 
 use std::process::Command;
 
+use std::os::unix::fs::symlink;
+
 use super::*;
 
 fn log(repository: &Path) -> Vec<String> {
@@ -224,6 +226,19 @@ fn f1_the_owners_files_survive_a_cut_between_the_renames_of_the_hosts_directory(
         assert_eq!(owner.in_target(&["status", "--porcelain"]), "");
         assert_eq!(owner.in_target(&["diff", "--name-only", "--diff-filter=D", BASE]), "");
     }
+}
+
+#[test]
+fn a_corrected_repository_takes_the_place_of_the_one_that_an_earlier_run_was_given() {
+    let owner = Owner::new();
+    owner.enrol(&owner.bundle(None), "{}").unwrap();
+    owner.write("flake.nix", "{ corrected = 1; }\n");
+    owner.commit("owner@example.org");
+    assert_eq!(owner.enrol(&owner.bundle(None), "{}").unwrap(), Outcome::Done);
+    let flake = fs::read_to_string(owner.target().join("flake.nix")).unwrap();
+    assert_eq!(flake, "{ corrected = 1; }\n");
+    let log = owner.in_target(&["log", "--format=%s"]);
+    assert_eq!(log, "Enrol box\nOwner's\nOwner's\nOwner's\n");
 }
 
 #[test]
