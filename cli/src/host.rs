@@ -1,4 +1,4 @@
-//! `bedplate host add`: adds a host to a repository.
+//! `bedplate host add`: adds a host to a repository. `bedplate host prepare` stands in `prepare`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use bedplate_repository::host::{self, Request};
 use bedplate_repository::read;
 
+use crate::prepare::Prepare;
 use crate::report::Failure;
 use crate::repository::Source;
 
@@ -13,6 +14,7 @@ use crate::repository::Source;
 #[derive(clap::Subcommand)]
 pub enum Host {
     Add(Add),
+    Prepare(Prepare),
 }
 
 impl Host {
@@ -20,6 +22,7 @@ impl Host {
     pub fn run(&self) -> Result<ExitCode, Failure> {
         match self {
             Self::Add(add) => add.run(),
+            Self::Prepare(prepare) => prepare.run().map(|()| ExitCode::SUCCESS),
         }
     }
 }

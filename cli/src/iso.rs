@@ -25,9 +25,9 @@ pub struct Iso {
     /// Directory with bedplate-init, bedplate-installer and bedplate-host [default: beside this program].
     #[arg(long)]
     binaries: Option<PathBuf>,
-    /// Sources of the embedded platform.
-    #[arg(long, default_value = "nix/embedded")]
-    platform: PathBuf,
+    /// Sources of the embedded platform [default: nix/embedded, else `embedded` beside this program].
+    #[arg(long)]
+    platform: Option<PathBuf>,
     /// Directory for what is kept between builds.
     #[arg(long, default_value = "target/bedplate-cache")]
     cache: PathBuf,
@@ -40,7 +40,7 @@ impl Iso {
         let request = IsoRequest {
             workspace_binaries: self.binaries.clone().map_or_else(beside_this_program, Ok)?,
             cache: self.cache.clone(),
-            platform_nix: self.platform.clone(),
+            platform_nix: self.platform.clone().map_or_else(platform_sources, Ok)?,
             host,
             repository: self.owned.request(),
             output: self.output.clone(),
@@ -65,4 +65,10 @@ impl Iso {
 fn beside_this_program() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     Ok(program.parent().unwrap_or(Path::new(".")).to_owned())
+}
+
+/// A checkout has them where one works on them; an installed `bedplate` beside itself.
+fn platform_sources() -> io::Result<PathBuf> {
+    let here = Path::new("nix/embedded");
+    Ok(if here.is_dir() { here.to_owned() } else { beside_this_program()?.join("embedded") })
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_keystick::layout::{HEADER_LIMIT, LABEL, LEAST_KEYFILE_BYTES, header};
+use bedplate_keystick::layout::{HEADER_LIMIT, HOST_KEY, LABEL, LEAST_KEYFILE_BYTES, header};
 use bedplate_keystick::{self as keystick, Contents, StickError, Volume};
 use bedplate_spec::host::{HostFile, Recovery, Stick};
 use bedplate_tools::secret::Secret;
@@ -205,6 +205,7 @@ fn read_first(from: &Path, host: &HostFile) -> Result<Contents, KeyError> {
     if let Recovery::Stick(path) = &host.unlock.recovery {
         paths.push(path.clone());
     }
+    paths.push(HOST_KEY.to_owned());
     paths.push(host.unlock.keyfile.clone());
     let contents = if from.is_dir() {
         let mut files = Vec::new();

@@ -11,8 +11,10 @@ mod iso;
 mod key;
 mod personalize;
 mod plan;
+mod prepare;
 mod report;
 mod repository;
+mod secrets;
 
 use std::process::ExitCode;
 
@@ -43,6 +45,9 @@ enum Command {
     Key(key::Key),
     Personalize(personalize::Personalize),
     Plan(plan::Plan),
+    /// Secrets of a repository.
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +61,7 @@ fn main() -> ExitCode {
         Command::Key(key) => key.run().map(done),
         Command::Personalize(personalize) => personalize.run().map(done),
         Command::Plan(plan) => plan.run().map(done),
+        Command::Secrets(secrets) => secrets.run().map(done),
     };
     match result {
         Ok(code) => code,

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 const SPEC: &[&str] = &["bedplate-spec"];
 const TOOLS: &str = "bedplate-tools";
-const LEAVES: &[&str] = &[TOOLS, "bedplate-luks", "bedplate-blkid", "bedplate-keystick"];
+const LEAVES: &[&str] =
+    &[TOOLS, "bedplate-luks", "bedplate-blkid", "bedplate-keystick", "bedplate-secrets"];
 /// Imported by the middle row; imports `tools`, and no C library.
 const FACTS: &str = "bedplate-facts";
 /// Imported by the top row alone; imports `spec`, and no C library.
@@ -100,6 +101,7 @@ fn wrong_arrows_are_found() {
         ("bedplate-installer", "bedplate-initrd"),
         ("bedplate-tools", "bedplate-spec"),
         ("bedplate-keystick", "bedplate-spec"),
+        ("bedplate-secrets", "bedplate-spec"),
         ("bedplate-tools", "bedplate-keystick"),
         ("bedplate-luks", "bedplate-blkid"),
         ("bedplate-facts", "bedplate-blkid"),

@@ -11,15 +11,17 @@ use bedplate_spec::event::Event;
 use bedplate_spec::host::Platform;
 use bedplate_spec::plan::BOOT;
 use bedplate_spec::planner::MemberRequest;
+use bedplate_tools::ask_password;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::efi::{self, Variables};
 
 use crate::activation;
-use crate::backup::run;
+use crate::backup::{key, run};
 use crate::context::Context;
 use crate::converge::{self, Status};
 use crate::esp_mirror;
 use crate::generation;
+use crate::host_key::{self, Taken};
 use crate::notify;
 use crate::pool::{self, Health};
 use crate::report::Reporter;
@@ -27,6 +29,8 @@ use crate::show::{self, Format};
 
 /// How long an emergency is shown before the machine starts again.
 const BEFORE_RESTART: Duration = Duration::from_secs(30);
+/// How long boot waits for the passphrase of a prepared key, each time.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Success, or what to tell.
 pub type Finished = Result<(), Box<dyn Error>>;
@@ -129,6 +133,31 @@ pub fn activate(toplevel: &Path, out: &mut dyn Write) -> Finished {
     Ok(())
 }
 
+/// `bedplate-host host-key take`. Without a prepared key there is nothing to do, unless one was
+/// asked for.
+pub fn host_key_take(host_file: &Path, replace: bool, out: &mut dyn Write) -> Finished {
+    let context = Context::read(host_file)?;
+    let has_key = "the machine has its ssh key; nothing was changed";
+    if host_key::is_there(&context.configuration) && !replace {
+        return Ok(writeln!(out, "{has_key}")?);
+    }
+    let path = bedplate_keystick::layout::HOST_KEY;
+    let sealed = match key::from_stick(&context.intent, path, &context.runtime) {
+        Ok(sealed) => sealed,
+        Err(absent) if absent.is_absent() && !replace => {
+            return Ok(writeln!(out, "no ssh key was prepared ({absent})")?);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let question = format!("Passphrase for the ssh key of {}:", context.intent.host.name);
+    let mut ask = || ask_password::ask(&question, PATIENCE);
+    match host_key::take(&context.intent, &context.configuration, &sealed, replace, &mut ask)? {
+        Taken::Written => writeln!(out, "the ssh key that was prepared is in place")?,
+        Taken::HasKey => writeln!(out, "{has_key}")?,
+    }
+    Ok(())
+}
+
 /// `bedplate-host generation boot TOPLEVEL`.
 pub fn generation_boot(toplevel: &Path) -> Finished {
     generation::command(toplevel)
@@ -149,7 +178,7 @@ pub fn generation_list(json: bool, out: &mut dyn Write) -> Finished {
 /// `bedplate-host generation failed`, in an emergency.
 pub fn generation_failed(out: &mut dyn Write) -> Finished {
     let variables = Variables::new(Path::new(efi::MOUNT));
-    match generation::give_up(Path::new(BOOT), &variables)? {
+    match generation::give_up(Path::new(generation::PROFILES), &variables)? {
         generation::Verdict::Stay => Ok(()),
         generation::Verdict::Restart => {
             let seconds = BEFORE_RESTART.as_secs();

@@ -10,12 +10,13 @@ use crate::context::Context;
 use crate::kind::{Kind, Resource};
 use crate::nfs::Exports;
 use crate::report::Reporter;
+use crate::secret::Secrets;
 use crate::vm::VirtualMachines;
 
 /// One resource compared with the intent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// `pool`, `bridge`, `export`, `vm` or `backup`.
+    /// `pool`, `secret`, `bridge`, `export`, `vm` or `backup`.
     pub kind: &'static str,
     /// Name in `host.toml`; none when the whole kind could not be looked at.
     pub name: Option<String>,
@@ -54,9 +55,16 @@ pub fn agrees(status: &[Status]) -> bool {
     status.iter().all(|one| one.agrees)
 }
 
-/// Bridges first: everything else may need the network; backups last: they take long.
-fn prepare(context: &Context) -> [Box<dyn Prepared>; 4] {
+/// Whether every secret of the repository opens; told as `converge` tells it.
+pub fn converge_secrets(context: &Context, reporter: &mut Reporter<'_>) -> bool {
+    prepare_kind(Secrets, context).perform(context, reporter)
+}
+
+/// Secrets first: whoever looks sees at once that one does not open. Then bridges: everything else
+/// may need the network; backups last: they take long.
+fn prepare(context: &Context) -> [Box<dyn Prepared>; 5] {
     [
+        prepare_kind(Secrets, context),
         prepare_kind(Bridges, context),
         prepare_kind(Exports, context),
         prepare_kind(VirtualMachines::default(), context),

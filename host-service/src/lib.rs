@@ -11,6 +11,7 @@ pub mod download;
 pub mod esp_mirror;
 pub mod extract;
 pub mod generation;
+pub mod host_key;
 pub mod kind;
 pub mod mounts;
 pub mod nfs;
@@ -19,6 +20,7 @@ pub mod pool;
 pub mod report;
 #[cfg(test)]
 mod sample;
+pub mod secret;
 pub mod show;
 pub mod system;
 pub mod vm;

@@ -53,6 +53,9 @@ enum Task {
         #[arg(long, value_name = "NUMBER", requires = "rollback")]
         to: Option<u64>,
     },
+    /// The machine's ssh key.
+    #[command(subcommand)]
+    HostKey(HostKey),
     /// Generations of the system and their boot entries.
     #[command(subcommand)]
     Generation(Generation),
@@ -64,6 +67,22 @@ enum Task {
     /// Build a toplevel; called by Nix with store paths in its environment.
     #[command(hide = true)]
     System,
+    /// Write the files under /etc that the NixOS module leaves to this program.
+    #[command(hide = true)]
+    Render {
+        /// Directory to write them into.
+        out: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum HostKey {
+    /// Put the key that `bedplate host prepare` made in place, from the key stick.
+    Take {
+        /// Replace the key that the machine has.
+        #[arg(long)]
+        replace: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -183,9 +202,13 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         Task::Generation(Generation::List) => command::generation_list(*json, out),
         Task::Generation(Generation::Failed) => command::generation_failed(out),
+        Task::HostKey(HostKey::Take { replace }) => {
+            command::host_key_take(host_file, *replace, out)
+        }
         Task::Generation(Generation::Boot { toplevel }) => command::generation_boot(toplevel),
         Task::Activate { toplevel } => command::activate(toplevel, out),
         Task::System => Ok(system::build()?),
+        Task::Render { out } => Ok(system::render(host_file, out)?),
     }
 }
 

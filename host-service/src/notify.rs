@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic::{self, WriteError};
 use crate::pool::{self, Health, MemberState, PoolError, Status};
+use crate::secret::Repository;
 
 pub use post::{Message, PostError, post};
 
@@ -152,7 +153,8 @@ fn tell_news(
 pub fn news(host: &HostFile, path: &Path) -> Result<Vec<String>, NotifyError> {
     let notify = host.notify.as_ref().ok_or(NotifyError::Nobody)?;
     let found = pool::status(host)?;
-    tell_news(&host.host.name, &found, path, &mut |message| post(notify, message))
+    let repository = Repository::of(host);
+    tell_news(&host.host.name, &found, path, &mut |message| post(notify, &repository, message))
 }
 
 /// Sends a message that says nothing but that messages arrive.
@@ -161,7 +163,7 @@ pub fn test(host: &HostFile) -> Result<String, NotifyError> {
     let title = format!("{}: a test", host.host.name);
     let text = "Messages of this machine arrive here.".to_owned();
     let message = Message { title: title.clone(), text, urgent: false };
-    match post(notify, &message) {
+    match post(notify, &Repository::of(host), &message) {
         Ok(()) => Ok(title),
         Err(source) => Err(NotifyError::Post { title, source }),
     }

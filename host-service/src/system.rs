@@ -95,15 +95,30 @@ pub fn build() -> Result<(), SystemError> {
     let parts = Parts::from_environment()?;
     let path =
         PathBuf::from(std::env::var("document").map_err(|_| SystemError::Missing("document"))?);
-    let text = fs::read_to_string(&path).map_err(file(&path))?;
-    let host = document::parse(&text, "host.toml")
-        .map_err(|problems| SystemError::Document(problems.to_string()))?;
+    let (host, text) = read(&path)?;
     let out = Path::new(&parts.out);
     for (name, entry) in entries(&host, &text, &parts)? {
         write(&out.join(name), &entry)?;
     }
     let initrd = out.join("initrd");
     fs::write(&initrd, initrd_of(&host, &parts)?).map_err(file(&initrd))
+}
+
+/// What the NixOS module leaves to this program, by path under `/etc`. A document with mistakes
+/// stops the build of the system here.
+pub fn render(document: &Path, out: &Path) -> Result<(), SystemError> {
+    let (host, _) = read(document)?;
+    for (path, content) in etc::network(&host) {
+        write(&out.join(path), &Entry::File(content))?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<(HostFile, String), SystemError> {
+    let text = fs::read_to_string(path).map_err(file(path))?;
+    let host = document::parse(&text, "host.toml")
+        .map_err(|problems| SystemError::Document(problems.to_string()))?;
+    Ok((host, text))
 }
 
 /// Everything in the toplevel but the initrd, by path.
@@ -272,6 +287,26 @@ mod tests {
     }
 
     #[test]
+    fn a_prepared_key_comes_before_one_is_made_where_the_repository_has_secrets() {
+        let stick = "password = { stick = \"bedplate/restic-apps\" }";
+        let text = DOCUMENT.replace(stick, "password = { age = \"restic.age\" }");
+        assert_ne!(text, DOCUMENT);
+        let entry = |text: &str, name: &str| {
+            let host = document::parse(text, "host.toml").unwrap();
+            let all = entries(&host, text, &parts()).unwrap();
+            match all.get(&format!("etc/systemd/system/{name}")) {
+                Some(Entry::File(content)) => Some(content.clone()),
+                _ => None,
+            }
+        };
+        insta::assert_snapshot!(entry(&text, "bedplate-host-key.service").unwrap());
+        let converge = |text| entry(text, "bedplate-converge.service").unwrap();
+        assert!(converge(&text).contains(" sshd-keygen.service\n"), "{}", converge(&text));
+        assert!(!converge(DOCUMENT).contains("sshd-keygen"));
+        assert_eq!(entry(DOCUMENT, "bedplate-host-key.service"), None);
+    }
+
+    #[test]
     fn stage_1_passes_discards_to_flash_and_not_to_a_rotating_disk() {
         let of = |media: &str| {
             let section = "[disks.os]\n";
@@ -283,6 +318,43 @@ mod tests {
             told.discard
         };
         assert!(of("ssd") && !of("hdd"));
+    }
+
+    #[test]
+    fn what_is_rendered_for_nixos_is_what_the_embedded_platform_has() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("host.toml");
+        let text = include_str!("../../nix/nixos/tests/host.toml");
+        fs::write(&path, text).unwrap();
+        let out = place.path().join("out");
+        render(&path, &out).unwrap();
+        let host = document::parse(text, "host.toml").unwrap();
+        let all = entries(&host, text, &parts()).unwrap();
+        // The names that nix/nixos/network.nix looks for.
+        let names = ["br0.link", "br0.netdev", "br0.network", "br0-port.network"];
+        let names = names.into_iter().chain(["lab0.link", "lab0.netdev", "lab0.network"]);
+        let mut names: Vec<_> = names.map(|name| format!("10-bedplate-{name}")).collect();
+        names.push("80-bedplate-other.network".into());
+        let mut found = bedplate_facts::roots::names(&out.join("systemd/network"));
+        for list in [&mut names, &mut found] {
+            list.sort();
+        }
+        assert_eq!(found, names);
+        for name in found {
+            let path = format!("systemd/network/{name}");
+            let rendered = fs::read_to_string(out.join(&path)).unwrap();
+            assert_eq!(all.get(&format!("etc/{path}")), Some(&Entry::File(rendered)), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_document_with_mistakes_is_not_rendered() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("host.toml");
+        fs::write(&path, DOCUMENT.replace("[pools.bulk]", "[pools.os]")).unwrap();
+        let told = render(&path, &place.path().join("out")).unwrap_err().to_string();
+        assert!(told.contains("host.toml:"), "{told}");
+        assert!(!place.path().join("out").exists());
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl State {
     }
 
     /// What the machine's commit writes as the description of the platform, from what the
-    /// repository and the medium say (decision 0013).
+    /// repository and the medium say (decision 0014).
     pub fn description(
         &self,
         medium: &Flake,

@@ -5,6 +5,7 @@ pub mod btrfs;
 pub mod closure;
 pub mod disks;
 pub mod flake;
+pub mod host_key;
 pub mod kept;
 pub mod luks;
 pub mod stick;

@@ -22,6 +22,9 @@ pub const LABEL: &str = "BEDPLATEKEY";
 /// Where header backups lie.
 pub const HEADERS: &str = "bedplate/headers";
 
+/// A host's private ssh key that was made in advance, sealed with age.
+pub const HOST_KEY: &str = "bedplate/ssh_host_ed25519_key.age";
+
 /// The path of a member's header backup.
 pub fn header(role: &str) -> String {
     format!("{HEADERS}/{role}.img.zst")

@@ -9,6 +9,7 @@ pub mod keys;
 mod problem;
 mod references;
 pub mod rules;
+mod secret;
 mod section;
 mod services;
 pub mod size;

@@ -5,6 +5,7 @@
 //! JSON so that the host service and the tests can read a normalised document.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -146,12 +147,26 @@ pub struct Pool {
 }
 
 impl HostFile {
+    /// Every secret that lies encrypted in the repository, with its key in `host.toml`.
+    pub fn repository_secrets(&self) -> Vec<(String, &SecretReference)> {
+        let passwords = self.backups.iter();
+        let passwords =
+            passwords.map(|(name, backup)| (format!("backups.{name}.password"), &backup.password));
+        let token = self.notify.as_ref().and_then(|notify| notify.token.as_ref());
+        let all = passwords.chain(token.map(|token| ("notify.token".to_owned(), token)));
+        all.filter(|(_, reference)| {
+            matches!(reference, SecretReference::Sops { .. } | SecretReference::Age(_))
+        })
+        .collect()
+    }
+
     /// Paths of the generated secrets that a key stick carries beside the keys, sorted.
     pub fn stick_secrets(&self) -> Vec<String> {
         let of = |backup: &Backup| match &backup.password {
-            SecretReference::Stick(path) => path.clone(),
+            SecretReference::Stick(path) => Some(path.clone()),
+            _ => None,
         };
-        self.backups.values().map(of).collect::<BTreeSet<_>>().into_iter().collect()
+        self.backups.values().filter_map(of).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 
@@ -412,6 +427,29 @@ pub struct Keep {
 pub enum SecretReference {
     /// A file on the first key stick, relative to its root. Generated at install if absent.
     Stick(String),
+    /// A value in a sops file of the repository, encrypted for the host's ssh key.
+    Sops {
+        /// A YAML file, relative to the host's directory.
+        file: String,
+        /// Names between `/`, as sops-nix writes them.
+        key: String,
+    },
+    /// An age file of the repository, encrypted for the host's ssh key; relative to the host's
+    /// directory.
+    Age(String),
+    /// A file on the machine that only root can read.
+    File(String),
+}
+
+impl fmt::Display for SecretReference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stick(path) => write!(formatter, "{path} on the key stick"),
+            Self::Sops { file, key } => write!(formatter, "`{key}` in the sops file {file}"),
+            Self::Age(file) => write!(formatter, "the age file {file}"),
+            Self::File(path) => formatter.write_str(path),
+        }
+    }
 }
 
 /// `[notify]`.
@@ -419,8 +457,8 @@ pub enum SecretReference {
 pub struct Notify {
     /// Address that messages are posted to: a topic of ntfy or a webhook.
     pub url: String,
-    /// A file on the machine with the token that the address wants.
-    pub token_file: Option<String>,
+    /// Where the token stands that the address wants.
+    pub token: Option<SecretReference>,
 }
 
 /// `[flake]`.

@@ -1,13 +1,11 @@
 //! F1: the power is cut while a machine is installed, at many moments of one recorded
 //! installation. Run by name.
 //!
-//! A cut is to cost at most 60 s, its re-run included. Under emulation it takes QEMU 55 s of
-//! processor time: 3 s until the firmware has nothing to boot, 12 s from there to the live
-//! system, 3 s until the installer's plan, 22 s in its steps (5 s for LUKS, 4 s for btrfs, 4 s to
-//! copy, 3 s to build, 2 s to test keys), 15 s for the boot of the result. On two processors that
-//! others used as much, a cut took 71 to 83 s on the clock; on idle ones it was not measured.
-//! Two cuts at once on them are no way out: the emulated timer comes so late then that the
-//! installed kernel gives up ("IO-APIC + timer doesn't work").
+//! A cut is to cost at most 60 s, its re-run included: replay, a boot that shows what the cut left,
+//! the medium's boot and installation, and the boot of the result. On two idle processors 53 to
+//! 65 s were seen, the longest where everything is still to be installed; what others compute
+//! beside it adds to that. Two cuts at once are no way out: the emulated timer comes so late then
+//! that kernels give up ("IO-APIC + timer doesn't work").
 //! The installed tree has 16 MB; with our programs, their libraries and stage 1, which every
 //! installation carries, 47 MB are copied.
 //!

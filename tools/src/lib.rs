@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: nothing here prints, decides or knows of `host.toml`.
 
+pub mod ask_password;
 pub mod block;
 pub mod btrfs;
 pub mod btrfs_live;
@@ -23,7 +24,9 @@ pub mod qemu_img;
 pub mod restic;
 pub mod secret;
 pub mod signature;
+pub mod sops;
 pub mod squashfs;
+pub mod ssh_keygen;
 pub mod sync;
 pub mod systemctl;
 pub mod udev;

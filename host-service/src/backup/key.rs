@@ -1,4 +1,4 @@
-//! The password of a repository, from a key stick.
+//! The password of a repository, from a key stick or from the flake.
 
 use std::io;
 use std::path::Path;
@@ -7,6 +7,9 @@ use bedplate_keystick::{self as keystick, StickError};
 use bedplate_spec::host::{HostFile, SecretReference};
 use bedplate_tools::block;
 use bedplate_tools::secret::Secret;
+
+use crate::context::Context;
+use crate::secret::{Repository, SecretError};
 
 /// No password is longer.
 const LIMIT: u64 = 4096;
@@ -18,7 +21,7 @@ pub enum KeyError {
     #[error("no key stick is plugged in (looked for the volume {0})")]
     NoStick(String),
     /// Not on the stick.
-    #[error("the key stick {volume} gives no password")]
+    #[error("the key stick {volume} gives no secret")]
     Stick {
         /// Stick.
         volume: String,
@@ -26,18 +29,46 @@ pub enum KeyError {
         #[source]
         source: StickError,
     },
+    /// Not in the flake.
+    #[error("the secret could not be opened")]
+    Secret(#[from] SecretError),
+    /// Not a place for a password.
+    #[error("a password cannot be {0}")]
+    Elsewhere(String),
     /// Neither can anything else.
     #[error("the disks of this machine cannot be listed")]
     List(#[source] io::Error),
 }
 
-/// Reads the secret; the stick is mounted read-only for as long as that takes.
-pub fn read(
+impl KeyError {
+    /// Whether there simply is none: no stick, or no such file on it.
+    pub fn is_absent(&self) -> bool {
+        let missing = |source: &StickError| matches!(source, StickError::Missing { .. });
+        match self {
+            Self::NoStick(_) => true,
+            Self::Stick { source, .. } => missing(source),
+            _ => false,
+        }
+    }
+}
+
+/// Reads the secret that `reference` names.
+pub fn read(context: &Context, reference: &SecretReference) -> Result<Secret, KeyError> {
+    match reference {
+        SecretReference::Stick(path) => from_stick(&context.intent, path, &context.runtime),
+        SecretReference::Sops { .. } | SecretReference::Age(_) => {
+            Ok(Repository::below(&context.configuration, &context.intent).open(reference)?)
+        }
+        SecretReference::File(path) => Err(KeyError::Elsewhere(path.clone())),
+    }
+}
+
+/// The stick is mounted read-only for as long as reading takes.
+pub(crate) fn from_stick(
     intent: &HostFile,
-    reference: &SecretReference,
+    path: &str,
     runtime: &Path,
 ) -> Result<Secret, KeyError> {
-    let SecretReference::Stick(path) = reference;
     let blocks = block::disks().map_err(KeyError::List)?;
     let mut missing = Vec::new();
     let mut last = None;

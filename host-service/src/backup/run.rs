@@ -68,7 +68,7 @@ pub fn run(context: &Context, name: &str) -> Result<Summary, BackupError> {
 
 fn attempt(context: &Context, name: &str, backup: &Backup) -> Result<Summary, BackupError> {
     let wanted = wanted(context, backup)?;
-    let password = key::read(&context.intent, &backup.password, &context.runtime)?;
+    let password = key::read(context, &backup.password)?;
     let cache = PathBuf::from("/var/cache/restic");
     let restic = Restic { repository: &backup.repository, password: &password, cache };
     ready_repository(context, name, backup, &restic)?;

@@ -1,14 +1,13 @@
 //! What becomes of a boot that does not come up: systemd-boot counts it, and the machine starts
 //! again by itself as long as there is something else to try.
 
-use std::io;
 use std::path::Path;
 
-use bedplate_tools::efi::Variables;
+use bedplate_tools::efi::{MOUNT, Variables};
 use uuid::Uuid;
 
 use super::list::{Trial, trial};
-use super::{GenerationError, names};
+use super::{GenerationError, TRIES, entry_number, generations};
 
 /// The vendor of systemd-boot's variables (Boot Loader Interface).
 const LOADER: Uuid = Uuid::from_u128(0x4a67_b082_0a4c_41cf_b6c7_440b_29bb_8c4f);
@@ -24,29 +23,31 @@ pub enum Verdict {
     Stay,
 }
 
-/// Starts again when the generation that was booted is on trial and another one is left; what has
-/// come up before has trouble of another kind, which another boot does not mend.
-pub fn give_up(esp: &Path, variables: &Variables) -> Result<Verdict, GenerationError> {
-    let entries = esp.join("loader/entries");
-    let counted = variables.read(COUNTED, LOADER).map_err(super::file("read", &entries))?;
+/// Starts again when the generation that was booted is on trial, and a last time when its tries are
+/// used up and there is another generation. What has come up before has trouble of another kind,
+/// which another boot does not mend; and when none comes up any more, somebody has to look.
+///
+/// The EFI system partition is not mounted in an emergency: the name of the entry says it all.
+pub fn give_up(profiles: &Path, variables: &Variables) -> Result<Verdict, GenerationError> {
+    let counted = variables.read(COUNTED, LOADER).map_err(super::file("read", Path::new(MOUNT)))?;
     let Some(booted) = counted.as_deref().and_then(file_name) else { return Ok(Verdict::Stay) };
-    let names = match names(&entries) {
-        Err(GenerationError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            // The EFI system partition is not mounted in an emergency: the counter decides.
-            return Ok(if tries_left(&booted) { Verdict::Restart } else { Verdict::Stay });
+    let verdict = match trial(&booted) {
+        Trial::TriesLeft(_) => Verdict::Restart,
+        Trial::GivenUp if tries_done(&booted) <= TRIES => {
+            let own = entry_number(&booted);
+            let others = generations(profiles)?.iter().any(|(number, _)| Some(*number) != own);
+            if others { Verdict::Restart } else { Verdict::Stay }
         }
-        names => names?,
+        Trial::GivenUp | Trial::CameUp | Trial::NoEntry => Verdict::Stay,
     };
-    let others = names.iter().any(|name| {
-        super::entry_number(name).is_some()
-            && super::entry_number(name) != super::entry_number(&booted)
-            && trial(name) != Trial::GivenUp
-    });
-    Ok(if others || tries_left(&booted) { Verdict::Restart } else { Verdict::Stay })
+    Ok(verdict)
 }
 
-fn tries_left(name: &str) -> bool {
-    matches!(trial(name), Trial::TriesLeft(_))
+/// How often an entry was tried: systemd-boot goes on counting when it has nothing better.
+fn tries_done(name: &str) -> u32 {
+    let done = name.split_once('+').and_then(|(_, counters)| counters.split_once('-'));
+    let done = done.map(|(_, done)| done.trim_end_matches(".conf"));
+    done.and_then(|done| done.parse().ok()).unwrap_or_default()
 }
 
 /// The last part of a path such as `\\loader\\entries\\bedplate-2+2-1.conf`, in UTF-16.
@@ -62,44 +63,31 @@ fn file_name(value: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    struct Booted(tempfile::TempDir);
-
-    impl Booted {
-        fn by(entry: Option<&str>, entries: &[&str]) -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let place = directory.path().join("loader/entries");
-            std::fs::create_dir_all(&place).unwrap();
-            for name in entries {
-                std::fs::write(place.join(name), "").unwrap();
-            }
-            if let Some(entry) = entry {
-                let path = format!("\\loader\\entries\\{entry}\0");
-                let units: Vec<u8> = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
-                let bytes = [&[6, 0, 0, 0], units.as_slice()].concat();
-                let name = format!("{COUNTED}-{LOADER}");
-                std::fs::write(directory.path().join(name), bytes).unwrap();
-            }
-            Self(directory)
+    fn verdict(booted: Option<&str>, generations: &[u64]) -> Verdict {
+        let directory = tempfile::tempdir().unwrap();
+        for number in generations {
+            let link = directory.path().join(format!("system-{number}-link"));
+            std::os::unix::fs::symlink(directory.path(), link).unwrap();
         }
-
-        fn verdict(&self) -> Verdict {
-            give_up(self.0.path(), &Variables::new(self.0.path())).unwrap()
+        if let Some(entry) = booted {
+            let path = format!("\\loader\\entries\\{entry}\0");
+            let units: Vec<u8> = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let bytes = [&[6, 0, 0, 0], units.as_slice()].concat();
+            std::fs::write(directory.path().join(format!("{COUNTED}-{LOADER}")), bytes).unwrap();
         }
+        give_up(directory.path(), &Variables::new(directory.path())).unwrap()
     }
 
     #[test]
     fn a_generation_on_trial_starts_again_and_one_that_came_up_before_does_not() {
-        let both = ["bedplate-1.conf", "bedplate-2+2-1.conf"];
-        assert_eq!(Booted::by(Some("bedplate-2+2-1.conf"), &both).verdict(), Verdict::Restart);
-        assert_eq!(Booted::by(None, &both).verdict(), Verdict::Stay);
+        assert_eq!(verdict(Some("bedplate-2+2-1.conf"), &[1, 2]), Verdict::Restart);
+        assert_eq!(verdict(None, &[1, 2]), Verdict::Stay);
     }
 
     #[test]
-    fn the_last_try_gives_way_to_another_generation_where_there_is_one() {
-        let last = "bedplate-2+0-3.conf";
-        assert_eq!(Booted::by(Some(last), &["bedplate-1.conf", last]).verdict(), Verdict::Restart);
-        assert_eq!(Booted::by(Some(last), &[last]).verdict(), Verdict::Stay);
-        let both_failed = ["bedplate-1+0-3.conf", last];
-        assert_eq!(Booted::by(Some(last), &both_failed).verdict(), Verdict::Stay);
+    fn the_last_try_gives_way_to_another_generation_where_there_is_one_and_only_once() {
+        assert_eq!(verdict(Some("bedplate-2+0-3.conf"), &[1, 2]), Verdict::Restart);
+        assert_eq!(verdict(Some("bedplate-2+0-3.conf"), &[2]), Verdict::Stay);
+        assert_eq!(verdict(Some("bedplate-2+0-4.conf"), &[1, 2]), Verdict::Stay);
     }
 }

@@ -6,10 +6,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bedplate_spec::host::Notify;
+use bedplate_spec::host::{Notify, SecretReference};
 use bedplate_tools::secret::Secret;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
+
+use crate::secret::{Repository, SecretError};
 
 /// How long the other side may take for each of connecting and answering.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -59,14 +61,17 @@ pub enum PostError {
     /// Not for us alone.
     #[error("{} can be read by others: run `chmod 600` on it, and get another token", .0.display())]
     Exposed(PathBuf),
+    /// Not in the flake.
+    #[error("the token could not be opened")]
+    Secret(#[from] SecretError),
     /// Not one that HTTP could carry.
-    #[error("{} holds no token: one line of letters, digits and signs is wanted", .0.display())]
-    NoToken(PathBuf),
+    #[error("{0} holds no token: one line of letters, digits and signs is wanted")]
+    NoToken(String),
 }
 
 /// Posts a message. Any answer but success is a failure: nobody has read it.
-pub fn post(notify: &Notify, message: &Message) -> Result<(), PostError> {
-    let token = notify.token_file.as_deref().map(Path::new).map(bearer).transpose()?;
+pub fn post(notify: &Notify, repository: &Repository, message: &Message) -> Result<(), PostError> {
+    let token = notify.token.as_ref().map(|token| bearer(token, repository)).transpose()?;
     let failed = |source| PostError::Request { url: notify.url.clone(), source };
     let client = reqwest::blocking::Client::builder()
         // A redirected POST becomes a GET, which succeeds and tells nobody anything.
@@ -94,17 +99,24 @@ pub fn post(notify: &Notify, message: &Message) -> Result<(), PostError> {
     Err(PostError::Status { url: notify.url.clone(), status: answer.status().as_u16() })
 }
 
-fn bearer(path: &Path) -> Result<HeaderValue, PostError> {
-    let token = token(path)?;
-    let line = Secret::new([b"Bearer ", token.expose()].concat());
-    let mut value =
-        HeaderValue::from_bytes(line.expose()).map_err(|_| PostError::NoToken(path.to_owned()))?;
+fn bearer(reference: &SecretReference, repository: &Repository) -> Result<HeaderValue, PostError> {
+    let none = || PostError::NoToken(reference.to_string());
+    let secret = match reference {
+        SecretReference::File(path) => read(Path::new(path))?,
+        repository_secret => repository.open(repository_secret)?,
+    };
+    let token = secret.expose().trim_ascii();
+    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(none());
+    }
+    let line = Secret::new([b"Bearer ", token].concat());
+    let mut value = HeaderValue::from_bytes(line.expose()).map_err(|_| none())?;
     // Not shown when a request is printed.
     value.set_sensitive(true);
     Ok(value)
 }
 
-fn token(path: &Path) -> Result<Secret, PostError> {
+fn read(path: &Path) -> Result<Secret, PostError> {
     let failed = |source| PostError::Token { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode();
@@ -113,10 +125,5 @@ fn token(path: &Path) -> Result<Secret, PostError> {
     }
     let mut bytes = Vec::new();
     file.take(TOKEN_LIMIT).read_to_end(&mut bytes).map_err(failed)?;
-    let bytes = Secret::new(bytes);
-    let token = bytes.expose().trim_ascii();
-    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
-        return Err(PostError::NoToken(path.to_owned()));
-    }
-    Ok(Secret::new(token.to_vec()))
+    Ok(Secret::new(bytes))
 }

@@ -3,7 +3,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread::JoinHandle;
 
-use bedplate_spec::host::Notify;
+use bedplate_spec::host::{Notify, SecretReference};
 
 use super::*;
 use crate::pool::MemberStatus;
@@ -106,23 +106,27 @@ fn serve(answer: &'static str) -> (String, JoinHandle<String>) {
 
 const TAKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
+fn repository() -> Repository {
+    Repository::of(&crate::sample::intent())
+}
+
 fn message() -> Message {
     Message { title: "hv: a title".into(), text: "line one\nline two".into(), urgent: true }
 }
 
-fn token_file(directory: &Path, content: &str, mode: u32) -> Option<String> {
+fn token(directory: &Path, content: &str, mode: u32) -> Option<SecretReference> {
     let path = directory.join("token");
     fs::write(&path, content).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    Some(path.display().to_string())
+    Some(SecretReference::File(path.display().to_string()))
 }
 
 #[test]
 fn a_message_is_posted_as_ntfy_takes_it_with_the_token() {
     let directory = tempfile::tempdir().unwrap();
-    let token_file = token_file(directory.path(), "tk_canary\n", 0o600);
+    let token = token(directory.path(), "tk_canary\n", 0o600);
     let (url, asked) = serve(TAKEN);
-    post(&Notify { url, token_file }, &message()).unwrap();
+    post(&Notify { url, token }, &repository(), &message()).unwrap();
     let asked = asked.join().unwrap();
     assert!(asked.starts_with("POST /topic HTTP/1.1\r\n"), "{asked}");
     let head = asked.to_lowercase();
@@ -142,7 +146,7 @@ fn t43_a_refusal_and_a_redirect_are_failures() {
         ),
     ] {
         let (url, asked) = serve(answer);
-        let refused = post(&Notify { url, token_file: None }, &message());
+        let refused = post(&Notify { url, token: None }, &repository(), &message());
         let is_status = matches!(refused, Err(PostError::Status { status: s, .. }) if s == status);
         assert!(is_status, "{refused:?}");
         asked.join().unwrap();
@@ -154,8 +158,9 @@ fn t19_a_token_that_others_can_read_is_not_sent_and_none_is_ever_shown() {
     let directory = tempfile::tempdir().unwrap();
     // Nobody listens there: a token that is refused is refused before anything is sent.
     let refused = |content: &str, mode| {
-        let token_file = token_file(directory.path(), content, mode);
-        post(&Notify { url: "http://127.0.0.1:9/x".into(), token_file }, &message()).unwrap_err()
+        let token = token(directory.path(), content, mode);
+        post(&Notify { url: "http://127.0.0.1:9/x".into(), token }, &repository(), &message())
+            .unwrap_err()
     };
     assert!(matches!(refused("tk_canary", 0o640), PostError::Exposed(_)));
     for content in ["", "tk_canary\nX-Other: 1", "tk canary"] {

@@ -128,7 +128,15 @@ fn one(host: &HostFile, name: &str, pool: &Pool, headers: &[Header]) -> Result<S
         Some(_) => btrfs::errors(Path::new(&pool.mount))?,
         None => 0,
     };
-    Ok(judge(host, name, &Reality { members, record, live, errors, is_open: &luks::is_open }))
+    let unsealed = members.found.values().filter(|member| is_unsealed(&member.node));
+    let unsealed = unsealed.map(|member| member.role.clone()).collect();
+    let is_open = &luks::is_open;
+    Ok(judge(host, name, &Reality { members, record, unsealed, live, errors, is_open }))
+}
+
+/// Whether a change that made this volume has not come to its end: the seal comes last.
+fn is_unsealed(node: &Path) -> bool {
+    luks::read_token(node).ok().flatten().is_some_and(|(_, token)| !token.sealed)
 }
 
 /// What a verdict is made of.
@@ -137,6 +145,8 @@ pub(super) struct Reality<'a> {
     pub members: Members,
     /// What is kept.
     pub record: Record,
+    /// Roles whose volume is not finished.
+    pub unsealed: BTreeSet<String>,
     /// The mounted file system; none when it is not mounted.
     pub live: Option<Live>,
     /// Errors that its devices counted.
@@ -200,6 +210,13 @@ fn next(name: &str, members: &[MemberStatus], reality: &Reality<'_>) -> Vec<Stri
             "plug in the key stick and the disks, then run `bedplate-host pool open {name}`"
         )];
     };
+    for MemberStatus { role, .. } in members.iter().filter(|one| one.state == MemberState::InPool) {
+        if reality.unsealed.contains(role) {
+            next.push(format!(
+                "what brought {role} into the pool was cut off: run that `bedplate-host pool replace {role}` (or `add`) again, before anything else"
+            ));
+        }
+    }
     for MemberStatus { role, id, state, .. } in members {
         match state {
             MemberState::Missing => next.push(format!(

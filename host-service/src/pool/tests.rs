@@ -123,13 +123,18 @@ fn live(roles: &[&str], missing: usize) -> Live {
 }
 
 fn verdict(live: Option<Live>, record: Record, headers: &[Header]) -> Status {
+    verdict_of(live, record, headers, &[])
+}
+
+fn verdict_of(live: Option<Live>, record: Record, headers: &[Header], unsealed: &[&str]) -> Status {
+    let unsealed = unsealed.iter().map(|role| (*role).to_owned()).collect();
     let members = find(&record, headers).unwrap();
     let open = live.is_some();
     let is_open = move |_: &str| open;
     status::judge(
         &host(),
         "vmstore",
-        &Reality { members, record, live, errors: 0, is_open: &is_open },
+        &Reality { members, record, unsealed, live, errors: 0, is_open: &is_open },
     )
 }
 
@@ -184,4 +189,14 @@ fn f4_a_new_disk_missed_nothing_of_what_the_old_one_missed() {
     assert!(!record.away.contains("vm1") && !record.stale.contains("vm1"));
     assert!(record.away.contains("vm2") && record.stale.contains("vm2"));
     assert!(!record.raise("vm1", 1));
+}
+
+#[test]
+fn f4_what_was_cut_off_comes_before_what_else_is_lost() {
+    let there = ["vm2", "vm3"].map(|role| header(role, 0, &format!("/dev/{role}")));
+    let cut = || verdict_of(Some(live(&["vm2", "vm3"], 1)), Record::default(), &there, &["vm3"]);
+    let status = cut();
+    assert_eq!(status.health, Health::Degraded);
+    assert!(status.next[0].contains("`bedplate-host pool replace vm3`"), "{status}");
+    assert!(status.next[1].contains("`bedplate-host pool replace vm1 --disk NAME`"), "{status}");
 }

@@ -43,6 +43,12 @@ ClientIdentifier=mac
 RequiredForOnline=no
 ";
 
+/// What systemd-networkd is told, by path under `/etc`, on either platform.
+pub(super) fn network(host: &HostFile) -> Vec<(String, String)> {
+    let other = ("systemd/network/80-bedplate-other.network".to_owned(), OTHER_NICS.to_owned());
+    std::iter::once(other).chain(bridge::files(host)).collect()
+}
+
 pub(super) fn entries(host: &HostFile, document: &str, parts: &Parts) -> BTreeMap<String, Entry> {
     let mut all = BTreeMap::new();
     let mut file = |path: &str, content: String| all.insert(path.to_owned(), Entry::File(content));
@@ -60,8 +66,7 @@ pub(super) fn entries(host: &HostFile, document: &str, parts: &Parts) -> BTreeMa
         "# Pools and system volumes are mounted by units; see systemctl list-units 'bedplate-*'.\n"
             .to_owned(),
     );
-    file("systemd/network/80-bedplate-other.network", OTHER_NICS.to_owned());
-    for (path, content) in bridge::files(host) {
+    for (path, content) in network(host) {
         file(&path, content);
     }
     for (user, account) in &host.host.users {

@@ -1,4 +1,5 @@
-//! The systemd units of a host.
+//! The systemd units of a host on the embedded platform; `nix/nixos/units.nix` says the same for
+//! NixOS.
 
 use std::collections::BTreeMap;
 
@@ -28,12 +29,15 @@ const NOTIFY_TIMER: &str = "[Unit]\nDescription=Bedplate: look at the pools\n\n\
      [Timer]\nOnBootSec=10min\nOnUnitInactiveSec=10min\n";
 
 /// By itself it looks for the booted entry on `/boot` alone, and one of the mirror would run out of
-/// its tries.
-const BLESS_BOTH: &str = "[Service]\nExecStart=\n\
+/// its tries. The mirror may be mounted after the boot is complete: it is looked for again.
+const BLESS_BOTH: &str = "[Unit]\nStartLimitIntervalSec=10min\nStartLimitBurst=20\n\n\
+     [Service]\nRestart=on-failure\nRestartSec=10\nExecStart=\n\
      ExecStart=/usr/lib/systemd/systemd-bless-boot --path=/boot --path=/boot-mirror good\n";
 
 /// The unit that mounts the copy of the ESP.
 pub(crate) const MIRROR_UNIT: &str = "boot\\x2dmirror.mount";
+/// Puts a prepared ssh key in place.
+const HOST_KEY_UNIT: &str = "bedplate-host-key.service";
 
 /// How long boot waits for a disk with an EFI system partition.
 const ESP_SECONDS: u32 = 15;
@@ -72,6 +76,9 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
     if host.notify.is_some() {
         units.add("bedplate-notify.service", notify(host, parts), Some("multi-user.target"));
         units.add("bedplate-notify.timer", NOTIFY_TIMER.to_owned(), Some("timers.target"));
+    }
+    if has_secrets(host) {
+        units.add(HOST_KEY_UNIT, host_key(parts), Some("multi-user.target"));
     }
     for (name, backup) in &host.backups {
         let unit = format!("bedplate-backup-{name}");
@@ -138,11 +145,30 @@ fn pool_units(host: &HostFile) -> String {
     units.collect::<Vec<_>>().join(" ")
 }
 
+/// Whether the repository holds secrets, which the host's key opens.
+fn has_secrets(host: &HostFile) -> bool {
+    !host.repository_secrets().is_empty()
+}
+
+/// A key that was made in advance comes before one is made here. Should nobody type its passphrase,
+/// one is made all the same: the machine must be reachable.
+fn host_key(parts: &Parts) -> String {
+    format!(
+        "[Unit]\nDescription=Bedplate: the host's ssh key from the key stick\n\
+         ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key\nAfter=systemd-udevd.service local-fs.target\n\
+         Before=sshd-keygen.service ssh.service bedplate-converge.service\n\n\
+         [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={}/bin/bedplate-host host-key take\n\
+         TimeoutStartSec=20min\nLimitCORE=0\nStandardOutput=journal+console\nStandardError=journal+console\n",
+        parts.programs
+    )
+}
+
 fn converge(host: &HostFile, parts: &Parts) -> String {
+    let key = if has_secrets(host) { " sshd-keygen.service" } else { "" };
     format!(
         "[Unit]\nDescription=Bedplate: make the machine agree with host.toml\n\
          Wants=network-online.target libvirtd.service nfs-server.service\n\
-         After=network-online.target libvirtd.service nfs-server.service {}\n\n\
+         After=network-online.target libvirtd.service nfs-server.service {}{key}\n\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={}/bin/bedplate-host converge\n\
          TimeoutStartSec=infinity\nLimitCORE=0\n",
         pool_units(host),

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use bedplate_facts::roots::Roots;
 use bedplate_keystick::Mounted;
+use bedplate_keystick::layout::HOST_KEY;
 use bedplate_spec::event::Outcome;
 use bedplate_spec::facts::Facts;
 use bedplate_tools::git::{Git, Reader};
@@ -21,6 +22,7 @@ use self::hardware::Needs;
 use crate::answers::Repository;
 use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
+use crate::steps::host_key::{HostKey, PUBLIC_KEY, RULES};
 
 /// Where the repository stays on the installed machine.
 pub const REPOSITORY: &str = "etc/nixos";
@@ -52,6 +54,8 @@ pub struct Enrolment<'a> {
     pub remote: Option<&'a str>,
     /// Body of the commit's message.
     pub message: &'a str,
+    /// The machine's ssh key; none when it was made in advance.
+    pub host_key: Option<&'a HostKey<'a>>,
 }
 
 /// Enrols the host of the context.
@@ -61,6 +65,12 @@ pub fn enrol(
     step: &str,
     (hosts, remote): (&str, Option<&str>),
 ) -> Result<Outcome, StepError> {
+    let configuration = Path::new(TARGET).join("etc");
+    let warn = |message: String| context.reporter.warn(step, message);
+    // One that was made in advance is taken at the first boot, with its passphrase.
+    let mut sticks = context.sticks.iter();
+    let prepared = sticks.any(|stick| stick.path().join(HOST_KEY).is_file());
+    let host_key = HostKey { configuration: &configuration, warn: &warn };
     let needs = Needs::read(&Roots::identity(), context.plan, facts);
     let hardware = hardware::of(context.plan, facts, &needs);
     let hardware =
@@ -74,6 +84,7 @@ pub fn enrol(
         hardware: &hardware,
         remote,
         message: &message::of(context.plan, context.host, facts, &needs),
+        host_key: (!prepared).then_some(&host_key),
     };
     let outcome = enrolment.run()?;
     let sticks: Vec<&Path> = context.sticks.iter().map(Mounted::path).collect();
@@ -93,7 +104,15 @@ impl Enrolment<'_> {
         place::repository(self)?;
         git.clear_locks().during("could not remove the locks of an earlier run")?;
         place::stays_inside(self.repository, &format!("{}/{}", self.hosts, self.name))?;
-        let mut written = self.write_host()?;
+        place::stays_inside(self.repository, RULES)?;
+        let public = self.host_key.map(|key| key.public(self.repository, self.name)).transpose()?;
+        let public = public.flatten();
+        let mut written = self.write_host(public.as_deref())?;
+        if let (Some(key), Some(public)) = (self.host_key, &public) {
+            let directory = format!("{}/{}", self.hosts, self.name);
+            key.add_to_rules(self.repository, &directory, self.name, public)?;
+            git.add(RULES).during("could not stage the rules for secrets")?;
+        }
         git.set_origin(self.remote).during("could not set the remote")?;
         git.add(&format!("{}/{}", self.hosts, self.name))
             .during("could not stage the host's directory")?;
@@ -140,7 +159,7 @@ impl Enrolment<'_> {
     }
 
     /// The directory moves in whole: half a host breaks every host of a flake that lists them.
-    fn write_host(&self) -> Result<bool, StepError> {
+    fn write_host(&self, public: Option<&str>) -> Result<bool, StepError> {
         let hosts = self.repository.join(self.hosts);
         let place = hosts.join(self.name);
         let what = || format!("could not write {}", place.display());
@@ -159,6 +178,7 @@ impl Enrolment<'_> {
         if fs::symlink_metadata(place.join("configuration.nix")).is_err() {
             files.push(("configuration.nix", CONFIGURATION.to_owned()));
         }
+        files.extend(public.map(|public| (PUBLIC_KEY, public.to_owned())));
         let same = |(name, content): &(&str, String)| {
             let path = place.join(name);
             let plain = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());

@@ -384,8 +384,9 @@ impl Report<'_> {
                     "write `daily = 7`",
                 );
             }
-            let SecretReference::Stick(secret) = &backup.password;
-            if taken.contains(secret) {
+            if let SecretReference::Stick(secret) = &backup.password
+                && taken.contains(secret)
+            {
                 let message = "this file is the keyfile or the recovery passphrase".into();
                 self.wrong(
                     &format!("{key}.password.stick"),

@@ -192,6 +192,27 @@ pub fn repository_path(text: &str) -> Result<(), Wrong> {
     require(fits, text, "a directory of a repository", "`.git` is git's own; name another")
 }
 
+/// A sops file that the host can read.
+pub fn sops_file(text: &str) -> Result<(), Wrong> {
+    relative_path(text)?;
+    require(
+        text.ends_with(".yaml") || text.ends_with(".yml"),
+        text,
+        "a sops file in YAML",
+        "only YAML is read on the machine; write \"secrets.yaml\"",
+    )
+}
+
+/// A place in a sops file.
+pub fn sops_key(text: &str) -> Result<(), Wrong> {
+    require(
+        components_are_safe(text) && text != "sops" && !text.starts_with("sops/"),
+        text,
+        "a place in a sops file",
+        "write names between single `/`, such as \"restic/apps\"",
+    )
+}
+
 /// VFAT volume id.
 pub fn volume_id(text: &str) -> Result<(), Wrong> {
     let fits = text.split_once('-').is_some_and(|(high, low)| {

@@ -157,6 +157,16 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
+    /// Whether sections of this kind have a key `name`.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        keys::of(self.kind).any(|key| key.name == name)
+    }
+
+    /// A mistake of the section as a whole.
+    pub(super) fn wrong_here(&self, wrong: Wrong) {
+        self.decoder.report(&self.path, wrong.message, wrong.help);
+    }
+
     /// The value, when it is there and well formed.
     pub(super) fn value(&self, name: &str) -> Option<&'a Item> {
         let known = keys::of(self.kind).find(|key| key.name == name);

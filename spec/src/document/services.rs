@@ -7,10 +7,11 @@ use toml_edit::Item;
 
 use super::problem::quote;
 use super::rules::{self, Rule, Wrong};
+use super::secret;
 use super::section::Section;
 use crate::host::{
     Backup, Bridge, Cidr, Download, Export, Firmware, Flake, Keep, Network, Nfs, Nic, Notify,
-    SecretReference, State, UsbDevice, Vm,
+    State, UsbDevice, Vm,
 };
 
 const DEFAULT_LAN: Cidr = Cidr { address: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 0)), prefix: 24 };
@@ -173,11 +174,7 @@ fn backup(section: &Section<'_>) -> Backup {
             weekly: count("weekly", 4),
             monthly: count("monthly", 6),
         },
-        password: SecretReference::Stick(
-            password
-                .and_then(|password| password.text("stick", rules::relative_path))
-                .unwrap_or_default(),
-        ),
+        password: password.map_or_else(secret::nowhere, |password| secret::reference(&password)),
     }
 }
 
@@ -186,7 +183,7 @@ pub(super) fn notify(section: Option<&Section<'_>>) -> Option<Notify> {
     let token = section.section("token", "notify.token");
     Some(Notify {
         url: section.text("url", rules::download).unwrap_or_default(),
-        token_file: token.map(|token| token.text("file", rules::secret_file).unwrap_or_default()),
+        token: token.map(|token| secret::reference(&token)),
     })
 }
 

@@ -33,6 +33,7 @@ fn f1_what_a_power_cut_leaves_of_the_repository_does_not_stop_the_next_run() {
             hardware,
             remote: None,
             message: "Enrol box\n",
+            host_key: None,
         }
         .run()
     };
@@ -63,6 +64,7 @@ fn a_host_is_enrolled_once_and_a_second_run_amends_and_duplicates_nothing() {
             hardware,
             remote: None,
             message: "Enrol hypervisor\n",
+            host_key: None,
         }
         .run()
         .unwrap()
@@ -154,6 +156,7 @@ impl Owner {
             hardware,
             remote: Some("git@git.example.org:me/infra.git"),
             message: "Enrol box\n",
+            host_key: None,
         })
     }
 
@@ -341,4 +344,47 @@ fn a_stick_that_takes_nothing_is_a_warning_with_what_to_do() {
     let files = Repository::Files(owner.repository());
     let told = owner.enrolment(&files, "{}", |one| handover::leave(one, &[]));
     assert_eq!(told, Handover::Nothing);
+}
+
+#[test]
+fn a_repository_with_rules_gets_the_hosts_public_key_and_recipient_in_one_commit() {
+    let place = tempfile::tempdir().unwrap();
+    let (source, repository) = (place.path().join("flake"), place.path().join("nixos"));
+    fs::create_dir_all(&source).unwrap();
+    fs::write(source.join("flake.nix"), "{ }\n").unwrap();
+    let admin = "age1yt3tfqlfrwdwx0z0ynwplcr6qxcxfaqycuprpmy89nr83ltx74tqdpszlw";
+    fs::write(source.join(RULES), format!("creation_rules:\n  - age: {admin}\n")).unwrap();
+    let etc = place.path().join("etc");
+    let host_key = HostKey { configuration: &etc, warn: &|_| {} };
+    let run = || {
+        Enrolment {
+            repository: &repository,
+            source: Some(&Repository::Files(source.clone())),
+            hosts: "nix/hosts",
+            name: "box",
+            host_toml: "schema = 1\n",
+            hardware: "{}",
+            remote: None,
+            message: "Enrol box\n",
+            host_key: Some(&host_key),
+        }
+        .run()
+        .unwrap()
+    };
+    assert_eq!(run(), Outcome::Done);
+    assert_eq!(run(), Outcome::AlreadyDone);
+    let mut git = std::process::Command::new("git");
+    git.arg("-C").arg(&repository).args(["show", "--format=", "--name-only"]);
+    assert_eq!(
+        git.read().unwrap().lines().collect::<Vec<_>>(),
+        [
+            ".sops.yaml",
+            "nix/hosts/box/configuration.nix",
+            "nix/hosts/box/hardware.json",
+            "nix/hosts/box/host.toml",
+            "nix/hosts/box/ssh_host_ed25519_key.pub"
+        ]
+    );
+    let public = fs::read_to_string(repository.join("nix/hosts/box").join(PUBLIC_KEY)).unwrap();
+    assert_eq!(public, fs::read_to_string(etc.join("ssh").join(PUBLIC_KEY)).unwrap());
 }

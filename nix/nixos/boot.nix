@@ -1,0 +1,104 @@
+# Boot loader, stage 1 and the file systems of the OS disk. Pools stand in no fstab: systemd waits
+# for every member of a btrfs file system that does, and a lost disk would hang the boot.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  inherit (config.bedplate.host) os unlock;
+
+  # systemd reads a keyfile from one device. Every stick carries the same keyfile, so several get
+  # one name, which whichever is plugged in answers to.
+  severalSticks = builtins.length unlock.volumeIds > 1;
+  anyStick = "bedplate-stick";
+  stick = if severalSticks then "/dev/${anyStick}" else "UUID=${builtins.head unlock.volumeIds}";
+
+  esp = guid: {
+    device = "/dev/disk/by-partuuid/${guid}";
+    fsType = "vfat";
+    options = [
+      "umask=0077"
+      "nodev"
+      "nosuid"
+      "noexec"
+      # The machine boots with either ESP gone, and does not wait long for it.
+      "nofail"
+      "x-systemd.device-timeout=15s"
+    ];
+  };
+in
+{
+  boot.initrd = {
+    # The scripted stage 1 knows no keyfile on a device that is to be mounted.
+    systemd.enable = true;
+    luks.devices.${os.mapper} = {
+      device = "/dev/disk/by-uuid/${os.luksUuid}";
+      keyFile = "/${unlock.keyfile}:${stick}";
+      # Without it nothing asks for the passphrase when the stick is missing.
+      keyFileTimeout = unlock.timeoutSeconds;
+      allowDiscards = os.discard;
+    };
+    supportedFilesystems = [
+      "btrfs"
+      "vfat"
+    ];
+    availableKernelModules = [
+      # Disks that a home server boots from, and those of a virtual machine.
+      "nvme"
+      "ahci"
+      "sd_mod"
+      "virtio_pci"
+      "virtio_blk"
+      "virtio_scsi"
+      # The key stick, and a keyboard for the passphrase.
+      "xhci_pci"
+      "ehci_pci"
+      "usb_storage"
+      "uas"
+      "usbhid"
+    ];
+    services.udev.rules = lib.mkIf severalSticks (
+      lib.concatMapStrings (volumeId: ''
+        SUBSYSTEM=="block", ENV{ID_FS_TYPE}=="vfat", ENV{ID_FS_UUID}=="${volumeId}", SYMLINK+="${anyStick}"
+      '') unlock.volumeIds
+    );
+  };
+
+  fileSystems =
+    lib.mapAttrs' (subvolume: mountPoint: {
+      name = mountPoint;
+      value = {
+        device = "/dev/mapper/${os.mapper}";
+        fsType = "btrfs";
+        options = [ "subvol=${subvolume}" ];
+      };
+    }) os.subvolumes
+    // {
+      "/boot" = esp os.esp;
+    }
+    // lib.optionalAttrs (os.espMirror != null) { "/boot-mirror" = esp os.espMirror; };
+
+  boot.loader = {
+    efi.efiSysMountPoint = "/boot";
+    efi.canTouchEfiVariables = lib.mkDefault true;
+    systemd-boot = {
+      enable = true;
+      # Whoever edits the command line is root on disks that the stick has opened.
+      editor = lib.mkDefault false;
+      configurationLimit = lib.mkDefault 10;
+      # Kernels lie under EFI/, entries under loader/: in this order an entry never names a kernel
+      # that is not there yet. The random seed belongs to one ESP alone.
+      extraInstallCommands = lib.mkIf (os.espMirror != null) ''
+        if ! ${pkgs.util-linux}/bin/mountpoint -q /boot-mirror; then
+          echo 'bedplate: /boot-mirror is not mounted; the second ESP is not in step.' >&2
+          exit 1
+        fi
+        ${pkgs.rsync}/bin/rsync --recursive --times --modify-window=2 --fsync --delete-after \
+          --exclude=/loader/random-seed /boot/ /boot-mirror/ || exit 1
+        ${pkgs.coreutils}/bin/sync --file-system /boot-mirror
+      '';
+    };
+  };
+}

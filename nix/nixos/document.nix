@@ -1,0 +1,57 @@
+# host.toml as the module reads it: data from `fromTOML`, with the decoder's defaults.
+#
+# Mistakes are not looked for here. `bedplate-host render`, which runs while the system is built,
+# decodes the same document with the whole decoder and fails with every mistake at once.
+{ lib }:
+document:
+let
+  identity = import ./identity.nix;
+  defaults = builtins.fromTOML (builtins.readFile ./defaults.toml);
+  told = builtins.fromTOML (builtins.readFile document);
+
+  os = defaults.os // told.os or { };
+  unlock = defaults.unlock // told.unlock or { };
+  epochOfOsDisk = 0;
+  derive = purpose: role: identity.derive told.host.id purpose role epochOfOsDisk;
+  disk =
+    role:
+    told.disks.${role} or (throw "bedplate: ${toString document} has no [disks.${role}]");
+  # As in the decoder: flash is what is named so, or an NVMe disk.
+  media = role: (disk role).media or (if lib.hasPrefix "nvme-" (disk role).id then "ssd" else "hdd");
+  bridge = value: { hasNic = value ? nic; };
+
+  read = {
+    host = defaults.host // told.host;
+    isExample = lib.hasPrefix "00000000-0000-4000-8000-" told.host.id;
+    users = lib.mapAttrs (_: user: {
+      sshKeys = user.ssh_keys or [ ];
+      groups = user.groups or [ ];
+    }) (told.host.users or { });
+    os = {
+      mapper = "bedplate-${os.disk}";
+      luksUuid = derive "luks" os.disk;
+      discard = media os.disk == "ssd";
+      esp = derive "gpt-esp" os.disk;
+      espMirror = if os ? esp_mirror then derive "gpt-esp" os.esp_mirror else null;
+      inherit (os) subvolumes;
+    };
+    unlock = {
+      inherit (unlock) keyfile;
+      timeoutSeconds = unlock.timeout_seconds;
+      volumeIds = map (stick: lib.toUpper stick.volume_id) unlock.sticks;
+    };
+    pools = builtins.attrNames (told.pools or { });
+    bridges = lib.mapAttrs (_: bridge) (told.network.bridges or { });
+    hasExports = told.nfs.exports or [ ] != [ ];
+    backups = lib.mapAttrs (_: backup: { schedule = backup.schedule or defaults.backup.schedule; }) (
+      told.backups or { }
+    );
+    notifies = told ? notify;
+  };
+in
+if told.schema or null != 1 then
+  throw "bedplate: ${toString document} is not of schema 1"
+else if told.host.platform or null != "nixos" then
+  throw "bedplate: ${toString document} does not say platform = \"nixos\", which is what this module builds"
+else
+  read

@@ -1,0 +1,110 @@
+# The NixOS module: a machine as its host.toml says. docs/nixos.md is for those who use it;
+# options.md lists every option that is set here.
+#
+# What the machine does must be what host-service/src/system renders for the embedded platform.
+{
+  config,
+  lib,
+  options,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.bedplate;
+in
+{
+  imports = [
+    ./boot.nix
+    ./network.nix
+    ./units.nix
+  ];
+
+  options.bedplate = {
+    document = lib.mkOption {
+      type = lib.types.path;
+      description = "The `host.toml` of this machine.";
+    };
+    package = lib.mkOption {
+      type = lib.types.package;
+      default = (pkgs.callPackage ./packages.nix { }).bedplate-host;
+      defaultText = lib.literalMD "`bedplate-host` of this flake, built with the host's nixpkgs";
+      description = "The package with `bin/bedplate-host`.";
+    };
+    host = lib.mkOption {
+      type = lib.types.raw;
+      internal = true;
+      readOnly = true;
+      description = "What `bedplate.document` says, with its defaults.";
+    };
+    storedDocument = lib.mkOption {
+      type = lib.types.path;
+      internal = true;
+      readOnly = true;
+      description = "`bedplate.document` as a store path of its own.";
+    };
+  };
+
+  config = lib.mkMerge [
+    {
+      bedplate.host = import ./document.nix { inherit lib; } cfg.document;
+      # Not the path inside the flake: that changes with every file of the repository.
+      bedplate.storedDocument = builtins.path {
+        path = cfg.document;
+        name = "host.toml";
+      };
+
+      warnings = lib.optional cfg.host.isExample (
+        "bedplate: host.id of ${cfg.host.host.name} marks a profile's example; two machines with it "
+        + "would take each other's disks for their own. `bedplate personalize` writes a fresh one."
+      );
+
+      environment.etc."bedplate/host.toml".source = cfg.storedDocument;
+      environment.systemPackages = [
+        cfg.package
+        pkgs.btrfs-progs
+        pkgs.cryptsetup
+        pkgs.restic
+      ];
+
+      nixpkgs.hostPlatform = lib.mkDefault "x86_64-linux";
+      system.stateVersion = cfg.host.host.state_version;
+      time.timeZone = cfg.host.host.timezone;
+      i18n.defaultLocale = cfg.host.host.locale;
+      # The repository in /etc/nixos is a flake.
+      nix.settings.experimental-features = [
+        "nix-command"
+        "flakes"
+      ];
+
+      users.users = lib.mapAttrs (
+        name: user:
+        {
+          openssh.authorizedKeys.keys = user.sshKeys;
+        }
+        // lib.optionalAttrs (name != "root") {
+          isNormalUser = true;
+          # host.toml names groups as Debian does.
+          extraGroups = map (
+            group:
+            {
+              sudo = "wheel";
+              libvirt = "libvirtd";
+            }
+            .${group} or group
+          ) user.groups;
+        }
+      ) cfg.host.users;
+
+      virtualisation.libvirtd.enable = lib.mkDefault true;
+      # libvirtd's module asserts it.
+      security.polkit.enable = lib.mkIf config.virtualisation.libvirtd.enable (lib.mkDefault true);
+      services.nfs.server.enable = lib.mkDefault cfg.host.hasExports;
+    }
+
+    # The host's ssh key is its recipient. Only where the owner imports sops-nix.
+    (lib.optionalAttrs (options ? sops) {
+      sops.age.sshKeyPaths = lib.mkDefault [ "/etc/ssh/ssh_host_ed25519_key" ];
+      sops.gnupg.sshKeyPaths = lib.mkDefault [ ];
+    })
+  ];
+}

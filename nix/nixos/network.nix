@@ -1,0 +1,56 @@
+# Names, bridges, ssh and the firewall. The bridges' files are rendered by bedplate-host, whose
+# `converge` compares them with what it finds: there is one text of them, on both platforms.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.bedplate;
+
+  # Building this decodes host.toml: its mistakes stop the build of the system, all at once.
+  rendered = pkgs.runCommand "bedplate-rendered-${cfg.host.host.name}" { } ''
+    ${cfg.package}/bin/bedplate-host --host-file ${cfg.storedDocument} render "$out"
+    for file in ${lib.escapeShellArgs files}; do
+      test -f "$out/$file" || { echo "bedplate-host rendered no $file" >&2; exit 1; }
+    done
+  '';
+  filesOf =
+    name: bridge:
+    map (suffix: "systemd/network/10-bedplate-${name}${suffix}") (
+      [
+        ".link"
+        ".netdev"
+        ".network"
+      ]
+      ++ lib.optional bridge.hasNic "-port.network"
+    );
+  files =
+    lib.concatLists (lib.mapAttrsToList filesOf cfg.host.bridges)
+    # NICs that no bridge has taken.
+    ++ [ "systemd/network/80-bedplate-other.network" ];
+in
+{
+  networking = {
+    hostName = cfg.host.host.name;
+    useNetworkd = true;
+    # Would ask for a lease on the bridge's port too.
+    useDHCP = false;
+    # NFS 4 needs no other port. The exports name their clients.
+    firewall.allowedTCPPorts = lib.mkIf cfg.host.hasExports [ 2049 ];
+  };
+  services.resolved.enable = lib.mkDefault true;
+  environment.etc = lib.genAttrs files (file: {
+    source = "${rendered}/${file}";
+  });
+
+  services.openssh = {
+    enable = true;
+    settings = {
+      PasswordAuthentication = false;
+      KbdInteractiveAuthentication = false;
+      PermitRootLogin = "prohibit-password";
+    };
+  };
+}

@@ -1,0 +1,119 @@
+# The options that the module sets, declared with the types of nixpkgs as options.md cites them.
+# A stand-in for nixpkgs: with its `lib` alone the module can be evaluated and its values looked
+# at. It builds nothing, and a name that is wrong in both places is not found here.
+{ lib, ... }:
+let
+  inherit (lib) mkOption types;
+  option = type: mkOption { inherit type; };
+  optional =
+    type: default:
+    mkOption { inherit type default; };
+  flag = optional types.bool false;
+  texts = optional (types.listOf types.str) [ ];
+  named = options: mkOption {
+    type = types.attrsOf (types.submodule { inherit options; });
+    default = { };
+  };
+  scalar = types.oneOf [
+    types.bool
+    types.int
+    types.str
+  ];
+  unit = {
+    description = optional types.singleLineStr "";
+    wantedBy = texts;
+  };
+in
+{
+  options = {
+    assertions = optional (types.listOf types.unspecified) [ ];
+    warnings = texts;
+
+    boot.initrd = {
+      systemd.enable = flag;
+      supportedFilesystems = optional (types.coercedTo (types.listOf types.str) (
+        names: lib.genAttrs names (_: true)
+      ) (types.attrsOf types.bool)) { };
+      availableKernelModules = texts;
+      services.udev.rules = optional types.lines "";
+      luks.devices = named {
+        device = option types.str;
+        keyFile = optional (types.nullOr types.str) null;
+        keyFileTimeout = optional (types.nullOr types.int) null;
+        allowDiscards = flag;
+      };
+    };
+    boot.loader = {
+      efi.canTouchEfiVariables = flag;
+      efi.efiSysMountPoint = optional types.str "/boot";
+      systemd-boot = {
+        enable = flag;
+        editor = optional types.bool true;
+        configurationLimit = optional (types.nullOr types.int) null;
+        extraInstallCommands = optional types.lines "";
+      };
+    };
+    fileSystems = named {
+      device = optional (types.nullOr types.str) null;
+      fsType = optional types.str "auto";
+      options = optional (types.nonEmptyListOf types.str) [ "defaults" ];
+    };
+
+    environment.etc = named { source = option types.path; };
+    environment.systemPackages = optional (types.listOf types.package) [ ];
+    i18n.defaultLocale = optional types.str "en_US.UTF-8";
+    time.timeZone = optional (types.nullOr types.str) null;
+    nix.settings = optional (types.attrsOf types.anything) { };
+    nixpkgs.hostPlatform = option types.str;
+    system.stateVersion = option types.str;
+
+    networking = {
+      hostName = optional types.str "nixos";
+      useNetworkd = flag;
+      useDHCP = optional types.bool true;
+      firewall.allowedTCPPorts = optional (types.listOf types.port) [ ];
+    };
+    security.polkit.enable = flag;
+    services = {
+      resolved.enable = flag;
+      nfs.server.enable = flag;
+      openssh = {
+        enable = flag;
+        settings = {
+          PasswordAuthentication = optional (types.nullOr types.bool) true;
+          KbdInteractiveAuthentication = optional (types.nullOr types.bool) true;
+          PermitRootLogin = optional (types.nullOr (types.enum [
+            "yes"
+            "without-password"
+            "prohibit-password"
+            "forced-commands-only"
+            "no"
+          ])) "prohibit-password";
+        };
+      };
+    };
+    virtualisation.libvirtd.enable = flag;
+
+    systemd = {
+      services = named (
+        unit
+        // {
+          wants = texts;
+          after = texts;
+          before = texts;
+          environment = optional (types.attrsOf types.str) { };
+          restartIfChanged = optional types.bool true;
+          restartTriggers = optional (types.listOf types.unspecified) [ ];
+          serviceConfig = optional (types.attrsOf scalar) { };
+        }
+      );
+      timers = named (unit // { timerConfig = optional (types.attrsOf scalar) { }; });
+      targets = named { wants = texts; };
+    };
+    users.users = named {
+      isNormalUser = flag;
+      extraGroups = texts;
+      openssh.authorizedKeys.keys = texts;
+    };
+  };
+}

@@ -1,0 +1,202 @@
+# What the module makes of documents, with nixpkgs' `lib` and nothing else of it:
+#
+#   nix-instantiate --eval --strict nix/nixos/tests/evaluate.nix --arg lib 'import <nixpkgs/lib>'
+#
+# gives `[ ]`, or the names of the claims that do not hold.
+{ lib }:
+let
+  identity = import ../identity.nix;
+  vectors = builtins.fromJSON (builtins.readFile ../identity-vectors.json);
+
+  # What nixpkgs would bring: names of packages, and nothing that is ever built.
+  package = name: {
+    type = "derivation";
+    inherit name;
+    outPath = "/package/${name}";
+  };
+  pkgs =
+    lib.genAttrs [
+      "btrfs-progs"
+      "coreutils"
+      "cryptsetup"
+      "restic"
+      "rsync"
+      "util-linux"
+    ] package
+    // {
+      runCommand =
+        name: _: script:
+        package name // { inherit script; };
+      callPackage = _: _: { bedplate-host = package "bedplate-host"; };
+    };
+
+  evaluate =
+    document: modules:
+    (lib.evalModules {
+      specialArgs = { inherit pkgs; };
+      modules = [
+        ../module.nix
+        ./declarations.nix
+        { bedplate.document = document; }
+      ]
+      ++ modules;
+    }).config;
+
+  # The module sets nothing that is not declared here, or it could not be evaluated.
+  declared = lib.optionAttrSetToDocList (lib.evalModules { modules = [ ./declarations.nix ]; }).options;
+  # A set of submodules is listed by what is set inside.
+  isListed = option: lib.hasInfix "`${option.name}" (builtins.readFile ../options.md);
+  isOurs = option: !lib.elem "_module" option.loc;
+  unlisted = lib.filter (option: isOurs option && !isListed option) declared;
+  host = evaluate ./host.toml [ ];
+  small = evaluate ./small.toml [ ];
+  sops = evaluate ./small.toml [
+    {
+      options.sops.age.sshKeyPaths = lib.mkOption { type = lib.types.listOf lib.types.path; };
+      options.sops.gnupg.sshKeyPaths = lib.mkOption { type = lib.types.listOf lib.types.path; };
+    }
+  ];
+  refused = document: !(builtins.tryEval (builtins.deepSeq (evaluate document [ ]).bedplate.host true)).success;
+
+  luks = host.boot.initrd.luks.devices.bedplate-os;
+  hostId = "3f0c7a52-5d0e-4b8e-9d5e-6b1f0c9a7d21";
+  derive = purpose: role: identity.derive hostId purpose role 0;
+  service = name: host.systemd.services.${name};
+  poolUnits = [
+    "bedplate-pool@bulk.service"
+    "bedplate-pool@vmstore.service"
+  ];
+
+  # Units are written twice; what the embedded platform's say stands in a snapshot of a test.
+  snapshot = builtins.readFile (
+    ../../../host-service/src/snapshots
+    + "/bedplate_host_service__system__tests__the_toplevel_of_the_profile.snap"
+  );
+  embedded =
+    file:
+    let
+      after = lib.last (lib.splitString "== etc/systemd/system/${file}\n" snapshot);
+      lines = lib.splitString "\n" (builtins.head (lib.splitString "\n== " after));
+      pairs = map (builtins.match "([A-Za-z]+)=(.*)") lines;
+    in
+    lib.groupBy' (sum: pair: sum ++ [ (lib.last pair) ]) [ ] builtins.head (
+      lib.filter (pair: pair != null) pairs
+    );
+  words = text: lib.sort lib.lessThan (lib.splitString " " text);
+  # What is another path, another number or another form on NixOS.
+  differs = [
+    "ExecStart"
+    "TimeoutStartSec"
+    "Environment"
+  ];
+  agrees =
+    unit: file:
+    let
+      ours =
+        lib.mapAttrs (_: value: [ (if value == true then "yes" else toString value) ]) unit.serviceConfig
+        // { Description = [ unit.description ]; };
+      order = {
+        After = unit.after;
+        Before = unit.before;
+        Wants = unit.wants;
+      };
+      theirs = embedded file;
+      called = value: lib.last (lib.splitString "bin/bedplate-host " value);
+    in
+    removeAttrs theirs (differs ++ builtins.attrNames order) == removeAttrs ours differs
+    && lib.all (
+      key: lib.sort lib.lessThan order.${key} == lib.concatMap words (theirs.${key} or [ ])
+    ) (builtins.attrNames order)
+    && called (builtins.head theirs.ExecStart) == called (builtins.head ours.ExecStart);
+
+  holdsAll = list: lib.all (one: lib.elem one list);
+
+  claims = {
+    "identities are those of the RFC's UUIDv5" = lib.all (
+      vector: identity.derive vector.host vector.purpose vector.name vector.epoch == vector.uuid
+    ) vectors;
+    "a character that no name has is refused" =
+      !(builtins.tryEval (identity.derive hostId "luks" "os disk" 0)).success;
+    "the OS disk is opened by its derived UUID" =
+      luks.device == "/dev/disk/by-uuid/${derive "luks" "os"}";
+    "two sticks are one name for stage 1" =
+      luks.keyFile == "/bedplate/keyfile:/dev/bedplate-stick"
+      && lib.all (id: lib.hasInfix ''ENV{ID_FS_UUID}=="${id}"'' host.boot.initrd.services.udev.rules) [
+        "1A2B-3C4D"
+        "5E6F-7A8B"
+      ];
+    "one stick is known by its volume id" =
+      small.boot.initrd.luks.devices.bedplate-os.keyFile == "/bedplate/keyfile:UUID=1A2B-3C4D"
+      && small.boot.initrd.services.udev.rules == "";
+    "stage 1 asks when no stick comes" = luks.keyFileTimeout == 45 && host.boot.initrd.systemd.enable;
+    "flash gets discards, a rotating disk does not" =
+      luks.allowDiscards && !small.boot.initrd.luks.devices.bedplate-os.allowDiscards;
+    "the ESP and its mirror are known by their partitions" =
+      host.fileSystems."/boot".device == "/dev/disk/by-partuuid/${derive "gpt-esp" "os"}"
+      && host.fileSystems."/boot-mirror".device == "/dev/disk/by-partuuid/${derive "gpt-esp" "vm1"}"
+      && lib.elem "nofail" host.fileSystems."/boot".options
+      && !(small.fileSystems ? "/boot-mirror");
+    "a mirrored ESP is copied, and one that is alone is not" =
+      lib.hasInfix "/boot-mirror" host.boot.loader.systemd-boot.extraInstallCommands
+      && small.boot.loader.systemd-boot.extraInstallCommands == "";
+    "subvolumes are mounted from the opened disk" =
+      host.fileSystems."/var/log".options == [ "subvol=log" ]
+      && small.fileSystems."/nix".device == "/dev/mapper/bedplate-os";
+    "no pool stands in fstab" =
+      builtins.attrNames host.fileSystems == [
+        "/"
+        "/boot"
+        "/boot-mirror"
+        "/nix"
+        "/var/log"
+      ];
+    "every pool is wanted at boot" = host.systemd.targets.multi-user.wants == poolUnits;
+    "what uses a pool comes after it" =
+      holdsAll (service "bedplate-pool@").before [
+        "libvirtd.service"
+        "nfs-server.service"
+      ]
+      && holdsAll (service "bedplate-converge").after poolUnits
+      && (service "bedplate-pool@").serviceConfig.TimeoutStartSec == 345;
+    "units say what the embedded platform's say" =
+      agrees (service "bedplate-pool@") "bedplate-pool@.service"
+      && agrees (service "bedplate-converge") "bedplate-converge.service"
+      && agrees (service "bedplate-backup-apps") "bedplate-backup-apps.service";
+    "a backup has a service and a timer" =
+      (service "bedplate-backup-apps").serviceConfig.ExecStart
+      == "/package/bedplate-host/bin/bedplate-host backup run apps"
+      && host.systemd.timers.bedplate-backup-apps.timerConfig.OnCalendar == "02:30"
+      && host.systemd.timers.bedplate-backup-media.timerConfig.OnCalendar == "daily";
+    "somebody is told where [notify] says so" =
+      host.systemd.timers ? bedplate-notify && !(small.systemd.services ? bedplate-notify);
+    "bridges are rendered by bedplate-host" =
+      lib.hasSuffix "/systemd/network/10-bedplate-br0-port.network"
+        host.environment.etc."systemd/network/10-bedplate-br0-port.network".source
+      && !(host.environment.etc ? "systemd/network/10-bedplate-lab0-port.network")
+      && host.environment.etc ? "systemd/network/10-bedplate-lab0.netdev";
+    "the firewall lets NFS in where something is exported" =
+      host.networking.firewall.allowedTCPPorts == [ 2049 ]
+      && host.services.nfs.server.enable
+      && small.networking.firewall.allowedTCPPorts == [ ]
+      && !small.services.nfs.server.enable;
+    "accounts have the keys of host.toml, and the groups that NixOS has" =
+      host.users.users.admin.extraGroups == [
+        "wheel"
+        "libvirtd"
+        "kvm"
+      ]
+      && host.users.users.admin.isNormalUser
+      && !host.users.users.root.isNormalUser
+      && builtins.length host.users.users.root.openssh.authorizedKeys.keys == 1;
+    "what host.toml leaves out has the decoder's defaults" =
+      small.time.timeZone == "UTC"
+      && small.i18n.defaultLocale == "C.UTF-8"
+      && small.boot.initrd.luks.devices.bedplate-os.keyFileTimeout == 30;
+    "options.md names every option" = unlisted == [ ];
+    "sops has the host's key where it is imported" =
+      sops.sops.age.sshKeyPaths == [ "/etc/ssh/ssh_host_ed25519_key" ] && !(host ? sops);
+    "an example's id is warned of" = small.warnings != [ ] && host.warnings == [ ];
+    "a document of the other platform is refused" = refused ../../../profiles/hypervisor/host.toml;
+  };
+in
+builtins.attrNames (lib.filterAttrs (_: holds: !holds) claims)
