@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_image_builder::build::{IsoRequest, build_iso};
 
-use crate::personalize::own_host;
+use crate::personalize::{Owned, own_host};
 use crate::report::Failure;
 
 /// Make a bootable medium, for CD or USB stick.
@@ -14,6 +14,8 @@ pub struct Iso {
     /// Personalise it with this document.
     #[arg(long)]
     host: Option<PathBuf>,
+    #[command(flatten)]
+    owned: Owned,
     /// Where to write it.
     #[arg(short, long, default_value = "bedplate.iso")]
     output: PathBuf,
@@ -40,6 +42,7 @@ impl Iso {
             cache: self.cache.clone(),
             platform_nix: self.platform.clone().map_or_else(platform_sources, Ok)?,
             host,
+            repository: self.owned.request(),
             output: self.output.clone(),
             mirror: self.mirror.clone(),
             installed_tree: None,

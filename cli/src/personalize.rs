@@ -3,8 +3,8 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_image_builder::answers::Answers;
-use bedplate_image_builder::{identity, personalize};
+use bedplate_image_builder::answers::{Answers, Repository};
+use bedplate_image_builder::{identity, owned, personalize};
 
 use crate::report::{self, Failure};
 
@@ -16,9 +16,31 @@ pub struct Personalize {
     /// The document.
     #[arg(long, required_unless_present = "undo")]
     host: Option<PathBuf>,
+    #[command(flatten)]
+    owned: Owned,
     /// Take the answers out: the medium is again byte for byte what it was.
     #[arg(long, conflicts_with = "host")]
     undo: bool,
+}
+
+/// The owner's repository.
+#[derive(clap::Args)]
+pub struct Owned {
+    /// Enrol into this git repository: the branch that is checked out, with its history. Only
+    /// what is committed travels [default: the medium's own repository].
+    #[arg(long, value_name = "DIR", requires = "host")]
+    flake: Option<PathBuf>,
+    /// Let the machine's commit replace the repository's bedplate/platform.json by the medium's.
+    #[arg(long, requires = "flake")]
+    take_platform: bool,
+}
+
+impl Owned {
+    /// What is asked for, when something is.
+    pub fn request(&self) -> Option<owned::Request> {
+        let directory = self.flake.clone()?;
+        Some(owned::Request { directory, take_platform: self.take_platform })
+    }
 }
 
 impl Personalize {
@@ -29,9 +51,18 @@ impl Personalize {
             writeln!(io::stdout(), "{} holds no answers", self.medium.display())?;
             return Ok(());
         };
-        let host = report::read(&own_host(host, &self.medium)?)?;
         let flake = personalize::flake_of(&self.medium)?;
-        let written = personalize::personalize(&self.medium, &Answers { host, flake })?;
+        let repository = match self.owned.request() {
+            Some(asked) => {
+                let state = owned::look(&asked.directory)?;
+                state.has_room_for(&report::read(host)?)?;
+                let description = state.description(&flake, asked.take_platform)?;
+                Repository::Owned(state.bundle(description)?)
+            }
+            None => Repository::Files(flake),
+        };
+        let host = report::read(&own_host(host, &self.medium)?)?;
+        let written = personalize::personalize(&self.medium, &Answers { host, repository })?;
         writeln!(
             io::stdout(),
             "{} holds {} bytes of answers, written and read back",

@@ -8,7 +8,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use bedplate_image_builder::answers::embedded_flake;
+use bedplate_image_builder::answers::{Repository, embedded_flake};
+use bedplate_image_builder::personalize::read_answers;
+use bedplate_spec::answers::{HEADER_BYTES, Header};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -115,6 +117,57 @@ fn medium(place: &Path, files: &[(&str, &str)]) -> PathBuf {
     xorriso.args(["-as", "mkisofs", "-quiet", "-R", "-o"]).arg(&iso).arg(&content);
     assert!(xorriso.output().unwrap().status.success());
     iso
+}
+
+fn git(directory: &Path, arguments: &[&str]) -> String {
+    let mut git = Command::new("git");
+    git.args(["-c", "user.name=Owner", "-c", "user.email=owner@example.org"]);
+    let output = git.arg("-C").arg(directory).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    stdout(&output)
+}
+
+#[test]
+fn a_medium_is_personalised_with_the_owners_repository() {
+    let place = tempfile::tempdir().unwrap();
+    let area = place.path().join("content/live/answers.bin");
+    fs::create_dir_all(area.parent().unwrap()).unwrap();
+    let mut empty = Header::empty(1 << 20).encode();
+    empty.resize(HEADER_BYTES + (1 << 20), 0);
+    fs::write(area, empty).unwrap();
+    let medium = medium(place.path(), &[("bedplate/platform.json", "{\"medium\": 1}\n")]);
+    let path = std::env::var("PATH").unwrap();
+    let run = |arguments: &[&str]| {
+        let fixed = ["personalize", medium.to_str().unwrap(), "--host", "infra/host.toml"];
+        bedplate(place.path(), Path::new(&path), &[&fixed, arguments].concat())
+    };
+    let init = without_nix(place.path(), &["init", "infra", "--name", "attic"]);
+    assert_eq!(init.status.code(), Some(0), "{}", stderr(&init));
+    let infra = place.path().join("infra");
+    fs::rename(infra.join("nix/hosts/attic/host.toml"), infra.join("host.toml")).unwrap();
+    git(&infra, &["init", "-q", "-b", "trunk"]);
+
+    let refused = run(&["--flake", "infra"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("commit first"), "{}", stderr(&refused));
+    git(&infra, &["add", "--all"]);
+    git(&infra, &["commit", "-q", "-m", "Start"]);
+    let done = run(&["--flake", "infra"]);
+    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+    let Repository::Owned(owned) = read_answers(&medium).unwrap().unwrap().repository else {
+        panic!("no bundle")
+    };
+    assert_eq!(owned.description.unwrap(), b"{\"medium\": 1}\n");
+
+    fs::write(infra.join("bedplate/platform.json"), "{\"mine\": 1}\n").unwrap();
+    let dirty = run(&["--flake", "infra"]);
+    assert!(stderr(&dirty).contains("bedplate/platform.json"), "{}", stderr(&dirty));
+    git(&infra, &["add", "--all"]);
+    git(&infra, &["commit", "-q", "-m", "Platform"]);
+    let other = run(&["--flake", "infra"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(stderr(&other).contains("--take-platform"), "{}", stderr(&other));
+    assert_eq!(run(&["--flake", "infra", "--take-platform"]).status.code(), Some(0));
 }
 
 #[test]

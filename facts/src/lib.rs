@@ -8,6 +8,7 @@ pub mod boot_entry;
 pub mod disks;
 pub mod holders;
 pub mod machine;
+pub mod modules;
 pub mod probe;
 pub mod roots;
 pub mod table;

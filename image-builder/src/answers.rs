@@ -5,7 +5,14 @@ use std::fs;
 use std::io::Read;
 use std::path::{Component, Path};
 
+use bedplate_spec::answers::{BUNDLE_FILE, PLATFORM_FILE};
+
 use crate::error::{Error, file, unfit};
+use crate::owned::Owned;
+use crate::personalize::AREA_BYTES;
+
+/// The description of the platform in a repository.
+pub const DESCRIPTION: &str = "bedplate/platform.json";
 
 const HOST: &str = "host.toml";
 const FLAKE: &str = "flake";
@@ -19,8 +26,17 @@ const TEMPLATE: &str = "template";
 pub struct Answers {
     /// The text of `host.toml`.
     pub host: String,
-    /// The repository: path relative to its root, and content.
-    pub flake: Flake,
+    /// The repository to enrol into.
+    pub repository: Repository,
+}
+
+/// The repository of the answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repository {
+    /// Files, which become the first commit: the medium's own.
+    Files(Flake),
+    /// The owner's, with its history.
+    Owned(Owned),
 }
 
 /// Files of a repository by path, `/` between the parts.
@@ -44,7 +60,7 @@ pub fn embedded_flake(platform: &Path, description: &str) -> Result<Flake, Error
             return Err(unfit("the platform in", platform, format!("lacks {TEMPLATE}/{needed}")));
         }
     }
-    flake.insert("bedplate/platform.json".to_owned(), description.as_bytes().to_vec());
+    flake.insert(DESCRIPTION.to_owned(), description.as_bytes().to_vec());
     flake.entry("nix/hosts/.gitkeep".to_owned()).or_default();
     Ok(flake)
 }
@@ -70,28 +86,47 @@ fn read_directory(directory: &Path, prefix: &str, flake: &mut Flake) -> Result<(
 
 /// The repository as tar, below `flake/`; the same content gives the same bytes.
 pub(crate) fn pack_flake(flake: &Flake) -> Result<Vec<u8>, Error> {
-    pack(None, flake)
+    pack(below_flake(flake))
+}
+
+/// Names and contents of a payload's files.
+type Files<'a> = Vec<(String, &'a [u8])>;
+
+fn below_flake(flake: &Flake) -> Files<'_> {
+    flake.iter().map(|(path, content)| (format!("{FLAKE}/{path}"), content.as_slice())).collect()
 }
 
 impl Answers {
     /// As the payload of the personalisation area.
     pub fn pack(&self) -> Result<Vec<u8>, Error> {
-        pack(Some(&self.host), &self.flake)
+        let mut files: Files<'_> = vec![(HOST.to_owned(), self.host.as_bytes())];
+        match &self.repository {
+            Repository::Files(flake) => files.extend(below_flake(flake)),
+            Repository::Owned(Owned { bundle, description }) => {
+                files.push((BUNDLE_FILE.to_owned(), bundle));
+                let description = description.as_deref();
+                files.extend(description.map(|text| (PLATFORM_FILE.to_owned(), text)));
+            }
+        }
+        pack(files)
     }
 
-    /// Reads a payload. Anything but plain files below the repository's root is refused.
+    /// Reads a payload. Anything but plain files is refused.
     pub fn unpack(payload: &[u8]) -> Result<Self, Error> {
-        let (host, flake) = unpack(payload)?;
+        let unpacked = unpack(payload)?;
+        let host = unpacked.host;
         let host = host.ok_or_else(|| unfit("the answers", Path::new(HOST), "is missing"))?;
-        Ok(Self { host, flake })
+        let repository = match unpacked.bundle {
+            Some(bundle) => Repository::Owned(Owned { bundle, description: unpacked.description }),
+            None => Repository::Files(unpacked.flake),
+        };
+        Ok(Self { host, repository })
     }
 }
 
-fn pack(host: Option<&String>, flake: &Flake) -> Result<Vec<u8>, Error> {
+fn pack(files: Files<'_>) -> Result<Vec<u8>, Error> {
     let mut builder = tar::Builder::new(Vec::new());
-    let host = host.map(|host| (HOST.to_owned(), host.as_bytes()));
-    let files = flake.iter().map(|(path, content)| (format!("{FLAKE}/{path}"), content.as_slice()));
-    for (path, content) in host.into_iter().chain(files) {
+    for (path, content) in files {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Regular);
         header.set_mode(0o644);
@@ -103,9 +138,22 @@ fn pack(host: Option<&String>, flake: &Flake) -> Result<Vec<u8>, Error> {
     builder.into_inner().map_err(file("pack", Path::new(FLAKE)))
 }
 
-/// Reads a payload, or a bare repository.
-pub(crate) fn unpack(payload: &[u8]) -> Result<(Option<String>, Flake), Error> {
-    let (mut host, mut flake) = (None, Flake::new());
+/// What a payload holds.
+#[derive(Default)]
+struct Unpacked {
+    host: Option<String>,
+    flake: Flake,
+    bundle: Option<Vec<u8>>,
+    description: Option<Vec<u8>>,
+}
+
+/// The files of a packed repository.
+pub(crate) fn unpack_flake(packed: &[u8]) -> Result<Flake, Error> {
+    Ok(unpack(packed)?.flake)
+}
+
+fn unpack(payload: &[u8]) -> Result<Unpacked, Error> {
+    let mut unpacked = Unpacked::default();
     let whole = Path::new("the answers");
     let mut archive = tar::Archive::new(payload);
     for entry in archive.entries().map_err(file("read", whole))? {
@@ -115,21 +163,25 @@ pub(crate) fn unpack(payload: &[u8]) -> Result<(Option<String>, Flake), Error> {
         let Some(name) = path.to_str().filter(|_| plain) else {
             return Err(unfit("the answers have a file named", &path, "it leaves its directory"));
         };
-        if entry.header().entry_type() != tar::EntryType::Regular || entry.size() > MAX_FILE {
+        let most = if name == BUNDLE_FILE { AREA_BYTES } else { MAX_FILE };
+        if entry.header().entry_type() != tar::EntryType::Regular || entry.size() > most {
             return Err(unfit("the answers hold", &path, "it is not a file of a fair size"));
         }
         let mut content = Vec::new();
         entry.read_to_end(&mut content).map_err(file("read", &path))?;
-        if name == HOST {
-            let text = String::from_utf8(content);
-            host = Some(text.map_err(|_| unfit("the answers hold", &path, "it is not UTF-8"))?);
-        } else if let Some(name) = name.strip_prefix("flake/") {
-            flake.insert(name.to_owned(), content);
-        } else {
-            return Err(unfit("the answers hold", &path, "it has no place there"));
+        match (name, name.strip_prefix("flake/")) {
+            (HOST, _) => {
+                let text = String::from_utf8(content);
+                let text = text.map_err(|_| unfit("the answers hold", &path, "it is not UTF-8"));
+                unpacked.host = Some(text?);
+            }
+            (BUNDLE_FILE, _) => unpacked.bundle = Some(content),
+            (PLATFORM_FILE, _) => unpacked.description = Some(content),
+            (_, Some(name)) => drop(unpacked.flake.insert(name.to_owned(), content)),
+            _ => return Err(unfit("the answers hold", &path, "it has no place there")),
         }
     }
-    Ok((host, flake))
+    Ok(unpacked)
 }
 
 #[cfg(test)]
@@ -139,7 +191,8 @@ mod tests {
     fn answers() -> Answers {
         let flake = [("flake.nix", "{}"), ("nix/hosts/.gitkeep", "")];
         let flake = flake.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
-        Answers { host: "schema = 1\n".to_owned(), flake: flake.into() }
+        let repository = Repository::Files(flake.into());
+        Answers { host: "schema = 1\n".to_owned(), repository }
     }
 
     #[test]
@@ -147,6 +200,11 @@ mod tests {
         let packed = answers().pack().unwrap();
         assert_eq!(Answers::unpack(&packed).unwrap(), answers());
         assert_eq!(packed, answers().pack().unwrap());
+        for description in [None, Some(b"{}".to_vec())] {
+            let repository = Repository::Owned(Owned { bundle: vec![0, 255], description });
+            let owned = Answers { repository, ..answers() };
+            assert_eq!(Answers::unpack(&owned.pack().unwrap()).unwrap(), owned);
+        }
     }
 
     #[test]

@@ -11,9 +11,10 @@ use bedplate_spec::system_image::{FILE, SUBVOLUME};
 use bedplate_tools::xorriso;
 use sha2::{Digest as _, Sha256};
 
-use crate::answers::{self, Answers};
+use crate::answers::{self, Answers, Repository};
 use crate::closure::{self, Closure};
 use crate::error::{Error, file, tool};
+use crate::owned;
 use crate::personalize::{self, FLAKE_FILE};
 use crate::platform::Platform;
 use crate::programs::{self, Programs};
@@ -35,6 +36,8 @@ pub struct IsoRequest {
     pub platform_nix: PathBuf,
     /// The `host.toml` to personalise with; without one the medium asks.
     pub host: Option<PathBuf>,
+    /// The owner's repository, for a medium that is personalised; without one, the medium's own.
+    pub repository: Option<owned::Request>,
     /// Where to write the medium.
     pub output: PathBuf,
     /// Mirror of the packages; without one the machine's configuration decides.
@@ -103,6 +106,9 @@ pub fn build_iso(
         clock.enter(stage);
         on_stage(stage);
     };
+    // Packages take minutes: what cannot travel is refused before.
+    let look = |asked: &owned::Request| Ok((owned::look(&asked.directory)?, asked.take_platform));
+    let owned = request.repository.as_ref().map(look).transpose()?;
     fs::create_dir_all(&request.cache).map_err(file("make", &request.cache))?;
     let platform = Platform::obtain(&request.cache, request.mirror.as_deref(), &mut enter)?;
 
@@ -129,7 +135,15 @@ pub fn build_iso(
     if let Some(host) = &request.host {
         enter(Stage::Answers);
         let host = fs::read_to_string(host).map_err(file("read", host))?;
-        personalize::personalize(&partial, &Answers { host, flake })?;
+        let repository = match &owned {
+            Some((state, take_platform)) => {
+                state.has_room_for(&host)?;
+                let description = state.description(&flake, *take_platform)?;
+                Repository::Owned(state.bundle(description)?)
+            }
+            None => Repository::Files(flake),
+        };
+        personalize::personalize(&partial, &Answers { host, repository })?;
     }
     fs::rename(&partial, &request.output).map_err(file("rename", &partial))?;
     let path = request.output.clone();

@@ -13,6 +13,7 @@ pub mod identity;
 mod initrd;
 mod iso9660;
 mod modules;
+pub mod owned;
 pub mod personalize;
 mod platform;
 mod programs;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bedplate_spec::answers::{ANSWERS_FILE, AnswersError, HEADER_BYTES, Header};
 
-use crate::answers::{self, Answers, Flake};
+use crate::answers::{self, Answers, Flake, Repository};
 use crate::error::{Error, file, unfit};
 use crate::iso9660::{self, Extent};
 
@@ -36,7 +36,8 @@ pub struct Personalized {
 pub fn personalize(iso: &Path, answers: &Answers) -> Result<Personalized, Error> {
     let mut area = Area::open(iso)?;
     let payload = answers.pack()?;
-    let header = Header::for_payload(&payload, area.capacity).map_err(refused(iso))?;
+    let header = Header::for_payload(&payload, area.capacity);
+    let header = header.map_err(|error| too_large(answers, iso, error))?;
     area.write(&header, &payload).map_err(file("write answers into", iso))?;
     let read = area.payload().map_err(file("read back answers from", iso))?;
     check(&mut area, &header, &read).map_err(refused(iso))?;
@@ -83,7 +84,23 @@ pub fn flake_of(iso: &Path) -> Result<Flake, Error> {
     source.seek(SeekFrom::Start(extent.offset)).map_err(file("read", iso))?;
     let mut packed = Vec::new();
     source.take(extent.length).read_to_end(&mut packed).map_err(file("read", iso))?;
-    Ok(answers::unpack(&packed)?.1)
+    answers::unpack_flake(&packed)
+}
+
+/// Who brings a repository is told what it takes there.
+fn too_large(answers: &Answers, iso: &Path, error: AnswersError) -> Error {
+    let (Repository::Owned(owned), AnswersError::TooLarge { length, capacity }) =
+        (&answers.repository, &error)
+    else {
+        return refused(iso)(error);
+    };
+    let bundle = owned.bundle.len();
+    let why = format!(
+        "has room for {capacity} bytes of answers and these have {length}, {bundle} of them the \
+         repository with its history; nothing was written. Personalise it with a branch whose \
+         history holds no large files"
+    );
+    unfit("the personalisation area of", iso, why)
 }
 
 fn refused(path: &Path) -> impl FnOnce(AnswersError) -> Error {

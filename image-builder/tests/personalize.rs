@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_image_builder::answers::Answers;
+use bedplate_image_builder::answers::{Answers, Repository};
+use bedplate_image_builder::owned::Owned;
 use bedplate_image_builder::personalize::{personalize, read_answers, undo};
 use bedplate_spec::answers::{ANSWERS_FILE, HEADER_BYTES, Header};
 use bedplate_tools::xorriso;
@@ -32,7 +33,7 @@ fn medium(directory: &Path) -> PathBuf {
 
 fn answers(size: usize) -> Answers {
     let flake = [("flake.nix".to_owned(), vec![b'x'; size])];
-    Answers { host: "schema = 1\n".to_owned(), flake: flake.into() }
+    Answers { host: "schema = 1\n".to_owned(), repository: Repository::Files(flake.into()) }
 }
 
 #[test]
@@ -77,4 +78,16 @@ fn f7_damaged_answers_are_refused() {
     bytes[at + HEADER_BYTES + 700] ^= 1;
     fs::write(&iso, bytes).unwrap();
     assert!(read_answers(&iso).is_err());
+}
+
+#[test]
+fn a_repository_that_does_not_fit_is_refused_and_nothing_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let iso = medium(directory.path());
+    let before = fs::read(&iso).unwrap();
+    let owned = Owned { bundle: vec![1; 17 << 20], description: None };
+    let answers = Answers { repository: Repository::Owned(owned), ..answers(1) };
+    let said = personalize(&iso, &answers).unwrap_err().to_string();
+    assert!(said.contains("17825792") && said.contains("nothing was written"), "{said}");
+    assert!(fs::read(&iso).unwrap() == before);
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::answers::{AnswersError, HEADER_BYTES, Header};
+use bedplate_spec::answers::{AnswersError, BUNDLE_FILE, HEADER_BYTES, Header, PLATFORM_FILE};
 
 /// Where the booted medium is mounted.
 const MEDIUM: &str = "/run/bedplate/medium";
@@ -14,8 +14,22 @@ const MEDIUM: &str = "/run/bedplate/medium";
 pub struct Answers {
     /// `host.toml`, verbatim.
     pub host_toml: String,
-    /// The repository to enrol into, unpacked; none when the answers bring none.
-    pub flake: Option<PathBuf>,
+    /// The repository to enrol into; none when the answers bring none.
+    pub repository: Option<Repository>,
+}
+
+/// The repository to enrol into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repository {
+    /// A directory of files, which become the first commit.
+    Files(PathBuf),
+    /// The owner's, as a git bundle.
+    Bundle {
+        /// The bundle.
+        file: PathBuf,
+        /// What the host's commit writes to `bedplate/platform.json`; none leaves it as it is.
+        platform: Option<Vec<u8>>,
+    },
 }
 
 /// Answers that cannot be used.
@@ -66,14 +80,32 @@ pub fn read(path: &Path, directory: &Path) -> Result<Answers, FindError> {
     fs::create_dir_all(directory).map_err(unreadable)?;
     // `unpack` refuses entries that leave the directory.
     tar::Archive::new(payload.as_slice()).unpack(directory).map_err(unreadable)?;
-    let document = directory.join("host.toml");
-    // A link could lead to any file of the live system.
-    if !fs::symlink_metadata(&document).map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::other("host.toml is no plain file")));
-    }
+    let document = plain(directory, "host.toml").map_err(unreadable)?;
+    let document = document.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
     let host_toml = fs::read_to_string(document).map_err(unreadable)?;
+    Ok(Answers { host_toml, repository: repository(directory).map_err(unreadable)? })
+}
+
+/// The repository among the unpacked answers.
+fn repository(directory: &Path) -> io::Result<Option<Repository>> {
+    if let Some(file) = plain(directory, BUNDLE_FILE)? {
+        let platform = plain(directory, PLATFORM_FILE)?.map(fs::read).transpose()?;
+        return Ok(Some(Repository::Bundle { file, platform }));
+    }
     let flake = directory.join("flake");
-    Ok(Answers { host_toml, flake: flake.is_dir().then_some(flake) })
+    Ok(flake.is_dir().then_some(Repository::Files(flake)))
+}
+
+/// The plain file of this name, when there is one: a link could lead to any file of the live
+/// system.
+fn plain(directory: &Path, name: &str) -> io::Result<Option<PathBuf>> {
+    let path = directory.join(name);
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(found) if found.is_file() => Ok(Some(path)),
+        Ok(_) => Err(io::Error::other(format!("{name} is no plain file"))),
+    }
 }
 
 #[cfg(test)]
@@ -91,8 +123,12 @@ mod tests {
     }
 
     fn archive() -> Vec<u8> {
+        packed(&[("host.toml", "schema = 1\n"), ("flake/flake.nix", "{ }\n")])
+    }
+
+    fn packed(files: &[(&str, &str)]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
-        for (path, content) in [("host.toml", "schema = 1\n"), ("flake/flake.nix", "{ }\n")] {
+        for (path, content) in files {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
             header.set_mode(0o644);
@@ -106,7 +142,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let answers = read(area(&archive()).path(), directory.path()).unwrap();
         assert_eq!(answers.host_toml, "schema = 1\n");
-        assert_eq!(fs::read_to_string(answers.flake.unwrap().join("flake.nix")).unwrap(), "{ }\n");
+        let Some(Repository::Files(flake)) = answers.repository else { panic!("no files") };
+        assert_eq!(fs::read_to_string(flake.join("flake.nix")).unwrap(), "{ }\n");
+    }
+
+    #[test]
+    fn the_owners_repository_comes_as_a_bundle_and_what_it_is_told_of_the_platform() {
+        for (platform, files) in [(None, 2), (Some(b"{}".to_vec()), 3)] {
+            let directory = tempfile::tempdir().unwrap();
+            let all = [("host.toml", "x"), ("flake.bundle", "y"), ("platform.json", "{}")];
+            let answers = read(area(&packed(&all[..files])).path(), directory.path()).unwrap();
+            let file = directory.path().join("flake.bundle");
+            assert_eq!(answers.repository, Some(Repository::Bundle { file, platform }));
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the steps of one run share.
 
+use std::sync::OnceLock;
+
 use bedplate_keystick::Mounted;
 use bedplate_luks::ArgonCost;
 use bedplate_spec::host::HostFile;
@@ -54,6 +56,8 @@ pub struct Context<'a> {
     pub argon: Option<ArgonCost>,
     /// Known once the system is built.
     pub toplevel: Option<String>,
+    /// What is left for a person to do, said when everything else is done.
+    pub parting: OnceLock<String>,
 }
 
 impl Context<'_> {

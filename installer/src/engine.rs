@@ -163,7 +163,7 @@ fn perform_shared(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<O
         Step::Mount { mounts } => btrfs::mount_all(context, mounts),
         Step::CopyClosure => closure::copy(context, &step.id()),
         Step::Enrol { hosts, remote } => {
-            flake::enrol(context, facts, hosts, remote.as_deref(), &step.id())
+            flake::enrol(context, facts, &step.id(), (hosts, remote.as_deref()))
         }
         Step::Activate => system::activate(context),
         Step::VerifyKeys { roles } => verify_keys(context, &step.id(), roles),

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -149,8 +150,13 @@ fn execute(
         sticks: Vec::new(),
         argon: None,
         toplevel: None,
+        parting: OnceLock::new(),
     };
-    engine::execute(&mut context, facts)
+    let well = engine::execute(&mut context, facts);
+    if let Some(words) = context.parting.take().filter(|_| well) {
+        reporter.emit(EventKind::Warned { step: None, message: words });
+    }
+    well
 }
 
 fn sinks(events: &Path) -> Vec<Box<dyn Sink>> {

@@ -1,7 +1,7 @@
 //! The header of the personalisation area (`answers.bin` on the medium).
 //!
 //! Bytes in, bytes out: the area is [`HEADER_BYTES`] of header and then the payload, a
-//! tar with `host.toml` and `flake/…`. Integers are little-endian. The header carries a
+//! tar with `host.toml` and the repository: `flake/…`, or the owner's as [`BUNDLE_FILE`]. Integers are little-endian. The header carries a
 //! SHA-256 of itself, so that a torn write is told from an empty area.
 
 use sha2::{Digest, Sha256};
@@ -20,6 +20,12 @@ const FIELDS: usize = 72;
 
 /// Where the area stands on the medium, relative to its root.
 pub const ANSWERS_FILE: &str = "live/answers.bin";
+
+/// The owner's repository in the payload: a git bundle of one branch.
+pub const BUNDLE_FILE: &str = "flake.bundle";
+
+/// What the host's commit writes to `bedplate/platform.json` of the owner's repository.
+pub const PLATFORM_FILE: &str = "platform.json";
 
 /// What the header says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,4 +12,5 @@ pub mod host;
 pub mod identity;
 pub mod plan;
 pub mod planner;
+pub mod repository_tree;
 pub mod system_image;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bedplate_image_builder::answers::Answers;
+use bedplate_image_builder::answers::{Answers, Repository};
 use bedplate_image_builder::build::{IsoReport, IsoRequest, Stage, build_iso};
 use bedplate_image_builder::personalize::{flake_of, personalize};
 
@@ -69,6 +69,7 @@ impl Workspace {
             cache: cache.to_owned(),
             platform_nix: self.root.join("nix/embedded"),
             host: None,
+            repository: None,
             output: output.to_owned(),
             mirror: None,
             installed_tree: installed_tree.map(Path::to_owned),
@@ -111,7 +112,8 @@ fn directories(parent: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 /// Writes answers into a medium.
 pub fn put_answers(medium: &Path, host: &str) -> Result<(), Failure> {
-    let answers = Answers { host: host.to_owned(), flake: flake_of(medium)? };
+    let repository = Repository::Files(flake_of(medium)?);
+    let answers = Answers { host: host.to_owned(), repository };
     personalize(medium, &answers)?;
     Ok(())
 }

@@ -55,6 +55,8 @@ pub trait CommandExt {
     fn run(&mut self) -> Result<(), CommandError>;
     /// As [`CommandExt::run`], and returns what was written to stdout.
     fn read(&mut self) -> Result<String, CommandError>;
+    /// As [`CommandExt::read`], whatever the bytes are.
+    fn read_bytes(&mut self) -> Result<Vec<u8>, CommandError>;
     /// Runs to the end with `input` on standard input; returns stdout.
     fn read_with_input(&mut self, input: &[u8]) -> Result<String, CommandError>;
     /// As [`CommandExt::read_with_input`] with a secret.
@@ -73,6 +75,12 @@ impl CommandExt for Command {
         let output = self.finish()?;
         check(self, &output)?;
         text(self, output.stdout)
+    }
+
+    fn read_bytes(&mut self) -> Result<Vec<u8>, CommandError> {
+        let output = self.finish()?;
+        check(self, &output)?;
+        Ok(output.stdout)
     }
 
     fn read_with_input(&mut self, input: &[u8]) -> Result<String, CommandError> {

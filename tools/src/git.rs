@@ -1,4 +1,7 @@
-//! git on one repository.
+//! git on one repository. What a repository says of hooks, filters and file system monitors is
+//! never run, and nobody is asked for a password.
+
+mod reader;
 
 use std::fs;
 use std::io;
@@ -6,6 +9,34 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{CommandError, CommandExt as _};
+
+pub use reader::Reader;
+
+/// What a surrounding git, for example one that runs a hook, would lead astray with.
+const SURROUNDING: [&str; 8] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_CONFIG_PARAMETERS",
+];
+
+/// git in `directory`.
+fn command_in(directory: &Path) -> Command {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(directory);
+    for setting in ["core.hooksPath=/dev/null", "core.fsmonitor=false", "core.pager=cat"] {
+        command.args(["-c", setting]);
+    }
+    for name in SURROUNDING {
+        command.env_remove(name);
+    }
+    command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0");
+    command
+}
 
 /// One work tree and who commits to it.
 #[derive(Debug, Clone)]
@@ -22,12 +53,13 @@ impl Git {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new("git");
-        command.arg("-C").arg(&self.directory);
-        command.args(["-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false"]);
+        let mut command = command_in(&self.directory);
+        command.args(["-c", "commit.gpgSign=false", "-c", "gc.auto=0"]);
+        command.args(["-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]);
         // A power cut must not leave a reference to an object that holds nothing.
         command.args(["-c", "core.fsync=all"]);
         command.env("HOME", "/root");
+        command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
         for role in ["AUTHOR", "COMMITTER"] {
             command.env(format!("GIT_{role}_NAME"), &self.name);
             command.env(format!("GIT_{role}_EMAIL"), &self.email);
@@ -35,9 +67,32 @@ impl Git {
         command
     }
 
-    /// Makes an empty repository.
-    pub fn init(&self) -> Result<(), CommandError> {
-        self.command().args(["init", "-q", "-b", "main"]).run()
+    /// Makes an empty repository whose first branch is `branch`, without hooks.
+    pub fn init(&self, branch: &str) -> Result<(), CommandError> {
+        let first = format!("--initial-branch={branch}");
+        self.command().args(["init", "-q", "--template=", &first]).run()
+    }
+
+    /// Takes `branch` with its history out of the bundle `file`. Objects that git refuses to
+    /// accept from strangers are refused; nothing is checked out.
+    pub fn fetch_bundle(&self, file: &Path, branch: &str) -> Result<(), CommandError> {
+        let reference = format!("+refs/heads/{branch}:refs/heads/{branch}");
+        let mut command = self.command();
+        command.args(["-c", "fetch.fsckObjects=true"]);
+        // Harmless, and found in histories that other tools once wrote.
+        command.args(["-c", "fetch.fsck.zeroPaddedFilemode=ignore"]);
+        command.args(["fetch", "-q", "--no-tags", "--no-recurse-submodules", "--update-head-ok"]);
+        command.args(["--no-write-fetch-head", "--"]).arg(file).arg(reference).run()
+    }
+
+    /// Makes index and work tree those of the newest commit.
+    pub fn check_out(&self) -> Result<(), CommandError> {
+        self.command().args(["reset", "-q", "--hard", "--no-recurse-submodules"]).run()
+    }
+
+    /// Keeps `commit` under the name `reference`.
+    pub fn set_reference(&self, reference: &str, commit: &str) -> Result<(), CommandError> {
+        self.command().args(["update-ref", "--", reference, commit]).run()
     }
 
     /// Removes the locks of a git that was cut off. No other may be at work.
@@ -57,14 +112,19 @@ impl Git {
         Ok(())
     }
 
-    /// Stages everything below `path`, deletions too.
+    /// Stages everything below `path`, deletions and what the repository ignores too.
     pub fn add(&self, path: &str) -> Result<(), CommandError> {
-        self.command().args(["add", "--all", "--", path]).run()
+        self.command().args(["--literal-pathspecs", "add", "--all", "--force", "--", path]).run()
     }
 
-    /// Whether anything is staged or changed.
-    pub fn is_clean(&self) -> Result<bool, CommandError> {
-        Ok(self.command().args(["status", "--porcelain"]).read()?.is_empty())
+    /// Whether the index is that of the newest commit.
+    pub fn nothing_is_staged(&self) -> Result<bool, CommandError> {
+        let difference = ["diff", "--cached", "--quiet", "--no-ext-diff", "--no-textconv"];
+        match self.command().args(difference).run() {
+            Ok(()) => Ok(true),
+            Err(error) if error.exit_code() == Some(1) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Commits what is staged; `amend` replaces the newest commit.

@@ -185,6 +185,13 @@ pub fn relative_path(text: &str) -> Result<(), Wrong> {
     )
 }
 
+/// A directory of a git work tree.
+pub fn repository_path(text: &str) -> Result<(), Wrong> {
+    relative_path(text)?;
+    let fits = text.split('/').all(|component| !component.eq_ignore_ascii_case(".git"));
+    require(fits, text, "a directory of a repository", "`.git` is git's own; name another")
+}
+
 /// A sops file that the host can read.
 pub fn sops_file(text: &str) -> Result<(), Wrong> {
     relative_path(text)?;

@@ -191,7 +191,7 @@ pub(super) fn flake(section: Option<&Section<'_>>) -> Flake {
     Flake {
         remote: section.and_then(|flake| flake.text("remote", rules::remote)),
         hosts: section
-            .and_then(|flake| flake.text("hosts", rules::relative_path))
+            .and_then(|flake| flake.text("hosts", rules::repository_path))
             .unwrap_or_else(|| "nix/hosts".into()),
     }
 }

@@ -1,0 +1,84 @@
+//! The message of the host's commit: what was found and what was installed.
+
+use std::fmt::Write as _;
+
+use bedplate_spec::facts::{Facts, FirmwareKind};
+use bedplate_spec::host::{HostFile, Platform};
+use bedplate_spec::plan::Plan;
+
+use super::hardware::Needs;
+
+/// The message. What the machine says of itself is escaped: it is shown on terminals.
+pub fn of(plan: &Plan, host: &HostFile, facts: &Facts, needs: &Needs) -> String {
+    let mut lines = vec![format!("Enrol {}\n\nPlan {}\n\nFound:", plan.host_name, plan.hash)];
+    let firmware = match facts.firmware {
+        FirmwareKind::Uefi => "UEFI",
+        FirmwareKind::Bios => "BIOS",
+    };
+    lines.push(format!("- {}, {firmware}, {} bytes of memory", needs.platform, facts.memory_bytes));
+    for disk in &plan.disks {
+        lines.push(format!("- disk {}: {}, {} bytes", disk.role, disk.id, disk.size));
+    }
+    for nic in &facts.nics {
+        let driver = nic.driver.as_deref().unwrap_or("none");
+        let line = format!("- network {}: {}, driver {driver}", nic.name, nic.mac);
+        lines.push(line.escape_debug().to_string());
+    }
+    for (what, modules) in [("disks", &needs.disk_modules), ("network", &needs.nic_modules)] {
+        if !modules.is_empty() {
+            lines.push(format!("- modules for {what}: {}", modules.join(", ")));
+        }
+    }
+    lines.push("\nInstalled:".to_owned());
+    let platform = match host.host.platform {
+        Platform::Nixos => "nixos",
+        Platform::Embedded => "embedded",
+    };
+    lines.push(format!("- platform {platform} on {}", host.os.disk));
+    for (name, pool) in &host.pools {
+        let disks = pool.disks.join(", ");
+        lines.push(format!("- pool {name} at {}: RAID1 over {disks}", pool.mount));
+    }
+    lines.into_iter().fold(String::new(), |mut text, line| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{line}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bedplate_spec::{document, planner};
+
+    use super::super::hardware;
+    use super::*;
+
+    fn enrolled() -> (Plan, HostFile, Facts, Needs) {
+        let text = include_str!("../../../../profiles/hypervisor/host.toml").replace(
+            "00000000-0000-4000-8000-000000000004",
+            "6ba7b810-9dad-41d1-80b4-00c04fd430c8",
+        );
+        let host = document::parse(&text, "host.toml").unwrap_or_else(|e| panic!("{e}"));
+        let inventory = include_str!("../../../../profiles/hypervisor/inventory.json");
+        let mut facts: Facts = serde_json::from_str(inventory).unwrap();
+        facts.nics[0].driver = Some("odd\u{1b}[2J".to_owned());
+        let plan = planner::plan(&host, &facts).unwrap_or_else(|e| panic!("{e}"));
+        let needs = Needs {
+            disk_modules: vec!["ahci".into(), "nvme".into(), "sd_mod".into()],
+            nic_modules: vec!["e1000e".into()],
+            microcode: Some("amd"),
+            platform: "x86_64-linux".into(),
+        };
+        (plan, host, facts, needs)
+    }
+
+    #[test]
+    fn hardware_json_and_the_message_say_what_was_found_and_installed() {
+        let (plan, host, facts, needs) = enrolled();
+        let hardware = hardware::of(&plan, &facts, &needs);
+        insta::assert_snapshot!("hardware", serde_json::to_string_pretty(&hardware).unwrap());
+        let said = of(&plan, &host, &facts, &needs);
+        assert!(!said.contains('\u{1b}'), "{said}");
+        insta::assert_snapshot!("message", said.replace(&plan.hash, "HASH"));
+    }
+}

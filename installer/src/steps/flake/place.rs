@@ -1,0 +1,125 @@
+//! The repository at its place: the medium's own files, or a clone of the owner's.
+
+use std::fs;
+use std::path::Path;
+
+use bedplate_spec::repository_tree;
+use bedplate_tools::git::{Git, Reader};
+use bedplate_tools::sync;
+
+use super::directory::{copy_tree, remove};
+use super::{BASE, Enrolment};
+use crate::answers::Repository;
+use crate::error::{During as _, StepError};
+
+/// What to do about answers that cannot be used.
+const WRITE_AGAIN: &str = "write the answers again: `bedplate personalize --flake`";
+
+/// What [`clone`] fails with before anything is taken out of the bundle.
+const UNUSABLE: &str = "the repository of the answers (flake.bundle) cannot be used";
+
+/// Puts the repository into place, unless it is there. It moves in whole: half a one could not
+/// be finished. An owner who brings another commit than an earlier run was given has corrected
+/// the repository; of that run nothing but its own commit is lost.
+pub fn repository(enrolment: &Enrolment<'_>) -> Result<(), StepError> {
+    let place = enrolment.repository;
+    if place.join(".git").exists() {
+        let Some(Repository::Bundle { file, .. }) = enrolment.source else { return Ok(()) };
+        let (_, commit) = branch_of(file)?;
+        if Reader::new(place).commit(BASE) == Some(commit) {
+            return Ok(());
+        }
+    }
+    let staging = place.with_extension("bedplate-new");
+    remove(&staging).during("could not remove what an earlier run left")?;
+    fs::create_dir_all(&staging).during("could not make the repository")?;
+    let git = Git::new(&staging, "bedplate", &format!("bedplate-template@{}", enrolment.name));
+    match enrolment.source {
+        Some(Repository::Bundle { file, .. }) => clone(&git, file, &staging)?,
+        Some(Repository::Files(files)) => start(&git, &[place, files], &staging)?,
+        None => start(&git, &[place], &staging)?,
+    }
+    if let Some(commit) = Reader::new(&staging).commit("HEAD") {
+        git.set_reference(BASE, &commit).during("could not keep the name of the first commit")?;
+    }
+    sync::file_system(&staging).during("could not flush the repository")?;
+    remove(place).during("could not remove what an earlier run left")?;
+    fs::rename(&staging, place).during("could not put the repository into place")
+}
+
+/// The files of `sources` with their first commit.
+fn start(git: &Git, sources: &[&Path], staging: &Path) -> Result<(), StepError> {
+    for source in sources.iter().filter(|source| source.is_dir()) {
+        copy_tree(source, staging).during("could not copy the repository")?;
+    }
+    has_flake(staging)?;
+    if !staging.join(".git").exists() {
+        git.init("main").during("could not make the repository")?;
+        git.add(".").during("could not stage the repository")?;
+        git.commit("Start from the profile's template\n", false)
+            .during("could not make the first commit")?;
+    }
+    Ok(())
+}
+
+/// The one branch of a bundle. Its files are looked through before any of them is written.
+fn clone(git: &Git, bundle: &Path, staging: &Path) -> Result<(), StepError> {
+    let (branch, _) = branch_of(bundle)?;
+    git.init(&branch).during(UNUSABLE)?;
+    git.fetch_bundle(bundle, &branch)
+        .during("could not take the repository out of its bundle")
+        .map_err(|error| error.next(WRITE_AGAIN))?;
+    look_through(&Reader::new(staging))
+        .during("the repository of the answers is not checked out")
+        .map_err(|error| error.next("correct it, commit, and write the answers again"))?;
+    git.check_out().during("could not check the repository out")?;
+    has_flake(staging)
+}
+
+/// Name and newest commit of the one branch of a bundle.
+fn branch_of(bundle: &Path) -> Result<(String, String), StepError> {
+    let branches = Reader::branches_of_bundle(bundle)
+        .during(UNUSABLE)
+        .map_err(|error| error.next(WRITE_AGAIN))?;
+    let count = branches.len();
+    let mut branches = branches.into_iter();
+    match (branches.next(), branches.next()) {
+        (Some(branch), None) => Ok(branch),
+        _ => Err(StepError::new(format!("{UNUSABLE}: it holds {count} branches, not one"))
+            .next(WRITE_AGAIN)),
+    }
+}
+
+/// Refuses files that could lead out of the work tree.
+fn look_through(git: &Reader) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    for entry in repository_tree::parse(&git.listing("HEAD")?)? {
+        if entry.link {
+            repository_tree::check_link(&entry.path, &git.blob(&entry.object)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn has_flake(repository: &Path) -> Result<(), StepError> {
+    if repository.join("flake.nix").is_file() {
+        return Ok(());
+    }
+    Err(StepError::new("the answers bring no flake (`flake.nix`)")
+        .next("write the answers again with a repository: `bedplate personalize`"))
+}
+
+/// Refuses a path below the repository that is git's own, or passes through a link.
+pub fn stays_inside(repository: &Path, path: &str) -> Result<(), StepError> {
+    let mut place = repository.to_owned();
+    for part in path.split('/') {
+        place.push(part);
+        let link = fs::symlink_metadata(&place).is_ok_and(|found| found.is_symlink());
+        if link || part.eq_ignore_ascii_case(".git") {
+            let what = format!("{path} of the repository cannot be written to: ");
+            let why = if link { format!("{part} is a link") } else { "it is git's own".into() };
+            return Err(StepError::new(what + &why)
+                .next("name another directory in `[flake].hosts`, or make it a directory"));
+        }
+    }
+    Ok(())
+}
