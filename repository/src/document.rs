@@ -24,7 +24,7 @@ pub(crate) fn fit(text: &str, name: &str, hosts: &str) -> Result<(String, HostFi
     let fitted = tree.to_string();
     let host = document::parse(&fitted, "host.toml").map_err(Error::Document)?;
     if host.host.platform == Platform::Nixos {
-        return Err(Error::NoNixosModule);
+        return Err(Error::NixosByHand);
     }
     Ok((fitted, host))
 }

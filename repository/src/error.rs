@@ -33,9 +33,9 @@ pub enum Error {
     Toml(String),
     /// A platform that no host of this version can be written for.
     #[error(
-        "this version has no NixOS module, so a host with platform = \"nixos\" would not evaluate; nothing was written\n  help: write platform = \"embedded\""
+        "only hosts of the embedded platform are written into a flake; one with platform = \"nixos\" is put there by hand (docs/nixos.md); nothing was written\n  help: write platform = \"embedded\""
     )]
-    NoNixosModule,
+    NixosByHand,
     /// A directory that is not empty.
     #[error(
         "{} is not empty; nothing was written\n  help: name a new directory, or add a host to the repository there: `bedplate host add`",
