@@ -7,22 +7,14 @@ use crate::cargo::{self, cargo};
 use crate::report::Problem;
 
 /// Stories that every run tells.
-const STORIES: [&str; 8] = [
-    "refusal",
-    REPOSITORY,
-    "hypervisor",
-    "key_stick",
-    "faults",
-    "reinstall",
-    "power_cut",
-    "generations",
-];
+const STORIES: [&str; 7] =
+    ["refusal", REPOSITORY, "hypervisor", "key_stick", "faults", "reinstall", "power_cut"];
 
 /// What is told without a machine, but with the Nix of a platform in the cache.
 const REPOSITORY: &str = "repository";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 2] = ["attended", "disk_loss"];
+const FULL: [&str; 3] = ["generations", "attended", "disk_loss"];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {
