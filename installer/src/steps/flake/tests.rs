@@ -261,13 +261,13 @@ fn t15_a_bundle_with_links_that_leave_is_refused_before_anything_is_checked_out(
 #[test]
 fn t15_a_link_in_the_place_of_the_host_or_its_files_is_never_written_through() {
     let owner = Owner::new();
-    owner.write("shared/host.toml", "theirs\n");
-    symlink("../../../shared/host.toml", owner.repository().join("nix/hosts/box/host.toml"))
+    owner.write("common/host.toml", "theirs\n");
+    symlink("../../../common/host.toml", owner.repository().join("nix/hosts/box/host.toml"))
         .unwrap();
     owner.commit("owner@example.org");
     owner.enrol(&owner.bundle(None), "{}").unwrap();
     let read = |path: &str| fs::read_to_string(owner.target().join(path)).unwrap();
-    assert_eq!(read("shared/host.toml"), "theirs\n");
+    assert_eq!(read("common/host.toml"), "theirs\n");
     assert_eq!(read("nix/hosts/box/host.toml"), "schema = 1\n");
 
     let owner = Owner::new();
