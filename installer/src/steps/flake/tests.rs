@@ -1,25 +1,31 @@
 //! Enrolment with real git, in temporary directories.
 
-use bedplate_tools::command::CommandExt as _;
-
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::Command;
 
-use std::os::unix::fs::symlink;
+use bedplate_tools::command::CommandExt as _;
 
 use super::*;
 
 fn log(repository: &Path) -> Vec<String> {
-    let mut git = std::process::Command::new("git");
+    let mut git = Command::new("git");
     let text = git.arg("-C").arg(repository).args(["log", "--format=%an %s"]).read().unwrap();
     text.lines().map(str::to_owned).collect()
+}
+
+/// The files of a repository without a history, and where it is to stand.
+fn plain_files(place: &Path) -> (PathBuf, PathBuf) {
+    let (source, repository) = (place.join("flake"), place.join("nixos"));
+    fs::create_dir_all(&source).unwrap();
+    fs::write(source.join("flake.nix"), "{ }\n").unwrap();
+    (source, repository)
 }
 
 #[test]
 fn f1_what_a_power_cut_leaves_of_the_repository_does_not_stop_the_next_run() {
     let place = tempfile::tempdir().unwrap();
-    let (source, repository) = (place.path().join("flake"), place.path().join("nixos"));
-    fs::create_dir_all(&source).unwrap();
-    fs::write(source.join("flake.nix"), "{ }\n").unwrap();
+    let (source, repository) = plain_files(place.path());
     // Cut off before the repository was moved into place.
     let staging = place.path().join("nixos.bedplate-new");
     fs::create_dir_all(staging.join(".git")).unwrap();
@@ -51,9 +57,7 @@ fn f1_what_a_power_cut_leaves_of_the_repository_does_not_stop_the_next_run() {
 #[test]
 fn a_host_is_enrolled_once_and_a_second_run_amends_and_duplicates_nothing() {
     let place = tempfile::tempdir().unwrap();
-    let (source, repository) = (place.path().join("flake"), place.path().join("nixos"));
-    fs::create_dir_all(&source).unwrap();
-    fs::write(source.join("flake.nix"), "{ }\n").unwrap();
+    let (source, repository) = plain_files(place.path());
     let enrolment = |hardware| {
         Enrolment {
             repository: &repository,
@@ -349,9 +353,7 @@ fn a_stick_that_takes_nothing_is_a_warning_with_what_to_do() {
 #[test]
 fn a_repository_with_rules_gets_the_hosts_public_key_and_recipient_in_one_commit() {
     let place = tempfile::tempdir().unwrap();
-    let (source, repository) = (place.path().join("flake"), place.path().join("nixos"));
-    fs::create_dir_all(&source).unwrap();
-    fs::write(source.join("flake.nix"), "{ }\n").unwrap();
+    let (source, repository) = plain_files(place.path());
     let admin = "age1yt3tfqlfrwdwx0z0ynwplcr6qxcxfaqycuprpmy89nr83ltx74tqdpszlw";
     fs::write(source.join(RULES), format!("creation_rules:\n  - age: {admin}\n")).unwrap();
     let etc = place.path().join("etc");
@@ -373,7 +375,7 @@ fn a_repository_with_rules_gets_the_hosts_public_key_and_recipient_in_one_commit
     };
     assert_eq!(run(), Outcome::Done);
     assert_eq!(run(), Outcome::AlreadyDone);
-    let mut git = std::process::Command::new("git");
+    let mut git = Command::new("git");
     git.arg("-C").arg(&repository).args(["show", "--format=", "--name-only"]);
     assert_eq!(
         git.read().unwrap().lines().collect::<Vec<_>>(),
