@@ -16,6 +16,7 @@ pub mod machine;
 pub mod nbd;
 pub mod qmp;
 pub mod running;
+mod screen;
 pub mod ssh;
 pub mod watch;
 

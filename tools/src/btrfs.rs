@@ -22,10 +22,18 @@ pub fn make(
         .run()
 }
 
-/// Loads the module and tells it of every member that is present.
-pub fn scan() -> Result<(), CommandError> {
-    Command::new("modprobe").arg("btrfs").run()?;
-    Command::new("btrfs").args(["device", "scan"]).run()
+/// Loads the module and tells it of these members: looking at every device of the machine for more
+/// takes longer than a file system takes to be made.
+pub fn scan(members: &[PathBuf]) -> Result<(), CommandError> {
+    if !is_loaded() {
+        Command::new("modprobe").arg("btrfs").run()?;
+    }
+    Command::new("btrfs").args(["device", "scan"]).args(members).run()
+}
+
+fn is_loaded() -> bool {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    known.split_whitespace().any(|word| word == "btrfs")
 }
 
 /// Makes the kernel forget every member that is not mounted.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -133,11 +133,11 @@ fn mount_members<'a>(
     members: impl Iterator<Item = &'a (Member, Superblock)>,
     degraded: bool,
 ) -> Result<(), PoolError> {
-    btrfs::scan()?;
     let target = Path::new(mount);
     fs::create_dir_all(target).map_err(file("make", target))?;
-    let nodes: Vec<String> =
-        members.map(|(member, _)| mapped(&member.mapper).display().to_string()).collect();
+    let nodes: Vec<PathBuf> = members.map(|(member, _)| mapped(&member.mapper)).collect();
+    btrfs::scan(&nodes)?;
+    let nodes: Vec<String> = nodes.iter().map(|node| node.display().to_string()).collect();
     let options = mount_options(&nodes, degraded);
     let source = nodes.first().map(String::as_str).unwrap_or_default();
     let access = Access::ReadWrite;

@@ -69,7 +69,7 @@ impl Make<'_> {
             }
         };
         // Without it the kernel does not know the other members.
-        btrfs::scan().during("could not scan for btrfs members")?;
+        btrfs::scan(&nodes).during("could not scan for btrfs members")?;
         let made = self.make_subvolumes(&nodes)?;
         Ok(if present && !made { Outcome::AlreadyDone } else { Outcome::Done })
     }
@@ -96,7 +96,7 @@ impl Make<'_> {
         if !self.is_present(nodes)? {
             return Ok(Standing::Absent);
         }
-        btrfs::scan().during("could not scan for btrfs members")?;
+        btrfs::scan(nodes).during("could not scan for btrfs members")?;
         let top = &Path::new(TOP_LEVEL).join(self.label);
         if let Err(refusal) = mount_btrfs(nodes, top, "subvolid=5") {
             // The kernel must not take its old members for those of the one made in its place.
