@@ -49,6 +49,10 @@ const LIVE: &[(&str, &str)] = &[
         include_str!("../live/etc/modprobe.d/bedplate-live.conf"),
     ),
     (
+        "etc/udev/rules.d/54-bedplate-live.rules",
+        include_str!("../live/etc/udev/rules.d/54-bedplate-live.rules"),
+    ),
+    (
         "etc/udev/rules.d/61-bedplate-live.rules",
         include_str!("../live/etc/udev/rules.d/61-bedplate-live.rules"),
     ),

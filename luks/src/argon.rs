@@ -9,6 +9,7 @@ use libcryptsetup_rs::consts::flags::{CryptPbkdf, CryptVolumeKey};
 use libcryptsetup_rs::consts::vals::{CryptKdf, EncryptionFormat};
 use libcryptsetup_rs::{CryptInit, CryptPbkdfType, Either};
 
+use crate::format::HASH;
 use crate::{LuksError, Result, log};
 
 /// Enough for a LUKS2 header with one keyslot.
@@ -39,7 +40,7 @@ impl ArgonCost {
     pub(crate) fn fixed(self) -> CryptPbkdfType {
         CryptPbkdfType {
             type_: CryptKdf::Argon2Id,
-            hash: Some("sha256".to_owned()),
+            hash: Some(HASH.to_owned()),
             time_ms: 0,
             iterations: self.iterations,
             max_memory_kb: self.memory_kib,

@@ -29,6 +29,14 @@ const METADATA_BYTES: u64 = 2 * (16 << 10);
 /// Bytes of an XTS key of twice 256 bits.
 const VOLUME_KEY_SIZE: usize = 64;
 
+/// Bytes that are encrypted at once, whatever the disk's own sectors: btrfs reads and writes no less,
+/// and it is half the work of 512. Parts of a torn write decrypt to parts of what was written (XTS).
+const ENCRYPTION_SECTOR: u32 = 4096;
+
+/// The hash of keyslots. SHA-512 fills a stripe of the anti-forensic splitter at once, where
+/// SHA-256 takes two runs (LUKS2 On-Disk Format 1.1, section 3.2.1 and `AFsplitter` of LUKS1).
+pub(crate) const HASH: &str = "sha512";
+
 /// A header to be made.
 #[derive(Clone, Copy)]
 pub struct Format<'a> {
@@ -38,8 +46,6 @@ pub struct Format<'a> {
     pub uuid: Uuid,
     /// Label of the header.
     pub label: &'a str,
-    /// Encryption sector size; `None` takes what suits the device.
-    pub sector_size: Option<u32>,
     /// Content of the keyfile: random, so its derivation is the cheapest there is.
     pub keyfile: &'a [u8],
     /// The recovery passphrase.
@@ -95,7 +101,7 @@ fn write_header(
         integrity_params: None,
         data_alignment: 0,
         data_device: None,
-        sector_size: format.sector_size.unwrap_or(0),
+        sector_size: ENCRYPTION_SECTOR,
         label: Some(format.label.to_owned()),
         subsystem: None,
     };
@@ -124,7 +130,7 @@ fn add_slot(
 fn cheapest() -> CryptPbkdfType {
     CryptPbkdfType {
         type_: CryptKdf::Pbkdf2,
-        hash: Some("sha256".to_owned()),
+        hash: Some(HASH.to_owned()),
         time_ms: 0,
         iterations: 1000,
         max_memory_kb: 0,

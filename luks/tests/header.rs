@@ -27,7 +27,6 @@ fn request<'a>(device: &'a Path, token: &'a Token) -> Format<'a> {
         device,
         uuid: UUID,
         label: "bedplate-os",
-        sector_size: Some(4096),
         keyfile: KEYFILE,
         passphrase: PASSPHRASE,
         argon: ArgonCost::minimal(),
@@ -129,11 +128,15 @@ fn t22_a_saved_header_opens_like_the_original() {
 }
 
 #[test]
-fn the_sector_size_can_be_left_to_the_device() {
-    let file = blank();
-    let token = Token { sealed: true, ..Token::unsealed("p", &sections()) };
-    format(&Format { sector_size: None, ..request(file.path(), &token) }).unwrap();
-    assert_eq!(read_token(file.path()).unwrap(), Some((UUID, token)));
+fn a_header_encrypts_by_4_kib_and_its_keyslots_hash_by_sha512() {
+    let file = formatted();
+    let header = std::fs::read(file.path()).unwrap();
+    let json = header[4096..].split(|byte| *byte == 0).next().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(json).unwrap();
+    assert_eq!(json["segments"]["0"]["sector_size"], 4096);
+    for slot in ["0", "1"] {
+        assert_eq!(json["keyslots"][slot]["af"]["hash"], "sha512", "keyslot {slot}");
+    }
 }
 
 #[test]

@@ -305,7 +305,6 @@ impl<'a> Change<'a> {
                 device: &device,
                 uuid,
                 label,
-                sector_size: None,
                 keyfile: keys.keyfile.expose(),
                 passphrase: keys.passphrase.expose(),
                 argon: luks::argon_cost(&keys.model, PASSPHRASE_SLOT)?,
