@@ -1,28 +1,37 @@
 //! Messages for the person at the machine.
 
 use std::error::Error as StdError;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 
 use crate::error::Error;
 
+/// Where the kernel lists its consoles.
+const ACTIVE: &str = "/sys/class/tty/console/active";
+
 /// The consoles and the kernel's log.
 pub(crate) struct Console {
-    console: Option<File>,
+    consoles: Vec<File>,
     log: Option<File>,
 }
 
 impl Console {
-    /// Opens what is there; a machine without a console boots too.
+    /// Opens what is there; a machine without a console boots too. `/dev/console` is the last one of
+    /// the kernel's alone: whoever sits at another would be asked for a passphrase, and told nothing.
     pub(crate) fn open() -> Self {
-        let open = |path| OpenOptions::new().write(true).open(path).ok();
-        Self { console: open("/dev/console"), log: open("/dev/kmsg") }
+        let open = |path: &str| OpenOptions::new().write(true).open(path).ok();
+        let mut consoles: Vec<File> =
+            active().iter().filter_map(|name| open(&format!("/dev/{name}"))).collect();
+        if consoles.is_empty() {
+            consoles.extend(open("/dev/console"));
+        }
+        Self { consoles, log: open("/dev/kmsg") }
     }
 
     /// One line.
     pub(crate) fn say(&self, text: &str) {
-        // Nobody is left to be told when the console itself fails.
-        if let Some(mut console) = self.console.as_ref() {
+        for mut console in &self.consoles {
+            // Nobody is left to be told when the console itself fails.
             let _ = console.write_all(format!("bedplate: {text}\r\n").as_bytes());
         }
         if let Some(mut log) = self.log.as_ref() {
@@ -41,6 +50,15 @@ impl Console {
     }
 }
 
+/// The kernel's consoles; `tty0` stands for the terminal that is shown.
+pub(crate) fn active() -> Vec<String> {
+    names(&fs::read_to_string(ACTIVE).unwrap_or_default()).map(str::to_owned).collect()
+}
+
+fn names(active: &str) -> impl Iterator<Item = &str> {
+    active.split_ascii_whitespace().filter(|name| !name.contains('/'))
+}
+
 /// An error and its causes on one line.
 pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
@@ -51,4 +69,16 @@ pub(crate) fn chain(error: &dyn StdError) -> String {
         cause = next.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_active_console_is_known() {
+        let found: Vec<_> = names("tty0 ttyS0\n").collect();
+        assert_eq!(found, ["tty0", "ttyS0"]);
+        assert_eq!(names("../x").count(), 0);
+    }
 }

@@ -1,6 +1,6 @@
 //! Asking for the passphrase on every console at once.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -9,8 +9,7 @@ use rustix::fs::OFlags;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-/// Where the kernel lists its consoles.
-const ACTIVE: &str = "/sys/class/tty/console/active";
+use crate::console::active;
 
 /// The longest passphrase LUKS takes.
 const LIMIT: usize = 512;
@@ -28,8 +27,7 @@ struct Terminal {
 impl Prompt {
     /// Opens the kernel's consoles.
     pub(crate) fn open() -> Self {
-        let active = fs::read_to_string(ACTIVE).unwrap_or_default();
-        Self { terminals: names(&active).filter_map(Terminal::open).collect() }
+        Self { terminals: active().iter().filter_map(|name| Terminal::open(name)).collect() }
     }
 
     /// Shows the question on each.
@@ -97,22 +95,5 @@ impl Terminal {
             line.pop();
         }
         (!line.is_empty()).then_some(line)
-    }
-}
-
-/// Console names; `tty0` stands for the terminal that is shown.
-fn names(active: &str) -> impl Iterator<Item = &str> {
-    active.split_ascii_whitespace().filter(|name| !name.contains('/'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_active_console_is_asked() {
-        let found: Vec<_> = names("tty0 ttyS0\n").collect();
-        assert_eq!(found, ["tty0", "ttyS0"]);
-        assert_eq!(names("../x").count(), 0);
     }
 }

@@ -151,11 +151,11 @@ fn unplug(running: &Running, name: &str) {
 fn absent(installation: &Installation, tell: &Tell) {
     let case = Case::new("absent", installation, tell);
     let mut running = case.start(&[]);
+    running.qmp().plug_keyboard().unwrap();
     says(&running, "no key stick after 15 s");
     says(&running, QUESTION);
     running.type_line("this is not the passphrase").unwrap();
     says(&running, "does not fit (try 1 of 3)");
-    running.qmp().plug_keyboard().unwrap();
     case.type_recovery_at_the_screen(&running);
     let found = case.unlocked(&running);
     let wrong = found.tried.iter().filter(|one| !one.opened && one.slot == 1).count();
