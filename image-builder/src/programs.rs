@@ -36,6 +36,10 @@ const LIVE: &[(&str, &str)] = &[
         include_str!("../live/etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf"),
     ),
     (
+        "etc/systemd/system/getty@tty2.service.d/autologin.conf",
+        include_str!("../live/etc/systemd/system/getty@tty1.service.d/autologin.conf"),
+    ),
+    (
         "etc/systemd/system/getty@tty1.service.d/autologin.conf",
         include_str!("../live/etc/systemd/system/getty@tty1.service.d/autologin.conf"),
     ),

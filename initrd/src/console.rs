@@ -1,13 +1,13 @@
 //! Messages for the person at the machine.
 
 use std::error::Error as StdError;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::path::Path;
+
+use bedplate_tools::terminals::consoles;
 
 use crate::error::Error;
-
-/// Where the kernel lists its consoles.
-const ACTIVE: &str = "/sys/class/tty/console/active";
 
 /// The consoles and the kernel's log.
 pub(crate) struct Console {
@@ -19,13 +19,12 @@ impl Console {
     /// Opens what is there; a machine without a console boots too. `/dev/console` is the last one of
     /// the kernel's alone: whoever sits at another would be asked for a passphrase, and told nothing.
     pub(crate) fn open() -> Self {
-        let open = |path: &str| OpenOptions::new().write(true).open(path).ok();
-        let mut consoles: Vec<File> =
-            active().iter().filter_map(|name| open(&format!("/dev/{name}"))).collect();
-        if consoles.is_empty() {
-            consoles.extend(open("/dev/console"));
+        let open = |path: &Path| OpenOptions::new().write(true).open(path).ok();
+        let mut files: Vec<File> = consoles().iter().filter_map(|path| open(path)).collect();
+        if files.is_empty() {
+            files.extend(open(Path::new("/dev/console")));
         }
-        Self { consoles, log: open("/dev/kmsg") }
+        Self { consoles: files, log: open(Path::new("/dev/kmsg")) }
     }
 
     /// One line.
@@ -50,15 +49,6 @@ impl Console {
     }
 }
 
-/// The kernel's consoles; `tty0` stands for the terminal that is shown.
-pub(crate) fn active() -> Vec<String> {
-    names(&fs::read_to_string(ACTIVE).unwrap_or_default()).map(str::to_owned).collect()
-}
-
-fn names(active: &str) -> impl Iterator<Item = &str> {
-    active.split_ascii_whitespace().filter(|name| !name.contains('/'))
-}
-
 /// An error and its causes on one line.
 pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
@@ -69,16 +59,4 @@ pub(crate) fn chain(error: &dyn StdError) -> String {
         cause = next.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_active_console_is_known() {
-        let found: Vec<_> = names("tty0 ttyS0\n").collect();
-        assert_eq!(found, ["tty0", "ttyS0"]);
-        assert_eq!(names("../x").count(), 0);
-    }
 }

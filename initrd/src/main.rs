@@ -14,7 +14,6 @@ mod loop_device;
 mod medium;
 mod modules;
 mod overlay;
-mod prompt;
 mod switch;
 mod uevents;
 mod unlock;

@@ -13,12 +13,12 @@ use bedplate_spec::boot::Unlock;
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::mount::{Access, Mount};
 use bedplate_tools::signature::Signature;
+use bedplate_tools::terminals::{Terminals, consoles};
 use zeroize::Zeroizing;
 
 use crate::console::{Console, chain};
 use crate::early::make_directory;
 use crate::error::Error;
-use crate::prompt::Prompt;
 use crate::uevents::Uevents;
 
 /// Where a stick is mounted for a moment.
@@ -83,12 +83,12 @@ impl Opener<'_> {
 
     /// Asks until a passphrase or a stick that came meanwhile opens the disk.
     fn by_anything(&mut self, uevents: &Uevents) -> Result<(), Error> {
-        let prompt = Prompt::open();
+        let prompt = Terminals::hidden(&consoles());
         let mut tries = 0;
         loop {
-            prompt.ask(QUESTION);
+            prompt.write(&format!("\r\n{QUESTION} "));
             let Some(line) = self.wait_for_line(&prompt, uevents)? else { return Ok(()) };
-            prompt.end_line();
+            prompt.write("\r\n");
             match self.by_passphrase(&line) {
                 Ok(true) => return keep_passphrase(&line),
                 Ok(false) => {
@@ -109,12 +109,12 @@ impl Opener<'_> {
     /// A typed line, or `None` when a stick opened the disk first.
     fn wait_for_line(
         &mut self,
-        prompt: &Prompt,
+        prompt: &Terminals,
         uevents: &Uevents,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
         loop {
             if self.by_stick()? {
-                prompt.end_line();
+                prompt.write("\r\n");
                 return Ok(None);
             }
             let readable = uevents.wait(&prompt.descriptors(), None)?;

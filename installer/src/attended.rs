@@ -1,13 +1,12 @@
 //! What the person at the console is asked when `install.unattended` is false.
 
 use std::io;
+use std::path::PathBuf;
 
 use bedplate_spec::host::{HostFile, Recovery};
 use bedplate_spec::plan::Plan;
 use bedplate_tools::secret::Secret;
-use console::Term;
-use dialoguer::{Input, Password};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use bedplate_tools::terminals::Terminals;
 
 use crate::error::{During as _, StepError};
 
@@ -22,56 +21,47 @@ pub trait Ask {
     fn secret(&self, question: &str, fault: fn(&str) -> Option<String>) -> io::Result<Secret>;
 }
 
-/// The console.
-pub struct Console(Term);
+/// Everywhere the installer is shown: whoever answers first, at the screen or at the serial line,
+/// is heard.
+pub struct Everywhere(Vec<PathBuf>);
 
-impl Console {
-    /// The console that the installer writes to; none when nobody can type there.
-    pub fn open() -> Option<Self> {
-        let term = Term::stdout();
-        (term.is_term() && rustix::termios::isatty(io::stdin())).then_some(Self(term))
+impl Everywhere {
+    /// Asks at these terminals; none when nobody can type at one.
+    pub fn open(terminals: Vec<PathBuf>) -> Option<Self> {
+        (!Terminals::shown(&terminals).is_empty()).then_some(Self(terminals))
     }
 }
 
-impl Ask for Console {
+impl Ask for Everywhere {
     fn line(&self, question: &str) -> io::Result<String> {
-        let input = Input::<String>::new().with_prompt(question).allow_empty(true);
-        input.interact_text_on(&self.0).map_err(|dialoguer::Error::IO(error)| error)
+        let asked = Terminals::shown(&self.0);
+        asked.write(&format!("{question}: "));
+        text(&asked.wait_for_line()?)
     }
 
     fn secret(&self, question: &str, fault: fn(&str) -> Option<String>) -> io::Result<Secret> {
         // From before the first question until after the last: what is typed between them, too
         // early, is not shown either.
-        let _hidden = Hidden::begin()?;
-        let typed = Password::new()
-            .with_prompt(question)
-            .with_confirmation("The same again", "the two differ, type both again")
-            .validate_with(move |typed: &String| fault(typed).map_or(Ok(()), Err))
-            .interact_on(&self.0);
-        typed
-            .map(|typed| Secret::new(typed.into_bytes()))
-            .map_err(|dialoguer::Error::IO(error)| error)
+        let asked = Terminals::hidden(&self.0);
+        let ask = |question: &str| {
+            asked.write(&format!("{question}: "));
+            let line = asked.wait_for_line();
+            asked.write("\n");
+            line
+        };
+        loop {
+            let typed = ask(question)?;
+            match std::str::from_utf8(&typed).map_or_else(|error| Some(error.to_string()), fault) {
+                Some(fault) => asked.write(&format!("{fault}\n")),
+                None if ask("The same again")? == typed => return Ok(Secret::new(typed.to_vec())),
+                None => asked.write("the two differ, type both again\n"),
+            }
+        }
     }
 }
 
-/// While it lives the terminal shows nothing of what is typed.
-struct Hidden(Termios);
-
-impl Hidden {
-    fn begin() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(io::stdin(), OptionalActions::Drain, &hidden)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        // A terminal that is gone needs nothing back.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
-    }
+fn text(line: &[u8]) -> io::Result<String> {
+    String::from_utf8(line.to_vec()).map_err(io::Error::other)
 }
 
 /// Asks whether the plan may be executed: whoever types the host's name has read what it destroys.

@@ -21,4 +21,5 @@ pub mod parallel;
 pub mod render;
 pub mod report;
 pub mod run;
+pub mod shown;
 pub mod steps;

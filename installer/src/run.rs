@@ -1,7 +1,6 @@
 //! `bedplate-installer run`: answers, facts, plan, engine.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -18,7 +17,7 @@ use bedplate_tools::secret::Secret;
 use signal_hook::consts::SIGHUP;
 
 use crate::answers::{self, Answers};
-use crate::attended::{self, Console};
+use crate::attended::{self, Everywhere};
 use crate::context::Context;
 use crate::engine;
 use crate::error::{During as _, StepError, chain};
@@ -28,8 +27,9 @@ use crate::finished;
 use crate::health::Health;
 use crate::ledger::Ledger;
 use crate::logs;
-use crate::render::{bars::Bars, json::JsonLines, plain::Plain};
+use crate::render::json::JsonLines;
 use crate::report::{Reporter, Sink};
+use crate::shown;
 use crate::steps::boot;
 
 /// Where answers are unpacked; a tmpfs.
@@ -37,9 +37,6 @@ const ANSWERS: &str = "/run/bedplate/answers";
 
 /// Where a harness listens.
 const PORT: &str = "/dev/virtio-ports/org.bedplate.events";
-
-/// Terminals narrower than this get plain lines.
-const BAR_COLUMNS: u16 = 80;
 
 /// Runs the whole installation. Returns whether it went well.
 pub fn run(events: &Path) -> bool {
@@ -109,12 +106,12 @@ fn install(reporter: &Reporter, events: &Path) -> Result<Option<Then>, StepError
 
 /// Consent, and the recovery passphrase where it is asked for.
 fn ask(host: &HostFile, plan: &Plan) -> Result<Option<Secret>, StepError> {
-    let console = Console::open().ok_or_else(|| {
+    let somebody = Everywhere::open(shown::terminals()).ok_or_else(|| {
         StepError::new("`install.unattended` is false, and nobody can type at this console")
             .next("nothing was written; boot with a console, or set `install.unattended = true`")
     })?;
-    attended::consent(plan, &console)?;
-    attended::recovery(host, &console)
+    attended::consent(plan, &somebody)?;
+    attended::recovery(host, &somebody)
 }
 
 /// Where the logs of a failed installation are.
@@ -171,35 +168,8 @@ fn sinks(events: &Path) -> Vec<Box<dyn Sink>> {
     if let Ok(port) = OpenOptions::new().write(true).open(PORT) {
         sinks.push(Box::new(JsonLines::new(port, "@bedplate ")));
     }
-    if wants_bars() {
-        sinks.push(Box::new(Bars::default()));
-    } else {
-        sinks.push(Box::new(Plain::new(io::stdout())));
-    }
+    sinks.extend(shown::sinks());
     sinks
-}
-
-/// Bars need a terminal that is wide enough and is no serial line.
-fn wants_bars() -> bool {
-    let stdout = io::stdout();
-    if !stdout.is_terminal() {
-        return false;
-    }
-    let name = fs::read_link("/proc/self/fd/1").unwrap_or_default();
-    let name = name.to_string_lossy();
-    let serial = name.contains("/ttyS")
-        || name.contains("/hvc")
-        || (name.ends_with("/console") && console_is_serial());
-    let columns = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col);
-    !serial && columns >= BAR_COLUMNS
-}
-
-fn console_is_serial() -> bool {
-    let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
-    active
-        .split_whitespace()
-        .next_back()
-        .is_none_or(|name| !name.starts_with("tty") || name.starts_with("ttyS"))
 }
 
 /// A whole error for people who run a subcommand by hand.

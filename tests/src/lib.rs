@@ -15,6 +15,7 @@ pub mod power_cut;
 pub mod probes;
 pub mod raw_write;
 pub mod running_host;
+pub mod screens;
 pub mod seed;
 pub mod small;
 pub mod story;

@@ -12,6 +12,7 @@ use bedplate_tests::medium::put_answers;
 use bedplate_tests::power_cut::recording::blank;
 use bedplate_tests::power_cut::subject::Subject;
 use bedplate_tests::power_cut::trial::require_success;
+use bedplate_tests::screens;
 use bedplate_tests::seed::KEY;
 use bedplate_tests::small::{self, COMPLETE};
 
@@ -69,13 +70,20 @@ fn types(running: &mut Running, line: &str, next: &str) {
 /// What is too short is not taken.
 fn is_installed(subject: &Subject, disks: &[Disk], place: &Path) {
     let mut running = start(subject, disks, place);
+    running.qmp().plug_keyboard().unwrap();
     says(&running, "Type the host's name, small, to install");
-    running.type_line("small").unwrap();
+    screens::keep(&running, "consent").unwrap();
+    // At the screen; what follows at the serial line.
+    running.qmp().type_keys("small").unwrap();
     says(&running, "Recovery passphrase of the volumes");
     types(&mut running, "short", "at least 12 characters");
     types(&mut running, PASSPHRASE, "The same again");
     types(&mut running, PASSPHRASE, "Bedplate: install small");
+    screens::keep(&running, "begun").unwrap();
+    says(&running, "Enrol the host");
+    screens::keep(&running, "halfway").unwrap();
     running.wait_for_end(LIMIT).unwrap();
+    screens::keep(&running, "installed").unwrap();
     require_success(&running).unwrap();
     assert!(!running.console().contains(PASSPHRASE), "t19: the passphrase was shown");
 }

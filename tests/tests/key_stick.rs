@@ -14,6 +14,7 @@ use bedplate_qemu_harness::machine::Disk;
 use bedplate_qemu_harness::running::Running;
 use bedplate_qemu_harness::ssh::Ssh;
 use bedplate_tests::installed::Installation;
+use bedplate_tests::screens;
 use bedplate_tests::seed::{self, KEY, SECOND_KEY, SECOND_STICK, STICK};
 use bedplate_tests::story::{Story, Tell};
 use bedplate_tests::unlocking::Unlocking;
@@ -26,13 +27,6 @@ const QUESTION: &str = "Passphrase of the system disk";
 const USELESS: &str = "is of no use";
 const LIMIT: Duration = Duration::from_secs(240);
 const VOLUMES: usize = 7;
-
-/// Where pictures of screens are kept, to be looked at.
-fn screens() -> PathBuf {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/screens");
-    std::fs::create_dir_all(&directory).unwrap();
-    directory
-}
 
 /// An installed machine of its own for each case, off.
 struct Case {
@@ -97,11 +91,10 @@ impl Case {
     /// On a keyboard, as somebody does who stands in front of the machine.
     fn type_recovery_at_the_screen(&self, running: &Running) {
         let recovery = self.file(RECOVERY);
-        let qmp = running.qmp();
-        qmp.keep_screen(&screens().join("prompt.png")).unwrap();
-        qmp.type_keys(std::str::from_utf8(recovery.expose()).unwrap().trim_end()).unwrap();
-        // What was typed is not shown there either.
-        qmp.keep_screen(&screens().join("prompt-answered.png")).unwrap();
+        screens::keep(running, "prompt").unwrap();
+        let text = std::str::from_utf8(recovery.expose()).unwrap();
+        running.qmp().type_keys(text.trim_end()).unwrap();
+        screens::keep(running, "prompt-answered").unwrap();
     }
 
     /// Waits for both pools; no secret was shown meanwhile.

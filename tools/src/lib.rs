@@ -29,6 +29,7 @@ pub mod squashfs;
 pub mod ssh_keygen;
 pub mod sync;
 pub mod systemctl;
+pub mod terminals;
 pub mod udev;
 pub mod verity;
 pub mod virsh;

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bedplate_spec::event::{Event, EventKind, StepSummary, Unit};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::plain::{Plain, failure};
 use super::text::{clean, duration};
 use crate::report::Sink;
+
+const REFRESHES_A_SECOND: u8 = 10;
 
 /// Bars for what runs, lines for what is done.
 pub struct Bars {
@@ -17,13 +20,14 @@ pub struct Bars {
     running: BTreeMap<String, ProgressBar>,
 }
 
-impl Default for Bars {
-    fn default() -> Self {
-        Self { multi: MultiProgress::new(), steps: Vec::new(), running: BTreeMap::new() }
-    }
-}
-
 impl Bars {
+    /// Bars on a terminal.
+    pub fn on(terminal: Term) -> Self {
+        let target = ProgressDrawTarget::term(terminal, REFRESHES_A_SECOND);
+        let multi = MultiProgress::with_draw_target(target);
+        Self { multi, steps: Vec::new(), running: BTreeMap::new() }
+    }
+
     fn title(&self, step: &str) -> String {
         let found = self.steps.iter().find(|summary| summary.id == step);
         clean(found.map_or(step, |summary| &summary.title))
