@@ -18,7 +18,6 @@ pub mod ledger;
 pub mod logs;
 pub mod meter;
 pub mod parallel;
-pub mod render;
 pub mod report;
 pub mod run;
 pub mod steps;

@@ -3,13 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use bedplate_render::Sink;
 use bedplate_spec::event::{EVENT_SCHEMA, Event, EventKind, Unit};
-
-/// Something that shows events.
-pub trait Sink: Send {
-    /// Shows one event. A sink that cannot is silent: a full console must not stop an installation.
-    fn show(&mut self, event: &Event);
-}
 
 /// Numbers events, stamps them and hands them to every sink. Usable from several threads.
 pub struct Reporter {

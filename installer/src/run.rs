@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bedplate_facts::machine;
+use bedplate_render::{Sink, bars::Bars, json::JsonLines, plain::Plain};
 use bedplate_spec::event::EventKind;
 use bedplate_spec::facts::Facts;
 use bedplate_spec::host::{HostFile, Then};
@@ -28,8 +29,7 @@ use crate::finished;
 use crate::health::Health;
 use crate::ledger::Ledger;
 use crate::logs;
-use crate::render::{bars::Bars, json::JsonLines, plain::Plain};
-use crate::report::{Reporter, Sink};
+use crate::report::Reporter;
 use crate::steps::boot;
 
 /// Where answers are unpacked; a tmpfs.

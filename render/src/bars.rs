@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::plain::{Plain, failure};
 use super::text::{clean, duration};
-use crate::report::Sink;
+use crate::Sink;
 
 /// Bars for what runs, lines for what is done.
 pub struct Bars {

@@ -6,7 +6,7 @@ use std::io::Write;
 use bedplate_spec::event::{DeviceState, Event, EventKind, Outcome, StepSummary, Unit};
 
 use super::text::{amount, bytes, clean, duration};
-use crate::report::Sink;
+use crate::Sink;
 
 /// At most one progress line in this time.
 const PROGRESS_INTERVAL_MS: u64 = 1000;
