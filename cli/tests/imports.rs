@@ -9,8 +9,14 @@ use serde_json::Value;
 
 const SPEC: &[&str] = &["bedplate-spec"];
 const TOOLS: &str = "bedplate-tools";
-const LEAVES: &[&str] =
-    &[TOOLS, "bedplate-luks", "bedplate-blkid", "bedplate-keystick", "bedplate-secrets"];
+const LEAVES: &[&str] = &[
+    TOOLS,
+    "bedplate-luks",
+    "bedplate-blkid",
+    "bedplate-keystick",
+    "bedplate-secrets",
+    "bedplate-discovery",
+];
 /// Imported by the middle row; imports `tools`, and no C library.
 const FACTS: &str = "bedplate-facts";
 /// Imported by the top row alone; imports `spec`, and no C library.
