@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
+use bedplate_spec::facts::Facts;
 use bedplate_tools::command::{CommandError, CommandExt as _};
 use bedplate_tools::ssh::{self, Ssh, Target};
 use bedplate_tools::ssh_keygen;
@@ -49,6 +50,14 @@ enum ConnectionError {
     /// Not confirmed.
     #[error("the host key was not confirmed; nothing was sent")]
     NotConfirmed,
+    /// Another version.
+    #[error("could not {what} on {host}: its answer is not one that this version reads")]
+    Foreign {
+        what: &'static str,
+        host: String,
+        #[source]
+        source: serde_json::Error,
+    },
     /// A command there failed.
     #[error("could not {what} on {host}")]
     Command {
@@ -114,6 +123,23 @@ impl Machine {
     /// The command that runs the installer there.
     pub fn installer(&self, arguments: &[&str]) -> std::process::Command {
         self.ssh.command(&[&["bedplate-installer"], arguments].concat())
+    }
+
+    /// What the machine is.
+    pub fn inventory(&self) -> Result<Facts, Failure> {
+        self.parse("read the inventory", &["inventory", "--json"])
+    }
+
+    /// The JSON that the installer there prints.
+    pub fn parse<T: serde::de::DeserializeOwned>(
+        &self,
+        what: &'static str,
+        arguments: &[&str],
+    ) -> Result<T, Failure> {
+        let text = self.read(what, arguments)?;
+        let host = self.host.clone();
+        let parsed = serde_json::from_slice(&text);
+        Ok(parsed.map_err(|source| ConnectionError::Foreign { what, host, source })?)
     }
 
     /// What the installer there prints.

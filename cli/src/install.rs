@@ -14,7 +14,6 @@ use bedplate_render::bars::Bars;
 use bedplate_render::json::JsonLines;
 use bedplate_render::plain::Plain;
 use bedplate_spec::event::{Event, EventKind};
-use bedplate_spec::facts::Facts;
 use bedplate_spec::host::{HostFile, Recovery};
 use bedplate_spec::identity::is_example;
 use bedplate_spec::plan::Plan;
@@ -64,13 +63,6 @@ pub struct Install {
 /// Why nothing is installed.
 #[derive(Debug, thiserror::Error)]
 enum InstallError {
-    #[error("{what} of {host} is not one that this version reads")]
-    Foreign {
-        what: &'static str,
-        host: String,
-        #[source]
-        source: serde_json::Error,
-    },
     #[error("the installer of {host} reports in version {found}, this one reads {REPORT_SCHEMA}")]
     Version { host: String, found: u32 },
     #[error(
@@ -103,8 +95,7 @@ impl Install {
         if self.is_at_it(&machine, &host)? {
             return self.watch(machine.installer(&["follow"]), &[], &machine);
         }
-        let text = machine.read("read the inventory", &["inventory", "--json"])?;
-        let facts: Facts = parse("the inventory", &machine, &text)?;
+        let facts = machine.inventory()?;
         if planner::is_finished(&host, &facts) {
             let name = &host.host.name;
             self.say(&format!("{name} is installed and sealed there; nothing is written.\n"))?;
@@ -119,8 +110,7 @@ impl Install {
 
     /// Whether this host is being installed there already, or was since the machine was booted.
     fn is_at_it(&self, machine: &Machine, host: &HostFile) -> Result<bool, Failure> {
-        let text = machine.read("ask what it is at", &["state"])?;
-        let report: Report = parse("the state", machine, &text)?;
+        let report: Report = machine.parse("ask what it is at", &["state"])?;
         if report.schema != REPORT_SCHEMA {
             let (host, found) = (machine.host().to_owned(), report.schema);
             return Err(InstallError::Version { host, found }.into());
@@ -241,15 +231,6 @@ fn decide(
             Ok(true)
         }
     }
-}
-
-fn parse<T: serde::de::DeserializeOwned>(
-    what: &'static str,
-    machine: &Machine,
-    text: &[u8],
-) -> Result<T, InstallError> {
-    let host = machine.host().to_owned();
-    serde_json::from_slice(text).map_err(|source| InstallError::Foreign { what, host, source })
 }
 
 /// Shows events until the last; whether it went well, or none when there was no last.

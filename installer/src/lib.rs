@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod lock;
 pub mod logs;
 pub mod meter;
+pub mod nix_meter;
 pub mod parallel;
 pub mod places;
 pub mod remote;

@@ -48,8 +48,20 @@ impl Reporter {
         self.emit(EventKind::Warned { step: Some(step.to_owned()), message: message.into() });
     }
 
+    /// A step moves on, and says what it is at.
+    pub fn progress_at(
+        &self,
+        step: &str,
+        done: u64,
+        total: Option<u64>,
+        unit: Unit,
+        note: Option<String>,
+    ) {
+        self.emit(EventKind::Progress { step: step.to_owned(), done, total, unit, note });
+    }
+
     /// A step moves on.
     pub fn progress(&self, step: &str, done: u64, total: Option<u64>, unit: Unit) {
-        self.emit(EventKind::Progress { step: step.to_owned(), done, total, unit, note: None });
+        self.progress_at(step, done, total, unit, None);
     }
 }

@@ -22,6 +22,9 @@ use tempfile::TempDir;
 
 const SSHD: &str = "/usr/sbin/sshd";
 
+/// When a pipe of this name is there, a run reads its inventory from it, and so is held up.
+const HELD: &str = "held-inventory";
+
 /// The programs, built now: a test binary has none beside itself.
 fn programs(workspace: &Workspace) -> PathBuf {
     let built = Command::new(env!("CARGO"))
@@ -124,10 +127,12 @@ fn command_of_the_live_system(place: &Path, programs: &Path, boot: &Path, invent
     let bin = place.join("bin");
     fs::create_dir_all(&bin).unwrap();
     let script = format!(
-        "#!/bin/sh\nexec {} --directory {} --facts {} \"$@\"\n",
+        "#!/bin/sh\nfacts={}\ntest \"$1\" = receive && test -p {held} && facts={held}\n\
+         exec {} --directory {} --facts \"$facts\" \"$@\"\n",
+        inventory.display(),
         programs.join("bedplate-installer").display(),
         boot.display(),
-        inventory.display()
+        held = place.join(HELD).display(),
     );
     fs::write(bin.join("bedplate-installer"), script).unwrap();
     let executable = fs::Permissions::from_mode(0o755);
@@ -261,20 +266,31 @@ fn a_run_that_is_under_way_is_watched_and_nothing_is_begun_twice() {
 }
 
 #[test]
-fn a_connection_that_drops_ends_no_installation() {
+fn f6_a_connection_that_drops_ends_no_installation() {
     let live = Live::start();
     let host = live.document();
-    let lock = fs::File::create(live.boot().join("install.lock")).unwrap();
-    lock.lock().unwrap();
-    let started = "{\"schema\":1,\"sequence\":0,\"at_ms\":0,\"event\":\"plan_started\",\
-        \"title\":\"install hypervisor\",\"plan\":null,\"steps\":[],\"destroys\":[]}\n";
-    fs::write(live.boot().join("events.jsonl"), started).unwrap();
+    let held = live.place.path().join(HELD);
+    assert!(Command::new("mkfifo").arg(&held).status().unwrap().success());
     let mut watch = live.install("own", &host, &["--yes"]);
-    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "Bedplate: install hypervisor");
+    let watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Whoever opens a pipe for writing waits until somebody reads it: the run has begun.
+    let mut inventory = fs::OpenOptions::new().write(true).open(&held).unwrap();
     live.cut();
     let output = watch.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
     assert!(said(&output).contains("same command again to watch it"), "{}", said(&output));
+
+    // Nobody is connected, and it goes on.
+    fs::remove_file(&held).unwrap();
+    let text = fs::read(Workspace::own().root.join("profiles/hypervisor/inventory.json")).unwrap();
+    inventory.write_all(&text).unwrap();
+    drop(inventory);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let done = |kind: &EventKind| matches!(kind, EventKind::PlanDone { success: false, .. });
+    while !events(&live.boot()).iter().any(done) {
+        assert!(Instant::now() < deadline, "{:?}", events(&live.boot()));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let started = |kind: &EventKind| matches!(kind, EventKind::PlanStarted { .. });
+    assert!(events(&live.boot()).iter().any(started));
 }

@@ -19,6 +19,7 @@ pub mod mmdebstrap;
 pub mod mount;
 pub mod networkctl;
 pub mod nix;
+pub mod nix_log;
 pub mod partition_table;
 pub mod patchelf;
 pub mod qemu_img;
