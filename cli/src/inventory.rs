@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use bedplate_facts::disks::UNREADABLE;
 use bedplate_facts::roots::Roots;
 use bedplate_facts::{machine, probe, table};
+use bedplate_spec::facts::Facts;
 
+use crate::connection::Connection;
 use crate::report::{self, Failure};
 
-/// Show what this machine is: disks, firmware, memory, network interfaces.
+/// Show what this machine, or a booted medium (`--target`), is: disks, firmware, memory, network interfaces.
 ///
 /// Nothing is written to any device. What stands on the disks can only be read by root.
 #[derive(clap::Args)]
@@ -18,13 +20,19 @@ pub struct Inventory {
     #[arg(long)]
     json: bool,
     /// Read the machine that this directory shows, with its sys, proc, dev and run/udev.
-    #[arg(long, default_value = "/")]
+    #[arg(long, default_value = "/", conflicts_with = "target")]
     root: PathBuf,
+    #[command(flatten)]
+    connection: Option<Connection>,
 }
 
 impl Inventory {
     /// Runs the subcommand.
     pub fn run(&self) -> Result<(), Failure> {
+        if let Some(connection) = &self.connection {
+            let machine = connection.open()?;
+            return self.show(&machine.inventory()?);
+        }
         let roots = Roots::below(&self.root, Some(probe::by_wipefs));
         if !roots.sys.join("block").is_dir() {
             return Err(NoMachine { path: self.root.clone() }.into());
@@ -42,8 +50,12 @@ impl Inventory {
                 unread.join(", ")
             )?;
         }
+        self.show(&facts)
+    }
+
+    fn show(&self, facts: &Facts) -> Result<(), Failure> {
         let text =
-            if self.json { format!("{}\n", report::json(&facts)?) } else { table::table(&facts) };
+            if self.json { format!("{}\n", report::json(facts)?) } else { table::table(facts) };
         io::stdout().lock().write_all(text.as_bytes())?;
         Ok(())
     }

@@ -1,11 +1,15 @@
 //! The bedplate command: thin, one file per subcommand.
 //!
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage; of `init` and `host add` also 3 written
-//! but not locked, 4 written but for lines to add by hand.
+//! but not locked, 4 written but for lines to add by hand; of `install` also 5 the connection was
+//! lost while the machine installs on.
 
 mod check;
+mod connection;
+mod discover;
 mod host;
 mod init;
+mod install;
 mod inventory;
 mod iso;
 mod key;
@@ -21,7 +25,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage; \
-of init and host add also 3 written but not locked, 4 written but for lines to add by hand.";
+of init and host add also 3 written but not locked, 4 written but for lines to add by hand; \
+of install also 5 the connection was lost while the machine installs on.";
 
 /// Turns one text file, host.toml, into a running home server.
 #[derive(Parser)]
@@ -34,10 +39,12 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Check),
+    Discover(discover::Discover),
     /// Hosts of a repository.
     #[command(subcommand)]
     Host(host::Host),
     Init(init::Init),
+    Install(install::Install),
     Inventory(inventory::Inventory),
     Iso(iso::Iso),
     /// Key sticks.
@@ -54,8 +61,10 @@ fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
         Command::Check(check) => check.run().map(done),
+        Command::Discover(discover) => discover.run().map(done),
         Command::Host(host) => host.run(),
         Command::Init(init) => init.run(),
+        Command::Install(install) => install.run(),
         Command::Inventory(inventory) => inventory.run().map(done),
         Command::Iso(iso) => iso.run().map(done),
         Command::Key(key) => key.run().map(done),

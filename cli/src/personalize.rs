@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_image_builder::answers::{Answers, Repository};
+use bedplate_image_builder::answers::{Answers, Flake, Repository};
 use bedplate_image_builder::{identity, owned, personalize};
 
 use crate::report::{self, Failure};
@@ -14,12 +14,15 @@ pub struct Personalize {
     /// The medium: an image or a stick.
     medium: PathBuf,
     /// The document.
-    #[arg(long, required_unless_present = "undo")]
+    #[arg(long, required_unless_present_any = ["undo", "authorized_keys"])]
     host: Option<PathBuf>,
     #[command(flatten)]
     owned: Owned,
+    /// Write these public ssh keys and no document: the machine waits for `bedplate install`.
+    #[arg(long, value_name = "FILE", conflicts_with = "host")]
+    authorized_keys: Option<PathBuf>,
     /// Take the answers out: the medium is again byte for byte what it was.
-    #[arg(long, conflicts_with = "host")]
+    #[arg(long, conflicts_with_all = ["host", "authorized_keys"])]
     undo: bool,
 }
 
@@ -41,26 +44,36 @@ impl Owned {
         let directory = self.flake.clone()?;
         Some(owned::Request { directory, take_platform: self.take_platform })
     }
+
+    /// The repository that travels with `document`: the owner's, or `flake`, the medium's own.
+    pub fn repository(&self, document: &str, flake: Flake) -> Result<Repository, Failure> {
+        let Some(asked) = self.request() else { return Ok(Repository::Files(flake)) };
+        let state = owned::look(&asked.directory)?;
+        state.has_room_for(document)?;
+        let description = state.description(&flake, asked.take_platform)?;
+        Ok(Repository::Owned(state.bundle(description)?))
+    }
 }
 
 impl Personalize {
     /// Runs the subcommand.
     pub fn run(&self) -> Result<(), Failure> {
+        if let Some(keys) = &self.authorized_keys {
+            personalize::let_in(&self.medium, &report::read(keys)?)?;
+            let medium = self.medium.display();
+            writeln!(
+                io::stdout(),
+                "{medium} waits for `bedplate install`, and lets these keys in"
+            )?;
+            return Ok(());
+        }
         let Some(host) = &self.host else {
             personalize::undo(&self.medium)?;
             writeln!(io::stdout(), "{} holds no answers", self.medium.display())?;
             return Ok(());
         };
         let flake = personalize::flake_of(&self.medium)?;
-        let repository = match self.owned.request() {
-            Some(asked) => {
-                let state = owned::look(&asked.directory)?;
-                state.has_room_for(&report::read(host)?)?;
-                let description = state.description(&flake, asked.take_platform)?;
-                Repository::Owned(state.bundle(description)?)
-            }
-            None => Repository::Files(flake),
-        };
+        let repository = self.owned.repository(&report::read(host)?, flake)?;
         let host = report::read(&own_host(host, &self.medium)?)?;
         let written = personalize::personalize(&self.medium, &Answers { host, repository })?;
         writeln!(

@@ -55,7 +55,7 @@ fn read_facts(path: &Path) -> Result<Facts, Failure> {
 }
 
 /// The plan for people: what it destroys first, then disks and steps.
-fn render(plan: &plan::Plan, paint: Paint) -> String {
+pub fn render(plan: &plan::Plan, paint: Paint) -> String {
     let mut out = String::new();
     let destroyed = plan.destroyed_lines();
     if destroyed.is_empty() {
@@ -93,7 +93,8 @@ fn render(plan: &plan::Plan, paint: Paint) -> String {
     out
 }
 
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+/// Rows with their columns below each other.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);

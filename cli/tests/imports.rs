@@ -9,12 +9,20 @@ use serde_json::Value;
 
 const SPEC: &[&str] = &["bedplate-spec"];
 const TOOLS: &str = "bedplate-tools";
-const LEAVES: &[&str] =
-    &[TOOLS, "bedplate-luks", "bedplate-blkid", "bedplate-keystick", "bedplate-secrets"];
+const LEAVES: &[&str] = &[
+    TOOLS,
+    "bedplate-luks",
+    "bedplate-blkid",
+    "bedplate-keystick",
+    "bedplate-secrets",
+    "bedplate-discovery",
+];
 /// Imported by the middle row; imports `tools`, and no C library.
 const FACTS: &str = "bedplate-facts";
 /// Imported by the top row alone; imports `spec`, and no C library.
 const REPOSITORY: &str = "bedplate-repository";
+/// Imported by whoever receives events; imports `spec`.
+const RENDER: &str = "bedplate-render";
 const MIDDLE: &[&str] = &[
     "bedplate-installer",
     "bedplate-initrd",
@@ -32,12 +40,12 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
         &[&[TOOLS]]
     } else if name == FACTS {
         &[SPEC, &[TOOLS]]
-    } else if name == REPOSITORY {
+    } else if name == REPOSITORY || name == RENDER {
         &[SPEC]
     } else if MIDDLE.contains(&name) {
-        &[SPEC, LEAVES, &[FACTS]]
+        &[SPEC, LEAVES, &[FACTS, RENDER]]
     } else if TOP.contains(&name) {
-        &[SPEC, LEAVES, &[FACTS, REPOSITORY], MIDDLE]
+        &[SPEC, LEAVES, &[FACTS, RENDER, REPOSITORY], MIDDLE]
     } else {
         return None;
     };
@@ -106,6 +114,7 @@ fn wrong_arrows_are_found() {
         ("bedplate-luks", "bedplate-blkid"),
         ("bedplate-facts", "bedplate-blkid"),
         ("bedplate-image-builder", "bedplate-cli"),
+        ("bedplate-render", "bedplate-tools"),
         ("bedplate-repository", "bedplate-tools"),
         ("bedplate-installer", "bedplate-repository"),
         ("xtask", "bedplate-spec"),

@@ -5,11 +5,13 @@ use std::fs;
 use std::io::Read;
 use std::path::{Component, Path};
 
-use bedplate_spec::answers::{BUNDLE_FILE, PLATFORM_FILE};
+use bedplate_spec::answers::{
+    AREA_BYTES, AUTHORIZED_KEYS_FILE, BUNDLE_FILE, HEADER_BYTES, Header, PLATFORM_FILE,
+};
+use bedplate_spec::document::rules;
 
 use crate::error::{Error, file, unfit};
 use crate::owned::Owned;
-use crate::personalize::AREA_BYTES;
 
 /// The description of the platform in a repository.
 pub const DESCRIPTION: &str = "bedplate/platform.json";
@@ -85,7 +87,7 @@ fn read_directory(directory: &Path, prefix: &str, flake: &mut Flake) -> Result<(
 }
 
 /// The repository as tar, below `flake/`; the same content gives the same bytes.
-pub(crate) fn pack_flake(flake: &Flake) -> Result<Vec<u8>, Error> {
+pub fn pack_flake(flake: &Flake) -> Result<Vec<u8>, Error> {
     pack(below_flake(flake))
 }
 
@@ -124,6 +126,33 @@ impl Answers {
     }
 }
 
+/// A payload with ssh keys alone. A line that is no plain key is refused: what would come of its
+/// options nobody has looked at.
+pub fn pack_keys(keys: &str) -> Result<Vec<u8>, Error> {
+    let place = Path::new(AUTHORIZED_KEYS_FILE);
+    let lines = || keys.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines().filter(|line| !line.starts_with('#')).collect();
+    if let Some((number, _)) =
+        lines.iter().enumerate().find(|(_, line)| rules::ssh_key(line).is_err())
+    {
+        let why = format!("key {} is no plain OpenSSH public key", number + 1);
+        return Err(unfit("the file of", place, why));
+    }
+    if lines.is_empty() {
+        return Err(unfit("the file of", place, "holds no key"));
+    }
+    let text = lines.join("\n") + "\n";
+    pack(vec![(AUTHORIZED_KEYS_FILE.to_owned(), text.as_bytes())])
+}
+
+/// The answers as they travel without a medium: the header of an area, and the payload.
+pub fn for_travel(answers: &Answers) -> Result<Vec<u8>, Error> {
+    let payload = answers.pack()?;
+    let header = Header::for_payload(&payload, AREA_BYTES - HEADER_BYTES as u64)
+        .map_err(|source| Error::Answers { path: HOST.into(), source })?;
+    Ok([header.encode(), payload].concat())
+}
+
 fn pack(files: Files<'_>) -> Result<Vec<u8>, Error> {
     let mut builder = tar::Builder::new(Vec::new());
     for (path, content) in files {
@@ -148,7 +177,7 @@ struct Unpacked {
 }
 
 /// The files of a packed repository.
-pub(crate) fn unpack_flake(packed: &[u8]) -> Result<Flake, Error> {
+pub fn unpack_flake(packed: &[u8]) -> Result<Flake, Error> {
     Ok(unpack(packed)?.flake)
 }
 
@@ -204,6 +233,15 @@ mod tests {
             let repository = Repository::Owned(Owned { bundle: vec![0, 255], description });
             let owned = Answers { repository, ..answers() };
             assert_eq!(Answers::unpack(&owned.pack().unwrap()).unwrap(), owned);
+        }
+    }
+
+    #[test]
+    fn t16_only_plain_keys_are_let_in() {
+        let key = format!("ssh-ed25519 AAAA{} me@laptop", "x".repeat(64));
+        assert!(pack_keys(&format!("# mine\n\n  {key}\n")).is_ok());
+        for bad in ["", "# none\n", "ssh-ed25519 short", &format!("command=\"x\" {key}")] {
+            assert!(pack_keys(bad).is_err(), "{bad}");
         }
     }
 

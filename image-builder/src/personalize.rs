@@ -4,14 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::path::Path;
 
-use bedplate_spec::answers::{ANSWERS_FILE, AnswersError, HEADER_BYTES, Header};
+use bedplate_spec::answers::{ANSWERS_FILE, AREA_BYTES, AnswersError, HEADER_BYTES, Header};
 
 use crate::answers::{self, Answers, Flake, Repository};
 use crate::error::{Error, file, unfit};
 use crate::iso9660::{self, Extent};
-
-/// Size of the personalisation area, header included.
-pub(crate) const AREA_BYTES: u64 = 16 << 20;
 
 /// The repository that a medium's own platform is enrolled into, for later personalisation.
 pub(crate) const FLAKE_FILE: &str = "live/flake.tar";
@@ -34,11 +31,23 @@ pub struct Personalized {
 
 /// Writes `answers` into the medium `iso` (a file or a stick), in place, and reads them back.
 pub fn personalize(iso: &Path, answers: &Answers) -> Result<Personalized, Error> {
+    put(iso, &answers.pack()?, |error| too_large(answers, iso, error))
+}
+
+/// Writes ssh keys alone into the medium `iso`: it waits to be told what to install by whoever
+/// holds one of them. `keys` are the lines of an `authorized_keys` without options.
+pub fn let_in(iso: &Path, keys: &str) -> Result<Personalized, Error> {
+    put(iso, &answers::pack_keys(keys)?, refused(iso))
+}
+
+fn put(
+    iso: &Path,
+    payload: &[u8],
+    refused_for_size: impl FnOnce(AnswersError) -> Error,
+) -> Result<Personalized, Error> {
     let mut area = Area::open(iso)?;
-    let payload = answers.pack()?;
-    let header = Header::for_payload(&payload, area.capacity);
-    let header = header.map_err(|error| too_large(answers, iso, error))?;
-    area.write(&header, &payload).map_err(file("write answers into", iso))?;
+    let header = Header::for_payload(payload, area.capacity).map_err(refused_for_size)?;
+    area.write(&header, payload).map_err(file("write answers into", iso))?;
     let read = area.payload().map_err(file("read back answers from", iso))?;
     check(&mut area, &header, &read).map_err(refused(iso))?;
     Ok(Personalized { length: header.length, capacity: header.capacity })

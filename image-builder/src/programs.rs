@@ -32,6 +32,15 @@ const LIVE: &[(&str, &str)] = &[
         include_str!("../live/etc/systemd/system/bedplate-installer.service.in"),
     ),
     (
+        "etc/systemd/system/bedplate-announce.service",
+        include_str!("../live/etc/systemd/system/bedplate-announce.service.in"),
+    ),
+    (
+        "etc/systemd/system/bedplate-ssh.service",
+        include_str!("../live/etc/systemd/system/bedplate-ssh.service.in"),
+    ),
+    ("etc/ssh/bedplate_live.conf", include_str!("../live/etc/ssh/bedplate_live.conf")),
+    (
         "etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf",
         include_str!("../live/etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf"),
     ),

@@ -1,13 +1,14 @@
-//! The answers: `host.toml` and the repository, out of the medium's personalisation area.
+//! The answers: `host.toml` and the repository, out of the medium's personalisation area or as
+//! they were sent.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::answers::{AnswersError, BUNDLE_FILE, HEADER_BYTES, Header, PLATFORM_FILE};
-
-/// Where the booted medium is mounted.
-const MEDIUM: &str = "/run/bedplate/medium";
+use bedplate_spec::answers::{
+    AREA_BYTES, AUTHORIZED_KEYS_FILE, AnswersError, BUNDLE_FILE, HEADER_BYTES, Header,
+    PLATFORM_FILE,
+};
 
 /// Answers as they were found.
 #[derive(Debug)]
@@ -16,6 +17,15 @@ pub struct Answers {
     pub host_toml: String,
     /// The repository to enrol into; none when the answers bring none.
     pub repository: Option<Repository>,
+}
+
+/// What a payload holds.
+#[derive(Debug)]
+pub enum Payload {
+    /// What to install.
+    Answers(Answers),
+    /// Lines of public ssh keys: whoever holds one of them says what to install.
+    Keys(String),
 }
 
 /// The repository to enrol into.
@@ -58,32 +68,52 @@ pub enum FindError {
     Empty,
 }
 
-/// Reads the area of the booted medium and unpacks it below `directory`.
-pub fn find(directory: &Path) -> Result<Answers, FindError> {
-    read(&Path::new(MEDIUM).join(bedplate_spec::answers::ANSWERS_FILE), directory)
+/// Reads the area of the booted medium, mounted at `medium`, and unpacks it below `directory`.
+pub fn find(medium: &Path, directory: &Path) -> Result<Payload, FindError> {
+    read(&medium.join(bedplate_spec::answers::ANSWERS_FILE), directory)
 }
 
 /// Reads one area and unpacks its payload below `directory`.
-pub fn read(path: &Path, directory: &Path) -> Result<Answers, FindError> {
+pub fn read(path: &Path, directory: &Path) -> Result<Payload, FindError> {
+    let unreadable = |source| FindError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(unreadable)?;
+    receive(&mut file, path, directory)
+}
+
+/// Reads header and payload from `input`, named `path` in errors, and unpacks the payload below
+/// `directory`. What comes after them is left.
+pub fn receive(input: &mut impl Read, path: &Path, directory: &Path) -> Result<Payload, FindError> {
     let unreadable = |source| FindError::Read { path: path.to_owned(), source };
     let unusable = |source| FindError::Area { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(unreadable)?;
     let mut header = vec![0; HEADER_BYTES];
-    file.read_exact(&mut header).map_err(unreadable)?;
+    input.read_exact(&mut header).map_err(unreadable)?;
     let header = Header::decode(&header).map_err(unusable)?;
+    if header.length > AREA_BYTES {
+        let (length, capacity) = (header.length, AREA_BYTES);
+        return Err(unusable(AnswersError::TooLarge { length, capacity }));
+    }
     if header.is_empty() {
         return Err(FindError::Empty);
     }
     let mut payload = Vec::new();
-    file.take(header.length).read_to_end(&mut payload).map_err(unreadable)?;
+    input.take(header.length).read_to_end(&mut payload).map_err(unreadable)?;
     header.check(&payload).map_err(unusable)?;
     fs::create_dir_all(directory).map_err(unreadable)?;
     // `unpack` refuses entries that leave the directory.
     tar::Archive::new(payload.as_slice()).unpack(directory).map_err(unreadable)?;
-    let document = plain(directory, "host.toml").map_err(unreadable)?;
-    let document = document.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
-    let host_toml = fs::read_to_string(document).map_err(unreadable)?;
-    Ok(Answers { host_toml, repository: repository(directory).map_err(unreadable)? })
+    unpacked(directory).map_err(unreadable)
+}
+
+/// What lies unpacked in `directory`.
+pub fn unpacked(directory: &Path) -> io::Result<Payload> {
+    if let Some(document) = plain(directory, "host.toml")? {
+        let host_toml = fs::read_to_string(document)?;
+        return Ok(Payload::Answers(Answers { host_toml, repository: repository(directory)? }));
+    }
+    match plain(directory, AUTHORIZED_KEYS_FILE)? {
+        Some(keys) => Ok(Payload::Keys(fs::read_to_string(keys)?)),
+        None => Err(io::ErrorKind::NotFound.into()),
+    }
 }
 
 /// The repository among the unpacked answers.
@@ -122,6 +152,13 @@ mod tests {
         file
     }
 
+    fn answers(path: &Path, directory: &Path) -> Answers {
+        match read(path, directory).unwrap() {
+            Payload::Answers(answers) => answers,
+            Payload::Keys(keys) => panic!("keys alone: {keys}"),
+        }
+    }
+
     fn archive() -> Vec<u8> {
         packed(&[("host.toml", "schema = 1\n"), ("flake/flake.nix", "{ }\n")])
     }
@@ -140,7 +177,7 @@ mod tests {
     #[test]
     fn host_toml_comes_verbatim_and_the_flake_is_unpacked() {
         let directory = tempfile::tempdir().unwrap();
-        let answers = read(area(&archive()).path(), directory.path()).unwrap();
+        let answers = answers(area(&archive()).path(), directory.path());
         assert_eq!(answers.host_toml, "schema = 1\n");
         let Some(Repository::Files(flake)) = answers.repository else { panic!("no files") };
         assert_eq!(fs::read_to_string(flake.join("flake.nix")).unwrap(), "{ }\n");
@@ -151,10 +188,34 @@ mod tests {
         for (platform, files) in [(None, 2), (Some(b"{}".to_vec()), 3)] {
             let directory = tempfile::tempdir().unwrap();
             let all = [("host.toml", "x"), ("flake.bundle", "y"), ("platform.json", "{}")];
-            let answers = read(area(&packed(&all[..files])).path(), directory.path()).unwrap();
+            let answers = answers(area(&packed(&all[..files])).path(), directory.path());
             let file = directory.path().join("flake.bundle");
             assert_eq!(answers.repository, Some(Repository::Bundle { file, platform }));
         }
+    }
+
+    #[test]
+    fn a_medium_with_keys_alone_says_whom_it_waits_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let payload = packed(&[("authorized_keys", "ssh-ed25519 AAAA\n")]);
+        let Payload::Keys(keys) = read(area(&payload).path(), directory.path()).unwrap() else {
+            panic!("answers")
+        };
+        assert_eq!(keys, "ssh-ed25519 AAAA\n");
+    }
+
+    #[test]
+    fn t13_what_is_sent_is_no_longer_than_an_area_and_what_follows_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let lying = Header { length: AREA_BYTES + 1, capacity: u64::MAX, sha256: [0; 32] }.encode();
+        let sent = &mut lying.as_slice();
+        let error = receive(sent, Path::new("what was sent"), directory.path()).unwrap_err();
+        assert!(matches!(error, FindError::Area { source: AnswersError::TooLarge { .. }, .. }));
+        let mut sent = fs::read(area(&archive()).path()).unwrap();
+        sent.extend(b"after");
+        let rest = &mut sent.as_slice();
+        receive(rest, Path::new("what was sent"), directory.path()).unwrap();
+        assert_eq!(*rest, b"after");
     }
 
     #[test]

@@ -4,14 +4,12 @@ use std::io;
 use std::path::PathBuf;
 
 use bedplate_spec::host::{HostFile, Recovery};
+use bedplate_spec::passphrase::fault;
 use bedplate_spec::plan::Plan;
 use bedplate_tools::secret::Secret;
 use bedplate_tools::terminals::Terminals;
 
 use crate::error::{During as _, StepError};
-
-/// Shorter passphrases are not taken, in characters.
-const LEAST_PASSPHRASE: usize = 12;
 
 /// Asks somebody.
 pub trait Ask {
@@ -89,16 +87,6 @@ pub fn recovery(host: &HostFile, ask: &dyn Ask) -> Result<Option<Secret>, StepEr
     }
     let question = "Recovery passphrase of the volumes (it will be typed on a US keyboard layout)";
     ask.secret(question, fault).map(Some).during("nobody could be asked for a passphrase")
-}
-
-/// What is wrong with a passphrase.
-fn fault(typed: &str) -> Option<String> {
-    if typed.chars().count() < LEAST_PASSPHRASE {
-        return Some(format!("it takes at least {LEAST_PASSPHRASE} characters"));
-    }
-    // Stage 1 reads keys by the US layout, and ends a passphrase with the line.
-    let strange = typed.chars().find(|char| !matches!(char, ' '..='~'))?;
-    Some(format!("{strange:?} cannot be typed at the prompt of the boot"))
 }
 
 #[cfg(test)]

@@ -119,7 +119,9 @@ fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outc
             let wanted = stick::Wanted { sticks, keyfile, recovery, secrets, existing };
             stick::prepare(context, &step.id(), &wanted)
         }
-        Step::BuildSystem { attribute } => system::build(context, attribute),
+        Step::BuildSystem { attribute, inputs } => {
+            system::build(context, &step.id(), attribute, *inputs)
+        }
         Step::FormatLuks { .. } => {
             luks::measure(context)?;
             perform_shared(context, facts, step)

@@ -3,7 +3,9 @@
 //! Architecture invariant: what is done is decided by `bedplate_spec::planner`; the engine
 //! executes it and reports by events only, and renderers know event types only.
 
+pub mod access;
 pub mod advice;
+pub mod announce;
 pub mod answers;
 pub mod attended;
 pub mod context;
@@ -15,11 +17,15 @@ pub mod failure;
 pub mod finished;
 pub mod health;
 pub mod ledger;
+pub mod lock;
 pub mod logs;
 pub mod meter;
+pub mod nix_meter;
 pub mod parallel;
-pub mod render;
+pub mod places;
+pub mod remote;
 pub mod report;
 pub mod run;
 pub mod shown;
 pub mod steps;
+pub mod waiting;

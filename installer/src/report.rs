@@ -3,13 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use bedplate_render::Sink;
 use bedplate_spec::event::{EVENT_SCHEMA, Event, EventKind, Unit};
-
-/// Something that shows events.
-pub trait Sink: Send {
-    /// Shows one event. A sink that cannot is silent: a full console must not stop an installation.
-    fn show(&mut self, event: &Event);
-}
 
 /// Numbers events, stamps them and hands them to every sink. Usable from several threads.
 pub struct Reporter {
@@ -53,8 +48,20 @@ impl Reporter {
         self.emit(EventKind::Warned { step: Some(step.to_owned()), message: message.into() });
     }
 
+    /// A step moves on, and says what it is at.
+    pub fn progress_at(
+        &self,
+        step: &str,
+        done: u64,
+        total: Option<u64>,
+        unit: Unit,
+        note: Option<String>,
+    ) {
+        self.emit(EventKind::Progress { step: step.to_owned(), done, total, unit, note });
+    }
+
     /// A step moves on.
     pub fn progress(&self, step: &str, done: u64, total: Option<u64>, unit: Unit) {
-        self.emit(EventKind::Progress { step: step.to_owned(), done, total, unit, note: None });
+        self.progress_at(step, done, total, unit, None);
     }
 }

@@ -1,13 +1,17 @@
 //! `bedplate-installer run`: answers, facts, plan, engine.
+//!
+//! What is installed stands on the medium or was sent. Whoever sends it has seen the plan and
+//! names its hash, so nobody is asked at the machine.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use bedplate_facts::machine;
+use bedplate_render::{Sink, json::JsonLines};
 use bedplate_spec::event::EventKind;
 use bedplate_spec::facts::Facts;
 use bedplate_spec::host::{HostFile, Then};
@@ -16,95 +20,187 @@ use bedplate_spec::{document, planner};
 use bedplate_tools::secret::Secret;
 use signal_hook::consts::SIGHUP;
 
-use crate::answers::{self, Answers};
+use crate::answers::{self, Answers, Payload};
 use crate::attended::{self, Everywhere};
 use crate::context::Context;
 use crate::engine;
 use crate::error::{During as _, StepError, chain};
-use crate::facts;
+use crate::facts::Source;
 use crate::failure;
 use crate::finished;
 use crate::health::Health;
 use crate::ledger::Ledger;
+use crate::lock;
 use crate::logs;
-use crate::render::json::JsonLines;
-use crate::report::{Reporter, Sink};
+use crate::places::Places;
+use crate::remote;
+use crate::report::Reporter;
 use crate::shown;
 use crate::steps::boot;
-
-/// Where answers are unpacked; a tmpfs.
-const ANSWERS: &str = "/run/bedplate/answers";
+use crate::waiting;
 
 /// Where a harness listens.
 const PORT: &str = "/dev/virtio-ports/org.bedplate.events";
 
-/// Runs the whole installation. Returns whether it went well.
-pub fn run(events: &Path) -> bool {
-    // Noticed and nothing else: when the serial line hangs up, the disks are finished all the same.
-    let hung_up = Arc::new(AtomicBool::new(false));
-    let ignored = signal_hook::flag::register(SIGHUP, hung_up);
-    let reporter = Reporter::new(sinks(events));
-    if let Err(error) = ignored {
-        let message = format!("a serial line that hangs up will end the installation: {error}");
-        reporter.emit(EventKind::Warned { step: None, message });
-    }
-    let started = Instant::now();
-    let result = install(&reporter, events);
-    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let success = match result {
-        Ok(success) => success,
-        Err(error) => {
-            reporter.emit(failure::outside_the_plan(&error));
-            None
+/// Where what is to be installed comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// The medium; unless it says `unattended`, somebody is asked at the console.
+    Medium,
+    /// It was sent by somebody who agreed to the plan of this hash.
+    Sent {
+        /// The hash.
+        plan: String,
+    },
+}
+
+/// One run.
+pub struct Run {
+    /// Where files of this boot are.
+    pub places: Places,
+    /// Where facts come from.
+    pub source: Source,
+    /// What is to be installed.
+    pub order: Order,
+}
+
+/// How a run ended.
+enum End {
+    Well(Then),
+    Failed,
+    /// The medium does not say what to install.
+    Waits,
+}
+
+impl Run {
+    /// Runs the whole installation. Returns whether it went well.
+    pub fn run(&self) -> bool {
+        let lock = match self.lock() {
+            Ok(lock) => lock,
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "{}", explain(&error));
+                return false;
+            }
+        };
+        // Noticed and nothing else: when the serial line hangs up, the disks are finished all the
+        // same.
+        let hung_up = Arc::new(AtomicBool::new(false));
+        let ignored = signal_hook::flag::register(SIGHUP, hung_up);
+        let reporter = Reporter::new(sinks(&self.places.events()));
+        if let Err(error) = ignored {
+            let message = format!("a serial line that hangs up will end the installation: {error}");
+            reporter.emit(EventKind::Warned { step: None, message });
         }
-    };
-    reporter.emit(EventKind::PlanDone { success: success.is_some(), milliseconds });
-    match success {
-        Some(what_next) => match boot::then(what_next) {
+        let started = Instant::now();
+        let end = self.install(&reporter).unwrap_or_else(|error| {
+            reporter.emit(failure::outside_the_plan(&error));
+            End::Failed
+        });
+        if matches!(end, End::Waits) {
+            drop(lock);
+            let message = waiting::message(&self.places);
+            reporter.emit(EventKind::Warned { step: None, message });
+            return true;
+        }
+        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let success = matches!(end, End::Well(_));
+        reporter.emit(EventKind::PlanDone { success, milliseconds });
+        let End::Well(what_next) = end else { return false };
+        match boot::then(what_next) {
             Ok(()) => true,
             Err(error) => {
                 reporter.emit(failure::outside_the_plan(&error));
                 false
             }
-        },
-        None => false,
+        }
     }
-}
 
-/// What happens next, or none when a step failed and said so.
-fn install(reporter: &Reporter, events: &Path) -> Result<Option<Then>, StepError> {
-    let nothing_written = "nothing was written; correct it and start again";
-    let answers = answers::find(Path::new(ANSWERS))
-        .during("found no usable answers")
-        .map_err(|error| error.next("nothing was written; write the answers again"))?;
-    let host = document::parse(&answers.host_toml, "host.toml")
-        .map_err(|problems| StepError::new(format!("host.toml is not valid\n{problems}")))
-        .map_err(|error| error.next(nothing_written))?;
-    bedplate_tools::udev::settle().during("udev did not come to rest")?;
-    let facts = machine::read(&facts::roots());
-    if planner::is_finished(&host, &facts) {
-        let (next, message) = finished::go_on(&host);
+    /// What was sent comes with the lock held: this process has inherited it.
+    fn lock(&self) -> Result<Option<File>, StepError> {
+        let path = self.places.lock();
+        if self.order != Order::Medium {
+            let next = "send it with `bedplate install`";
+            return match lock::is_held(&path) {
+                true => Ok(None),
+                false => Err(StepError::new("nobody has sent what to install").next(next)),
+            };
+        }
+        let taken = lock::take(&path).during(format!("could not lock {}", path.display()))?;
+        let held = || StepError::new("an installation is under way on this machine");
+        Ok(Some(taken.ok_or_else(held)?))
+    }
+
+    fn install(&self, reporter: &Reporter) -> Result<End, StepError> {
+        let nothing_written = "nothing was written; correct it and start again";
+        let Some(answers) = self.answers()? else { return Ok(End::Waits) };
+        let mut host = document::parse(&answers.host_toml, "host.toml")
+            .map_err(|problems| StepError::new(format!("host.toml is not valid\n{problems}")))
+            .map_err(|error| error.next(nothing_written))?;
+        self.agree(&mut host)?;
+        self.source.settle()?;
+        let facts = self.source.read()?;
+        if planner::is_finished(&host, &facts) {
+            let (next, message) = finished::go_on(&host);
+            reporter.emit(EventKind::Warned { step: None, message });
+            return Ok(End::Well(next));
+        }
+        let plan = planner::plan(&host, &facts)
+            .map_err(|error| StepError::new(format!("the plan is refused\n{error}")))
+            .map_err(|error| error.next(nothing_written))?;
+        let recovery = self.consent(&host, &plan)?;
+        reporter.emit(EventKind::PlanStarted {
+            title: plan.title(),
+            plan: Some(plan.hash.clone()),
+            steps: plan.summaries(),
+            destroys: plan.destroyed_lines(),
+        });
+        if execute(&host, &facts, &plan, &answers, recovery, reporter) {
+            return Ok(End::Well(plan.then));
+        }
+        let message = keep_logs(&self.places.events(), &host);
         reporter.emit(EventKind::Warned { step: None, message });
-        return Ok(Some(next));
+        Ok(End::Failed)
     }
-    let plan = planner::plan(&host, &facts)
-        .map_err(|error| StepError::new(format!("the plan is refused\n{error}")))
-        .map_err(|error| error.next(nothing_written))?;
-    let recovery = if host.install.unattended { None } else { ask(&host, &plan)? };
-    reporter.emit(EventKind::PlanStarted {
-        title: plan.title(),
-        plan: Some(plan.hash.clone()),
-        steps: plan.summaries(),
-        destroys: plan.destroyed_lines(),
-    });
-    if execute(&host, &facts, &plan, &answers, recovery, reporter) {
-        return Ok(Some(plan.then));
+
+    /// None when the medium waits to be told.
+    fn answers(&self) -> Result<Option<Answers>, StepError> {
+        let payload = match self.order {
+            Order::Medium => answers::find(&self.places.medium(), &self.places.answers())
+                .during("found no usable answers")
+                .map_err(|error| error.next("nothing was written; write the answers again"))?,
+            Order::Sent { .. } => answers::unpacked(&self.places.sent())
+                .during("could not read what was sent")
+                .map_err(|error| error.next("nothing was written; send it again"))?,
+        };
+        Ok(match payload {
+            Payload::Answers(answers) => Some(answers),
+            Payload::Keys(_) => None,
+        })
     }
-    reporter.emit(EventKind::Warned { step: None, message: keep_logs(events, &host) });
-    Ok(None)
+
+    /// The plan must be the one that was agreed to, beside what the document asks for. The
+    /// document itself stays as it is: it is committed word for word.
+    fn agree(&self, host: &mut HostFile) -> Result<(), StepError> {
+        let Order::Sent { plan } = &self.order else { return Ok(()) };
+        if host.install.expect_plan.as_ref().is_some_and(|asked| asked != plan) {
+            return Err(StepError::new("`install.expect_plan` is not the plan that was agreed to")
+                .next("nothing was written; look at the plan again"));
+        }
+        host.install.expect_plan = Some(plan.clone());
+        Ok(())
+    }
+
+    /// Consent, and the recovery passphrase where it is asked for.
+    fn consent(&self, host: &HostFile, plan: &Plan) -> Result<Option<Secret>, StepError> {
+        match self.order {
+            Order::Sent { .. } => remote::recovery(&self.places, host),
+            Order::Medium if host.install.unattended => Ok(None),
+            Order::Medium => ask(host, plan),
+        }
+    }
 }
 
-/// Consent, and the recovery passphrase where it is asked for.
+/// Asks at the console.
 fn ask(host: &HostFile, plan: &Plan) -> Result<Option<Secret>, StepError> {
     let somebody = Everywhere::open(shown::terminals()).ok_or_else(|| {
         StepError::new("`install.unattended` is false, and nobody can type at this console")

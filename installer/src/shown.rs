@@ -4,12 +4,11 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bedplate_render::Sink;
+use bedplate_render::bars::Bars;
+use bedplate_render::plain::Plain;
 use bedplate_tools::terminals::consoles;
 use console::Term;
-
-use crate::render::bars::Bars;
-use crate::render::plain::Plain;
-use crate::report::Sink;
 
 /// What the standard output of a service is that is shown at the console.
 const CONSOLE: &str = "/dev/console";

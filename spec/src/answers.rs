@@ -1,7 +1,8 @@
 //! The header of the personalisation area (`answers.bin` on the medium).
 //!
 //! Bytes in, bytes out: the area is [`HEADER_BYTES`] of header and then the payload, a
-//! tar with `host.toml` and the repository: `flake/…`, or the owner's as [`BUNDLE_FILE`]. Integers are little-endian. The header carries a
+//! tar with `host.toml` and the repository: `flake/…`, or the owner's as [`BUNDLE_FILE`]; or with
+//! [`AUTHORIZED_KEYS_FILE`] alone, for a medium that waits to be told what to install. Integers are little-endian. The header carries a
 //! SHA-256 of itself, so that a torn write is told from an empty area.
 
 use sha2::{Digest, Sha256};
@@ -18,6 +19,9 @@ pub const HEADER_BYTES: usize = 4096;
 /// How many bytes of the header mean something, its own checksum not counted.
 const FIELDS: usize = 72;
 
+/// Length of the area of a medium, header included. No answers are longer, however they travel.
+pub const AREA_BYTES: u64 = 16 << 20;
+
 /// Where the area stands on the medium, relative to its root.
 pub const ANSWERS_FILE: &str = "live/answers.bin";
 
@@ -26,6 +30,10 @@ pub const BUNDLE_FILE: &str = "flake.bundle";
 
 /// What the host's commit writes to `bedplate/platform.json` of the owner's repository.
 pub const PLATFORM_FILE: &str = "platform.json";
+
+/// Public ssh keys that a medium without a `host.toml` lets in, in its place in the payload; one
+/// line of OpenSSH each.
+pub const AUTHORIZED_KEYS_FILE: &str = "authorized_keys";
 
 /// What the header says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -192,6 +192,9 @@ pub enum Step {
     BuildSystem {
         /// Flake attribute, for example `nixosConfigurations."hypervisor".config.system.build.toplevel`.
         attribute: String,
+        /// Where what the target's store lacks comes from.
+        #[serde(default, skip_serializing_if = "BuildInputs::is_medium")]
+        inputs: BuildInputs,
     },
     /// Run the built system's activation for the first time.
     Activate,
@@ -215,6 +218,23 @@ pub enum Step {
     },
     /// Unmount, close, flush.
     Finish,
+}
+
+/// Where a build gets what the target's store lacks from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildInputs {
+    /// Everything came with the medium; the network is not touched.
+    #[default]
+    Medium,
+    /// The flake's inputs and the cache of NixOS, over the network.
+    Network,
+}
+
+impl BuildInputs {
+    fn is_medium(&self) -> bool {
+        *self == Self::Medium
+    }
 }
 
 /// A member of a pool that is kept.

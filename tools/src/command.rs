@@ -1,7 +1,7 @@
 //! Running external commands: argv only, output captured, the tail of stderr in the error.
 
 use std::ffi::OsStr;
-use std::io::{self, Write as _};
+use std::io::{self, Read, Write as _};
 use std::process::{Command, ExitStatus, Output, Stdio};
 
 use crate::secret::Secret;
@@ -61,6 +61,14 @@ pub trait CommandExt {
     fn read_with_input(&mut self, input: &[u8]) -> Result<String, CommandError>;
     /// As [`CommandExt::read_with_input`] with a secret.
     fn read_with_secret(&mut self, secret: &Secret) -> Result<String, CommandError>;
+    /// As [`CommandExt::read`]; `said` gets what is written to stderr as it comes, and `tail`
+    /// is asked afterwards what of it an error should keep.
+    fn read_listening<T>(
+        &mut self,
+        listener: &mut T,
+        said: fn(&mut T, &[u8]),
+        tail: fn(&T) -> String,
+    ) -> Result<String, CommandError>;
     /// Runs to the end and returns status, stdout and stderr, whatever the status.
     fn finish(&mut self) -> Result<Output, CommandError>;
 }
@@ -102,8 +110,47 @@ impl CommandExt for Command {
         self.read_with_input(secret.expose())
     }
 
+    fn read_listening<T>(
+        &mut self,
+        listener: &mut T,
+        said: fn(&mut T, &[u8]),
+        tail: fn(&T) -> String,
+    ) -> Result<String, CommandError> {
+        let started =
+            self.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = started.map_err(|source| start_error(self, source))?;
+        let stderr = child.stderr.take();
+        let output = std::thread::scope(|scope| {
+            // A pipe that nobody empties stops the child: both are read at once.
+            let waiting = scope.spawn(move || child.wait_with_output());
+            let mut buffer = vec![0; 64 << 10];
+            if let Some(mut pipe) = stderr {
+                while let Some(bytes) = read_some(&mut pipe, &mut buffer) {
+                    said(listener, bytes);
+                }
+            }
+            waiting.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+        });
+        let mut output = output.map_err(|source| start_error(self, source))?;
+        output.stderr = tail(listener).into_bytes();
+        check(self, &output)?;
+        text(self, output.stdout)
+    }
+
     fn finish(&mut self) -> Result<Output, CommandError> {
         self.stdin(Stdio::null()).output().map_err(|source| start_error(self, source))
+    }
+}
+
+/// The next bytes; none at the end, and when the pipe breaks.
+fn read_some<'a>(pipe: &mut impl Read, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    loop {
+        match pipe.read(buffer) {
+            Ok(0) => return None,
+            Ok(count) => return buffer.get(..count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
     }
 }
 
@@ -149,6 +196,20 @@ mod tests {
         let error = Command::new("sh").args(["-c", "echo no >&2; exit 3"]).run().unwrap_err();
         assert_eq!(error.exit_code(), Some(3));
         assert!(error.to_string().ends_with("no"), "{error}");
+    }
+
+    #[test]
+    fn stderr_is_heard_as_it_comes_and_its_listener_says_what_an_error_keeps() {
+        let mut heard: Vec<u8> = Vec::new();
+        let said = |heard: &mut Vec<u8>, bytes: &[u8]| heard.extend(bytes);
+        let tail = |heard: &Vec<u8>| format!("{} bytes", heard.len());
+        let script = "head -c 200000 /dev/zero >&2; head -c 200000 /dev/zero | tr '\\0' x";
+        let mut command = Command::new("sh");
+        let read = command.args(["-c", script]).read_listening(&mut heard, said, tail).unwrap();
+        assert_eq!((read.len(), heard.len()), (200_000, 200_000));
+        let mut command = Command::new("sh");
+        let failed = command.args(["-c", "exit 3"]).read_listening(&mut heard, said, tail);
+        assert!(failed.unwrap_err().to_string().ends_with(": 200000 bytes"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{CommandError, CommandExt as _};
+use crate::nix_log::{Progress, Reader};
 
 /// What can be locked of the flake in `directory` is locked; this may want the network. The
 /// directory is taken as it is: what git does not know yet counts.
@@ -13,7 +14,19 @@ pub fn lock_flake(directory: &Path) -> Result<(), CommandError> {
     command.args(["flake", "lock", "path:."]).current_dir(directory).run()
 }
 
-/// Nix working on the store below one root, offline.
+/// Where the cache of NixOS is. Its key is built into Nix.
+const CACHE: &str = "https://cache.nixos.org/";
+
+/// Where a build gets what the store lacks from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Nowhere: the network is not touched.
+    Store,
+    /// Inputs from where the lock says, store paths from the cache of NixOS.
+    Network,
+}
+
+/// Nix working on the store below one root.
 #[derive(Debug, Clone)]
 pub struct Nix {
     root: PathBuf,
@@ -37,22 +50,81 @@ impl Nix {
         self.command("nix-store").arg("--load-db").read_with_input(registration).map(drop)
     }
 
-    /// Builds one output and returns its store path. Never touches the lock file or the network.
-    pub fn build(&self, reference: &str) -> Result<String, CommandError> {
+    /// Builds one output and returns its store path, telling how far it is. Never touches the
+    /// lock file.
+    pub fn build(
+        &self,
+        reference: &str,
+        reach: Reach,
+        on_progress: &mut dyn FnMut(&Progress),
+    ) -> Result<String, CommandError> {
+        let mut listener = Listener { reader: Reader::default(), told: None, on_progress };
+        let said = |listener: &mut Listener<'_>, bytes: &[u8]| listener.hear(bytes);
+        let tail = |listener: &Listener<'_>| listener.reader.tail().to_owned();
+        let printed =
+            self.build_command(reference, reach).read_listening(&mut listener, said, tail)?;
+        Ok(printed.trim().to_owned())
+    }
+
+    fn build_command(&self, reference: &str, reach: Reach) -> Command {
         let mut command = Command::new("nix");
         command.args(["--extra-experimental-features", "nix-command flakes", "build"]);
-        command.args(["--offline", "--no-update-lock-file", "--no-link", "--print-out-paths"]);
+        command.args(["--no-update-lock-file", "--no-link", "--print-out-paths"]);
+        command.args(["--log-format", "internal-json"]);
+        match reach {
+            Reach::Store => command.args(["--offline", "--option", "substituters", ""]),
+            Reach::Network => command.args(["--option", "substituters", CACHE]),
+        };
         command.args(["--option", "sandbox", "true", "--option", "sandbox-fallback", "false"]);
-        command.args(["--option", "build-users-group", "", "--option", "substituters", ""]);
+        command.args(["--option", "build-users-group", ""]);
         // What the database calls valid is on the disk: a power cut in between would otherwise
         // leave a path that is never built again and holds nothing.
         command.args(["--option", "sync-before-registering", "true"]);
         command.arg("--store").arg(&self.root).arg(reference).env("HOME", "/root");
-        Ok(command.read()?.trim().to_owned())
+        command
     }
 
     /// Makes `path` the current generation of the profile.
     pub fn set_profile(&self, profile: &Path, path: &str) -> Result<(), CommandError> {
         self.command("nix-env").arg("-p").arg(profile).args(["--set", path]).run()
+    }
+}
+
+/// Hears Nix, and tells what has changed.
+struct Listener<'a> {
+    reader: Reader,
+    told: Option<Progress>,
+    on_progress: &'a mut dyn FnMut(&Progress),
+}
+
+impl Listener<'_> {
+    fn hear(&mut self, bytes: &[u8]) {
+        self.reader.feed(bytes);
+        let progress = self.reader.progress();
+        if self.told.as_ref() != Some(&progress) {
+            (self.on_progress)(&progress);
+            self.told = Some(progress);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(reach: Reach) -> String {
+        let command = Nix::new("/mnt").build_command("git+file:///x#y", reach);
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn t28_only_what_is_told_to_may_touch_the_network_and_nothing_the_lock() {
+        let (store, network) = (words(Reach::Store), words(Reach::Network));
+        assert!(store.contains("--offline") && !store.contains("https:"), "{store}");
+        assert!(!network.contains("--offline") && network.contains(CACHE), "{network}");
+        for words in [store, network] {
+            assert!(words.contains("--no-update-lock-file") && words.contains("sandbox true"));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What `cargo xtask test` runs, in order: the fast checks, then the stories in QEMU.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::cargo::{self, cargo};
@@ -12,6 +13,10 @@ const STORIES: [&str; 7] =
 
 /// What is told without a machine, but with the Nix of a platform in the cache.
 const REPOSITORY: &str = "repository";
+
+/// What is told without a machine, but as root with an ssh server. It is no package that is installed
+/// for it: on a workstation that would let others in.
+const REMOTE: &str = "remote";
 
 /// Stories that only the full set tells.
 const FULL: [&str; 3] = ["generations", "attended", "disk_loss"];
@@ -34,6 +39,13 @@ pub fn fast() -> Result<(), Problem> {
     };
     // A snapshot that differs is a failure here, never a file to accept later.
     cargo::run(cargo().args(tests).env("INSTA_UPDATE", "no").env("INSTA_FORCE_PASS", "0"))?;
+    if has_ssh_server() {
+        tell(REMOTE, false, None)?;
+    } else {
+        eprintln!(
+            "xtask: no /usr/sbin/sshd, or not root: `bedplate install` was NOT tested against the installer"
+        );
+    }
     if has_platform() {
         tell(REPOSITORY, false, None)
     } else {
@@ -42,6 +54,11 @@ pub fn fast() -> Result<(), Problem> {
         );
         Ok(())
     }
+}
+
+fn has_ssh_server() -> bool {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    root && Path::new("/usr/sbin/sshd").exists()
 }
 
 /// Whether there is a tree with a Nix; `BEDPLATE_CACHE` names another directory of such.

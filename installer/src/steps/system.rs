@@ -6,27 +6,40 @@ use std::process::Command;
 
 use bedplate_spec::event::Outcome;
 use bedplate_spec::host::Platform;
+use bedplate_spec::plan::BuildInputs;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::mount::{Access, Mount, bind, bind_recursive};
-use bedplate_tools::nix::Nix;
+use bedplate_tools::nix::{Nix, Reach};
 use bedplate_tools::sync;
 use rustix::mount::MountPropagationFlags;
 
 use super::flake::REPOSITORY;
 use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
+use crate::nix_meter::NixMeter;
 
 /// The system profile, below the target.
 const PROFILE: &str = "nix/var/nix/profiles/system";
 
 /// Builds the attribute of the enrolled flake and makes it the system profile.
-pub fn build(context: &mut Context<'_>, attribute: &str) -> Result<Outcome, StepError> {
+pub fn build(
+    context: &mut Context<'_>,
+    step: &str,
+    attribute: &str,
+    inputs: BuildInputs,
+) -> Result<Outcome, StepError> {
     let target = Path::new(TARGET);
     let repository = target.join(REPOSITORY);
     let reference = format!("git+file://{}#{attribute}", repository.display());
     let nix = Nix::new(target);
-    let toplevel =
-        nix.build(&reference).during(format!("could not build {attribute} from the flake"))?;
+    let reach = match inputs {
+        BuildInputs::Medium => Reach::Store,
+        BuildInputs::Network => Reach::Network,
+    };
+    let mut meter = NixMeter::new(context.reporter, step);
+    let toplevel = nix
+        .build(&reference, reach, &mut |progress| meter.tell(progress))
+        .during(format!("could not build {attribute} from the flake"))?;
     if !toplevel.starts_with("/nix/store/") || toplevel.contains('\n') {
         return Err(StepError::new(format!("the build gave no single store path: {toplevel}")));
     }

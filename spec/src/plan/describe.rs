@@ -82,7 +82,12 @@ impl Step {
 impl Plan {
     /// For people, for example `install hypervisor`.
     pub fn title(&self) -> String {
-        format!("install {}", self.host_name)
+        Self::title_for(&self.host_name)
+    }
+
+    /// The title of a plan for the host of this name.
+    pub fn title_for(host_name: &str) -> String {
+        format!("install {host_name}")
     }
 
     /// The steps as they are announced: titles with the id of the disk they work on.

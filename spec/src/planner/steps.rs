@@ -6,7 +6,8 @@ use crate::facts::Facts;
 use crate::host::{HostFile, Platform, Wipe};
 use crate::identity::{Purpose, derive, esp_volume_id, mapper_name};
 use crate::plan::{
-    BOOT, BOOT_MIRROR, BootPartition, Mount, MountSource, PartitionKind, Step, Subvolume,
+    BOOT, BOOT_MIRROR, BootPartition, BuildInputs, Mount, MountSource, PartitionKind, Step,
+    Subvolume,
 };
 use crate::system_image::SUBVOLUME;
 
@@ -38,6 +39,10 @@ pub(super) fn of(host: &HostFile, facts: &Facts, chosen: &[Choice<'_>]) -> Vec<S
             "nixosConfigurations.\"{}\".config.system.build.toplevel",
             host.host.name
         ),
+        inputs: match host.host.platform {
+            Platform::Embedded => BuildInputs::Medium,
+            Platform::Nixos => BuildInputs::Network,
+        },
     });
     steps.push(Step::Activate);
     steps.push(Step::VerifyKeys { roles: encrypted.clone() });

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use bedplate_spec::event::Event;
 
-use crate::report::Sink;
+use crate::Sink;
 
 /// Writes one line of JSON an event.
 pub struct JsonLines<W> {

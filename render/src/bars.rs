@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::plain::{Plain, failure};
 use super::text::{clean, duration};
-use crate::report::Sink;
+use crate::Sink;
 
 const REFRESHES_A_SECOND: u8 = 10;
 
@@ -46,13 +46,15 @@ impl Bars {
 
     fn progress(&mut self, step: &str, done: u64, total: Option<u64>, unit: Unit) {
         let Some(bar) = self.running.get(step) else { return };
-        if let (Some(total), None) = (total, bar.length()) {
+        if let Some(total) = total {
             let template = match unit {
                 Unit::Bytes => {
                     "{spinner} {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
                 }
                 Unit::Items => "{spinner} {msg} {wide_bar} {pos}/{len}",
             };
+            // Anew each time: a build counts bytes first and derivations later, and finds more of
+            // both on its way.
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }

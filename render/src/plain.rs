@@ -6,7 +6,7 @@ use std::io::Write;
 use bedplate_spec::event::{DeviceState, Event, EventKind, Outcome, StepSummary, Unit};
 
 use super::text::{amount, bytes, clean, duration};
-use crate::report::Sink;
+use crate::Sink;
 
 /// At most one progress line in this time.
 const PROGRESS_INTERVAL_MS: u64 = 1000;
@@ -72,13 +72,18 @@ impl<W: Write + Send> Plain<W> {
         }
     }
 
-    fn progress(&mut self, at_ms: u64, step: &str, done: u64, total: Option<u64>, unit: Unit) {
+    fn progress(&mut self, at_ms: u64, kind: &EventKind) {
+        let EventKind::Progress { step, done, total, unit, note } = kind else { return };
+        let (done, total, unit) = (*done, *total, *unit);
         if at_ms < self.last_progress + PROGRESS_INTERVAL_MS {
             return;
         }
         self.last_progress = at_ms;
         let elapsed = at_ms.saturating_sub(self.started.get(step).copied().unwrap_or(at_ms));
-        let mut line = format!("{} ... {}", self.heading(step), amount(done, total, unit));
+        let mut line = format!("{} ...", self.heading(step));
+        if done > 0 || total.is_some() {
+            line.push_str(&format!(" {}", amount(done, total, unit)));
+        }
         if unit == Unit::Bytes && elapsed > 0 {
             let rate = done.saturating_mul(1000) / elapsed;
             line.push_str(&format!(", {}/s", bytes(rate)));
@@ -87,6 +92,9 @@ impl<W: Write + Send> Plain<W> {
             {
                 line.push_str(&format!(", {} left", duration(left)));
             }
+        }
+        if let Some(note) = note {
+            line.push_str(&format!(" ({})", clean(note).replace('\n', " ")));
         }
         self.line(&line);
     }
@@ -113,9 +121,7 @@ impl<W: Write + Send> Sink for Plain<W> {
                 self.plan(title, plan.as_deref(), destroys);
             }
             EventKind::StepStarted { step } => self.begin(step, event.at_ms),
-            EventKind::Progress { step, done, total, unit, .. } => {
-                self.progress(event.at_ms, step, *done, *total, *unit);
-            }
+            EventKind::Progress { .. } => self.progress(event.at_ms, &event.kind),
             EventKind::Warned { message, .. } => {
                 self.line(&format!("WARNING {}", clean(message)));
             }
@@ -236,6 +242,16 @@ mod tests {
             (2000, copied(30_000_000)),
             (2500, copied(60_000_000)),
             (3000, copied(90_000_000)),
+            (
+                9000,
+                EventKind::Progress {
+                    step: "copy".into(),
+                    done: 0,
+                    total: None,
+                    unit: Unit::Items,
+                    note: Some("downloading 'x\u{1b}'".into()),
+                }
+            ),
             (22_000, done("copy", 21_000)),
             (22_001, EventKind::PlanDone { success: true, milliseconds: 22_001 }),
         ]));

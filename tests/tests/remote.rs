@@ -1,0 +1,296 @@
+//! `bedplate install` against the real installer behind a real sshd with the live system's own
+//! configuration. The machine is an inventory of disks that are not there: everything up to the
+//! first step runs, which finds no disk and stops. Run by name: it wants root and sshd.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use bedplate_image_builder::answers;
+use bedplate_image_builder::identity::with_own_id;
+use bedplate_spec::answers::Header;
+use bedplate_spec::event::{Event, EventKind};
+use bedplate_tests::medium::Workspace;
+use bedplate_tools::ssh_keygen;
+use tempfile::TempDir;
+
+const SSHD: &str = "/usr/sbin/sshd";
+
+/// When a pipe of this name is there, a run reads its inventory from it, and so is held up.
+const HELD: &str = "held-inventory";
+
+/// The programs, built now: a test binary has none beside itself.
+fn programs(workspace: &Workspace) -> PathBuf {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--offline", "-p", "bedplate-cli", "-p", "bedplate-installer"])
+        .current_dir(&workspace.root)
+        .status()
+        .unwrap();
+    assert!(built.success());
+    workspace.root.join("target/debug")
+}
+
+/// The machine: sshd, the installer, and what of a boot it keeps.
+struct Live {
+    place: TempDir,
+    sshd: Child,
+    port: u16,
+    fingerprint: String,
+    programs: PathBuf,
+}
+
+impl Live {
+    fn start() -> Self {
+        assert!(Path::new(SSHD).exists(), "NOT TESTED: no {SSHD}; install openssh-server");
+        assert!(is_root(), "NOT TESTED: the installer wants root");
+        let workspace = Workspace::own();
+        let programs = programs(&workspace);
+        let place = tempfile::tempdir().unwrap();
+        let boot = place.path().join("run");
+        for key in ["own", "stranger"] {
+            ssh_keygen::make(&place.path().join(key), key).unwrap();
+        }
+        medium(&workspace, &boot, &fs::read_to_string(place.path().join("own.pub")).unwrap());
+        let mut admit = Command::new(programs.join("bedplate-installer"));
+        admit.arg("--directory").arg(&boot).arg("admit");
+        assert!(admit.status().unwrap().success());
+        let ssh = boot.join("ssh");
+        let fingerprint = fs::read_to_string(ssh.join("fingerprint")).unwrap().trim().to_owned();
+        let inventory = workspace.root.join("profiles/hypervisor/inventory.json");
+        command_of_the_live_system(place.path(), &programs, &boot, &inventory);
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let sshd = server(&workspace, place.path(), &ssh, port);
+        Self { place, sshd, port, fingerprint, programs }
+    }
+
+    fn boot(&self) -> PathBuf {
+        self.place.path().join("run")
+    }
+
+    /// Ends every connection, as a cable that is pulled does.
+    fn cut(&self) {
+        let children = format!("/proc/{0}/task/{0}/children", self.sshd.id());
+        for child in fs::read_to_string(children).unwrap().split_whitespace() {
+            assert!(Command::new("kill").args(["-KILL", child]).status().unwrap().success());
+        }
+    }
+
+    /// A host file of its own, whose disks are those of the inventory.
+    fn document(&self) -> PathBuf {
+        let text = with_own_id(&Workspace::own().profile().unwrap()).unwrap().unwrap().0;
+        let path = self.place.path().join("host.toml");
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn install(&self, key: &str, host: &Path, more: &[&str]) -> Command {
+        let mut command = Command::new(self.programs.join("bedplate"));
+        command.arg("install").arg(host).args(["--target", "root@127.0.0.1"]);
+        command.args(["--port", &self.port.to_string(), "--host-key", &self.fingerprint]);
+        command.arg("--identity").arg(self.place.path().join(key)).args(more);
+        command.env_remove("SSH_AUTH_SOCK").stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.sshd.kill();
+        let _ = self.sshd.wait();
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self")
+        .is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0)
+}
+
+/// What the medium brings: the ssh keys of its owner, and a repository.
+fn medium(workspace: &Workspace, boot: &Path, keys: &str) {
+    let live = boot.join("medium/live");
+    fs::create_dir_all(&live).unwrap();
+    let payload = answers::pack_keys(keys).unwrap();
+    let header = Header::for_payload(&payload, payload.len() as u64).unwrap().encode();
+    fs::write(live.join("answers.bin"), [header, payload].concat()).unwrap();
+    let flake = answers::embedded_flake(&workspace.root.join("nix/embedded"), "{}").unwrap();
+    fs::write(live.join("flake.tar"), answers::pack_flake(&flake).unwrap()).unwrap();
+}
+
+/// `bedplate-installer` as the login finds it: the real one, shown another machine.
+fn command_of_the_live_system(place: &Path, programs: &Path, boot: &Path, inventory: &Path) {
+    let bin = place.join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let script = format!(
+        "#!/bin/sh\nfacts={}\ntest \"$1\" = receive && test -p {held} && facts={held}\n\
+         exec {} --directory {} --facts \"$facts\" \"$@\"\n",
+        inventory.display(),
+        programs.join("bedplate-installer").display(),
+        boot.display(),
+        held = place.join(HELD).display(),
+    );
+    fs::write(bin.join("bedplate-installer"), script).unwrap();
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(bin.join("bedplate-installer"), executable).unwrap();
+}
+
+/// sshd with the configuration that the live system has, in another place.
+fn server(workspace: &Workspace, place: &Path, ssh: &Path, port: u16) -> Child {
+    let shipped = workspace.root.join("image-builder/live/etc/ssh/bedplate_live.conf");
+    let shipped = fs::read_to_string(shipped).unwrap();
+    let here = shipped.replace("/run/bedplate/ssh", ssh.to_str().unwrap());
+    assert_ne!(shipped, here);
+    let here = here.replace("SetEnv PATH=", &format!("SetEnv PATH={}/bin:", place.display()));
+    // The way to a temporary directory is open to others, which the live system's is not.
+    let more = format!("\nPort {port}\nListenAddress 127.0.0.1\nStrictModes no\nPidFile none\n");
+    let configuration = place.join("sshd.conf");
+    fs::write(&configuration, here + &more).unwrap();
+    fs::create_dir_all("/run/sshd").unwrap();
+    let mut command = Command::new(SSHD);
+    command.args(["-D", "-e", "-f"]).arg(&configuration);
+    command.stderr(fs::File::create(place.join("sshd.log")).unwrap());
+    let child = command.spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "sshd does not listen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child
+}
+
+fn said(output: &Output) -> String {
+    let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn events(boot: &Path) -> Vec<EventKind> {
+    let text = fs::read_to_string(boot.join("events.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str::<Event>(line).unwrap().kind).collect()
+}
+
+#[test]
+fn a_machine_is_installed_over_ssh_by_the_plan_that_was_agreed_to() {
+    let live = Live::start();
+    let host = live.document();
+
+    // A stranger's key, another machine's host key, nobody to ask: nothing is sent.
+    let output = live.install("stranger", &host, &["--yes"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("Permission denied (publickey)"), "{}", said(&output));
+    let mut other = Command::new(live.programs.join("bedplate"));
+    other.arg("install").arg(&host).args(["--target", "root@127.0.0.1", "--yes"]);
+    other.args(["--port", &live.port.to_string(), "--host-key", "SHA256:other"]);
+    let output = other.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("it is another machine"), "{}", said(&output));
+    let output = live.install("own", &host, &[]).output().unwrap();
+    assert!(said(&output).contains("nobody can be asked here"), "{}", said(&output));
+    let output = live.install("own", &host, &["--expect-plan", "00"]).output().unwrap();
+    assert!(said(&output).contains("nothing was sent"), "{}", said(&output));
+    assert!(!live.boot().join("events.jsonl").exists());
+
+    // Agreed: the plan is shown here, the machine makes the same one and begins.
+    let output = live.install("own", &host, &["--yes"]).output().unwrap();
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("Plan: ") && text.contains("Bedplate: install hypervisor"), "{text}");
+    assert!(text.contains("FAILED check-disks"), "{text}");
+}
+
+#[test]
+fn what_is_sent_is_installed_by_the_same_run_and_its_events_come_back() {
+    let live = Live::start();
+    let host = live.document();
+    let mut show = live.install("own", &host, &["--yes", "--json"]);
+    let output = show.output().unwrap();
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let kinds = events(&live.boot());
+    let started = kinds.iter().any(|kind| matches!(kind, EventKind::PlanStarted { .. }));
+    let failed = kinds.iter().find_map(|kind| match kind {
+        EventKind::Failed { step, .. } => step.clone(),
+        _ => None,
+    });
+    assert!(started, "{kinds:?}");
+    assert_eq!(failed.as_deref(), Some("check-disks"), "{kinds:?}");
+    let shown: Vec<EventKind> = BufReader::new(output.stdout.as_slice())
+        .lines()
+        .map(|line| serde_json::from_str::<Event>(&line.unwrap()).unwrap().kind)
+        .collect();
+    let last = kinds.iter().position(|kind| matches!(kind, EventKind::PlanDone { .. }));
+    assert_eq!(shown, kinds[..=last.unwrap()], "{text}");
+}
+
+#[test]
+fn a_run_that_is_under_way_is_watched_and_nothing_is_begun_twice() {
+    let live = Live::start();
+    let host = live.document();
+    // Another run: holds the lock, and has told so much.
+    let boot = live.boot();
+    let lock = fs::File::create(boot.join("install.lock")).unwrap();
+    lock.lock().unwrap();
+    let line = |kind: &str| format!("{{\"schema\":1,\"sequence\":0,\"at_ms\":0,{kind}}}\n");
+    let started = line(
+        "\"event\":\"plan_started\",\"title\":\"install hypervisor\",\"plan\":\"c0ffee\",\
+         \"steps\":[],\"destroys\":[]",
+    );
+    let mut events = fs::File::create(boot.join("events.jsonl")).unwrap();
+    events.write_all(started.as_bytes()).unwrap();
+
+    let other = live.install("own", &host, &["--expect-plan", "00"]).output().unwrap();
+    assert!(said(&other).contains("at something else"), "{}", said(&other));
+    let mut watch = live.install("own", &host, &["--yes"]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "Bedplate: install hypervisor");
+    let done = line("\"event\":\"plan_done\",\"success\":true,\"milliseconds\":5");
+    events.write_all(done.as_bytes()).unwrap();
+    assert!(lines.any(|line| line.unwrap().starts_with("Finished in")));
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
+
+    // The installer is gone without its last word: no connection was lost.
+    fs::write(boot.join("events.jsonl"), &started).unwrap();
+    let mut watch = live.install("own", &host, &["--yes"]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "Bedplate: install hypervisor");
+    drop(lock);
+    let output = watch.wait_with_output().unwrap();
+    assert!(said(&output).contains("ended without a word"), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn f6_a_connection_that_drops_ends_no_installation() {
+    let live = Live::start();
+    let host = live.document();
+    let held = live.place.path().join(HELD);
+    assert!(Command::new("mkfifo").arg(&held).status().unwrap().success());
+    let mut watch = live.install("own", &host, &["--yes"]);
+    let watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Whoever opens a pipe for writing waits until somebody reads it: the run has begun.
+    let mut inventory = fs::OpenOptions::new().write(true).open(&held).unwrap();
+    live.cut();
+    let output = watch.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(said(&output).contains("same command again to watch it"), "{}", said(&output));
+
+    // Nobody is connected, and it goes on.
+    fs::remove_file(&held).unwrap();
+    let text = fs::read(Workspace::own().root.join("profiles/hypervisor/inventory.json")).unwrap();
+    inventory.write_all(&text).unwrap();
+    drop(inventory);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let done = |kind: &EventKind| matches!(kind, EventKind::PlanDone { success: false, .. });
+    while !events(&live.boot()).iter().any(done) {
+        assert!(Instant::now() < deadline, "{:?}", events(&live.boot()));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let started = |kind: &EventKind| matches!(kind, EventKind::PlanStarted { .. });
+    assert!(events(&live.boot()).iter().any(started));
+}
