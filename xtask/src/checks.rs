@@ -7,14 +7,16 @@ use crate::cargo::{self, cargo};
 use crate::report::Problem;
 
 /// Stories that every run tells.
-const STORIES: [&str; 7] =
-    ["refusal", REPOSITORY, "hypervisor", "key_stick", "faults", "reinstall", "power_cut"];
+const STORIES: [&str; 8] =
+    ["refusal", REPOSITORY, BACKUPS, "hypervisor", "key_stick", "faults", "reinstall", "power_cut"];
 
 /// What is told without a machine, but with the Nix of a platform in the cache.
 const REPOSITORY: &str = "repository";
+/// As that, with its restic.
+const BACKUPS: &str = "backups";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 3] = ["generations", "attended", "disk_loss"];
+const FULL: [&str; 4] = ["generations", "attended", "disk_loss", "recovery"];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {
@@ -35,10 +37,11 @@ pub fn fast() -> Result<(), Problem> {
     // A snapshot that differs is a failure here, never a file to accept later.
     cargo::run(cargo().args(tests).env("INSTA_UPDATE", "no").env("INSTA_FORCE_PASS", "0"))?;
     if has_platform() {
-        tell(REPOSITORY, false, None)
+        tell(REPOSITORY, false, None)?;
+        tell(BACKUPS, false, None)
     } else {
         eprintln!(
-            "xtask: no platform in target/bedplate-cache (a medium makes one), what `bedplate init` and `host add` write was NOT evaluated by Nix"
+            "xtask: no platform in target/bedplate-cache (a medium makes one), what `bedplate init` and `host add` write was NOT evaluated by Nix, and no backup was made by restic"
         );
         Ok(())
     }

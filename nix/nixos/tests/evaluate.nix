@@ -161,7 +161,17 @@ let
     "units say what the embedded platform's say" =
       agrees (service "bedplate-pool@") "bedplate-pool@.service"
       && agrees (service "bedplate-converge") "bedplate-converge.service"
-      && agrees (service "bedplate-backup-apps") "bedplate-backup-apps.service";
+      && agrees (service "bedplate-backup-apps") "bedplate-backup-apps.service"
+      && agrees (service "bedplate-verify-apps") "bedplate-verify-apps.service"
+      && agrees (service "bedplate-drill-apps") "bedplate-drill-apps.service";
+    "what is told of at once is a failure, where somebody is told" =
+      (service "bedplate-drill-apps").onFailure == [ "bedplate-notify.service" ]
+      && (service "bedplate-converge").onFailure == [ "bedplate-notify.service" ]
+      && small.systemd.services.bedplate-converge.onFailure == [ ];
+    "each task of a backup has its own schedule, and none where it says never" =
+      host.systemd.timers.bedplate-verify-media.timerConfig.OnCalendar == "monthly"
+      && host.systemd.timers.bedplate-check-apps.timerConfig.OnCalendar == "Sun 04:00"
+      && !(host.systemd.timers ? bedplate-prune-apps);
     "a backup has a service and a timer" =
       (service "bedplate-backup-apps").serviceConfig.ExecStart
       == "/package/bedplate-host/bin/bedplate-host backup run apps"
