@@ -53,6 +53,8 @@ pub fn converge_restores(context: &Context, reporter: &mut Reporter<'_>) -> Vec<
     let kind = prepare_kind(Restores, context);
     let all = || context.intent.restore.iter().flat_map(|restore| restore.backups.clone());
     if agrees(&kind.status()) {
+        // Only what there is to say of them.
+        kind.perform(context, reporter);
         return Vec::new();
     }
     let title = format!("restore {}", context.intent.host.name);

@@ -246,7 +246,7 @@ impl Restic<'_> {
 }
 
 /// What restic would take in the place of what it is told.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 11] = [
     "RESTIC_PASSWORD",
     "RESTIC_PASSWORD_COMMAND",
     "RESTIC_PASSWORD_FILE",
@@ -256,6 +256,8 @@ const VARIABLES: [&str; 9] = [
     "RESTIC_REST_PASSWORD",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
 ];
 
 /// Nobody is asked, no key is trusted at first sight, no other key is tried.

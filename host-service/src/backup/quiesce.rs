@@ -4,7 +4,6 @@
 //! what it has written is flushed, and a restored disk is as after a power cut. What is held is noted
 //! first, so that a machine is let go even if this process is not there to do it.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,32 +43,34 @@ pub enum QuiesceError {
     },
 }
 
-/// The machines with files in or around `paths`, of those that run and are ours.
-pub fn affected(intent: &HostFile, paths: &[PathBuf], ours: &BTreeSet<String>) -> Vec<String> {
+/// The machines of host.toml with files in or around `paths`.
+pub fn affected(intent: &HostFile, paths: &[PathBuf]) -> Vec<String> {
     let mut names = Vec::new();
     for (name, vm) in &intent.vms {
         let Some(pool) = intent.pools.get(&vm.pool) else { continue };
         let directory = Path::new(&pool.mount).join(name);
         let inside = |path: &PathBuf| directory.starts_with(path) || path.starts_with(&directory);
-        if vm.state == State::Present && ours.contains(name) && paths.iter().any(inside) {
+        if vm.state == State::Present && paths.iter().any(inside) {
             names.push(name.clone());
         }
     }
     names
 }
 
-/// The machines that run and carry our tag.
-pub fn running(intent: &HostFile, virsh: &Virsh) -> Result<BTreeSet<String>, QuiesceError> {
-    let mut ours = BTreeSet::new();
-    if intent.vms.is_empty() {
-        return Ok(ours);
+/// Those of `names` that run and carry our tag. Without names libvirt is not asked: a backup of plain
+/// files does not need it.
+pub fn running(virsh: &Virsh, names: Vec<String>) -> Result<Vec<String>, QuiesceError> {
+    if names.is_empty() {
+        return Ok(names);
     }
+    let mut ours = Vec::new();
+    let running = virsh.running()?;
     // One that somebody paused is not ours to wake.
     let paused = virsh.paused()?;
-    for name in virsh.running()? {
-        let known = intent.vms.contains_key(&name) && !paused.contains(&name);
-        if known && inspect::intent(&virsh.live_xml(&name)?)?.is_some() {
-            ours.insert(name);
+    for name in names {
+        let runs = running.contains(&name) && !paused.contains(&name);
+        if runs && inspect::intent(&virsh.live_xml(&name)?)?.is_some() {
+            ours.push(name);
         }
     }
     Ok(ours)
@@ -183,16 +184,23 @@ mod tests {
     use crate::sample;
 
     #[test]
-    fn only_machines_with_files_in_the_snapshot_that_run_and_are_ours_are_held() {
-        let intent = sample::intent();
-        let ours = BTreeSet::from(["haos".to_owned(), "stranger".to_owned()]);
-        let of = |path: &str| affected(&intent, &[path.into()], &ours);
+    fn only_machines_with_files_in_the_snapshot_are_held() {
+        let mut intent = sample::intent();
+        let of = |path: &str| affected(&intent, &[path.into()]);
         assert_eq!(of("/mnt/vmstore"), ["haos"]);
         assert_eq!(of("/mnt/vmstore/haos"), ["haos"]);
         assert_eq!(of("/mnt/vmstore/haos/nvram"), ["haos"]);
         assert!(of("/mnt/vmstore/haos2").is_empty());
         assert!(of("/mnt/bulk").is_empty());
-        assert!(affected(&intent, &["/mnt/vmstore".into()], &BTreeSet::new()).is_empty());
+        intent.vms.get_mut("haos").unwrap().state = State::Absent;
+        assert!(affected(&intent, &["/mnt/vmstore".into()]).is_empty());
+    }
+
+    #[test]
+    fn a_backup_of_plain_files_does_without_libvirt() {
+        let nowhere = Virsh::new("test:///no/such/file");
+        assert!(running(&nowhere, Vec::new()).unwrap().is_empty());
+        assert!(running(&nowhere, vec!["haos".into()]).is_err());
     }
 
     #[test]

@@ -63,8 +63,7 @@ fn snapshots(session: &Session<'_>, wanted: &[Wanted]) -> Result<Vec<Source>, Ba
     let _one_at_a_time = quiesce::lock(&context.runtime)?;
     quiesce::recover(&virsh, &context.runtime)?;
     let paths: Vec<PathBuf> = wanted.iter().map(|one| one.path.clone()).collect();
-    let ours = quiesce::running(&context.intent, &virsh)?;
-    let names = quiesce::affected(&context.intent, &paths, &ours);
+    let names = quiesce::running(&virsh, quiesce::affected(&context.intent, &paths))?;
     let held = Held::hold(&virsh, &context.runtime, &names)?;
     let taken = source::take(name, wanted, &sources);
     let released = held.release();
