@@ -19,6 +19,7 @@ let
       "btrfs-progs"
       "coreutils"
       "cryptsetup"
+      "nftables"
       "restic"
       "rsync"
       "util-linux"
@@ -189,6 +190,10 @@ let
       && host.services.nfs.server.enable
       && small.networking.firewall.allowedTCPPorts == [ ]
       && !small.services.nfs.server.enable;
+    "only clients of exports come through it" =
+      (service "bedplate-firewall").serviceConfig.ExecStart
+      == "/package/nftables/bin/nft -f /package/bedplate-rendered-hypervisor/bedplate/firewall.nft"
+      && lib.elem "nfs-server.service" (service "bedplate-firewall").before;
     "accounts have the keys of host.toml, and the groups that NixOS has" =
       host.users.users.admin.extraGroups == [
         "wheel"
