@@ -36,10 +36,12 @@ const BLESS_BOTH: &str = "[Unit]\nStartLimitIntervalSec=10min\nStartLimitBurst=2
 
 /// Before there is a network, and before anything is served. Nothing is exported without it.
 const FIREWALL: &str = "[Unit]\nDescription=Bedplate: who reaches the ports of NFS\n\
-     Wants=network-pre.target\nBefore=network-pre.target nfs-server.service\n\
+     DefaultDependencies=no\nWants=network-pre.target\nConflicts=shutdown.target\n\
+     Before=network-pre.target nfs-server.service shutdown.target\n\
      \n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
      ExecStart=/usr/sbin/nft -f /etc/bedplate/firewall.nft\n";
 
+/// T37: what is not guarded is not served.
 const BEHIND_FIREWALL: &str =
     "[Unit]\nRequires=bedplate-firewall.service\nAfter=bedplate-firewall.service\n";
 
