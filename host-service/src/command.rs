@@ -1,7 +1,10 @@
-//! The commands `converge`, `plan`, `status` and `backup run`.
+//! The commands, one function each.
+
+mod backup;
+mod lab;
 
 use std::error::Error;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
@@ -14,9 +17,10 @@ use bedplate_spec::planner::MemberRequest;
 use bedplate_tools::ask_password;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::efi::{self, Variables};
+use bedplate_tools::virsh::Virsh;
 
 use crate::activation;
-use crate::backup::{key, run};
+use crate::backup::{key, quiesce};
 use crate::context::Context;
 use crate::converge::{self, Status};
 use crate::esp_mirror;
@@ -25,7 +29,11 @@ use crate::host_key::{self, Taken};
 use crate::notify;
 use crate::pool::{self, Health};
 use crate::report::Reporter;
+use crate::restore;
 use crate::show::{self, Format};
+
+pub use backup::{list, retrieve, run, task};
+pub use lab::{LabTask, lab};
 
 /// How long an emergency is shown before the machine starts again.
 const BEFORE_RESTART: Duration = Duration::from_secs(30);
@@ -76,16 +84,20 @@ pub fn converge(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
         // Whoever reads may go away; the work goes on.
         written = std::mem::replace(&mut written, Ok(())).and(result);
     };
-    let success = converge::converge(&context, &mut Reporter::new(&mut sink));
+    let reporter = &mut Reporter::new(&mut sink);
+    let pending = converge::converge_restores(&context, reporter);
+    let intent = restore::held_back(&context.intent, &pending);
+    let success = converge::converge(&Context { intent, ..context }, reporter);
     written?;
-    if success { Ok(()) } else { Err(NotAsIntended::Converge.into()) }
+    if success && pending.is_empty() { Ok(()) } else { Err(NotAsIntended::Converge.into()) }
 }
 
 /// `bedplate-host plan`: what converge would do.
 pub fn plan(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     let differs = |one: &Status| !one.agrees;
-    let found = converge::status(&Context::read(host_file)?);
-    let found: Vec<_> = found.into_iter().filter(differs).collect();
+    let context = Context::read(host_file)?;
+    let found = converge::restores(&context).into_iter().chain(converge::status(&context));
+    let found: Vec<_> = found.filter(differs).collect();
     if found.is_empty() && !json {
         writeln!(out, "nothing to do")?;
     }
@@ -96,24 +108,11 @@ pub fn plan(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
 pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     let context = Context::read(host_file)?;
     let mut found = pool::compared(&context.intent);
+    found.extend(notify::compared(&context));
+    found.extend(converge::restores(&context));
     found.extend(converge::status(&context));
     show::status(out, format(json), &found)?;
     if converge::agrees(&found) { Ok(()) } else { Err(NotAsIntended::Status.into()) }
-}
-
-/// `bedplate-host backup run NAME`.
-pub fn backup_run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Finished {
-    let context = Context::read(host_file)?;
-    let _alone = lock(&context.runtime)?;
-    let summary = run::run(&context, name)?;
-    let (snapshot, added) = (&summary.snapshot_id, summary.data_added);
-    if json {
-        let line = serde_json::json!({ "backup": name, "snapshot": snapshot, "added": added });
-        writeln!(out, "{line}")?;
-    } else {
-        writeln!(out, "backup {name}: snapshot {snapshot}, {added} bytes added")?;
-    }
-    Ok(())
 }
 
 /// `bedplate-host activate TOPLEVEL`.
@@ -297,12 +296,12 @@ pub fn notify(host_file: &Path, is_test: bool, out: &mut dyn Write) -> Finished 
     if is_test {
         return Ok(writeln!(out, "told: {}", notify::test(&context.intent)?)?);
     }
-    let file = pool_lock_file()?;
-    // On the way from one state to the next there is nothing to tell; a scrub is no such change.
-    if let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
-        return Ok(writeln!(out, "a pool is being changed: looked at later")?);
+    let virsh = Virsh::new("qemu:///system");
+    // A backup that was killed may have left a machine standing still.
+    for name in quiesce::recover_if_idle(&virsh, &context.runtime)? {
+        writeln!(out, "let go again: {name}")?;
     }
-    for title in notify::news(&context.intent, &context.state.join("told.json"))? {
+    for title in notify::news(&context)? {
         writeln!(out, "told: {title}")?;
     }
     Ok(())

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::kind::{Kind, Resource};
 use crate::nfs::Exports;
 use crate::report::Reporter;
+use crate::restore::Restores;
 use crate::secret::Secrets;
 use crate::vm::VirtualMachines;
 
@@ -43,6 +44,39 @@ pub fn converge(context: &Context, reporter: &mut Reporter<'_>) -> bool {
     let milliseconds = reporter.milliseconds();
     reporter.tell(EventKind::PlanDone { success, milliseconds });
     success
+}
+
+/// Brings back what `[restore]` names. Returns the backups that are not back, for which everything
+/// that would use their paths must wait. It comes before anything else is looked at: whether a
+/// machine has a disk is known only then.
+pub fn converge_restores(context: &Context, reporter: &mut Reporter<'_>) -> Vec<String> {
+    let kind = prepare_kind(Restores, context);
+    let all = || context.intent.restore.iter().flat_map(|restore| restore.backups.clone());
+    if agrees(&kind.status()) {
+        // Only what there is to say of them.
+        kind.perform(context, reporter);
+        return Vec::new();
+    }
+    let title = format!("restore {}", context.intent.host.name);
+    let steps = kind.steps();
+    reporter.tell(EventKind::PlanStarted { title, plan: None, steps, destroys: Vec::new() });
+    let success = kind.perform(context, reporter);
+    let milliseconds = reporter.milliseconds();
+    reporter.tell(EventKind::PlanDone { success, milliseconds });
+    if success {
+        return Vec::new();
+    }
+    let left = prepare_kind(Restores, context).status();
+    let is_left = |name: &String| {
+        // Where it could not even be looked at, nothing is known to be back.
+        left.iter().any(|one| !one.agrees && one.name.as_ref().is_none_or(|left| left == name))
+    };
+    all().filter(is_left).collect()
+}
+
+/// How the restores of `[restore]` stand.
+pub fn restores(context: &Context) -> Vec<Status> {
+    prepare_kind(Restores, context).status()
 }
 
 /// Compares without changing anything.

@@ -10,14 +10,17 @@ pub mod converge;
 pub mod download;
 pub mod esp_mirror;
 pub mod extract;
+pub mod firewall;
 pub mod generation;
 pub mod host_key;
 pub mod kind;
+pub mod lab;
 pub mod mounts;
 pub mod nfs;
 pub mod notify;
 pub mod pool;
 pub mod report;
+pub mod restore;
 #[cfg(test)]
 mod sample;
 pub mod secret;

@@ -2,10 +2,12 @@
 
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bedplate_host_service::command::{Back, NotAsIntended};
+use bedplate_host_service::backup::record::Task as BackupTask;
+use bedplate_host_service::backup::retrieve::Request;
+use bedplate_host_service::command::{Back, LabTask, NotAsIntended};
 use bedplate_host_service::{command, system};
 use bedplate_spec::planner::{MemberRequest, MemberTask};
 use clap::{Parser, Subcommand};
@@ -37,7 +39,10 @@ enum Task {
     /// Pools.
     #[command(subcommand)]
     Pool(Pool),
-    /// Tell whom host.toml names when a pool is no longer whole, and when it is again.
+    /// Copies of machines from their newest snapshot, on a bridge that leads nowhere.
+    #[command(subcommand)]
+    Lab(Lab),
+    /// Tell whom host.toml names of lost disks, failed units, old backups and drift, and when they are over.
     Notify {
         /// Send a message that only says that messages arrive.
         #[arg(long)]
@@ -151,11 +156,65 @@ impl Change {
 }
 
 #[derive(Subcommand)]
+enum Lab {
+    /// Make copies; they are started by hand.
+    Clone {
+        /// Names of machines in host.toml.
+        #[arg(required = true)]
+        machines: Vec<String>,
+        /// A bridge of host.toml without NIC and addresses.
+        #[arg(long)]
+        bridge: String,
+    },
+    /// Make all copies anew from what is the newest snapshot now; what was done in them is lost.
+    Reset,
+    /// Remove all copies with their disks.
+    Destroy,
+}
+
+#[derive(Subcommand)]
 enum Backup {
     /// Take a backup now.
     Run {
         /// Its name.
         name: String,
+    },
+    /// Show the snapshots of this host in the repository.
+    List {
+        /// Its name.
+        name: String,
+    },
+    /// Bring files back into a new directory.
+    Restore {
+        /// Its name.
+        name: String,
+        /// A directory that is made, inside a pool.
+        #[arg(long, value_name = "DIRECTORY")]
+        to: PathBuf,
+        /// Id of the snapshot, as `list` shows it; without it the newest.
+        #[arg(long, value_name = "ID")]
+        snapshot: Option<String>,
+        /// A path as it was on the machine, several times for several; without it all.
+        #[arg(long = "path", value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Restore the newest backup beside the data, compare every file by hash, and remove it again.
+    Drill {
+        /// Its name.
+        name: String,
+    },
+    /// Delete what no snapshot holds from the repository.
+    Prune {
+        /// Its name.
+        name: String,
+    },
+    /// Check the repository.
+    Check {
+        /// Its name.
+        name: String,
+        /// Read all data.
+        #[arg(long)]
+        read_data: bool,
     },
 }
 
@@ -178,7 +237,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Task::Converge => command::converge(host_file, *json, out),
         Task::Plan => command::plan(host_file, *json, out),
         Task::Status => command::status(host_file, *json, out),
-        Task::Backup(Backup::Run { name }) => command::backup_run(host_file, name, *json, out),
+        Task::Backup(backup) => run_backup(host_file, backup, *json, out),
         Task::Pool(Pool::Open { name }) => command::pool_open(host_file, name, out),
         Task::Pool(Pool::Status) => command::pool_status(host_file, *json, out),
         Task::Pool(Pool::Replace(change)) => {
@@ -195,6 +254,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             command::pool_change(host_file, &request, *yes, *json, out)
         }
         Task::Pool(Pool::Scrub { name }) => command::pool_scrub(host_file, name, out),
+        Task::Lab(Lab::Clone { machines, bridge }) => {
+            command::lab(host_file, LabTask::Clone { machines, bridge }, *json, out)
+        }
+        Task::Lab(Lab::Reset) => command::lab(host_file, LabTask::Reset, *json, out),
+        Task::Lab(Lab::Destroy) => command::lab(host_file, LabTask::Destroy, *json, out),
         Task::Notify { test } => command::notify(host_file, *test, out),
         Task::Rebuild { rollback, to } => {
             let back = rollback.then(|| to.map_or(Back::ToThePrevious, Back::To));
@@ -209,6 +273,29 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Task::Activate { toplevel } => command::activate(toplevel, out),
         Task::System => Ok(system::build()?),
         Task::Render { out } => Ok(system::render(host_file, out)?),
+    }
+}
+
+fn run_backup(
+    host_file: &Path,
+    backup: &Backup,
+    json: bool,
+    out: &mut dyn io::Write,
+) -> Result<(), Box<dyn Error>> {
+    let task = |name: &str, task: BackupTask, out: &mut dyn io::Write| {
+        command::task(host_file, name, task, json, out)
+    };
+    match backup {
+        Backup::Run { name } => command::run(host_file, name, json, out),
+        Backup::List { name } => command::list(host_file, name, json, out),
+        Backup::Restore { name, to, snapshot, paths } => {
+            let request = Request { name, snapshot: snapshot.as_deref(), paths, to };
+            command::retrieve(host_file, &request, json, out)
+        }
+        Backup::Drill { name } => task(name, BackupTask::Drill, out),
+        Backup::Prune { name } => task(name, BackupTask::Prune, out),
+        Backup::Check { name, read_data: false } => task(name, BackupTask::Check, out),
+        Backup::Check { name, read_data: true } => task(name, BackupTask::CheckData, out),
     }
 }
 

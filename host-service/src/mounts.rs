@@ -15,10 +15,16 @@ impl Mounts {
         self.0.iter().rev().find(|(at, _)| at == point).is_some_and(|(_, kind)| kind == "btrfs")
     }
 
+    /// The mount points at `directory` and below it, the newest first.
+    pub fn at_or_below(&self, directory: &str) -> Vec<&str> {
+        let inside = format!("{directory}/");
+        let points = self.0.iter().rev().map(|(at, _)| at.as_str());
+        points.filter(|at| *at == directory || at.starts_with(&inside)).collect()
+    }
+
     /// Whether something is mounted at `directory` or below it.
     pub fn any_at_or_below(&self, directory: &str) -> bool {
-        let inside = format!("{directory}/");
-        self.0.iter().any(|(at, _)| at == directory || at.starts_with(&inside))
+        !self.at_or_below(directory).is_empty()
     }
 }
 

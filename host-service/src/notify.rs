@@ -1,24 +1,39 @@
-//! Telling somebody who does not look: a message when a pool is no longer whole, and when it is
-//! again.
+//! Telling somebody who does not look: that a pool is not whole, that a backup is too old, that a unit of
+//! ours failed, that the machine is not as host.toml says; and when each is over.
 //!
-//! What was told is kept, and only once it was taken: a message that could not be sent is tried
-//! again, and nothing is said twice.
+//! What is to be told is decided by a machine of states ([`machine`]); it is kept before it is sent, and
+//! until it has arrived. A message that could not be sent is tried again, and nothing is said twice.
 
+pub mod machine;
+mod mail;
+mod observe;
 mod post;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::HostFile;
-use serde::{Deserialize, Serialize};
+use bedplate_spec::host::{HostFile, Notify};
 
 use crate::atomic::{self, WriteError};
-use crate::pool::{self, Health, MemberState, PoolError, Status};
+use crate::backup::record::now;
+use crate::context::Context;
+use crate::converge::Status;
 use crate::secret::Repository;
 
-pub use post::{Message, PostError, post};
+pub use machine::{Event, Message, State};
+pub use mail::MailError;
+pub use observe::LookError;
+pub use post::PostError;
+
+use machine::{Observation, Setting, Waiting};
+
+/// Under the state directory.
+const FILE: &str = "told.json";
+/// Name of the address of `notify.url`.
+const URL: &str = "url";
+/// Name of the address of `notify.mail`.
+const MAIL: &str = "mail";
 
 /// Somebody who could not be told.
 #[derive(Debug, thiserror::Error)]
@@ -26,18 +41,21 @@ pub enum NotifyError {
     /// host.toml names nobody.
     #[error("host.toml has no section `[notify]`: nobody is told of anything")]
     Nobody,
-    /// The pools.
-    #[error("it could not be found out how the pools stand")]
-    Pools(#[from] PoolError),
-    /// The address.
-    #[error("nobody could be told that {title}")]
-    Post {
+    /// Not everything could be looked at.
+    #[error("not everything could be looked at")]
+    Look(#[from] LookError),
+    /// An address.
+    #[error("nobody could be told that {title}; it is kept, and tried again")]
+    Send {
         /// What should have been told.
         title: String,
         /// Why.
         #[source]
-        source: PostError,
+        source: SendError,
     },
+    /// The service that notices silence.
+    #[error("everybody was told, and `notify.ping` could not be fetched")]
+    Ping(#[source] PostError),
     /// What is kept.
     #[error("could not read what was told before, {}", .path.display())]
     Read {
@@ -52,121 +70,157 @@ pub enum NotifyError {
     Write(#[from] WriteError),
 }
 
-/// How the pools stood when somebody was told last.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Told {
-    pools: BTreeMap<String, Standing>,
+/// A message that an address did not take.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// `notify.url`.
+    #[error(transparent)]
+    Post(#[from] PostError),
+    /// `notify.mail`.
+    #[error(transparent)]
+    Mail(#[from] MailError),
 }
 
-/// What is worth a message when it changes. Numbers of errors are not in it: they grow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Standing {
-    health: Health,
-    /// Members that are not as they should be.
-    members: BTreeMap<String, MemberState>,
-    /// How many things are to be done.
-    wants: usize,
+/// Looks at everything and tells whom host.toml names what has changed. Returns the titles of what
+/// arrived.
+pub fn news(context: &Context) -> Result<Vec<String>, NotifyError> {
+    let notify = context.intent.notify.as_ref().ok_or(NotifyError::Nobody)?;
+    let (found, mut failures) = observe::observe(context, now());
+    let repository = Repository::of(&context.intent);
+    let mut send = |channel: &str, message: &Message| {
+        send(notify, &context.intent, &repository, channel, message)
+    };
+    let path = context.state.join(FILE);
+    let told = tell(&context.intent, notify, &found, now(), &path, &mut send)?;
+    if let Some(failure) = failures.pop() {
+        return Err(failure.into());
+    }
+    if let Some(url) = &notify.ping {
+        post::ping(url).map_err(NotifyError::Ping)?;
+    }
+    Ok(told)
 }
 
-impl Standing {
-    fn of(status: &Status) -> Self {
-        let members = status.members.iter().filter(|member| member.state != MemberState::InPool);
-        Self {
-            health: status.health,
-            members: members.map(|member| (member.role.clone(), member.state)).collect(),
-            wants: status.next.len(),
-        }
-    }
-}
-
-impl Told {
-    /// What was told before; nothing when nothing was.
-    pub fn read(path: &Path) -> Result<Self, NotifyError> {
-        let failed = |source| NotifyError::Read { path: path.to_owned(), source };
-        match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(failed(error)),
-            // A damaged record costs one message more.
-            Ok(text) => Ok(serde_json::from_str(&text).unwrap_or_default()),
-        }
-    }
-
-    fn write(&self, path: &Path) -> Result<(), WriteError> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| WriteError { path: path.to_owned(), source: error.into() })?;
-        atomic::write(path, &text, 0o600)
-    }
-
-    /// The message about a pool, when there is one. A pool that was whole whenever it was looked
-    /// at is nothing to tell.
-    fn news(&self, machine: &str, status: &Status) -> Option<Message> {
-        let whole = status.health == Health::Whole;
-        match self.pools.get(&status.name) {
-            Some(before) if *before == Standing::of(status) => return None,
-            None if whole => return None,
-            _ => {}
-        }
-        let how = match status.health {
-            Health::Whole => "is whole again",
-            Health::Degraded => "is DEGRADED",
-            Health::Down => "is NOT MOUNTED",
-        };
-        Some(Message {
-            title: format!("{machine}: pool {} {how}", status.name),
-            text: status.to_string(),
-            urgent: !whole,
-        })
-    }
-}
-
-/// Tells what has changed, by `tell`; what it took is kept at `path`. Returns the titles. One
-/// pool that cannot be told of does not keep the others from being told.
-fn tell_news(
-    machine: &str,
-    found: &[Status],
+/// As [`news`], of what was found at `now`. What is to be told is kept at `path` before it is sent. One
+/// message that does not arrive does not keep the others from being sent.
+fn tell(
+    host: &HostFile,
+    notify: &Notify,
+    found: &Observation,
+    now: u64,
     path: &Path,
-    tell: &mut dyn FnMut(&Message) -> Result<(), PostError>,
+    send: &mut dyn FnMut(&str, &Message) -> Result<(), SendError>,
 ) -> Result<Vec<String>, NotifyError> {
-    let mut told = Told::read(path)?;
-    told.pools.retain(|name, _| found.iter().any(|status| status.name == *name));
-    let mut titles = Vec::new();
-    let mut failure = None;
-    for status in found {
-        let standing = Standing::of(status);
-        if let Some(message) = told.news(machine, status) {
-            let title = message.title.clone();
-            if let Err(source) = tell(&message) {
-                failure = Some(NotifyError::Post { title, source });
-                continue;
+    let channels = channels(notify);
+    let remind = notify.remind_hours.map(|hours| u64::from(hours) * 3600);
+    let setting = Setting { machine: &host.host.name, channels: &channels, remind };
+    let mut state = read(path)?.after(found, now, setting);
+    write(path, &state)?;
+    let (mut titles, mut failure) = (Vec::new(), None);
+    for waiting in std::mem::take(&mut state.waiting) {
+        let title = waiting.message.title.clone();
+        match send(&waiting.channel, &waiting.message) {
+            Ok(()) => titles.push(title),
+            Err(source) => {
+                let attempts = waiting.attempts.saturating_add(1);
+                let why = Some(chain(&source));
+                state.waiting.push(Waiting { attempts, failure: why, ..waiting });
+                failure = Some(NotifyError::Send { title, source });
             }
-            titles.push(title);
-        }
-        if told.pools.insert(status.name.clone(), standing.clone()) != Some(standing) {
-            told.write(path)?;
         }
     }
+    write(path, &state)?;
+    titles.dedup();
     failure.map_or(Ok(titles), Err)
 }
 
-/// Looks at the pools and tells whom host.toml names what has changed since the last time.
-pub fn news(host: &HostFile, path: &Path) -> Result<Vec<String>, NotifyError> {
-    let notify = host.notify.as_ref().ok_or(NotifyError::Nobody)?;
-    let found = pool::status(host)?;
-    let repository = Repository::of(host);
-    tell_news(&host.host.name, &found, path, &mut |message| post(notify, &repository, message))
-}
-
-/// Sends a message that says nothing but that messages arrive.
+/// Sends a message that says nothing but that messages arrive, to every address.
 pub fn test(host: &HostFile) -> Result<String, NotifyError> {
     let notify = host.notify.as_ref().ok_or(NotifyError::Nobody)?;
     let title = format!("{}: a test", host.host.name);
-    let text = "Messages of this machine arrive here.".to_owned();
-    let message = Message { title: title.clone(), text, urgent: false };
-    match post(notify, &Repository::of(host), &message) {
-        Ok(()) => Ok(title),
-        Err(source) => Err(NotifyError::Post { title, source }),
+    let message = Message {
+        condition: "test".into(),
+        event: Event::Test,
+        title: title.clone(),
+        text: "Messages of this machine arrive here.".into(),
+        urgent: false,
+        at: now(),
+    };
+    for channel in channels(notify) {
+        send(notify, host, &Repository::of(host), &channel, &message)
+            .map_err(|source| NotifyError::Send { title: title.clone(), source })?;
     }
+    Ok(title)
+}
+
+/// Whether what is to be told arrives: an address for which messages wait is not as intended (T43).
+pub fn compared(context: &Context) -> Vec<Status> {
+    let Some(notify) = &context.intent.notify else { return Vec::new() };
+    let state = read(&context.state.join(FILE));
+    let line = |channel: String| {
+        let refused = match &state {
+            Ok(state) => undelivered(state, &channel),
+            Err(error) => Some(error.to_string()),
+        };
+        let agrees = refused.is_none();
+        let (actions, notes) = (Vec::new(), Vec::new());
+        Status { kind: "notify", name: Some(channel), agrees, actions, refused, notes }
+    };
+    channels(notify).into_iter().map(line).collect()
+}
+
+fn undelivered(state: &State, channel: &str) -> Option<String> {
+    let waiting: Vec<_> = state.waiting.iter().filter(|one| one.channel == channel).collect();
+    let newest = waiting.last()?;
+    let dropped = state.dropped.get(channel).map(|count| format!(", {count} older ones were lost"));
+    Some(format!(
+        "{} messages have not arrived{}; the newest, \"{}\": {}",
+        waiting.len(),
+        dropped.unwrap_or_default(),
+        newest.message.title,
+        newest.failure.as_deref().unwrap_or("not tried yet")
+    ))
+}
+
+fn channels(notify: &Notify) -> Vec<String> {
+    let url = notify.url.as_ref().map(|_| URL.to_owned());
+    url.into_iter().chain(notify.mail.as_ref().map(|_| MAIL.to_owned())).collect()
+}
+
+fn send(
+    notify: &Notify,
+    host: &HostFile,
+    repository: &Repository,
+    channel: &str,
+    message: &Message,
+) -> Result<(), SendError> {
+    match (channel, &notify.url, &notify.mail) {
+        (URL, Some(url), _) => Ok(post::post(notify, url, host, repository, message)?),
+        (MAIL, _, Some(address)) => Ok(mail::send(Path::new(mail::PROGRAM), address, message)?),
+        // Messages for addresses that are gone do not wait.
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path) -> Result<State, NotifyError> {
+    let failed = |source| NotifyError::Read { path: path.to_owned(), source };
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::default()),
+        Err(error) => Err(failed(error)),
+        // A damaged record costs one message more.
+        Ok(text) => Ok(serde_json::from_str(&text).unwrap_or_default()),
+    }
+}
+
+fn write(path: &Path, state: &State) -> Result<(), WriteError> {
+    let text = serde_json::to_string_pretty(state)
+        .map_err(|error| WriteError { path: path.to_owned(), source: error.into() })?;
+    atomic::write(path, &text, 0o600)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let texts = std::iter::successors(Some(error), |cause| (*cause).source());
+    texts.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

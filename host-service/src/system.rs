@@ -21,6 +21,8 @@ use bedplate_spec::host::{HostFile, Media};
 use bedplate_spec::identity::{Purpose, derive, mapper_name};
 use bedplate_tools::cpio::Archive;
 
+use crate::firewall;
+
 /// A toplevel could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SystemError {
@@ -111,7 +113,7 @@ pub fn render(document: &Path, out: &Path) -> Result<(), SystemError> {
     for (path, content) in etc::network(&host) {
         write(&out.join(path), &Entry::File(content))?;
     }
-    Ok(())
+    write(&out.join(firewall::FILE), &Entry::File(firewall::rules(&host)))
 }
 
 fn read(path: &Path) -> Result<(HostFile, String), SystemError> {
@@ -345,6 +347,9 @@ mod tests {
             let rendered = fs::read_to_string(out.join(&path)).unwrap();
             assert_eq!(all.get(&format!("etc/{path}")), Some(&Entry::File(rendered)), "{path}");
         }
+        let rules = fs::read_to_string(out.join(firewall::FILE)).unwrap();
+        let path = format!("etc/{}", firewall::FILE);
+        assert_eq!(all.get(&path), Some(&Entry::File(rules)), "{path}");
     }
 
     #[test]

@@ -43,9 +43,18 @@ let
     pools = builtins.attrNames (told.pools or { });
     bridges = lib.mapAttrs (_: bridge) (told.network.bridges or { });
     hasExports = told.nfs.exports or [ ] != [ ];
-    backups = lib.mapAttrs (_: backup: { schedule = backup.schedule or defaults.backup.schedule; }) (
-      told.backups or { }
-    );
+    # When each task runs, by the name of its units; `never` is not in it.
+    backups = lib.mapAttrs (
+      _: told:
+      let
+        backup = defaults.backup // told;
+      in
+      lib.filterAttrs (_: schedule: schedule != "never") {
+        backup = backup.schedule;
+        inherit (backup) prune check drill;
+        verify = backup.check_data;
+      }
+    ) (told.backups or { });
     notifies = told ? notify;
   };
 in

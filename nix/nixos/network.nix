@@ -37,8 +37,26 @@ in
     useNetworkd = true;
     # Would ask for a lease on the bridge's port too.
     useDHCP = false;
-    # NFS 4 needs no other port. The exports name their clients.
+    # NFS 4 needs no other port. Who comes through it is for bedplate-firewall to say.
     firewall.allowedTCPPorts = lib.mkIf cfg.host.hasExports [ 2049 ];
+  };
+  # Its chain is beside those of NixOS, whichever program makes them: what it drops is dropped.
+  systemd.services.bedplate-firewall = {
+    description = "Bedplate: who reaches the ports of NFS";
+    wantedBy = [
+      "multi-user.target"
+      "nfs-server.service"
+    ];
+    wants = [ "network-pre.target" ];
+    before = [
+      "network-pre.target"
+      "nfs-server.service"
+    ];
+    serviceConfig = {
+      Type = "oneshot";
+      RemainAfterExit = true;
+      ExecStart = "${pkgs.nftables}/bin/nft -f ${rendered}/bedplate/firewall.nft";
+    };
   };
   services.resolved.enable = lib.mkDefault true;
   environment.etc = lib.genAttrs files (file: {

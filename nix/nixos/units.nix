@@ -6,6 +6,8 @@ let
   inherit (cfg) host;
   command = arguments: "${cfg.package}/bin/bedplate-host ${arguments}";
   poolUnits = map (name: "bedplate-pool@${name}.service") host.pools;
+  # Whoever is to be told is told at once when a unit of ours fails.
+  onFailure = lib.optional host.notifies "bedplate-notify.service";
 
   pool = {
     "bedplate-pool@" = {
@@ -25,6 +27,7 @@ let
       environment.DM_DISABLE_UDEV = "1";
       # A switch leaves mounted pools alone.
       restartIfChanged = false;
+      inherit onFailure;
       serviceConfig = {
         Type = "oneshot";
         RemainAfterExit = true;
@@ -54,6 +57,7 @@ let
       ++ poolUnits;
       # A switch to another host.toml is carried out at once.
       restartTriggers = [ cfg.storedDocument ];
+      inherit onFailure;
       serviceConfig = {
         Type = "oneshot";
         RemainAfterExit = true;
@@ -66,54 +70,91 @@ let
 
   notify = lib.optionalAttrs host.notifies {
     bedplate-notify = {
-      description = "Bedplate: tell of pools that are not whole";
+      description = "Bedplate: tell whom host.toml names";
       wantedBy = [ "multi-user.target" ];
       wants = [ "network-online.target" ];
       after = [ "network-online.target" ] ++ poolUnits;
       serviceConfig = {
         Type = "oneshot";
         ExecStart = command "notify";
-        TimeoutStartSec = 120;
+        TimeoutStartSec = 900;
         LimitCORE = 0;
       };
     };
   };
 
-  backups = lib.mapAttrs' (name: _: {
-    name = "bedplate-backup-${name}";
-    value = {
-      description = "Bedplate backup ${name}";
+  # What is done with a backup by schedule: for people, and what bedplate-host is told.
+  backupTasks = {
+    backup = {
+      title = "backup";
+      command = "backup run";
+    };
+    prune = {
+      title = "prune of the backup";
+      command = "backup prune";
+    };
+    check = {
+      title = "check of the backup";
+      command = "backup check";
+    };
+    verify = {
+      title = "check of all data of the backup";
+      command = "backup check --read-data";
+    };
+    drill = {
+      title = "drill of the backup";
+      command = "backup drill";
+    };
+  };
+  # `unit` makes one of each task of each backup.
+  forEachTask =
+    unit:
+    lib.listToAttrs (
+      lib.concatLists (
+        lib.mapAttrsToList (
+          name: schedules:
+          lib.mapAttrsToList (task: schedule: {
+            name = "bedplate-${task}-${name}";
+            value = unit name backupTasks.${task} schedule;
+          }) schedules
+        ) host.backups
+      )
+    );
+
+  backups = forEachTask (
+    name: task: _: {
+      description = "Bedplate ${task.title} ${name}";
       after = [ "bedplate-converge.service" ];
       # A switch does not cut off a backup that runs.
       restartIfChanged = false;
+      inherit onFailure;
       serviceConfig = {
         Type = "oneshot";
-        ExecStart = command "backup run ${name}";
+        ExecStart = command "${task.command} ${name}";
         Nice = 10;
         IOSchedulingClass = "idle";
         TimeoutStartSec = "infinity";
         LimitCORE = 0;
       };
-    };
-  }) host.backups;
+    }
+  );
 
-  backupTimers = lib.mapAttrs' (name: backup: {
-    name = "bedplate-backup-${name}";
-    value = {
-      description = "Bedplate backup ${name}, by schedule";
+  backupTimers = forEachTask (
+    name: task: schedule: {
+      description = "Bedplate ${task.title} ${name}, by schedule";
       wantedBy = [ "timers.target" ];
       timerConfig = {
-        OnCalendar = backup.schedule;
+        OnCalendar = schedule;
         Persistent = true;
         RandomizedDelaySec = "10min";
       };
-    };
-  }) host.backups;
+    }
+  );
 
   # Disks die while the machine runs, too; and what could not be told is told later.
   notifyTimer = lib.optionalAttrs host.notifies {
     bedplate-notify = {
-      description = "Bedplate: look at the pools";
+      description = "Bedplate: look at everything";
       wantedBy = [ "timers.target" ];
       timerConfig = {
         OnBootSec = "10min";

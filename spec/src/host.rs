@@ -4,12 +4,19 @@
 //! argv, XML and Nix, and every reference between sections resolves. They serialise to
 //! JSON so that the host service and the tests can read a normalised document.
 
+mod backup;
+mod notify;
+mod secret;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use backup::{Backup, Keep, Restore, Upkeep};
+pub use notify::{Notify, REMIND_HOURS, Receiver};
+pub use secret::SecretReference;
 
 /// The schema number this version reads and writes (`schema = 1`).
 pub const SCHEMA: u32 = 1;
@@ -40,6 +47,9 @@ pub struct HostFile {
     /// `[notify]`: who is told when the machine wants somebody; nobody when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Notify>,
+    /// `[restore]`: what comes back from backups onto new pools; nothing when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restore>,
     /// `[flake]`: the repository the host is enrolled into.
     pub flake: Flake,
     /// `[install]`: how the installation itself runs.
@@ -152,8 +162,13 @@ impl HostFile {
         let passwords = self.backups.iter();
         let passwords =
             passwords.map(|(name, backup)| (format!("backups.{name}.password"), &backup.password));
+        let credentials = self.backups.iter().filter_map(|(name, backup)| {
+            Some((format!("backups.{name}.credentials"), backup.credentials.as_ref()?))
+        });
         let token = self.notify.as_ref().and_then(|notify| notify.token.as_ref());
-        let all = passwords.chain(token.map(|token| ("notify.token".to_owned(), token)));
+        let all = passwords
+            .chain(credentials)
+            .chain(token.map(|token| ("notify.token".to_owned(), token)));
         all.filter(|(_, reference)| {
             matches!(reference, SecretReference::Sops { .. } | SecretReference::Age(_))
         })
@@ -376,6 +391,9 @@ pub enum Firmware {
 /// `[nfs]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Nfs {
+    /// Whether clients may speak version 3 too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub v3: bool,
     /// `[[nfs.exports]]`.
     pub exports: Vec<Export>,
 }
@@ -391,74 +409,6 @@ pub struct Export {
     pub clients: Vec<Cidr>,
     /// Export options of exports(5), such as `rw`, `no_subtree_check`.
     pub options: Vec<String>,
-}
-
-/// `[backups.<name>]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Backup {
-    /// restic repository; an absolute path for a local one.
-    pub repository: String,
-    /// The pool whose mount a local repository needs (found by validation).
-    pub repository_pool: Option<String>,
-    /// Absolute paths to back up, each inside the mount of a pool.
-    pub paths: Vec<String>,
-    /// systemd calendar expression, such as `daily`.
-    pub schedule: String,
-    /// How many snapshots are kept.
-    pub keep: Keep,
-    /// Where the repository's password comes from.
-    pub password: SecretReference,
-}
-
-/// How many snapshots are kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Keep {
-    /// Daily snapshots.
-    pub daily: u32,
-    /// Weekly snapshots.
-    pub weekly: u32,
-    /// Monthly snapshots.
-    pub monthly: u32,
-}
-
-/// Where a secret comes from; the secret itself never stands in `host.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecretReference {
-    /// A file on the first key stick, relative to its root. Generated at install if absent.
-    Stick(String),
-    /// A value in a sops file of the repository, encrypted for the host's ssh key.
-    Sops {
-        /// A YAML file, relative to the host's directory.
-        file: String,
-        /// Names between `/`, as sops-nix writes them.
-        key: String,
-    },
-    /// An age file of the repository, encrypted for the host's ssh key; relative to the host's
-    /// directory.
-    Age(String),
-    /// A file on the machine that only root can read.
-    File(String),
-}
-
-impl fmt::Display for SecretReference {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stick(path) => write!(formatter, "{path} on the key stick"),
-            Self::Sops { file, key } => write!(formatter, "`{key}` in the sops file {file}"),
-            Self::Age(file) => write!(formatter, "the age file {file}"),
-            Self::File(path) => formatter.write_str(path),
-        }
-    }
-}
-
-/// `[notify]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notify {
-    /// Address that messages are posted to: a topic of ntfy or a webhook.
-    pub url: String,
-    /// Where the token stands that the address wants.
-    pub token: Option<SecretReference>,
 }
 
 /// `[flake]`.

@@ -56,6 +56,10 @@ fn decoded(host: &HostFile, section: &str, key: &str) -> String {
         ("unlock", "timeout_seconds") => host.unlock.timeout_seconds.to_string(),
         ("unlock", "keyfile") => host.unlock.keyfile.clone(),
         ("backup", "schedule") => host.backups["media"].schedule.clone(),
+        ("backup", "prune") => host.backups["media"].upkeep.prune.clone().unwrap(),
+        ("backup", "check") => host.backups["media"].upkeep.check.clone().unwrap(),
+        ("backup", "check_data") => host.backups["media"].upkeep.check_data.clone().unwrap(),
+        ("backup", "drill") => host.backups["media"].upkeep.drill.clone().unwrap(),
         other => panic!("no test knows {other:?}"),
     }
 }
@@ -83,5 +87,5 @@ fn the_defaults_of_the_module_are_the_decoders() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 7);
+    assert_eq!(compared, 11);
 }

@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(host.unlock.sticks[1].volume_id, SECOND_STICK);
         assert_eq!(host.os.esp_mirror.as_deref(), Some(MIRROR));
         assert_eq!(host.vms[GUEST].bridge, "br0");
-        assert_eq!(host.notify.unwrap().url, format!("http://{HOST_ADDRESS}:8080/notify"));
+        assert_eq!(host.notify.unwrap().url, Some(format!("http://{HOST_ADDRESS}:8080/notify")));
     }
 
     #[test]

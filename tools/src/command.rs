@@ -37,6 +37,15 @@ pub enum CommandError {
         /// The program.
         program: String,
     },
+    /// It wrote something else than what it is known to write.
+    #[error("`{program}` wrote something unexpected")]
+    Unexpected {
+        /// The program.
+        program: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
 }
 
 impl CommandError {
@@ -44,7 +53,7 @@ impl CommandError {
     pub fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Failed { status, .. } => status.code(),
-            Self::Start { .. } | Self::NotText { .. } => None,
+            Self::Start { .. } | Self::NotText { .. } | Self::Unexpected { .. } => None,
         }
     }
 }

@@ -10,6 +10,15 @@ pub fn is_active(unit: &str) -> Result<bool, CommandError> {
     Ok(output.status.success())
 }
 
+/// Names of the units that match `pattern` and failed.
+pub fn failed(pattern: &str) -> Result<Vec<String>, CommandError> {
+    let arguments =
+        ["list-units", "--state=failed", "--plain", "--no-legend", "--full", "--no-pager"];
+    let text = Command::new("systemctl").args(arguments).args(["--", pattern]).read()?;
+    let names = text.lines().filter_map(|line| line.split_whitespace().next());
+    Ok(names.map(str::to_owned).collect())
+}
+
 /// Starts a unit and waits until it is up.
 pub fn start(unit: &str) -> Result<(), CommandError> {
     Command::new("systemctl").args(["start", "--", unit]).run()

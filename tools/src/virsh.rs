@@ -71,6 +71,31 @@ impl Virsh {
         self.command(&["undefine", "--domain", domain]).args(flags).run()
     }
 
+    /// Has the guest's agent flush and hold all its file systems.
+    pub fn freeze(&self, domain: &str) -> Result<(), CommandError> {
+        self.command(&["domfsfreeze", "--domain", domain]).run()
+    }
+
+    /// Undoes [`Virsh::freeze`].
+    pub fn thaw(&self, domain: &str) -> Result<(), CommandError> {
+        self.command(&["domfsthaw", "--domain", domain]).run()
+    }
+
+    /// Pauses a domain; what it has written is flushed.
+    pub fn suspend(&self, domain: &str) -> Result<(), CommandError> {
+        self.command(&["suspend", "--domain", domain]).run()
+    }
+
+    /// Undoes [`Virsh::suspend`].
+    pub fn resume(&self, domain: &str) -> Result<(), CommandError> {
+        self.command(&["resume", "--domain", domain]).run()
+    }
+
+    /// Names of the domains that are paused.
+    pub fn paused(&self) -> Result<Vec<String>, CommandError> {
+        self.names(&["list", "--state-paused", "--name"])
+    }
+
     /// Enlarges the disk `path` of a running domain to `bytes`.
     pub fn enlarge_disk(&self, domain: &str, path: &str, bytes: u64) -> Result<(), CommandError> {
         let size = format!("{bytes}B");

@@ -8,18 +8,20 @@ use crate::cargo::{self, cargo};
 use crate::report::Problem;
 
 /// Stories that every run tells.
-const STORIES: [&str; 7] =
-    ["refusal", REPOSITORY, "hypervisor", "key_stick", "faults", "reinstall", "power_cut"];
+const STORIES: [&str; 8] =
+    ["refusal", REPOSITORY, BACKUPS, "hypervisor", "key_stick", "faults", "reinstall", "power_cut"];
 
 /// What is told without a machine, but with the Nix of a platform in the cache.
 const REPOSITORY: &str = "repository";
+/// As that, with its restic.
+const BACKUPS: &str = "backups";
 
 /// What is told without a machine, but as root with an ssh server. It is no package that is installed
 /// for it: on a workstation that would let others in.
 const REMOTE: &str = "remote";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 3] = ["generations", "attended", "disk_loss"];
+const FULL: [&str; 4] = ["generations", "attended", "disk_loss", "recovery"];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {
@@ -47,10 +49,11 @@ pub fn fast() -> Result<(), Problem> {
         );
     }
     if has_platform() {
-        tell(REPOSITORY, false, None)
+        tell(REPOSITORY, false, None)?;
+        tell(BACKUPS, false, None)
     } else {
         eprintln!(
-            "xtask: no platform in target/bedplate-cache (a medium makes one), what `bedplate init` and `host add` write was NOT evaluated by Nix"
+            "xtask: no platform in target/bedplate-cache (a medium makes one), what `bedplate init` and `host add` write was NOT evaluated by Nix, and no backup was made by restic"
         );
         Ok(())
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bedplate_spec::host::HostFile;
+use bedplate_spec::host::{Backup, HostFile};
 use serde::Serialize;
 
+use super::fresh;
 use super::record::Record;
 use crate::context::pool_mount;
 use crate::kind::Resource;
@@ -18,6 +19,8 @@ pub struct Observed {
     pub mounts: Mounts,
     /// Records by name.
     pub records: BTreeMap<String, Record>,
+    /// Seconds since 1970.
+    pub now: u64,
 }
 
 /// One thing to do.
@@ -52,13 +55,21 @@ pub fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
             }
             let record = observed.records.get(name);
             let succeeded = record.is_some_and(|record| record.last_success.is_some());
-            let failure = record.and_then(|record| record.last.as_ref()?.failure.as_ref());
             let first = (!succeeded).then(|| Action::Run { backup: name.clone() });
-            let notes = failure.map(|why| format!("the newest run failed: {why}"));
             Resource {
-                notes: notes.into_iter().collect(),
+                notes: record.map(|record| notes(backup, record, observed.now)).unwrap_or_default(),
                 ..Resource::new(name, first.into_iter().collect())
             }
         })
         .collect()
+}
+
+/// What is wrong with a backup that has run, in lines.
+pub fn notes(backup: &Backup, record: &Record, now: u64) -> Vec<String> {
+    let run = record.last.as_ref().and_then(|last| last.failure.as_ref());
+    let run = run.map(|why| format!("the newest run failed: {why}"));
+    let tasks = record.tasks.iter().filter_map(|(task, attempt)| {
+        Some(format!("the newest {task} failed: {}", attempt.failure.as_ref()?))
+    });
+    run.into_iter().chain(tasks).chain(fresh::stale(backup, record, now)).collect()
 }

@@ -4,8 +4,9 @@ use bedplate_spec::event::Outcome;
 use bedplate_spec::host::HostFile;
 
 use super::diff::{self, Action, Observed};
+use super::error::BackupError;
 use super::record;
-use super::run::{self, BackupError};
+use super::run;
 use crate::context::Context;
 use crate::kind::{Kind, Resource};
 use crate::report::Reporter;
@@ -22,7 +23,8 @@ impl Kind for Backups {
     const ADVICE: &'static str = "see what it names (stick plugged in, pools mounted), then run `bedplate-host backup run NAME`";
 
     fn observe(&self, context: &Context) -> Result<Observed, BackupError> {
-        let mut observed = Observed { mounts: context.mounts.clone(), ..Observed::default() };
+        let now = record::now();
+        let mut observed = Observed { mounts: context.mounts.clone(), now, ..Observed::default() };
         for (name, backup) in &context.intent.backups {
             let record = record::read(&context.state, name, &backup.repository)?;
             observed.records.insert(name.clone(), record);

@@ -3,9 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use bedplate_keystick::{self as keystick, StickError};
+use bedplate_keystick::{self as keystick, Mounted, StickError};
 use bedplate_spec::host::{HostFile, SecretReference};
 use bedplate_tools::block;
+use bedplate_tools::mount::Access;
 use bedplate_tools::secret::Secret;
 
 use crate::context::Context;
@@ -85,4 +86,47 @@ pub(crate) fn from_stick(
         }
     }
     Err(last.unwrap_or_else(|| KeyError::NoStick(missing.join(", "))))
+}
+
+/// Where a stick notes that a repository was made or used.
+fn note_path(intent: &HostFile, name: &str) -> String {
+    format!("bedplate/backups/{}-{name}", intent.host.name)
+}
+
+/// Whether a stick knows the repository of the backup `name`; none when no stick is plugged in.
+pub fn is_noted(
+    intent: &HostFile,
+    name: &str,
+    repository: &str,
+    runtime: &Path,
+) -> Result<Option<bool>, KeyError> {
+    match from_stick(intent, &note_path(intent, name), runtime) {
+        Ok(noted) => Ok(Some(noted.expose().trim_ascii() == repository.as_bytes())),
+        Err(KeyError::NoStick(_)) => Ok(None),
+        Err(absent) if absent.is_absent() => Ok(Some(false)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Notes the repository on every stick that is plugged in.
+pub fn note(
+    intent: &HostFile,
+    name: &str,
+    repository: &str,
+    runtime: &Path,
+) -> Result<(), KeyError> {
+    let blocks = block::disks().map_err(KeyError::List)?;
+    for stick in &intent.unlock.sticks {
+        let volume = stick.volume_id.as_str();
+        let Some(found) = blocks.iter().find(|one| keystick::is_stick(one, [volume])) else {
+            continue;
+        };
+        let at = runtime.join(format!("stick-{}", std::process::id()));
+        let failed = |source| KeyError::Stick { volume: volume.to_owned(), source };
+        let mounted = Mounted::mount(&found.node, &at, Access::ReadWrite).map_err(failed)?;
+        let line = format!("{repository}\n");
+        keystick::write(mounted.path(), &note_path(intent, name), line.as_bytes())
+            .map_err(failed)?;
+    }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! What is known of a backup: `/var/lib/bedplate/backups/<name>.json`.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,38 @@ pub struct Record {
     pub last: Option<Attempt>,
     /// The newest attempt that ended well.
     pub last_success: Option<Attempt>,
+    /// Id of the snapshot in the repository that was made of the btrfs snapshots that are kept on the
+    /// pools; none when they are of no backup that ended well.
+    #[serde(default)]
+    pub local: Option<String>,
+    /// The newest attempt at each other task.
+    #[serde(default)]
+    pub tasks: BTreeMap<Task, Attempt>,
+}
+
+/// What is done with a repository besides backups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Deleting what no snapshot holds.
+    Prune,
+    /// Checking the structure.
+    Check,
+    /// Reading and checking all data.
+    CheckData,
+    /// Restoring and comparing.
+    Drill,
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Prune => "prune",
+            Self::Check => "check",
+            Self::CheckData => "check of all data",
+            Self::Drill => "drill",
+        })
+    }
 }
 
 /// One attempt.
@@ -40,9 +74,13 @@ pub struct Attempt {
 impl Attempt {
     /// An attempt that ended now.
     pub fn now(snapshot: Option<String>, added: u64, failure: Option<String>) -> Self {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        Self { at, snapshot, added, failure }
+        Self { at: now(), snapshot, added, failure }
     }
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 /// A record that cannot be read.

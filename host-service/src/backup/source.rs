@@ -1,5 +1,11 @@
-//! What a backup reads: read-only snapshots at places that are the same every time.
+//! What a backup reads: read-only snapshots, shown at places that are the same every time.
+//!
+//! A path `/mnt/bulk/apps` is read as `mnt/bulk/apps` below a directory of the backup's own, where
+//! the snapshot of its subvolume is bind-mounted: restic stores the path as it is on the machine,
+//! and finds size, times and inode of a file that has not changed as they were the last time. The
+//! snapshots stay on the pool until the next backup: a drill compares with them.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,17 +13,21 @@ use std::path::{Path, PathBuf};
 
 use bedplate_tools::btrfs;
 use bedplate_tools::command::CommandError;
+use bedplate_tools::mount::{self, MountError};
+use sha2::{Digest as _, Sha256};
 
-/// Directory of snapshots at the top of a pool.
-const DIRECTORY: &str = ".bedplate-snapshots";
+use crate::mounts::Mounts;
+
+/// Directory of snapshots at the top of a pool; one directory below it for each backup.
+pub const DIRECTORY: &str = ".bedplate-snapshots";
 /// Inode of the root of every btrfs subvolume.
 const SUBVOLUME_INODE: u64 = 256;
 
 /// A source that could not be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// A path that is to be backed up.
-    #[error("{} cannot be looked at", .path.display())]
+    /// A path that is to be backed up, or one of ours.
+    #[error("{} cannot be looked at, made or removed", .path.display())]
     Path {
         /// Which.
         path: PathBuf,
@@ -36,13 +46,9 @@ pub enum SourceError {
     /// btrfs.
     #[error("a snapshot could not be made or deleted")]
     Snapshot(#[from] CommandError),
-}
-
-/// Snapshots that exist until [`Sources::release`].
-#[derive(Debug, Default)]
-pub struct Sources {
-    snapshots: Vec<PathBuf>,
-    paths: Vec<PathBuf>,
+    /// The bind mount.
+    #[error("a snapshot could not be shown")]
+    Show(#[from] MountError),
 }
 
 /// A path to back up and the mount of its pool.
@@ -54,51 +60,120 @@ pub struct Wanted {
     pub mount: PathBuf,
 }
 
-impl Sources {
-    /// Takes a snapshot of the subvolume of every path, for the backup `name`.
-    pub fn take(&mut self, name: &str, wanted: &[Wanted]) -> Result<(), SourceError> {
-        let mut taken: Vec<(PathBuf, PathBuf)> = Vec::new();
-        for one in wanted {
-            let subvolume = subvolume_of(one)?;
-            let known = taken.iter().find(|(from, _)| *from == subvolume).map(|(_, to)| to.clone());
-            let snapshot = match known {
-                Some(snapshot) => snapshot,
-                None => {
-                    let snapshot = self.snapshot(name, &subvolume, &one.mount)?;
-                    taken.push((subvolume.clone(), snapshot.clone()));
-                    snapshot
-                }
-            };
-            self.paths.push(place(&snapshot, &subvolume, &one.path));
+/// One path with the snapshot it is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// As on the machine.
+    pub path: PathBuf,
+    /// The subvolume it is in.
+    subvolume: PathBuf,
+    /// The snapshot of that subvolume.
+    snapshot: PathBuf,
+    /// The path inside the snapshot.
+    pub content: PathBuf,
+}
+
+/// Finds the subvolume of each path, and where its snapshot stands for the backup `name`.
+pub fn sources(name: &str, wanted: &[Wanted]) -> Result<Vec<Source>, SourceError> {
+    let source = |one: &Wanted| {
+        let subvolume = subvolume_of(one)?;
+        let snapshot = one.mount.join(DIRECTORY).join(name).join(short(&subvolume));
+        let content = place(&snapshot, &subvolume, &one.path);
+        Ok(Source { path: one.path.clone(), subvolume, snapshot, content })
+    };
+    wanted.iter().map(source).collect()
+}
+
+/// Snapshots of the sources, each subvolume once; those of the backup before are deleted.
+pub fn take(name: &str, wanted: &[Wanted], sources: &[Source]) -> Result<(), SourceError> {
+    remove(name, wanted)?;
+    let mut taken: Vec<&Path> = Vec::new();
+    for source in sources {
+        if taken.contains(&source.snapshot.as_path()) {
+            continue;
         }
-        Ok(())
+        if let Some(directory) = source.snapshot.parent() {
+            fs::create_dir_all(directory).map_err(failed(directory))?;
+        }
+        btrfs::snapshot_read_only(&source.subvolume, &source.snapshot)?;
+        taken.push(&source.snapshot);
+    }
+    Ok(())
+}
+
+/// Deletes the snapshots of the backup `name` on the pools of `wanted`.
+pub fn remove(name: &str, wanted: &[Wanted]) -> Result<(), SourceError> {
+    for one in wanted {
+        let directory = one.mount.join(DIRECTORY).join(name);
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(failed(&directory))?,
+        };
+        for entry in entries {
+            btrfs::delete_subvolume(&entry.map_err(failed(&directory))?.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Sources shown below one directory; dropping it takes them away.
+#[derive(Debug)]
+pub struct Shown {
+    /// The directory.
+    pub place: PathBuf,
+    /// The paths below it.
+    pub paths: Vec<PathBuf>,
+}
+
+impl Shown {
+    /// Shows each source at its own path below `place`, read-only.
+    pub fn new(place: &Path, sources: &[Source]) -> Result<Self, SourceError> {
+        hide(place)?;
+        let mut shown = Self { place: place.to_owned(), paths: Vec::new() };
+        for source in sources {
+            let relative = source.path.strip_prefix("/").unwrap_or(&source.path).to_owned();
+            let at = place.join(&relative);
+            fs::create_dir_all(&at).map_err(failed(&at))?;
+            mount::bind(&source.content, &at)?;
+            mount::protect(&at)?;
+            shown.paths.push(relative);
+        }
+        Ok(shown)
     }
 
-    /// Where the content of the paths is to be read, in their order.
-    pub fn paths(&self) -> &[PathBuf] {
-        &self.paths
+    /// Takes them away.
+    pub fn hide(self) -> Result<(), SourceError> {
+        hide(&self.place)
     }
+}
 
-    /// Deletes the snapshots.
-    pub fn release(self) -> Result<(), SourceError> {
-        self.snapshots.iter().try_for_each(|snapshot| Ok(btrfs::delete_subvolume(snapshot)?))
+impl Drop for Shown {
+    fn drop(&mut self) {
+        // The next run takes away what stays.
+        let _ = hide(&self.place);
     }
+}
 
-    fn snapshot(&mut self, name: &str, from: &Path, mount: &Path) -> Result<PathBuf, SourceError> {
-        let directory = mount.join(DIRECTORY);
-        if !directory.is_dir() {
-            let failed = |source| SourceError::Path { path: directory.clone(), source };
-            fs::create_dir(&directory).map_err(failed)?;
-        }
-        // The same number for the same subvolume as long as host.toml stays: restic compares paths.
-        let snapshot = directory.join(format!("{name}-{}", self.snapshots.len()));
-        if snapshot.exists() {
-            btrfs::delete_subvolume(&snapshot)?;
-        }
-        btrfs::snapshot_read_only(from, &snapshot)?;
-        self.snapshots.push(snapshot.clone());
-        Ok(snapshot)
+/// Unmounts everything below `place`, as a run that was killed left it, and removes the directories,
+/// which are empty then: nothing that holds a file is ever removed here.
+fn hide(place: &Path) -> Result<(), SourceError> {
+    let table = Path::new("/proc/self/mountinfo");
+    let mounts = Mounts::parse(&fs::read_to_string(table).map_err(failed(table))?);
+    for point in mounts.at_or_below(&place.to_string_lossy()) {
+        mount::unmount(Path::new(point))?;
     }
+    remove_empty(place).map_err(failed(place))
+}
+
+fn remove_empty(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        remove_empty(&entry?.path())?;
+    }
+    fs::remove_dir(directory)
 }
 
 /// The innermost subvolume that holds a path.
@@ -106,8 +181,7 @@ fn subvolume_of(wanted: &Wanted) -> Result<PathBuf, SourceError> {
     let outside =
         || SourceError::Outside { path: wanted.path.clone(), mount: wanted.mount.clone() };
     for at in wanted.path.ancestors().take_while(|at| at.starts_with(&wanted.mount)) {
-        let found = fs::symlink_metadata(at)
-            .map_err(|source| SourceError::Path { path: at.to_owned(), source })?;
+        let found = fs::symlink_metadata(at).map_err(failed(at))?;
         if found.is_symlink() {
             return Err(outside());
         }
@@ -126,17 +200,37 @@ fn place(snapshot: &Path, subvolume: &Path, path: &Path) -> PathBuf {
     }
 }
 
+/// A name for a subvolume that does not change with what else is backed up.
+fn short(subvolume: &Path) -> String {
+    let digest = Sha256::digest(subvolume.as_os_str().as_encoded_bytes());
+    digest.iter().take(8).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> SourceError {
+    let path = path.to_owned();
+    move |source| SourceError::Path { path, source }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_path_keeps_its_place_inside_the_snapshot() {
-        let snapshot = Path::new("/mnt/bulk/.bedplate-snapshots/apps-0");
+        let snapshot = Path::new("/mnt/bulk/.bedplate-snapshots/apps/0");
         let top = Path::new("/mnt/bulk");
         let inner = place(snapshot, top, Path::new("/mnt/bulk/apps-vm"));
-        assert_eq!(inner, Path::new("/mnt/bulk/.bedplate-snapshots/apps-0/apps-vm"));
+        assert_eq!(inner, Path::new("/mnt/bulk/.bedplate-snapshots/apps/0/apps-vm"));
         assert_eq!(place(snapshot, top, top), snapshot);
+    }
+
+    #[test]
+    fn the_name_of_a_snapshot_depends_on_its_subvolume_alone() {
+        assert_eq!(short(Path::new("/mnt/bulk")), short(Path::new("/mnt/bulk")));
+        assert_ne!(short(Path::new("/mnt/bulk/a")), short(Path::new("/mnt/bulk/b")));
     }
 
     #[test]
@@ -147,5 +241,18 @@ mod tests {
         fs::create_dir(&path).unwrap();
         let found = subvolume_of(&Wanted { path, mount });
         assert!(matches!(found, Err(SourceError::Outside { .. })), "{found:?}");
+    }
+
+    #[test]
+    fn what_holds_a_file_is_not_taken_for_a_place_that_was_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("apps");
+        fs::create_dir_all(place.join("mnt/bulk/apps")).unwrap();
+        hide(&place).unwrap();
+        assert!(!place.exists());
+        fs::create_dir_all(place.join("mnt")).unwrap();
+        fs::write(place.join("mnt/file"), "x").unwrap();
+        assert!(hide(&place).is_err());
+        assert!(place.join("mnt/file").exists());
     }
 }

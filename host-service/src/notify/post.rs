@@ -6,28 +6,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bedplate_spec::host::{Notify, SecretReference};
+use bedplate_spec::host::{HostFile, Notify, Receiver, SecretReference};
 use bedplate_tools::secret::Secret;
+use reqwest::blocking::{Client, RequestBuilder};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
 
+use super::machine::Message;
 use crate::secret::{Repository, SecretError};
 
 /// How long the other side may take for each of connecting and answering.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// No token is longer.
 const TOKEN_LIMIT: u64 = 4096;
-
-/// What is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// One line.
-    pub title: String,
-    /// All of it.
-    pub text: String,
-    /// Whether somebody should come.
-    pub urgent: bool,
-}
 
 /// A message that was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -70,33 +61,74 @@ pub enum PostError {
 }
 
 /// Posts a message. Any answer but success is a failure: nobody has read it.
-pub fn post(notify: &Notify, repository: &Repository, message: &Message) -> Result<(), PostError> {
+pub fn post(
+    notify: &Notify,
+    url: &str,
+    host: &HostFile,
+    repository: &Repository,
+    message: &Message,
+) -> Result<(), PostError> {
     let token = notify.token.as_ref().map(|token| bearer(token, repository)).transpose()?;
-    let failed = |source| PostError::Request { url: notify.url.clone(), source };
-    let client = reqwest::blocking::Client::builder()
+    let request = client(url)?.post(url);
+    let mut request = match notify.receiver {
+        Receiver::Ntfy => ntfy(request, message),
+        Receiver::Webhook => request
+            .header(CONTENT_TYPE, "application/json")
+            .body(webhook(&host.host.name, message).to_string()),
+    };
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, token);
+    }
+    send(url, request)
+}
+
+/// Fetches an address, so that whoever is there knows that somebody is here.
+pub fn ping(url: &str) -> Result<(), PostError> {
+    send(url, client(url)?.get(url))
+}
+
+fn client(url: &str) -> Result<Client, PostError> {
+    Client::builder()
         // A redirected POST becomes a GET, which succeeds and tells nobody anything.
         .redirect(Policy::none())
         .connect_timeout(PATIENCE)
         .timeout(PATIENCE)
         .build()
-        .map_err(failed)?;
-    let (priority, tag) =
-        if message.urgent { ("high", "warning") } else { ("default", "white_check_mark") };
-    let mut request = client
-        .post(&notify.url)
-        .header(CONTENT_TYPE, "text/plain; charset=utf-8")
-        .header("Title", &message.title)
-        .header("Priority", priority)
-        .header("Tags", tag)
-        .body(message.text.clone());
-    if let Some(token) = token {
-        request = request.header(AUTHORIZATION, token);
-    }
+        .map_err(|source| PostError::Request { url: url.to_owned(), source })
+}
+
+fn send(url: &str, request: RequestBuilder) -> Result<(), PostError> {
+    let failed = |source| PostError::Request { url: url.to_owned(), source };
     let answer = request.send().map_err(failed)?;
     if answer.status().is_success() {
         return Ok(());
     }
-    Err(PostError::Status { url: notify.url.clone(), status: answer.status().as_u16() })
+    Err(PostError::Status { url: url.to_owned(), status: answer.status().as_u16() })
+}
+
+fn ntfy(request: RequestBuilder, message: &Message) -> RequestBuilder {
+    let (priority, tag) =
+        if message.urgent { ("high", "warning") } else { ("default", "white_check_mark") };
+    request
+        .header(CONTENT_TYPE, "text/plain; charset=utf-8")
+        .header("Title", &message.title)
+        .header("Priority", priority)
+        .header("Tags", tag)
+        .body(message.text.clone())
+}
+
+/// What a webhook gets.
+fn webhook(host: &str, message: &Message) -> serde_json::Value {
+    serde_json::json!({
+        "schema": 1,
+        "host": host,
+        "condition": message.condition,
+        "event": message.event,
+        "title": message.title,
+        "text": message.text,
+        "urgent": message.urgent,
+        "at": message.at,
+    })
 }
 
 fn bearer(reference: &SecretReference, repository: &Repository) -> Result<HeaderValue, PostError> {

@@ -3,10 +3,12 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread::JoinHandle;
 
-use bedplate_spec::host::{Notify, SecretReference};
+use bedplate_spec::host::{Notify, Receiver, SecretReference};
 
+use super::machine::Area;
+use super::post::{ping, post};
 use super::*;
-use crate::pool::MemberStatus;
+use crate::pool::{Health, MemberState, MemberStatus, Status};
 
 fn status(health: Health, state: MemberState) -> Status {
     let vm1 = MemberStatus { role: "vm1".into(), id: "nvme-1".into(), state, device: None };
@@ -29,12 +31,30 @@ fn degraded() -> Status {
     status(Health::Degraded, MemberState::Missing)
 }
 
+fn notify(url: &str) -> Notify {
+    Notify {
+        url: Some(url.to_owned()),
+        receiver: Receiver::Ntfy,
+        token: None,
+        mail: None,
+        remind_hours: None,
+        ping: None,
+    }
+}
+
+fn observed(found: &[Status]) -> Observation {
+    let conditions = found.iter().filter_map(observe::pool_condition).collect();
+    Observation { areas: [Area::Pools].into(), conditions, well: Vec::new() }
+}
+
 /// What is told about one state of the pool after the other.
 fn told(path: &Path, found: &[Status]) -> Vec<Vec<String>> {
-    let tell = |status: &Status| {
-        tell_news("hv", std::slice::from_ref(status), path, &mut |_| Ok(())).unwrap()
+    let (host, notify) = (crate::sample::intent(), notify("http://127.0.0.1:9/x"));
+    let tell_one = |status: &Status| {
+        let found = observed(std::slice::from_ref(status));
+        tell(&host, &notify, &found, 0, path, &mut |_, _| Ok(())).unwrap()
     };
-    found.iter().map(tell).collect()
+    found.iter().map(tell_one).collect()
 }
 
 #[test]
@@ -46,8 +66,9 @@ fn f4_a_pool_that_changes_is_told_of_once() {
     let found =
         [whole(), whole(), degraded(), degraded(), more_errors, whole(), whole(), degraded()];
     let told: Vec<String> = told(&path, &found).into_iter().map(|all| all.join(",")).collect();
-    let lost = "hv: pool vmstore is DEGRADED";
-    assert_eq!(told, ["", "", lost, "", "", "hv: pool vmstore is whole again", "", lost]);
+    let lost = "hypervisor: pool vmstore is DEGRADED";
+    let well = "hypervisor: pool vmstore is whole again";
+    assert_eq!(told, ["", "", lost, "", "", well, "", lost]);
 }
 
 #[test]
@@ -61,20 +82,30 @@ fn another_member_is_news_and_so_is_a_pool_that_is_down() {
 }
 
 #[test]
-fn t43_what_was_not_taken_is_told_again() {
+fn t43_what_was_not_taken_is_kept_shown_and_told_again() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("told.json");
-    let mut refuse =
-        |_: &Message| Err(PostError::Status { url: "http://127.0.0.1".into(), status: 500 });
-    let both = [degraded(), Status { name: "bulk".into(), ..degraded() }];
-    let refused = tell_news("hv", &both, &path, &mut refuse);
-    assert!(matches!(refused, Err(NotifyError::Post { .. })), "{refused:?}");
-    let mut first_only = |message: &Message| {
-        if message.title.contains("vmstore") { Ok(()) } else { refuse(message) }
+    let (host, notify) = (crate::sample::intent(), notify("http://127.0.0.1:9/x"));
+    let refuse = || {
+        let url = "http://127.0.0.1".to_owned();
+        Err(PostError::Status { url, status: 500 }.into())
     };
-    assert!(tell_news("hv", &both, &path, &mut first_only).is_err());
-    let rest = tell_news("hv", &both, &path, &mut |_| Ok(())).unwrap();
-    assert_eq!(rest, ["hv: pool bulk is DEGRADED"]);
+    let both = observed(&[degraded(), Status { name: "bulk".into(), ..degraded() }]);
+    let look = |send: &mut dyn FnMut(&str, &Message) -> Result<(), SendError>| {
+        tell(&host, &notify, &both, 0, &path, send)
+    };
+    let refused = look(&mut |_, _| refuse());
+    assert!(matches!(refused, Err(NotifyError::Send { .. })), "{refused:?}");
+    let shown = undelivered(&read(&path).unwrap(), URL).unwrap();
+    assert!(shown.starts_with("2 messages have not arrived"), "{shown}");
+    assert!(shown.ends_with("http://127.0.0.1 answered 500"), "{shown}");
+    let mut first_only = |_: &str, message: &Message| {
+        if message.title.contains("vmstore") { Ok(()) } else { refuse() }
+    };
+    assert!(look(&mut first_only).is_err());
+    let rest = look(&mut |_, _| Ok(())).unwrap();
+    assert_eq!(rest, ["hypervisor: pool bulk is DEGRADED"]);
+    assert_eq!(undelivered(&read(&path).unwrap(), URL), None);
 }
 
 /// Answers one request with `answer`; returns what was asked.
@@ -111,7 +142,14 @@ fn repository() -> Repository {
 }
 
 fn message() -> Message {
-    Message { title: "hv: a title".into(), text: "line one\nline two".into(), urgent: true }
+    Message {
+        condition: "pool vmstore".into(),
+        event: Event::Raised,
+        title: "hv: a title".into(),
+        text: "line one\nline two".into(),
+        urgent: true,
+        at: 7,
+    }
 }
 
 fn token(directory: &Path, content: &str, mode: u32) -> Option<SecretReference> {
@@ -121,12 +159,30 @@ fn token(directory: &Path, content: &str, mode: u32) -> Option<SecretReference> 
     Some(SecretReference::File(path.display().to_string()))
 }
 
+fn sent(notify: &Notify) -> Result<(), PostError> {
+    let url = notify.url.clone().unwrap();
+    post(notify, &url, &crate::sample::intent(), &repository(), &message())
+}
+
+#[test]
+fn a_webhook_gets_a_json_object_and_a_ping_a_get() {
+    let (url, asked) = serve(TAKEN);
+    sent(&Notify { receiver: Receiver::Webhook, ..notify(&url) }).unwrap();
+    let asked = asked.join().unwrap();
+    let (_, body) = asked.split_once("\r\n\r\n").unwrap();
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    insta::assert_json_snapshot!(body);
+    let (url, asked) = serve(TAKEN);
+    ping(&url).unwrap();
+    assert!(asked.join().unwrap().starts_with("GET /topic HTTP/1.1\r\n"));
+}
+
 #[test]
 fn a_message_is_posted_as_ntfy_takes_it_with_the_token() {
     let directory = tempfile::tempdir().unwrap();
     let token = token(directory.path(), "tk_canary\n", 0o600);
     let (url, asked) = serve(TAKEN);
-    post(&Notify { url, token }, &repository(), &message()).unwrap();
+    sent(&Notify { token, ..notify(&url) }).unwrap();
     let asked = asked.join().unwrap();
     assert!(asked.starts_with("POST /topic HTTP/1.1\r\n"), "{asked}");
     let head = asked.to_lowercase();
@@ -146,7 +202,7 @@ fn t43_a_refusal_and_a_redirect_are_failures() {
         ),
     ] {
         let (url, asked) = serve(answer);
-        let refused = post(&Notify { url, token: None }, &repository(), &message());
+        let refused = sent(&notify(&url));
         let is_status = matches!(refused, Err(PostError::Status { status: s, .. }) if s == status);
         assert!(is_status, "{refused:?}");
         asked.join().unwrap();
@@ -159,8 +215,7 @@ fn t19_a_token_that_others_can_read_is_not_sent_and_none_is_ever_shown() {
     // Nobody listens there: a token that is refused is refused before anything is sent.
     let refused = |content: &str, mode| {
         let token = token(directory.path(), content, mode);
-        post(&Notify { url: "http://127.0.0.1:9/x".into(), token }, &repository(), &message())
-            .unwrap_err()
+        sent(&Notify { token, ..notify("http://127.0.0.1:9/x") }).unwrap_err()
     };
     assert!(matches!(refused("tk_canary", 0o640), PostError::Exposed(_)));
     for content in ["", "tk_canary\nX-Other: 1", "tk canary"] {

@@ -6,6 +6,7 @@ use bedplate_spec::host::HostFile;
 
 use super::{Entry, Parts, units};
 use crate::bridge;
+use crate::firewall;
 
 /// Timers of a Debian that is managed by apt; this one is not.
 const MASKED: [&str; 4] =
@@ -69,6 +70,8 @@ pub(super) fn entries(host: &HostFile, document: &str, parts: &Parts) -> BTreeMa
     for (path, content) in network(host) {
         file(&path, content);
     }
+    file(firewall::FILE, firewall::rules(host));
+    file(firewall::NFS_FILE, firewall::nfs_conf(host));
     for (user, account) in &host.host.users {
         let keys = account.ssh_keys.iter().map(|key| format!("{key}\n")).collect();
         file(&format!("ssh/authorized_keys.d/{user}"), keys);

@@ -25,7 +25,7 @@ const HOST_KEYS: &str =
     "[Unit]\nConditionFirstBoot=\nConditionPathExists=!/etc/ssh/ssh_host_ed25519_key\n";
 
 /// Disks die while the machine runs, too; and what could not be told is told later.
-const NOTIFY_TIMER: &str = "[Unit]\nDescription=Bedplate: look at the pools\n\n\
+const NOTIFY_TIMER: &str = "[Unit]\nDescription=Bedplate: look at everything\n\n\
      [Timer]\nOnBootSec=10min\nOnUnitInactiveSec=10min\n";
 
 /// By itself it looks for the booted entry on `/boot` alone, and one of the mirror would run out of
@@ -33,6 +33,17 @@ const NOTIFY_TIMER: &str = "[Unit]\nDescription=Bedplate: look at the pools\n\n\
 const BLESS_BOTH: &str = "[Unit]\nStartLimitIntervalSec=10min\nStartLimitBurst=20\n\n\
      [Service]\nRestart=on-failure\nRestartSec=10\nExecStart=\n\
      ExecStart=/usr/lib/systemd/systemd-bless-boot --path=/boot --path=/boot-mirror good\n";
+
+/// Before there is a network, and before anything is served. Nothing is exported without it.
+const FIREWALL: &str = "[Unit]\nDescription=Bedplate: who reaches the ports of NFS\n\
+     DefaultDependencies=no\nWants=network-pre.target\nConflicts=shutdown.target\n\
+     Before=network-pre.target nfs-server.service shutdown.target\n\
+     \n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+     ExecStart=/usr/sbin/nft -f /etc/bedplate/firewall.nft\n";
+
+/// T37: what is not guarded is not served.
+const BEHIND_FIREWALL: &str =
+    "[Unit]\nRequires=bedplate-firewall.service\nAfter=bedplate-firewall.service\n";
 
 /// The unit that mounts the copy of the ESP.
 pub(crate) const MIRROR_UNIT: &str = "boot\\x2dmirror.mount";
@@ -72,6 +83,8 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
         let instance = format!("bedplate-pool@{name}.service");
         units.link(&instance, "multi-user.target", "/etc/systemd/system/bedplate-pool@.service");
     }
+    units.add("bedplate-firewall.service", FIREWALL.to_owned(), Some("multi-user.target"));
+    units.add("nfs-server.service.d/10-bedplate.conf", BEHIND_FIREWALL.to_owned(), None);
     units.add("bedplate-converge.service", converge(host, parts), Some("multi-user.target"));
     if host.notify.is_some() {
         units.add("bedplate-notify.service", notify(host, parts), Some("multi-user.target"));
@@ -81,11 +94,58 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
         units.add(HOST_KEY_UNIT, host_key(parts), Some("multi-user.target"));
     }
     for (name, backup) in &host.backups {
-        let unit = format!("bedplate-backup-{name}");
-        units.add(&format!("{unit}.service"), backup_service(name, parts), None);
-        units.add(&format!("{unit}.timer"), backup_timer(name, backup), Some("timers.target"));
+        for (task, schedule) in tasks(backup) {
+            let unit = format!("bedplate-{}-{name}", task.unit);
+            units.add(&format!("{unit}.service"), backup_service(host, name, &task, parts), None);
+            units.add(
+                &format!("{unit}.timer"),
+                backup_timer(name, &task, schedule),
+                Some("timers.target"),
+            );
+        }
     }
     units.entries
+}
+
+/// Something that is done with a backup by schedule.
+struct BackupTask {
+    /// In the names of its units, before the backup's.
+    unit: &'static str,
+    /// For people, before the backup's name.
+    title: &'static str,
+    /// What bedplate-host is told, `NAME` being the backup's.
+    command: &'static str,
+}
+
+const RUN: BackupTask = BackupTask { unit: "backup", title: "backup", command: "backup run NAME" };
+const PRUNE: BackupTask =
+    BackupTask { unit: "prune", title: "prune of the backup", command: "backup prune NAME" };
+const CHECK: BackupTask =
+    BackupTask { unit: "check", title: "check of the backup", command: "backup check NAME" };
+const VERIFY: BackupTask = BackupTask {
+    unit: "verify",
+    title: "check of all data of the backup",
+    command: "backup check --read-data NAME",
+};
+const DRILL: BackupTask =
+    BackupTask { unit: "drill", title: "drill of the backup", command: "backup drill NAME" };
+
+/// What is done with a backup, and when.
+fn tasks(backup: &Backup) -> Vec<(BackupTask, &str)> {
+    let upkeep = &backup.upkeep;
+    let others = [
+        (PRUNE, &upkeep.prune),
+        (CHECK, &upkeep.check),
+        (VERIFY, &upkeep.check_data),
+        (DRILL, &upkeep.drill),
+    ];
+    let others = others.into_iter().filter_map(|(task, when)| Some((task, when.as_deref()?)));
+    std::iter::once((RUN, backup.schedule.as_str())).chain(others).collect()
+}
+
+/// Whoever is to be told is told at once when a unit of ours fails.
+fn on_failure(host: &HostFile) -> &'static str {
+    if host.notify.is_some() { "OnFailure=bedplate-notify.service\n" } else { "" }
 }
 
 /// A new generation that ends in an emergency has failed its trial.
@@ -132,10 +192,11 @@ fn pool(host: &HostFile, parts: &Parts) -> String {
     let timeout = u64::from(host.unlock.timeout_seconds) + 300;
     format!(
         "[Unit]\nDescription=Bedplate pool %i\nAfter=systemd-udevd.service local-fs.target\n\
-         Before=libvirtd.service libvirt-guests.service nfs-server.service bedplate-converge.service\n\n\
+         Before=libvirtd.service libvirt-guests.service nfs-server.service bedplate-converge.service\n{}\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\nEnvironment=DM_DISABLE_UDEV=1\n\
          ExecStart={}/bin/bedplate-host pool open %i\nTimeoutStartSec={timeout}\nLimitCORE=0\n\
          StandardOutput=journal+console\nStandardError=journal+console\n",
+        on_failure(host),
         parts.programs
     )
 }
@@ -168,10 +229,11 @@ fn converge(host: &HostFile, parts: &Parts) -> String {
     format!(
         "[Unit]\nDescription=Bedplate: make the machine agree with host.toml\n\
          Wants=network-online.target libvirtd.service nfs-server.service\n\
-         After=network-online.target libvirtd.service nfs-server.service {}{key}\n\n\
+         After=network-online.target libvirtd.service nfs-server.service {}{key}\n{}\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={}/bin/bedplate-host converge\n\
          TimeoutStartSec=infinity\nLimitCORE=0\n",
         pool_units(host),
+        on_failure(host),
         parts.programs
     )
 }
@@ -179,28 +241,31 @@ fn converge(host: &HostFile, parts: &Parts) -> String {
 /// At boot, and then by its timer. It fails when nobody can be told.
 fn notify(host: &HostFile, parts: &Parts) -> String {
     format!(
-        "[Unit]\nDescription=Bedplate: tell of pools that are not whole\n\
+        "[Unit]\nDescription=Bedplate: tell whom host.toml names\n\
          Wants=network-online.target\nAfter=network-online.target {}\n\n\
          [Service]\nType=oneshot\nExecStart={}/bin/bedplate-host notify\n\
-         TimeoutStartSec=120\nLimitCORE=0\n",
+         TimeoutStartSec=900\nLimitCORE=0\n",
         pool_units(host),
         parts.programs
     )
 }
 
-fn backup_service(name: &str, parts: &Parts) -> String {
+fn backup_service(host: &HostFile, name: &str, task: &BackupTask, parts: &Parts) -> String {
     format!(
-        "[Unit]\nDescription=Bedplate backup {name}\nAfter=bedplate-converge.service\n\n\
-         [Service]\nType=oneshot\nExecStart={}/bin/bedplate-host backup run {name}\n\
+        "[Unit]\nDescription=Bedplate {} {name}\nAfter=bedplate-converge.service\n{}\n\
+         [Service]\nType=oneshot\nExecStart={}/bin/bedplate-host {}\n\
          Nice=10\nIOSchedulingClass=idle\nTimeoutStartSec=infinity\nLimitCORE=0\n",
-        parts.programs
+        task.title,
+        on_failure(host),
+        parts.programs,
+        task.command.replace("NAME", name)
     )
 }
 
-fn backup_timer(name: &str, backup: &Backup) -> String {
+fn backup_timer(name: &str, task: &BackupTask, schedule: &str) -> String {
     format!(
-        "[Unit]\nDescription=Bedplate backup {name}, by schedule\n\n\
-         [Timer]\nOnCalendar={}\nPersistent=yes\nRandomizedDelaySec=10min\n",
-        backup.schedule
+        "[Unit]\nDescription=Bedplate {} {name}, by schedule\n\n\
+         [Timer]\nOnCalendar={schedule}\nPersistent=yes\nRandomizedDelaySec=10min\n",
+        task.title
     )
 }

@@ -102,6 +102,7 @@ in
           after = texts;
           before = texts;
           environment = optional (types.attrsOf types.str) { };
+          onFailure = texts;
           restartIfChanged = optional types.bool true;
           restartTriggers = optional (types.listOf types.unspecified) [ ];
           serviceConfig = optional (types.attrsOf scalar) { };

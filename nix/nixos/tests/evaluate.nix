@@ -19,6 +19,7 @@ let
       "btrfs-progs"
       "coreutils"
       "cryptsetup"
+      "nftables"
       "restic"
       "rsync"
       "util-linux"
@@ -161,7 +162,17 @@ let
     "units say what the embedded platform's say" =
       agrees (service "bedplate-pool@") "bedplate-pool@.service"
       && agrees (service "bedplate-converge") "bedplate-converge.service"
-      && agrees (service "bedplate-backup-apps") "bedplate-backup-apps.service";
+      && agrees (service "bedplate-backup-apps") "bedplate-backup-apps.service"
+      && agrees (service "bedplate-verify-apps") "bedplate-verify-apps.service"
+      && agrees (service "bedplate-drill-apps") "bedplate-drill-apps.service";
+    "what is told of at once is a failure, where somebody is told" =
+      (service "bedplate-drill-apps").onFailure == [ "bedplate-notify.service" ]
+      && (service "bedplate-converge").onFailure == [ "bedplate-notify.service" ]
+      && small.systemd.services.bedplate-converge.onFailure == [ ];
+    "each task of a backup has its own schedule, and none where it says never" =
+      host.systemd.timers.bedplate-verify-media.timerConfig.OnCalendar == "monthly"
+      && host.systemd.timers.bedplate-check-apps.timerConfig.OnCalendar == "Sun 04:00"
+      && !(host.systemd.timers ? bedplate-prune-apps);
     "a backup has a service and a timer" =
       (service "bedplate-backup-apps").serviceConfig.ExecStart
       == "/package/bedplate-host/bin/bedplate-host backup run apps"
@@ -179,6 +190,10 @@ let
       && host.services.nfs.server.enable
       && small.networking.firewall.allowedTCPPorts == [ ]
       && !small.services.nfs.server.enable;
+    "only clients of exports come through it" =
+      (service "bedplate-firewall").serviceConfig.ExecStart
+      == "/package/nftables/bin/nft -f /package/bedplate-rendered-hypervisor/bedplate/firewall.nft"
+      && lib.elem "nfs-server.service" (service "bedplate-firewall").before;
     "accounts have the keys of host.toml, and the groups that NixOS has" =
       host.users.users.admin.extraGroups == [
         "wheel"

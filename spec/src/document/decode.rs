@@ -34,6 +34,7 @@ pub(super) fn host_file(decoder: &Decoder<'_>, table: &Table) -> HostFile {
         nfs: services::nfs(root.section("nfs", "nfs").as_ref()),
         backups: services::backups(&root),
         notify: services::notify(root.section("notify", "notify").as_ref()),
+        restore: services::restore(root.section("restore", "restore").as_ref()),
         flake: services::flake(root.section("flake", "flake").as_ref()),
         install: install(root.section("install", "install").as_ref()),
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::problem::quote;
 use super::section::{Decoder, nearest};
-use crate::host::{Derivation, HostFile, Pool, Recovery, SecretReference, State, Vm};
+use crate::host::{Backup, Derivation, HostFile, Pool, Recovery, SecretReference, State, Vm};
 
 /// Directories that are never the mount of a pool, nor hold one.
 const RESERVED: [&str; 13] = [
@@ -31,6 +31,8 @@ pub(super) fn resolve(decoder: &Decoder<'_>, host: &mut HostFile) {
     report.mac_addresses(host);
     report.exports(host);
     report.backups(host);
+    report.restore(host);
+    report.notify(host);
 }
 
 /// The pool whose mount holds `path`.
@@ -384,6 +386,7 @@ impl Report<'_> {
                     "write `daily = 7`",
                 );
             }
+            self.server(&key, backup);
             if let SecretReference::Stick(secret) = &backup.password
                 && taken.contains(secret)
             {
@@ -394,6 +397,63 @@ impl Report<'_> {
                     format!("write \"bedplate/restic-{name}\""),
                 );
             }
+        }
+    }
+
+    /// What the server of a repository wants, and what belongs to another kind of server.
+    fn server(&self, key: &str, backup: &Backup) {
+        let is_sftp = backup.repository.starts_with("sftp:");
+        let is_local = backup.repository.starts_with('/') || backup.repository.is_empty();
+        if is_sftp && (backup.credentials.is_none() || backup.host_key.is_none()) {
+            let help = "add `credentials = { age = \"sftp.age\" }` (a private key) and `host_key = \"ssh-ed25519 …\"`";
+            let message = "nobody is there to type a password or look at a fingerprint".into();
+            self.wrong(&format!("{key}.repository"), message, help);
+        }
+        if !is_sftp && backup.host_key.is_some() {
+            let message = "only `sftp:` has an ssh key".into();
+            self.wrong(&format!("{key}.host_key"), message, "leave it out");
+        }
+        if is_local && !backup.repository.is_empty() && backup.credentials.is_some() {
+            let message = "a directory wants no credentials".into();
+            self.wrong(&format!("{key}.credentials"), message, "leave them out");
+        }
+        if backup.repository.starts_with("s3:") && backup.credentials.is_none() {
+            let help = "add `credentials = { age = \"s3.age\" }`, which holds `id:secret`";
+            self.wrong(&format!("{key}.repository"), "S3 wants credentials".into(), help);
+        }
+    }
+
+    fn restore(&self, host: &HostFile) {
+        let Some(restore) = &host.restore else { return };
+        if restore.backups.is_empty() {
+            self.wrong("restore.backups", "nothing is named".into(), "name a backup");
+        }
+        for (index, name) in restore.backups.iter().enumerate() {
+            let path = format!("restore.backups[{index}]");
+            if !name.is_empty() && !host.backups.contains_key(name) {
+                let help = known(host.backups.keys(), name);
+                self.wrong(&path, format!("there is no `[backups.{name}]`"), help);
+            }
+            if restore.backups[..index].contains(name) {
+                self.wrong(&path, format!("\"{name}\" is named already"), "name it once");
+            }
+        }
+        if restore.snapshot.is_some() && restore.backups.len() > 1 {
+            let message = "a snapshot belongs to one backup".into();
+            self.wrong("restore.snapshot", message, "name one backup, or leave it out");
+        }
+    }
+
+    fn notify(&self, host: &HostFile) {
+        let Some(notify) = &host.notify else { return };
+        let unread = self.incomplete("notify.url") || self.incomplete("notify.mail");
+        if notify.url.is_none() && notify.mail.is_none() && !unread {
+            let help =
+                "write `url = \"https://ntfy.sh/my-hypervisor\"`, or `mail = \"me@example.org\"`";
+            self.wrong("notify", "nobody is named".into(), help);
+        }
+        if notify.url.is_none() && notify.token.is_some() && !self.incomplete("notify.url") {
+            self.wrong("notify.token", "no `url` takes it".into(), "add `url`, or leave it out");
         }
     }
 }

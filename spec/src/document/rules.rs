@@ -353,9 +353,8 @@ pub fn repository(text: &str) -> Result<(), Wrong> {
     if text.starts_with('/') {
         return absolute_path(text);
     }
-    let help =
-        "write an absolute path, or `rest:https://…`, `sftp:user@host:/path`, `s3:…`, `b2:…`";
-    let rest = ["rest:https://", "rest:http://", "sftp:", "s3:", "b2:"]
+    let help = "write an absolute path, or `rest:https://…`, `sftp:user@host:/path`, `s3:https://host/bucket`";
+    let rest = ["rest:https://", "rest:http://", "sftp:", "s3:"]
         .iter()
         .find_map(|scheme| text.strip_prefix(scheme))
         .unwrap_or_default();
@@ -366,6 +365,34 @@ pub fn repository(text: &str) -> Result<(), Wrong> {
     let password =
         rest.split('@').next().is_some_and(|user| rest.contains('@') && user.contains(':'));
     require(!password, text, "an address without a password", "no secret may stand in this file")
+}
+
+/// restic's id of a snapshot, or `latest`.
+pub fn snapshot(text: &str) -> Result<(), Wrong> {
+    require(
+        text == "latest" || (hexadecimal(text) && (8..=64).contains(&text.len())),
+        text,
+        "a snapshot",
+        "write \"latest\", or the id that `bedplate-host backup list` shows",
+    )
+}
+
+/// An address that mail is sent to.
+pub fn mail(text: &str) -> Result<(), Wrong> {
+    let fits = text.split_once('@').is_some_and(|(who, domain)| {
+        starts_with(who, char::is_ascii_alphanumeric)
+            && only(who, "._+-")
+            && starts_with(domain, char::is_ascii_alphanumeric)
+            && only(domain, ".-")
+    }) && text.len() <= 254;
+    require(fits, text, "an address for mail", "write it as \"me@example.org\"")
+}
+
+/// A password of a backup in a file on the machine, which is lost with it (T41).
+pub fn lost_with_the_machine(text: &str) -> Result<(), Wrong> {
+    let message = format!("{} is on the machine only, and is lost with it", quote(text));
+    let help = "write `stick = \"bedplate/restic\"`, or keep it in the repository with sops or age";
+    Err(Wrong { message, help: help.into() })
 }
 
 /// systemd calendar expression.

@@ -21,11 +21,16 @@ pub(super) fn nowhere() -> SecretReference {
 /// Reads a section that says where a secret is; of which kind it is decides what it may say.
 pub(super) fn reference(section: &Section<'_>) -> SecretReference {
     let known = PLACES.iter().filter(|(name, ..)| section.knows(name));
+    // Nothing suggests a place that is refused.
+    let possible = |name: &str| name != "file" || !section.path.starts_with("backups.");
     let given = known.clone().filter(|(name, ..)| section.value(name).is_some());
     let key = section.value("key").is_some();
     let given: Vec<_> = given.collect();
     let [(name, rule, _)] = given.as_slice() else {
-        let examples: Vec<String> = known.map(|(.., example)| format!("`{example}`")).collect();
+        let examples: Vec<String> = known
+            .filter(|(name, ..)| possible(name))
+            .map(|(.., example)| format!("`{example}`"))
+            .collect();
         count(section, &given, &examples);
         return nowhere();
     };
@@ -34,7 +39,9 @@ pub(super) fn reference(section: &Section<'_>) -> SecretReference {
         let help = format!("leave it out, or write sops in the place of {}", quote(name));
         section.wrong("key", Wrong { message, help });
     }
-    let place = section.text(name, *rule).unwrap_or_default();
+    let lasts = !section.path.starts_with("backups.");
+    let rule = if *name == "file" && !lasts { rules::lost_with_the_machine } else { *rule };
+    let place = section.text(name, rule).unwrap_or_default();
     match *name {
         "stick" => SecretReference::Stick(place),
         "file" => SecretReference::File(place),

@@ -11,7 +11,7 @@ use super::secret;
 use super::section::Section;
 use crate::host::{
     Backup, Bridge, Cidr, Download, Export, Firmware, Flake, Keep, Network, Nfs, Nic, Notify,
-    State, UsbDevice, Vm,
+    REMIND_HOURS, Receiver, Restore, State, Upkeep, UsbDevice, Vm,
 };
 
 const DEFAULT_LAN: Cidr = Cidr { address: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 0)), prefix: 24 };
@@ -134,7 +134,8 @@ fn usb_device(section: &Section<'_>) -> UsbDevice {
 
 pub(super) fn nfs(section: Option<&Section<'_>>) -> Nfs {
     let exports = section.map(|nfs| nfs.tables("exports", "nfs.exports[]")).unwrap_or_default();
-    Nfs { exports: exports.iter().map(export).collect() }
+    let v3 = section.and_then(|nfs| nfs.boolean("v3")).unwrap_or(false);
+    Nfs { v3, exports: exports.iter().map(export).collect() }
 }
 
 fn export(section: &Section<'_>) -> Export {
@@ -175,15 +176,53 @@ fn backup(section: &Section<'_>) -> Backup {
             monthly: count("monthly", 6),
         },
         password: password.map_or_else(secret::nowhere, |password| secret::reference(&password)),
+        credentials: section
+            .section("credentials", "backups.<name>.credentials")
+            .map(|credentials| secret::reference(&credentials)),
+        host_key: section.text("host_key", rules::ssh_key),
+        upkeep: upkeep(section),
+        stale_after_hours: section.integer("stale_after_hours", 1..=10_000),
     }
+}
+
+fn upkeep(section: &Section<'_>) -> Upkeep {
+    let when = |name, default: Option<String>| match section.text(name, rules::calendar) {
+        Some(never) if never == "never" => None,
+        Some(schedule) => Some(schedule),
+        None => default,
+    };
+    let default = Upkeep::default();
+    Upkeep {
+        prune: when("prune", default.prune),
+        check: when("check", default.check),
+        check_data: when("check_data", default.check_data),
+        drill: when("drill", default.drill),
+    }
+}
+
+pub(super) fn restore(section: Option<&Section<'_>>) -> Option<Restore> {
+    let section = section?;
+    Some(Restore {
+        backups: section.texts("backups", rules::role).unwrap_or_default(),
+        snapshot: section.text("snapshot", rules::snapshot).filter(|id| id != "latest"),
+    })
 }
 
 pub(super) fn notify(section: Option<&Section<'_>>) -> Option<Notify> {
     let section = section?;
     let token = section.section("token", "notify.token");
     Some(Notify {
-        url: section.text("url", rules::download).unwrap_or_default(),
+        url: section.text("url", rules::download),
+        receiver: section
+            .choice("receiver", &[("ntfy", Receiver::Ntfy), ("webhook", Receiver::Webhook)])
+            .unwrap_or_default(),
         token: token.map(|token| secret::reference(&token)),
+        mail: section.text("mail", rules::mail),
+        remind_hours: match section.integer("remind_hours", 0..=1000) {
+            None => Some(REMIND_HOURS),
+            Some(hours) => Some(hours).filter(|hours| *hours > 0),
+        },
+        ping: section.text("ping", rules::download),
     })
 }
 

@@ -1,0 +1,110 @@
+//! What can go wrong with a backup.
+
+use std::io;
+use std::path::PathBuf;
+
+use bedplate_tools::command::CommandError;
+
+use super::access::AccessError;
+use super::compare::CompareError;
+use super::key::KeyError;
+use super::quiesce::QuiesceError;
+use super::record::RecordError;
+use super::source::SourceError;
+use crate::atomic::WriteError;
+
+/// A backup, or another task on its repository, that was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// No such backup.
+    #[error("host.toml declares no backup `{0}`")]
+    Unknown(String),
+    /// A pool is not mounted.
+    #[error("{0}")]
+    Pool(String),
+    /// The file that keeps two tasks apart.
+    #[error("could not lock {}", .path.display())]
+    Alone {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Password or credentials.
+    #[error("the repository cannot be opened")]
+    Access(#[from] AccessError),
+    /// The repository.
+    #[error("the repository is in doubt: {0}")]
+    Repository(String, #[source] Option<CommandError>),
+    /// The key stick.
+    #[error(
+        "the key stick could not note that there is a repository; it is used all the same the next time"
+    )]
+    Note(#[source] KeyError),
+    /// restic or btrfs.
+    #[error("a command failed")]
+    Command(#[from] CommandError),
+    /// It did not say what it made.
+    #[error("restic named no snapshot")]
+    NoSnapshot,
+    /// Not in the repository.
+    #[error("the repository has no snapshot `{0}` of this backup and this host")]
+    NoSuchSnapshot(String),
+    /// Not in the snapshot.
+    #[error("not every path that was named is in the snapshot {0}")]
+    NotInSnapshot(String),
+    /// The source.
+    #[error("what is to be backed up could not be prepared")]
+    Source(#[from] SourceError),
+    /// Machines whose disks are in it.
+    #[error("a machine could not be held for the snapshot, or let go after it")]
+    Quiesce(#[from] QuiesceError),
+    /// The record.
+    #[error("the record of the backup could not be read")]
+    Record(#[from] RecordError),
+    /// The record.
+    #[error("the record of the backup could not be written")]
+    Write(#[from] WriteError),
+    /// Nothing to compare with.
+    #[error(
+        "there is no snapshot on the pools to compare with: run `bedplate-host backup run {0}` first"
+    )]
+    NothingToCompare(String),
+    /// A full disk.
+    #[error("{} has room for {free} bytes, and {needed} are wanted", .place.display())]
+    Full {
+        /// Where.
+        place: PathBuf,
+        /// Free there.
+        free: u64,
+        /// Wanted.
+        needed: u64,
+    },
+    /// A file or directory.
+    #[error("could not look at, make or remove {}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A place that is not free.
+    #[error("{} is {what}", .path.display())]
+    Place {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Comparing.
+    #[error("what was restored could not be compared")]
+    Compare(#[from] CompareError),
+    /// The drill failed.
+    #[error("what was restored differs from what was backed up: {0}")]
+    Differs(String),
+    /// What is on record is not there.
+    #[error("the newest snapshot on record, {0}, is not in the repository")]
+    Lost(String),
+}

@@ -1,0 +1,29 @@
+//! The lab: copies of machines, from the newest snapshot, on a bridge that leads nowhere.
+//!
+//! A copy has a name, UUID and MAC of its own, no USB device, and is started by hand alone. It stands in
+//! no `host.toml`: nothing backs it up and nobody is told of it. Its disk is in a subvolume of its
+//! own, which the snapshots of backups do not hold.
+
+mod engine;
+mod plan;
+mod record;
+
+use std::path::{Path, PathBuf};
+
+pub use engine::{LabError, clone, destroy, reset};
+pub use plan::{Facts, Refusal, Source, Step, clones, removals};
+pub use record::Lab;
+
+/// Subvolume at the top of a pool.
+const DIRECTORY: &str = ".bedplate-lab";
+/// Before the names of copies.
+const PREFIX: &str = "lab-";
+
+/// The name of the copy of `machine`.
+pub fn name(machine: &str) -> String {
+    format!("{PREFIX}{machine}")
+}
+
+fn place(mount: &Path) -> PathBuf {
+    mount.join(DIRECTORY)
+}

@@ -1,0 +1,222 @@
+//! Looks, plans and does: copies of machines.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bedplate_spec::event::{EventKind, Outcome, StepSummary};
+use bedplate_tools::btrfs;
+use bedplate_tools::command::CommandError;
+use bedplate_tools::virsh::Virsh;
+
+use super::place;
+use super::plan::{self, Facts, Refusal, Source, Step};
+use super::record::{self, Lab};
+use crate::atomic::WriteError;
+use crate::backup::record as backup_record;
+use crate::backup::record::RecordError;
+use crate::backup::session::wanted;
+use crate::backup::source;
+use crate::context::Context;
+use crate::report::Reporter;
+use crate::vm::accelerator::Accelerator;
+use crate::vm::domain;
+use crate::vm::inspect::{self, InspectError};
+
+const ADVICE: &str = "production is untouched; `bedplate-host lab destroy` removes what was begun";
+
+/// What can go wrong with the lab.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// It must not be.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// There is one.
+    #[error(
+        "there is a lab already: `bedplate-host lab reset` makes its copies anew, `lab destroy` removes it"
+    )]
+    Exists,
+    /// There is none.
+    #[error("there is no lab")]
+    None,
+    /// libvirt or btrfs.
+    #[error("a command failed")]
+    Command(#[from] CommandError),
+    /// XML.
+    #[error("a domain could not be understood")]
+    Inspect(#[from] InspectError),
+    /// Records of backups.
+    #[error("it could not be found out what snapshots there are")]
+    Record(#[from] RecordError),
+    /// A file.
+    #[error("could not read, copy or remove {}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The record.
+    #[error("it could not be noted what the lab holds")]
+    Write(#[from] WriteError),
+    /// A step, which was told.
+    #[error("the lab is not complete")]
+    Incomplete,
+}
+
+/// Makes copies of `machines` on `bridge`.
+pub fn clone(
+    context: &Context,
+    machines: &[String],
+    bridge: &str,
+    reporter: &mut Reporter<'_>,
+) -> Result<(), LabError> {
+    if record::read(&context.state)?.is_some() {
+        return Err(LabError::Exists);
+    }
+    let lab = Lab { schema: 1, bridge: bridge.to_owned(), machines: machines.to_vec() };
+    make(context, &lab, reporter)
+}
+
+/// Makes all copies anew, from what is the newest snapshot now.
+pub fn reset(context: &Context, reporter: &mut Reporter<'_>) -> Result<(), LabError> {
+    let lab = record::read(&context.state)?.ok_or(LabError::None)?;
+    // Before anything goes: a lab that could not be made again stays.
+    let mut facts = look(context)?;
+    facts.domains.retain(|_, ours| !*ours);
+    facts.labs.clear();
+    planned(context, &lab, &facts)?;
+    destroy(context, reporter)?;
+    make(context, &lab, reporter)
+}
+
+/// Removes all copies with their disks.
+pub fn destroy(context: &Context, reporter: &mut Reporter<'_>) -> Result<(), LabError> {
+    let lab = record::read(&context.state)?.ok_or(LabError::None)?;
+    let steps = plan::removals(&look(context)?, &lab.machines);
+    perform("destroy the lab", &steps, reporter)?;
+    record::remove(&context.state)
+}
+
+fn make(context: &Context, lab: &Lab, reporter: &mut Reporter<'_>) -> Result<(), LabError> {
+    let steps = planned(context, lab, &look(context)?)?;
+    // First: what a power cut leaves is found and removed by it.
+    record::write(&context.state, lab)?;
+    perform("make the lab", &steps, reporter)
+}
+
+fn planned(context: &Context, lab: &Lab, facts: &Facts) -> Result<Vec<Step>, LabError> {
+    let failed = |source| LabError::File { path: context.runtime.clone(), source };
+    let accelerator = Accelerator::of_this_boot(&context.runtime).map_err(failed)?;
+    Ok(plan::clones(&context.intent, facts, &lab.machines, &lab.bridge, accelerator)?)
+}
+
+fn virsh() -> Virsh {
+    Virsh::new("qemu:///system")
+}
+
+fn look(context: &Context) -> Result<Facts, LabError> {
+    let virsh = virsh();
+    let mut domains = BTreeMap::new();
+    for name in virsh.domains()? {
+        let ours = inspect::intent(&virsh.persistent_xml(&name)?)?.is_some();
+        domains.insert(name, ours);
+    }
+    let mounts = context.intent.pools.keys().filter_map(|pool| context.pool_mount(pool).ok());
+    let labs = mounts.map(PathBuf::from).filter(|mount| place(mount).exists()).collect();
+    Ok(Facts {
+        mounts: context.mounts.clone(),
+        sources: sources(context)?,
+        domains,
+        running: virsh.running()?.into_iter().collect(),
+        labs,
+    })
+}
+
+/// The disk of each machine in the newest snapshot of a backup that ended well.
+fn sources(context: &Context) -> Result<BTreeMap<String, Source>, LabError> {
+    let mut found: BTreeMap<String, Source> = BTreeMap::new();
+    for (name, backup) in &context.intent.backups {
+        let record = backup_record::read(&context.state, name, &backup.repository)?;
+        let Some(at) = record.local.and(record.last_success).map(|success| success.at) else {
+            continue;
+        };
+        // A pool that is not mounted has no snapshots.
+        let Ok(places) = wanted(context, backup) else { continue };
+        let Ok(snapshots) = source::sources(name, &places) else { continue };
+        for (machine, vm) in &context.intent.vms {
+            let Some(pool) = context.intent.pools.get(&vm.pool) else { continue };
+            let disk = domain::disk_path(&Path::new(&pool.mount).join(machine), vm);
+            let copy = snapshots.iter().find_map(|snapshot| {
+                let inside = disk.strip_prefix(&snapshot.path).ok()?;
+                Some(snapshot.content.join(inside)).filter(|copy| copy.is_file())
+            });
+            let is_newer = found.get(machine).is_none_or(|known| known.at < at);
+            if let Some(disk) = copy.filter(|_| is_newer) {
+                found.insert(machine.clone(), Source { disk, at });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn perform(title: &str, steps: &[Step], reporter: &mut Reporter<'_>) -> Result<(), LabError> {
+    let id = |index: usize| format!("lab-{}", index + 1);
+    let titles = steps.iter().enumerate();
+    let titles = titles
+        .map(|(index, step)| StepSummary { id: id(index), title: step.to_string() })
+        .collect();
+    let title = title.to_owned();
+    reporter.tell(EventKind::PlanStarted {
+        title,
+        plan: None,
+        steps: titles,
+        destroys: Vec::new(),
+    });
+    let mut success = true;
+    for (index, step) in steps.iter().enumerate() {
+        reporter.start_step(&id(index));
+        let began = reporter.milliseconds();
+        if let Err(error) = perform_step(step) {
+            reporter.fail(Some(id(index)), &error, ADVICE);
+            success = false;
+            break;
+        }
+        let milliseconds = reporter.milliseconds() - began;
+        reporter.tell(EventKind::StepDone {
+            step: id(index),
+            outcome: Outcome::Done,
+            milliseconds,
+        });
+    }
+    reporter.tell(EventKind::PlanDone { success, milliseconds: reporter.milliseconds() });
+    if success { Ok(()) } else { Err(LabError::Incomplete) }
+}
+
+fn perform_step(step: &Step) -> Result<(), LabError> {
+    match step {
+        Step::MakeLab { place } => Ok(btrfs::create_subvolume(place)?),
+        Step::CopyDisk { from, to } => copy(from, to),
+        Step::Define { xml, .. } => Ok(virsh().define(xml)?),
+        Step::Stop { name } => Ok(virsh().destroy(name)?),
+        Step::Undefine { name } => Ok(virsh().undefine(name)?),
+        Step::DeleteLab { place } => Ok(btrfs::delete_subvolume(place)?),
+    }
+}
+
+/// Shares the data of the snapshot, as btrfs does: it takes no room until it is written to.
+fn copy(from: &Path, to: &Path) -> Result<(), LabError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| LabError::File { path, source }
+    };
+    if let Some(directory) = to.parent() {
+        fs::create_dir_all(directory).map_err(failed(directory))?;
+    }
+    let source = File::open(from).map_err(failed(from))?;
+    let target = File::create(to).map_err(failed(to))?;
+    rustix::fs::ioctl_ficlone(&target, &source).map_err(|errno| failed(to)(errno.into()))?;
+    target.sync_all().map_err(failed(to))
+}

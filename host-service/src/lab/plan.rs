@@ -1,0 +1,292 @@
+//! What it takes to make copies, or to be rid of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use bedplate_spec::host::{HostFile, State, Vm};
+use serde::Serialize;
+
+use super::{name, place};
+use crate::context::pool_mount;
+use crate::mounts::Mounts;
+use crate::vm::domain;
+
+/// What was found on the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Mounts.
+    pub mounts: Mounts,
+    /// For each machine, its disk in the newest snapshot that holds it.
+    pub sources: BTreeMap<String, Source>,
+    /// All domains of libvirt, and whether they are ours.
+    pub domains: BTreeMap<String, bool>,
+    /// Those that run.
+    pub running: BTreeSet<String>,
+    /// Pools that have a lab, by their mounts.
+    pub labs: BTreeSet<PathBuf>,
+}
+
+/// A disk in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The file.
+    pub disk: PathBuf,
+    /// When the snapshot was taken, seconds since 1970.
+    pub at: u64,
+}
+
+/// Why nothing is done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not in host.toml.
+    #[error("host.toml declares no machine `{0}`")]
+    NoMachine(String),
+    /// Not a bridge for copies.
+    #[error("{0}")]
+    Bridge(String),
+    /// A pool is not mounted.
+    #[error("{0}")]
+    Pool(String),
+    /// Nothing to copy.
+    #[error("no snapshot holds the disk of `{0}`: name its directory in a backup, and run it once")]
+    NoSnapshot(String),
+    /// The name is taken.
+    #[error(
+        "there is a domain `{0}` already; `bedplate-host lab destroy` removes copies, and never what is not ours"
+    )]
+    Taken(String),
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Make the subvolume of the lab, where there is none.
+    MakeLab {
+        /// Where.
+        place: PathBuf,
+    },
+    /// Copy a disk without copying its data; what was there is replaced.
+    CopyDisk {
+        /// In a snapshot.
+        from: PathBuf,
+        /// In the lab.
+        to: PathBuf,
+    },
+    /// Define a copy.
+    Define {
+        /// Name of the copy.
+        name: String,
+        /// Its definition.
+        xml: String,
+    },
+    /// Turn a copy off.
+    Stop {
+        /// Name of the copy.
+        name: String,
+    },
+    /// Remove the definition of a copy.
+    Undefine {
+        /// Name of the copy.
+        name: String,
+    },
+    /// Delete the subvolume of the lab with all disks in it.
+    DeleteLab {
+        /// Where.
+        place: PathBuf,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeLab { place } => write!(formatter, "make {}", place.display()),
+            Self::CopyDisk { from, to } => {
+                write!(formatter, "copy {} to {}", from.display(), to.display())
+            }
+            Self::Define { name, .. } => write!(formatter, "define {name}"),
+            Self::Stop { name } => write!(formatter, "turn {name} off"),
+            Self::Undefine { name } => write!(formatter, "undefine {name}"),
+            Self::DeleteLab { place } => write!(formatter, "delete {}", place.display()),
+        }
+    }
+}
+
+/// The steps that make copies of `machines` on `bridge`. `accelerator` is what runs guests.
+pub fn clones(
+    intent: &HostFile,
+    facts: &Facts,
+    machines: &[String],
+    bridge: &str,
+    accelerator: crate::vm::accelerator::Accelerator,
+) -> Result<Vec<Step>, Refusal> {
+    expect_isolated(intent, bridge)?;
+    let mut steps = Vec::new();
+    let mut made = BTreeSet::new();
+    for machine in machines {
+        let vm = intent.vms.get(machine).filter(|vm| vm.state == State::Present);
+        let vm = vm.ok_or_else(|| Refusal::NoMachine(machine.clone()))?;
+        let mount = pool_mount(intent, &facts.mounts, &vm.pool).map_err(Refusal::Pool)?;
+        let source = facts.sources.get(machine);
+        let source = source.ok_or_else(|| Refusal::NoSnapshot(machine.clone()))?;
+        let copy = name(machine);
+        if facts.domains.contains_key(&copy) || intent.vms.contains_key(&copy) {
+            return Err(Refusal::Taken(copy));
+        }
+        let place = place(Path::new(mount));
+        if !facts.labs.contains(Path::new(mount)) && made.insert(mount) {
+            steps.push(Step::MakeLab { place: place.clone() });
+        }
+        let directory = place.join(machine);
+        let alone = alone(vm, bridge);
+        let to = domain::disk_path(&directory, &alone);
+        steps.push(Step::CopyDisk { from: source.disk.clone(), to });
+        let defined = domain::define(intent, &copy, &alone, &directory, accelerator);
+        // A writer into memory does not fail.
+        let xml = defined.map(|defined| defined.xml).unwrap_or_default();
+        steps.push(Step::Define { name: copy, xml });
+    }
+    Ok(steps)
+}
+
+/// A machine that reaches nothing of its model (T42). Without a MAC of its own it gets one from its name.
+fn alone(vm: &Vm, bridge: &str) -> Vm {
+    Vm {
+        mac_address: None,
+        bridge: bridge.to_owned(),
+        autostart: false,
+        usb_devices: Vec::new(),
+        disk_image: None,
+        iso_image: None,
+        ..vm.clone()
+    }
+}
+
+/// A bridge with a NIC leads to the LAN; one with addresses leads to this machine, which may forward.
+fn expect_isolated(intent: &HostFile, bridge: &str) -> Result<(), Refusal> {
+    let refuse = |why: String| Err(Refusal::Bridge(why));
+    match intent.network.bridges.get(bridge) {
+        None => refuse(format!(
+            "host.toml declares no bridge `{bridge}`; write `[network.bridges.{bridge}]` without `nic`"
+        )),
+        Some(found) if found.nic.is_some() => {
+            refuse(format!("the bridge `{bridge}` has a NIC: copies must not reach the LAN"))
+        }
+        Some(found) if !found.addresses.is_empty() => refuse(format!(
+            "the bridge `{bridge}` has addresses: copies must not reach this machine"
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The steps that remove the copies of `machines`, and the labs. Domains that are not ours stay.
+pub fn removals(facts: &Facts, machines: &[String]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for copy in machines.iter().map(|machine| name(machine)) {
+        if facts.domains.get(&copy) != Some(&true) {
+            continue;
+        }
+        if facts.running.contains(&copy) {
+            steps.push(Step::Stop { name: copy.clone() });
+        }
+        steps.push(Step::Undefine { name: copy });
+    }
+    let labs = facts.labs.iter().map(|mount| Step::DeleteLab { place: place(mount) });
+    steps.into_iter().chain(labs).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bedplate_spec::host::{Bridge, Nic};
+    use bedplate_spec::identity;
+
+    use super::*;
+    use crate::sample;
+    use crate::vm::accelerator::Accelerator;
+
+    fn intent() -> HostFile {
+        let mut intent = sample::intent();
+        let isolated = Bridge {
+            nic: None,
+            dhcp: false,
+            addresses: Vec::new(),
+            gateway: None,
+            dns: Vec::new(),
+        };
+        intent.network.bridges.insert("br-test".into(), isolated);
+        intent
+    }
+
+    fn facts() -> Facts {
+        let disk = "/mnt/vmstore/.bedplate-snapshots/vms/1/haos/haos.qcow2".into();
+        Facts {
+            mounts: sample::mounts(),
+            sources: [("haos".to_owned(), Source { disk, at: 7 })].into(),
+            ..Facts::default()
+        }
+    }
+
+    fn planned(intent: &HostFile, facts: &Facts, bridge: &str) -> Result<Vec<Step>, Refusal> {
+        clones(intent, facts, &["haos".into()], bridge, Accelerator::Kvm)
+    }
+
+    #[test]
+    fn a_copy_is_planned() {
+        insta::assert_json_snapshot!(planned(&intent(), &facts(), "br-test").unwrap());
+    }
+
+    #[test]
+    fn t42_a_copy_shares_neither_mac_nor_uuid_nor_usb_nor_disk_and_does_not_start_by_itself() {
+        let intent = intent();
+        let steps = planned(&intent, &facts(), "br-test").unwrap();
+        let Some(Step::Define { xml, .. }) = steps.last() else { panic!("{steps:?}") };
+        let vm = &intent.vms["haos"];
+        let own =
+            domain::define(&intent, "haos", vm, Path::new("/mnt/vmstore/haos"), Accelerator::Kvm);
+        let own = own.unwrap().xml;
+        let uuid = |xml: &str| xml.split("<uuid>").nth(1).unwrap()[..36].to_owned();
+        assert_ne!(uuid(xml), uuid(&own));
+        assert!(own.contains("52:54:00:12:34:56") && !xml.contains("52:54:00:12:34:56"));
+        assert!(xml.contains(&identity::mac_address(intent.host.id, "lab-haos")));
+        assert!(own.contains("hostdev") && !xml.contains("hostdev"));
+        assert!(!xml.contains("/mnt/vmstore/haos") && xml.contains("bridge=\"br-test\""), "{xml}");
+    }
+
+    #[test]
+    fn t42_a_bridge_that_leads_somewhere_is_refused() {
+        let mut intent = intent();
+        let refused = |intent: &HostFile, bridge: &str| {
+            planned(intent, &facts(), bridge).unwrap_err().to_string()
+        };
+        assert!(refused(&intent, "br0").contains("has a NIC"));
+        assert!(refused(&intent, "br9").contains("declares no bridge"));
+        let bridge = intent.network.bridges.get_mut("br-test").unwrap();
+        bridge.addresses.push("10.9.0.1/24".into());
+        assert!(refused(&intent, "br-test").contains("has addresses"));
+        intent.network.bridges.get_mut("br-test").unwrap().nic = Some(Nic::Name("eth1".into()));
+        assert!(refused(&intent, "br-test").contains("has a NIC"));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_neither_replaced_nor_removed() {
+        let mut facts = facts();
+        facts.domains = [("lab-haos".to_owned(), false)].into();
+        facts.running = ["lab-haos".to_owned()].into();
+        facts.labs = ["/mnt/vmstore".into()].into();
+        assert_eq!(planned(&intent(), &facts, "br-test"), Err(Refusal::Taken("lab-haos".into())));
+        let place = "/mnt/vmstore/.bedplate-lab".into();
+        assert_eq!(removals(&facts, &["haos".into()]), [Step::DeleteLab { place }]);
+        facts.domains.insert("lab-haos".into(), true);
+        let steps = removals(&facts, &["haos".into()]);
+        let names: Vec<_> = steps.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            names,
+            ["turn lab-haos off", "undefine lab-haos", "delete /mnt/vmstore/.bedplate-lab"]
+        );
+        facts.sources.clear();
+        facts.domains.clear();
+        let refused = planned(&intent(), &facts, "br-test");
+        assert_eq!(refused, Err(Refusal::NoSnapshot("haos".into())));
+    }
+}

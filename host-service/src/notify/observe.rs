@@ -1,0 +1,259 @@
+//! What is found that wants somebody.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::PathBuf;
+
+use bedplate_tools::command::CommandError;
+use bedplate_tools::systemctl;
+
+use super::machine::{Area, Condition, Observation};
+use crate::backup::fresh;
+use crate::backup::record::{self, Record, RecordError};
+use crate::context::Context;
+use crate::converge::{self, Status as Resource};
+use crate::pool::{self, Health, MemberState, PoolError, Status};
+
+/// Somebody may just be changing something: what differs is told when it still does later.
+const DRIFT_PATIENCE: u64 = 15 * 60;
+/// Our own units.
+const UNITS: &str = "bedplate-*";
+/// The unit that tells: it fails because nobody could be told.
+const TELLER: &str = "bedplate-notify.service";
+
+/// Something that could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// Pools.
+    #[error("it could not be found out how the pools stand")]
+    Pools(#[from] PoolError),
+    /// Backups.
+    #[error("it could not be found out how old the backups are")]
+    Backups(#[from] RecordError),
+    /// Units.
+    #[error("systemd could not be asked for units that failed")]
+    Units(#[from] CommandError),
+    /// The lock.
+    #[error("could not lock {}", .path.display())]
+    Lock {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Looks at everything. What cannot be looked at does not keep the rest from being told of; it is
+/// returned beside it.
+pub fn observe(context: &Context, now: u64) -> (Observation, Vec<LookError>) {
+    let mut found = Observation::default();
+    let mut failures = Vec::new();
+    let mut add = |area, conditions: Result<Option<Vec<Condition>>, LookError>| match conditions {
+        Ok(Some(conditions)) => {
+            found.areas.insert(area);
+            found.conditions.extend(conditions);
+        }
+        Ok(None) => {}
+        Err(failure) => failures.push(failure),
+    };
+    let pools = pools(context);
+    let well = pools.as_ref().ok().and_then(|pools| Some(pools.as_ref()?.1.clone()));
+    add(Area::Pools, pools.map(|pools| Some(pools?.0)));
+    add(Area::Backups, backups(context, now).map(Some));
+    add(Area::Units, units().map(Some));
+    add(Area::Drift, drift(context));
+    found.well = well.unwrap_or_default();
+    (found, failures)
+}
+
+/// Conditions, and what is well.
+type Pools = (Vec<Condition>, Vec<(Area, String, String)>);
+
+/// None while a pool is being changed: on the way from one state to the next there is nothing to tell. A
+/// scrub is no such change.
+fn pools(context: &Context) -> Result<Option<Pools>, LookError> {
+    let file = lock_file(context, "pool.lock")?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
+        return Ok(None);
+    }
+    let found = pool::status(&context.intent)?;
+    let well = found.iter().filter(|status| pool_condition(status).is_none());
+    let well = well.map(|status| (Area::Pools, status.name.clone(), status.to_string())).collect();
+    Ok(Some((found.iter().filter_map(pool_condition).collect(), well)))
+}
+
+/// A pool that is not whole. Numbers of errors do not make it another one: they grow.
+pub(super) fn pool_condition(status: &Status) -> Option<Condition> {
+    let how = match status.health {
+        Health::Whole if status.next.is_empty() => return None,
+        Health::Whole => "wants something done",
+        Health::Degraded => "is DEGRADED",
+        Health::Down => "is NOT MOUNTED",
+    };
+    let members = status.members.iter().filter(|member| member.state != MemberState::InPool);
+    let members: Vec<String> =
+        members.map(|member| format!("{} {:?}", member.role, member.state)).collect();
+    let kind = format!("{:?}, {}, {} to do", status.health, members.join(", "), status.next.len());
+    let name = &status.name;
+    Some(Condition {
+        area: Area::Pools,
+        name: name.clone(),
+        kind,
+        title: format!("pool {name} {how}"),
+        cleared: format!("pool {name} is whole again"),
+        text: status.to_string(),
+        urgent: true,
+        patience: 0,
+    })
+}
+
+fn backups(context: &Context, now: u64) -> Result<Vec<Condition>, LookError> {
+    let mut conditions = Vec::new();
+    for (name, backup) in &context.intent.backups {
+        let record = record::read(&context.state, name, &backup.repository)?;
+        let never = || {
+            let never = record.last_success.is_none();
+            never.then(|| ("there is none".to_owned(), fresh::limit(backup)))
+        };
+        let old = fresh::stale(backup, &record, now).map(|why| (why, 0));
+        if let Some((why, patience)) = old.or_else(never) {
+            conditions.push(backup_condition(name, &record, &why, patience));
+        }
+    }
+    Ok(conditions)
+}
+
+fn backup_condition(name: &str, record: &Record, why: &str, patience: u64) -> Condition {
+    let failure = record.last.as_ref().and_then(|last| last.failure.as_deref());
+    let failure = failure.map(|why| format!("\nThe newest run failed: {why}"));
+    Condition {
+        area: Area::Backups,
+        name: name.to_owned(),
+        kind: "stale".into(),
+        title: format!("backup {name} is too old"),
+        cleared: format!("backup {name} is fresh again"),
+        text: format!("Of the backup {name} {why}.{}", failure.unwrap_or_default()),
+        urgent: true,
+        patience,
+    }
+}
+
+fn units() -> Result<Vec<Condition>, LookError> {
+    let failed = systemctl::failed(UNITS)?;
+    Ok(failed.iter().filter(|unit| *unit != TELLER).map(|unit| unit_condition(unit)).collect())
+}
+
+fn unit_condition(unit: &str) -> Condition {
+    Condition {
+        area: Area::Units,
+        name: unit.to_owned(),
+        kind: "failed".into(),
+        title: format!("{unit} failed"),
+        cleared: format!("{unit} has not failed any more"),
+        text: format!("`journalctl -u {unit}` says why."),
+        urgent: true,
+        patience: 0,
+    }
+}
+
+/// None while converge is at work.
+fn drift(context: &Context) -> Result<Option<Vec<Condition>>, LookError> {
+    let file = lock_file(context, "host.lock")?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        return Ok(None);
+    }
+    let found = converge::restores(context).into_iter().chain(converge::status(context));
+    // A backup that has not run yet is told of when it is too old.
+    let found: Vec<_> = found.filter(|one| !one.agrees && one.kind != "backup").collect();
+    Ok(Some(drift_condition(&found).into_iter().collect()))
+}
+
+fn drift_condition(found: &[Resource]) -> Option<Condition> {
+    let line = |one: &Resource| {
+        let name = one.name.as_deref().unwrap_or("*");
+        let what: Vec<&str> = one.refused.iter().chain(&one.actions).map(String::as_str).collect();
+        format!("{} {name}: {}", one.kind, what.join("; "))
+    };
+    let lines: Vec<String> = found.iter().map(line).collect();
+    let names =
+        found.iter().map(|one| format!("{} {}", one.kind, one.name.as_deref().unwrap_or("*")));
+    let kind = names.collect::<Vec<_>>().join(", ");
+    (!found.is_empty()).then(|| Condition {
+        area: Area::Drift,
+        name: "host.toml".into(),
+        title: format!("{} things differ from host.toml", found.len()),
+        cleared: "everything is as host.toml says again".into(),
+        text: format!("{}\n`bedplate-host converge` makes them agree.", lines.join("\n")),
+        urgent: false,
+        patience: DRIFT_PATIENCE,
+        kind,
+    })
+}
+
+fn lock_file(context: &Context, name: &str) -> Result<File, LookError> {
+    let path = context.runtime.join(name);
+    let failed = |source| LookError::Lock { path: path.clone(), source };
+    fs::create_dir_all(&context.runtime).map_err(failed)?;
+    File::create(&path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::record::Attempt;
+    use crate::sample;
+
+    fn context(state: PathBuf) -> Context {
+        Context {
+            intent: sample::intent(),
+            mounts: sample::mounts(),
+            configuration: state.join("etc"),
+            runtime: state.join("run"),
+            state,
+        }
+    }
+
+    #[test]
+    fn the_age_of_a_backup_is_told_although_nothing_runs_it() {
+        let place = tempfile::tempdir().unwrap();
+        let context = context(place.path().to_owned());
+        let never = backups(&context, 1_000_000).unwrap();
+        assert_eq!(never[0].patience, 50 * 3600, "{never:?}");
+        let attempt = Attempt { at: 1_000_000, snapshot: None, added: 0, failure: None };
+        let repository = context.intent.backups["apps"].repository.clone();
+        let record = Record { repository, last_success: Some(attempt), ..Record::default() };
+        record::write(&context.state, "apps", &record).unwrap();
+        assert!(backups(&context, 1_000_000 + 3600).unwrap().is_empty());
+        let old = backups(&context, 1_000_000 + 72 * 3600).unwrap();
+        assert_eq!((old[0].title.as_str(), old[0].patience), ("backup apps is too old", 0));
+    }
+
+    #[test]
+    fn what_differs_is_one_condition_that_names_all_of_it() {
+        let resource = |name: &str| Resource {
+            kind: "vm",
+            name: Some(name.into()),
+            agrees: false,
+            actions: vec![format!("start {name}")],
+            refused: None,
+            notes: Vec::new(),
+        };
+        assert_eq!(drift_condition(&[]), None);
+        let one = drift_condition(&[resource("haos"), resource("apps")]).unwrap();
+        assert_eq!(one.kind, "vm haos, vm apps");
+        assert!(one.text.contains("vm apps: start apps\n"), "{}", one.text);
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_is_under_way() {
+        let place = tempfile::tempdir().unwrap();
+        let context = context(place.path().to_owned());
+        let busy = lock_file(&context, "host.lock").unwrap();
+        busy.lock().unwrap();
+        assert!(drift(&context).unwrap().is_none());
+        let busy = lock_file(&context, "pool.lock").unwrap();
+        busy.lock().unwrap();
+        assert!(pools(&context).unwrap().is_none());
+    }
+}

@@ -1,0 +1,64 @@
+//! `[restore]`: backups that come back onto new pools, before anything uses them.
+//!
+//! Each path comes back only where nothing is. It is fetched into a directory of its own on the pool,
+//! and moved to its place when all of it is there. The record of it stands on the pool too: it lasts as
+//! long as the data does. Until a restore is finished everything that would use its paths is held back.
+
+mod diff;
+mod engine;
+mod record;
+
+use std::path::{Path, PathBuf};
+
+use bedplate_spec::host::HostFile;
+
+pub use diff::{Action, Observed, Occupied};
+pub use engine::{RestoreError, Restores};
+pub use record::{Record, Stage};
+
+/// Directory at the top of a pool.
+const DIRECTORY: &str = ".bedplate-restore";
+
+/// The document without what would use the paths of the backups `pending`: their machines, their
+/// exports, and backups of them, which would store that nothing is there.
+pub fn held_back(intent: &HostFile, pending: &[String]) -> HostFile {
+    let paths: Vec<PathBuf> = pending
+        .iter()
+        .filter_map(|name| intent.backups.get(name))
+        .flat_map(|backup| backup.paths.iter().map(PathBuf::from))
+        .collect();
+    let concerns =
+        |path: &Path| paths.iter().any(|one| one.starts_with(path) || path.starts_with(one));
+    let mut rest = intent.clone();
+    rest.vms.retain(|name, vm| {
+        let pool = intent.pools.get(&vm.pool);
+        !pool.is_some_and(|pool| concerns(&Path::new(&pool.mount).join(name)))
+    });
+    rest.nfs.exports.retain(|export| !concerns(Path::new(&export.path)));
+    rest.backups.retain(|_, backup| !backup.paths.iter().any(|path| concerns(Path::new(path))));
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn what_would_use_what_is_not_back_yet_is_held_back_and_nothing_else() {
+        let intent = sample::intent();
+        let rest = held_back(&intent, &["apps".into()]);
+        let exports: Vec<_> = rest.nfs.exports.iter().map(|one| one.path.as_str()).collect();
+        assert_eq!(exports, ["/mnt/bulk/homeassistant-vm"]);
+        assert!(rest.backups.is_empty() && rest.vms.contains_key("haos"));
+        assert_eq!(rest.network, intent.network);
+
+        let mut intent = intent;
+        let mut vms = intent.backups["apps"].clone();
+        vms.paths = vec!["/mnt/vmstore".into()];
+        intent.backups.insert("vms".into(), vms);
+        let rest = held_back(&intent, &["vms".into()]);
+        assert!(rest.vms.is_empty() && rest.backups.contains_key("apps"));
+        assert_eq!(held_back(&intent, &[]), intent);
+    }
+}

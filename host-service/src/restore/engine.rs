@@ -1,0 +1,217 @@
+//! Does what was decided about restores.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bedplate_spec::event::Outcome;
+use bedplate_spec::host::HostFile;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::DIRECTORY;
+use super::diff::{self, Action, Found, Observed, Occupied};
+use super::record::{self, Record, Stage};
+use crate::atomic::WriteError;
+use crate::backup::session::{Session, wanted};
+use crate::backup::source::Wanted;
+use crate::backup::{BackupError, drill};
+use crate::context::Context;
+use crate::kind::{Kind, Resource};
+use crate::report::Reporter;
+
+/// What can go wrong with a restore.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The backup.
+    #[error("the backup could not be used; nothing was put in its place")]
+    Backup(#[from] BackupError),
+    /// A file or directory.
+    #[error("could not read, move or remove {}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The record.
+    #[error("the record of the restore could not be written")]
+    Write(#[from] WriteError),
+    /// Not in the snapshot.
+    #[error("the snapshot {snapshot} does not hold {}", .path.display())]
+    NotInSnapshot {
+        /// restic's id.
+        snapshot: String,
+        /// Which path.
+        path: PathBuf,
+    },
+    /// Something came in between.
+    #[error("{} is there already; nothing is restored over it", .0.display())]
+    Occupied(PathBuf),
+    /// The world moved.
+    #[error("there is nothing to restore of `{0}`")]
+    Nothing(String),
+}
+
+/// All restores of `host.toml`.
+pub struct Restores;
+
+impl Kind for Restores {
+    type Observed = Observed;
+    type Action = Action;
+    type Error = RestoreError;
+
+    const NAME: &'static str = "restore";
+    const ADVICE: &'static str = "machines, exports and backups of these paths wait for it; see what it names (stick plugged in, repository reached), then run `bedplate-host converge` again";
+
+    fn observe(&self, context: &Context) -> Result<Observed, RestoreError> {
+        let names = context.intent.restore.iter().flat_map(|restore| &restore.backups);
+        names.map(|name| Ok((name.clone(), find(context, name)?))).collect()
+    }
+
+    fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
+        diff::diff(intent, observed)
+    }
+
+    fn perform(
+        &self,
+        context: &Context,
+        action: &Action,
+        _: &mut Reporter<'_>,
+    ) -> Result<Outcome, RestoreError> {
+        match action {
+            Action::Fetch { backup, paths } => fetch(context, backup, paths)?,
+            Action::Move { backup } => put_in_place(&places(context, backup)?, backup)?,
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn places(context: &Context, name: &str) -> Result<Vec<Wanted>, RestoreError> {
+    let backup = context.intent.backups.get(name);
+    let backup = backup.ok_or_else(|| BackupError::Unknown(name.to_owned()))?;
+    Ok(wanted(context, backup)?)
+}
+
+fn first_mount<'a>(places: &'a [Wanted], name: &str) -> Result<&'a Path, RestoreError> {
+    let first = places.first().map(|place| place.mount.as_path());
+    first.ok_or_else(|| RestoreError::Nothing(name.to_owned()))
+}
+
+fn find(context: &Context, name: &str) -> Result<Found, RestoreError> {
+    let places = match places(context, name) {
+        Err(RestoreError::Backup(BackupError::Pool(why))) => return Ok(Err(why)),
+        places => places?,
+    };
+    let record = record::read(first_mount(&places, name)?, name)?;
+    let paths = places.iter().map(|place| {
+        let occupied = !existing(&place.path, &place.mount)?.is_empty();
+        Ok(Occupied { path: place.path.clone(), occupied })
+    });
+    Ok(Ok((record, paths.collect::<Result<_, RestoreError>>()?)))
+}
+
+/// What is at `path`, itself or inside it; at the top of a pool our own directories do not count.
+fn existing(path: &Path, mount: &Path) -> Result<Vec<PathBuf>, RestoreError> {
+    let failed = |source| RestoreError::File { path: path.to_owned(), source };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(failed(source)),
+        Ok(found) if !found.is_dir() => return Ok(vec![path.to_owned()]),
+        Ok(_) => {}
+    }
+    let entries = fs::read_dir(path).map_err(failed)?.collect::<io::Result<Vec<_>>>();
+    let entries = entries.map_err(failed)?.into_iter().map(|entry| entry.path());
+    let is_ours = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.parent() == Some(mount) && name.starts_with(".bedplate-")
+    };
+    Ok(entries.filter(|entry| !is_ours(entry)).collect())
+}
+
+fn fetch(context: &Context, name: &str, paths: &[PathBuf]) -> Result<(), RestoreError> {
+    let places = places(context, name)?;
+    let mount = first_mount(&places, name)?;
+    let session = Session::open(context, name)?;
+    let restic = session.expect()?;
+    let begun = record::read(mount, name)?.map(|record| record.snapshot);
+    let named = context.intent.restore.as_ref().and_then(|restore| restore.snapshot.clone());
+    let chosen = begun.as_deref().or(named.as_deref());
+    let snapshot = session.snapshot(&restic, chosen)?;
+    if begun.is_none() {
+        drill::expect_room(mount, &snapshot)?;
+    }
+    let mut record = Record {
+        schema: 1,
+        snapshot: snapshot.id.clone(),
+        paths: paths.to_vec(),
+        stage: Stage::Fetching,
+    };
+    record::write(mount, name, &record)?;
+    for place in places.iter().filter(|place| paths.contains(&place.path)) {
+        let staging = staging(place, name);
+        fs::create_dir_all(&staging)
+            .map_err(|source| RestoreError::File { path: staging.clone(), source })?;
+        restic
+            .restore(&snapshot.id, &staging, std::slice::from_ref(&place.path))
+            .map_err(BackupError::from)?;
+        if drill::below(&staging, &place.path).symlink_metadata().is_err() {
+            let (snapshot, path) = (snapshot.id, place.path.clone());
+            return Err(RestoreError::NotInSnapshot { snapshot, path });
+        }
+    }
+    record.stage = Stage::Moving;
+    record::write(mount, name, &record)
+}
+
+fn staging(place: &Wanted, name: &str) -> PathBuf {
+    place.mount.join(DIRECTORY).join(name)
+}
+
+/// Moves what stands in staging to its place. What is no longer there has been moved.
+fn put_in_place(places: &[Wanted], name: &str) -> Result<(), RestoreError> {
+    let mount = first_mount(places, name)?;
+    let record = record::read(mount, name)?;
+    let mut record = record.ok_or_else(|| RestoreError::Nothing(name.to_owned()))?;
+    for place in places.iter().filter(|place| record.paths.contains(&place.path)) {
+        let staged = drill::below(&staging(place, name), &place.path);
+        if place.path == place.mount {
+            // A mount point cannot be replaced: what is in it can.
+            for entry in existing(&staged, &staged)? {
+                let target = place.path.join(entry.file_name().unwrap_or_default());
+                move_new(&entry, &target)?;
+            }
+        } else if staged.symlink_metadata().is_ok() {
+            move_new(&staged, &place.path)?;
+        }
+    }
+    record.stage = Stage::Done;
+    record::write(mount, name, &record)?;
+    for place in places {
+        let staging = staging(place, name);
+        match fs::remove_dir_all(&staging) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|source| RestoreError::File { path: staging, source })?,
+        }
+    }
+    Ok(())
+}
+
+/// Renames to a name that is free, or an empty directory's.
+fn move_new(from: &Path, to: &Path) -> Result<(), RestoreError> {
+    let failed = |source: io::Error| RestoreError::File { path: to.to_owned(), source };
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(failed)?;
+    }
+    if fs::symlink_metadata(to).is_ok_and(|found| found.is_dir()) {
+        fs::remove_dir(to).map_err(|_| RestoreError::Occupied(to.to_owned()))?;
+    }
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::EXIST) => Err(RestoreError::Occupied(to.to_owned())),
+        Err(errno) => Err(failed(errno.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+use super::*;
+
+fn staged(place: &Wanted, file: &str, content: &str) {
+    let path = drill::below(&staging(place, "apps"), &place.path).join(file);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+fn begin(places: &[Wanted]) {
+    let paths = places.iter().map(|place| place.path.clone()).collect();
+    let record = Record { schema: 1, snapshot: "ab".into(), paths, stage: Stage::Moving };
+    record::write(&places[0].mount, "apps", &record).unwrap();
+}
+
+#[test]
+fn what_was_fetched_takes_the_place_of_an_empty_directory_and_of_nothing_else() {
+    let pool = tempfile::tempdir().unwrap();
+    let mount = pool.path().to_owned();
+    let place = |path: &str| Wanted { path: mount.join(path), mount: mount.clone() };
+    let places = [place("apps"), place("photos/new")];
+    staged(&places[0], "inner/file", "content");
+    staged(&places[1], "one", "1");
+    fs::create_dir(mount.join("apps")).unwrap();
+    begin(&places);
+    put_in_place(&places, "apps").unwrap();
+    assert_eq!(fs::read_to_string(mount.join("apps/inner/file")).unwrap(), "content");
+    assert_eq!(fs::read_to_string(mount.join("photos/new/one")).unwrap(), "1");
+    assert_eq!(record::read(&mount, "apps").unwrap().unwrap().stage, Stage::Done);
+    assert!(!mount.join(DIRECTORY).join("apps").exists());
+
+    staged(&places[0], "inner/file", "older");
+    begin(&places);
+    let refused = put_in_place(&places, "apps");
+    assert!(matches!(refused, Err(RestoreError::Occupied(_))), "{refused:?}");
+    assert_eq!(fs::read_to_string(mount.join("apps/inner/file")).unwrap(), "content");
+}
+
+#[test]
+fn f10_a_move_that_was_cut_off_is_finished_and_the_top_of_a_pool_keeps_what_is_ours() {
+    let pool = tempfile::tempdir().unwrap();
+    let mount = pool.path().to_owned();
+    let places = [Wanted { path: mount.clone(), mount: mount.clone() }];
+    staged(&places[0], "haos/disk.qcow2", "disk");
+    staged(&places[0], "other/disk.qcow2", "other");
+    // The backup of a whole pool holds the stubs of its own snapshots.
+    staged(&places[0], ".bedplate-snapshots/stub", "");
+    fs::create_dir(mount.join(".bedplate-snapshots")).unwrap();
+    begin(&places);
+    // Cut off after the first of two.
+    let from = drill::below(&staging(&places[0], "apps"), &mount).join("haos");
+    move_new(&from, &mount.join("haos")).unwrap();
+    put_in_place(&places, "apps").unwrap();
+    assert_eq!(fs::read_to_string(mount.join("haos/disk.qcow2")).unwrap(), "disk");
+    assert_eq!(fs::read_to_string(mount.join("other/disk.qcow2")).unwrap(), "other");
+    assert!(existing(&mount, &mount).unwrap().len() == 2);
+    assert_eq!(fs::read_dir(mount.join(".bedplate-snapshots")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_empty_directory_is_nothing_and_a_link_is_something() {
+    let pool = tempfile::tempdir().unwrap();
+    let mount = pool.path().to_owned();
+    let path = mount.join("apps");
+    assert!(existing(&path, &mount).unwrap().is_empty());
+    fs::create_dir(&path).unwrap();
+    assert!(existing(&path, &mount).unwrap().is_empty());
+    fs::write(path.join(".bedplate-mine"), "").unwrap();
+    assert_eq!(existing(&path, &mount).unwrap().len(), 1, "only at the top of a pool");
+    fs::remove_dir_all(&path).unwrap();
+    std::os::unix::fs::symlink("/etc", &path).unwrap();
+    assert_eq!(existing(&path, &mount).unwrap(), [path]);
+}

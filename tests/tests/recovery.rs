@@ -1,0 +1,207 @@
+//! A machine is lost with all its disks: new disks, the same medium, and everything is back from a
+//! backup on another machine. Run by name.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
+
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bedplate_qemu_harness::disk_image;
+use bedplate_qemu_harness::machine::HOST_ADDRESS;
+use bedplate_tests::answers::{self, GUEST};
+use bedplate_tests::installed::Installation;
+use bedplate_tests::medium::put_answers;
+use bedplate_tests::running_host::Host;
+use bedplate_tests::seed::{self, HOST};
+use bedplate_tests::story::{Story, Tell};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
+
+const INSTALL_LIMIT: Duration = Duration::from_secs(20 * 60);
+const GUEST_LIMIT: Duration = Duration::from_secs(8 * 60);
+/// The backup that outlives the machine.
+const BACKUP: &str = "everything";
+/// Where the first machine is told of it.
+const DOCUMENT: &str = "/root/recovery.toml";
+/// The VM says this when it is up.
+const UP: &str = "/guest/up";
+
+/// The machine that keeps the backups: restic's own server, out of the tree that media are made of.
+struct Vault {
+    server: Child,
+    port: u16,
+}
+
+impl Vault {
+    fn start(story: &Story) -> Self {
+        let program = story.workspace.tree().unwrap().join("usr/bin/restic-rest-server");
+        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let mut command = Command::new(program);
+        command.args(["--no-auth", "--listen", &format!("127.0.0.1:{port}"), "--path"]);
+        command.arg(story.path("vault")).stdout(Stdio::null());
+        let vault = Self { server: command.spawn().unwrap(), port };
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the vault does not listen");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        vault
+    }
+}
+
+impl Drop for Vault {
+    fn drop(&mut self) {
+        // It ends with the story, however that ends.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// The story's `host.toml` with one backup, of the machines and of what they keep over NFS.
+fn with_backup(story: &Story, vault: &Vault) -> DocumentMut {
+    let text = std::fs::read_to_string(story.path("host.toml")).unwrap();
+    let mut document: DocumentMut = text.parse().unwrap();
+    let mut backup = Table::new();
+    backup["repository"] = value(format!("rest:http://{HOST_ADDRESS}:{}/", vault.port));
+    backup["paths"] = value(Array::from_iter(["/mnt/vmstore", "/mnt/bulk/apps-vm"]));
+    let mut password = InlineTable::new();
+    password.insert("stick", Value::from("bedplate/restic-apps"));
+    backup["password"] = value(password);
+    let mut backups = Table::new();
+    backups.set_implicit(true);
+    backups[BACKUP] = Item::Table(backup);
+    document["backups"] = Item::Table(backups);
+    answers::parse(&document.to_string()).unwrap();
+    document
+}
+
+/// As [`with_backup`], for the machine that gets everything back. Nothing serves the image of the VM,
+/// which is not started before its disk was looked at.
+fn with_restore(first: &DocumentMut) -> DocumentMut {
+    let mut document = first.clone();
+    let mut restore = Table::new();
+    restore["backups"] = value(Array::from_iter([BACKUP]));
+    document["restore"] = Item::Table(restore);
+    document["vms"][GUEST]["autostart"] = value(false);
+    document["vms"][GUEST]["disk_image"]["url"] = value(format!("http://{HOST_ADDRESS}:9/gone"));
+    answers::parse(&document.to_string()).unwrap();
+    document
+}
+
+fn backup(host: &Host, arguments: &[&str]) -> String {
+    let command = ["bedplate-host", "--host-file", DOCUMENT, "backup"];
+    host.read(&[&command, arguments].concat()).unwrap()
+}
+
+fn shell(host: &Host, line: &str) -> String {
+    host.read(&["sh", "-c", line]).unwrap()
+}
+
+/// Hashes of everything below two directories, but what is bedplate's own.
+fn hashes(host: &Host, vmstore: &str, apps: &str) -> String {
+    let list =
+        "find . -name '.bedplate-*' -prune -o -type f -print0 | sort -z | xargs -0 sha256sum";
+    shell(host, &format!("set -e; cd {vmstore}; {list}; cd {apps}; {list}"))
+}
+
+/// The first machine: data is written, all of it is backed up while the VM runs, and the backup is
+/// proven by a drill. Returns the hashes of what was backed up.
+fn backed_up(story: &Story, document: &DocumentMut) -> String {
+    let host = story.boot(story.disks()).unwrap();
+    assert_eq!(host.settle().unwrap(), "running");
+    story.server.wait_for(UP, GUEST_LIMIT).unwrap();
+    let write = format!("printf %s \"$1\" > {DOCUMENT}");
+    host.read(&["sh", "-c", &write, "sh", &document.to_string()]).unwrap();
+    shell(&host, "mkdir -p /mnt/bulk/apps-vm/photos /mnt/vmstore/loose");
+    for file in ["/mnt/bulk/apps-vm/photos/one", "/mnt/vmstore/loose/two"] {
+        host.read(&["dd", "if=/dev/urandom", &format!("of={file}"), "bs=1M", "count=8"]).unwrap();
+    }
+    backup(&host, &["run", BACKUP]);
+    // It has no agent, so it was paused for the snapshot.
+    assert_eq!(host.read(&["virsh", "domstate", GUEST]).unwrap().trim(), "running");
+    assert!(shell(&host, "ls /run/bedplate/held").trim().is_empty());
+    let drilled = backup(&host, &["drill", BACKUP]);
+    assert!(drilled.contains("all equal"), "{drilled}");
+    assert!(!shell(&host, "ls -a /mnt/vmstore").contains(".bedplate-drill"));
+    backup(&host, &["check", "--read-data", BACKUP]);
+    assert_eq!(backup(&host, &["list", BACKUP]).lines().count(), 1);
+    // What was backed up stands still in the snapshots; the machine itself goes on.
+    let snapshot = |mount: &str| format!("{mount}/.bedplate-snapshots/{BACKUP}/*");
+    let kept =
+        hashes(&host, &snapshot("/mnt/vmstore"), &format!("{}/apps-vm", snapshot("/mnt/bulk")));
+    host.power_off().unwrap();
+    kept
+}
+
+/// New disks in the places of the old, and new firmware; the key sticks stay.
+fn lose_every_disk(story: &Story) {
+    for disk in seed::installed_disks(&story.directory, story.sizes) {
+        std::fs::remove_file(&disk.file).unwrap();
+        disk_image::create(&disk).unwrap();
+    }
+    std::fs::remove_file(story.path(&format!("{HOST}.vars.fd"))).unwrap();
+}
+
+fn install(story: &Story, medium: &Path) {
+    let running = story.start_medium(medium).unwrap();
+    let stopped = ["Nothing further will be written", "Kernel panic"];
+    let found = running.wait_for_text(&stopped, INSTALL_LIMIT);
+    assert!(found.is_err(), "the installation stopped:\n{}", running.tail());
+    let end = running.wait_for_end(Duration::from_secs(60)).unwrap();
+    assert_eq!(end.as_deref(), Some("guest-shutdown"), "{}", running.tail());
+}
+
+fn reports(story: &Story) -> usize {
+    let requests = story.server.requests();
+    requests.iter().filter(|request| request.target.starts_with(UP)).count()
+}
+
+/// The new machine: everything is back before the VM is defined, which then boots from its old disk.
+fn is_back(story: &Story, kept: &str) {
+    let host = story.boot(story.disks()).unwrap();
+    let state = host.settle().unwrap();
+    let journal = host.read(&["journalctl", "-u", "bedplate-converge", "-o", "cat"]).unwrap();
+    assert_eq!(state, "running", "{journal}");
+    let moved = journal.find("restore-everything-2: done").expect(&journal);
+    let defined = journal.find(&format!("vm-{GUEST}-1: done")).expect(&journal);
+    assert!(moved < defined, "the VM was defined before its disk was back:\n{journal}");
+    assert_eq!(hashes(&host, "/mnt/vmstore", "/mnt/bulk/apps-vm"), kept);
+    assert!(!shell(&host, "ls /mnt/vmstore/.bedplate-restore").contains("mnt"));
+
+    let before = reports(story);
+    host.read(&["virsh", "start", GUEST]).unwrap();
+    let begun = Instant::now();
+    while reports(story) == before {
+        assert!(begun.elapsed() < GUEST_LIMIT, "the VM does not boot from its restored disk");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    // Done once: what has changed since stays.
+    shell(&host, "echo newer > /mnt/bulk/apps-vm/photos/one");
+    host.read(&["bedplate-host", "converge"]).unwrap();
+    assert_eq!(shell(&host, "cat /mnt/bulk/apps-vm/photos/one"), "newer\n");
+    host.power_off().unwrap();
+}
+
+#[test]
+fn a_machine_that_was_lost_comes_back_with_its_data_and_its_vm() {
+    let directory = tempfile::Builder::new().prefix("bedplate-recovery-").tempdir_in("/var/tmp");
+    let directory = directory.unwrap();
+    let tell: Tell = Arc::new(|line: &str| println!("{line}"));
+    let installation = Installation::obtain(&tell).unwrap();
+    let story = installation.lend(directory.path(), tell).unwrap();
+    let vault = Vault::start(&story);
+    let first = with_backup(&story, &vault);
+    let kept = backed_up(&story, &first);
+    assert!(kept.lines().count() >= 3, "{kept}");
+
+    lose_every_disk(&story);
+    let medium = story.path("bedplate.iso");
+    std::fs::copy(installation.medium(), &medium).unwrap();
+    put_answers(&medium, &with_restore(&first).to_string()).unwrap();
+    install(&story, &medium);
+    is_back(&story, &kept);
+}
