@@ -1,10 +1,11 @@
 //! The bedplate command: thin, one file per subcommand.
 //!
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage; of `init` and `host add` also 3 written
-//! but not locked, 4 written but for lines to add by hand.
+//! but not locked; of these and `import` 4 written but for lines to add by hand.
 
 mod check;
 mod host;
+mod import;
 mod init;
 mod inventory;
 mod iso;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage; \
-of init and host add also 3 written but not locked, 4 written but for lines to add by hand.";
+of init and host add also 3 written but not locked; of these and import 4 written but for lines to add by hand.";
 
 /// Turns one text file, host.toml, into a running home server.
 #[derive(Parser)]
@@ -37,6 +38,9 @@ enum Command {
     /// Hosts of a repository.
     #[command(subcommand)]
     Host(host::Host),
+    /// Machines as another tool describes them, as text of host.toml.
+    #[command(subcommand)]
+    Import(import::Import),
     Init(init::Init),
     Inventory(inventory::Inventory),
     Iso(iso::Iso),
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Check(check) => check.run().map(done),
         Command::Host(host) => host.run(),
+        Command::Import(import) => import.run(),
         Command::Init(init) => init.run(),
         Command::Inventory(inventory) => inventory.run().map(done),
         Command::Iso(iso) => iso.run().map(done),

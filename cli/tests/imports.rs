@@ -11,6 +11,10 @@ const SPEC: &[&str] = &["bedplate-spec"];
 const TOOLS: &str = "bedplate-tools";
 const LEAVES: &[&str] =
     &[TOOLS, "bedplate-luks", "bedplate-blkid", "bedplate-keystick", "bedplate-secrets"];
+/// Imported by everything that reads YAML; imports nothing.
+const YAML: &str = "bedplate-yaml";
+/// Imported by the top row alone; imports `spec` and `yaml`, and no C library.
+const IMPORT: &str = "bedplate-import";
 /// Imported by the middle row; imports `tools`, and no C library.
 const FACTS: &str = "bedplate-facts";
 /// Imported by the top row alone; imports `spec`, and no C library.
@@ -26,18 +30,20 @@ const TOP: &[&str] = &["bedplate-cli", "bedplate-tests"];
 
 /// What a crate may import, by its row; none for a crate of no row.
 fn allowed(name: &str) -> Option<Vec<&'static str>> {
-    let rows: &[&[&str]] = if SPEC.contains(&name) || name == TOOLS || name == "xtask" {
+    let rows: &[&[&str]] = if SPEC.contains(&name) || [TOOLS, YAML, "xtask"].contains(&name) {
         &[]
     } else if LEAVES.contains(&name) {
-        &[&[TOOLS]]
+        &[&[TOOLS, YAML]]
     } else if name == FACTS {
         &[SPEC, &[TOOLS]]
     } else if name == REPOSITORY {
         &[SPEC]
+    } else if name == IMPORT {
+        &[SPEC, &[YAML]]
     } else if MIDDLE.contains(&name) {
         &[SPEC, LEAVES, &[FACTS]]
     } else if TOP.contains(&name) {
-        &[SPEC, LEAVES, &[FACTS, REPOSITORY], MIDDLE]
+        &[SPEC, LEAVES, &[FACTS, REPOSITORY, IMPORT], MIDDLE]
     } else {
         return None;
     };

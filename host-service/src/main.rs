@@ -27,9 +27,11 @@ struct Arguments {
 enum Task {
     /// Make bridges, VMs, exports and backups agree with host.toml.
     Converge,
-    /// Show what converge would change.
+    /// Show what converge would change: exit code 3 when it would change something, 4 when
+    /// something is not as intended and it could not.
     Plan,
-    /// Show intent, reality and drift; fails when something is not as intended.
+    /// Show intent, reality and drift of everything, pools included: exit code 3 when converge
+    /// would change something, 4 when something wants a person.
     Status,
     /// Backups.
     #[command(subcommand)]
@@ -37,6 +39,12 @@ enum Task {
     /// Pools.
     #[command(subcommand)]
     Pool(Pool),
+    /// Virtual machines.
+    #[command(subcommand)]
+    Vm(Vm),
+    /// What leads outside.
+    #[command(subcommand)]
+    Network(Network),
     /// Tell whom host.toml names when a pool is no longer whole, and when it is again.
     Notify {
         /// Send a message that only says that messages arrive.
@@ -151,6 +159,27 @@ impl Change {
 }
 
 #[derive(Subcommand)]
+enum Network {
+    /// Called by a timer when new settings were not proven to lead outside.
+    #[command(hide = true)]
+    TakeBack,
+    /// Let converge try settings once more that were taken back.
+    TryAgain,
+}
+
+#[derive(Subcommand)]
+enum Vm {
+    /// Ask a guest to shut down and start it with its newest definition.
+    Restart {
+        /// Its name.
+        name: String,
+        /// Turn it off when it has not shut down within two minutes.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Subcommand)]
 enum Backup {
     /// Take a backup now.
     Run {
@@ -195,6 +224,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             command::pool_change(host_file, &request, *yes, *json, out)
         }
         Task::Pool(Pool::Scrub { name }) => command::pool_scrub(host_file, name, out),
+        Task::Network(Network::TakeBack) => command::network_take_back(out),
+        Task::Network(Network::TryAgain) => command::network_try_again(host_file, out),
+        Task::Vm(Vm::Restart { name, force }) => command::vm_restart(host_file, name, *force, out),
         Task::Notify { test } => command::notify(host_file, *test, out),
         Task::Rebuild { rollback, to } => {
             let back = rollback.then(|| to.map_or(Back::ToThePrevious, Back::To));

@@ -17,10 +17,10 @@ use bedplate_spec::host::{Export, HostFile};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::exportfs::{self, Exported};
 use bedplate_tools::systemctl;
-use sha2::{Digest as _, Sha256};
 
 use crate::atomic::{self, WriteError};
 use crate::context::{Context, pool_mount};
+use crate::digest;
 use crate::kind::{Kind, Resource};
 use crate::mounts::Mounts;
 use crate::report::Reporter;
@@ -260,11 +260,7 @@ fn table_actions(intent: &HostFile, observed: &Observed) -> Vec<Action> {
 }
 
 fn stamp(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    digest::of_parts([text])
 }
 
 fn is_directory(path: &str) -> bool {

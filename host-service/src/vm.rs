@@ -12,5 +12,10 @@ pub mod domain;
 pub mod engine;
 pub mod inspect;
 pub mod observe;
+pub mod restart;
+pub mod seed;
 
 pub use engine::VirtualMachines;
+
+/// The libvirt of the machine.
+pub const LIBVIRT: &str = "qemu:///system";

@@ -39,6 +39,14 @@ in
     useDHCP = false;
     # NFS 4 needs no other port. The exports name their clients.
     firewall.allowedTCPPorts = lib.mkIf cfg.host.hasExports [ 2049 ];
+    # Guests behind the host ask it for leases and names.
+    firewall.interfaces = lib.mapAttrs (_: _: {
+      allowedTCPPorts = [ 53 ];
+      allowedUDPPorts = [
+        53
+        67
+      ];
+    }) (lib.filterAttrs (_: bridge: bridge.hasLeases) cfg.host.bridges);
   };
   services.resolved.enable = lib.mkDefault true;
   environment.etc = lib.genAttrs files (file: {
