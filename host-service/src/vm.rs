@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod observe;
 pub mod restart;
 pub mod seed;
+pub mod stick;
 
 pub use engine::VirtualMachines;
 

@@ -13,6 +13,7 @@ use super::domain;
 use super::engine::VmError;
 use super::inspect;
 use super::seed;
+use super::stick;
 use crate::context::Context;
 use crate::mounts::Mounts;
 
@@ -30,7 +31,7 @@ pub struct Observed {
     pub domains: BTreeMap<String, DomainFound>,
     /// Files of the machines of `host.toml`, by name.
     pub files: BTreeMap<String, FilesFound>,
-    /// Vendor and product of the key sticks plugged in.
+    /// Vendor and product of the key sticks, plugged in or not.
     pub stick_devices: Vec<(String, String)>,
 }
 
@@ -65,6 +66,8 @@ pub struct FilesFound {
 /// Looks at libvirt and at the pools that are mounted.
 pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
     let mut observed = Observed { mounts: context.mounts.clone(), ..Observed::default() };
+    let sticks = context.intent.unlock.sticks.iter().map(|stick| stick.volume_id.as_str());
+    observed.stick_devices = stick::known(&context.state, sticks)?;
     if context.intent.vms.is_empty() {
         return Ok(observed);
     }
@@ -72,11 +75,6 @@ pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
     observed.domains = domains(virsh)?;
     for (name, vm) in &context.intent.vms {
         observed.files.insert(name.clone(), files(context, name, vm));
-    }
-    if context.intent.vms.values().any(|vm| !vm.usb_devices.is_empty()) {
-        let sticks = context.intent.unlock.sticks.iter();
-        observed.stick_devices =
-            sticks.filter_map(|stick| stick_device(&stick.volume_id)).collect();
     }
     Ok(observed)
 }
@@ -122,15 +120,4 @@ fn files(context: &Context, name: &str, vm: &Vm) -> FilesFound {
 /// The file that says that a machine was started since boot.
 pub fn started_file(context: &Context, name: &str) -> PathBuf {
     context.runtime.join(STARTED).join(name)
-}
-
-/// Vendor and product of the USB device that a file system stands on.
-fn stick_device(volume_id: &str) -> Option<(String, String)> {
-    let node = fs::canonicalize(Path::new("/dev/disk/by-uuid").join(volume_id)).ok()?;
-    let device = fs::canonicalize(Path::new("/sys/class/block").join(node.file_name()?)).ok()?;
-    device.ancestors().find_map(|at| {
-        let read = |name: &str| fs::read_to_string(at.join(name)).ok();
-        let (vendor, product) = (read("idVendor")?, read("idProduct")?);
-        Some((vendor.trim().to_owned(), product.trim().to_owned()))
-    })
 }
