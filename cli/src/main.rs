@@ -1,13 +1,14 @@
 //! The bedplate command: thin, one file per subcommand.
 //!
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage; of `init` and `host add` also 3 written
-//! but not locked, 4 written but for lines to add by hand; of `install` also 5 the connection was
-//! lost while the machine installs on.
+//! but not locked; of these and `import` 4 written but for lines to add by hand; of `install` also 5
+//! the connection was lost while the machine installs on.
 
 mod check;
 mod connection;
 mod discover;
 mod host;
+mod import;
 mod init;
 mod install;
 mod inventory;
@@ -25,8 +26,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage; \
-of init and host add also 3 written but not locked, 4 written but for lines to add by hand; \
-of install also 5 the connection was lost while the machine installs on.";
+of init and host add also 3 written but not locked; of these and import 4 written but for lines to \
+add by hand; of install also 5 the connection was lost while the machine installs on.";
 
 /// Turns one text file, host.toml, into a running home server.
 #[derive(Parser)]
@@ -43,6 +44,9 @@ enum Command {
     /// Hosts of a repository.
     #[command(subcommand)]
     Host(host::Host),
+    /// Machines as another tool describes them, as text of host.toml.
+    #[command(subcommand)]
+    Import(import::Import),
     Init(init::Init),
     Install(install::Install),
     Inventory(inventory::Inventory),
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         Command::Check(check) => check.run().map(done),
         Command::Discover(discover) => discover.run().map(done),
         Command::Host(host) => host.run(),
+        Command::Import(import) => import.run(),
         Command::Init(init) => init.run(),
         Command::Install(install) => install.run(),
         Command::Inventory(inventory) => inventory.run().map(done),

@@ -17,6 +17,10 @@ const LEAVES: &[&str] = &[
     "bedplate-secrets",
     "bedplate-discovery",
 ];
+/// Imported by everything that reads YAML; imports nothing.
+const YAML: &str = "bedplate-yaml";
+/// Imported by the top row alone; imports `spec` and `yaml`, and no C library.
+const IMPORT: &str = "bedplate-import";
 /// Imported by the middle row; imports `tools`, and no C library.
 const FACTS: &str = "bedplate-facts";
 /// Imported by the top row alone; imports `spec`, and no C library.
@@ -34,18 +38,20 @@ const TOP: &[&str] = &["bedplate-cli", "bedplate-tests"];
 
 /// What a crate may import, by its row; none for a crate of no row.
 fn allowed(name: &str) -> Option<Vec<&'static str>> {
-    let rows: &[&[&str]] = if SPEC.contains(&name) || name == TOOLS || name == "xtask" {
+    let rows: &[&[&str]] = if SPEC.contains(&name) || [TOOLS, YAML, "xtask"].contains(&name) {
         &[]
     } else if LEAVES.contains(&name) {
-        &[&[TOOLS]]
+        &[&[TOOLS, YAML]]
     } else if name == FACTS {
         &[SPEC, &[TOOLS]]
     } else if name == REPOSITORY || name == RENDER {
         &[SPEC]
+    } else if name == IMPORT {
+        &[SPEC, &[YAML]]
     } else if MIDDLE.contains(&name) {
         &[SPEC, LEAVES, &[FACTS, RENDER]]
     } else if TOP.contains(&name) {
-        &[SPEC, LEAVES, &[FACTS, RENDER, REPOSITORY], MIDDLE]
+        &[SPEC, LEAVES, &[FACTS, RENDER, REPOSITORY, IMPORT], MIDDLE]
     } else {
         return None;
     };

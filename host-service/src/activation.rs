@@ -8,16 +8,16 @@ pub mod copy;
 pub mod manifest;
 pub mod variable;
 
-use std::error::Error;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::document;
 use bedplate_spec::host::HostFile;
 
 use accounts::Databases;
+
+use crate::intent::{self, IntentError};
 
 /// An activation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,13 +34,8 @@ pub enum ActivationError {
         source: io::Error,
     },
     /// The toplevel's `host.toml`.
-    #[error("{} has mistakes:\n{problems}", .path.display())]
-    Document {
-        /// Which.
-        path: PathBuf,
-        /// All of them.
-        problems: String,
-    },
+    #[error(transparent)]
+    Intent(#[from] IntentError),
 }
 
 pub(crate) fn file<'a>(
@@ -81,14 +76,9 @@ const DIRECTORIES: &[(&str, u32)] = &[
 /// Links of a root into `/usr`.
 const LINKS: &[&str] = &["bin", "sbin", "lib", "lib64"];
 
-/// The command `activate`.
-pub fn command(toplevel: &Path) -> Result<Report, Box<dyn Error>> {
-    Ok(activate(Path::new("/"), toplevel)?)
-}
-
 /// Makes `root` what `toplevel` (a path as seen from this process) describes.
 pub fn activate(root: &Path, toplevel: &Path) -> Result<Report, ActivationError> {
-    let host = read_host(&toplevel.join("host.toml"))?;
+    let host = intent::read(&toplevel.join("host.toml"))?;
     let tree = toplevel.join("tree");
     make_skeleton(root)?;
     let etc = root.join("etc");
@@ -103,14 +93,6 @@ pub fn activate(root: &Path, toplevel: &Path) -> Result<Report, ActivationError>
     ensure_machine_id(&etc)?;
     replace_link(&root.join("run/current-system"), toplevel)?;
     Ok(Report { kept, notes })
-}
-
-fn read_host(path: &Path) -> Result<HostFile, ActivationError> {
-    let text = fs::read_to_string(path).map_err(file("read", path))?;
-    document::parse(&text, "host.toml").map_err(|problems| ActivationError::Document {
-        path: path.to_owned(),
-        problems: problems.to_string(),
-    })
 }
 
 fn make_skeleton(root: &Path) -> Result<(), ActivationError> {

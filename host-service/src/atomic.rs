@@ -24,6 +24,11 @@ pub fn write(path: &Path, content: &str, mode: u32) -> Result<(), WriteError> {
         .map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
+/// As [`write`], whatever the bytes are.
+pub fn write_bytes(path: &Path, content: &[u8], mode: u32) -> Result<(), WriteError> {
+    try_write(path, content, mode).map_err(|source| WriteError { path: path.to_owned(), source })
+}
+
 /// As [`write`], for root alone.
 pub fn write_secret(path: &Path, content: &Secret) -> Result<(), WriteError> {
     try_write(path, content.expose(), 0o600)

@@ -1,96 +1,44 @@
 //! Bridges: systemd-networkd files and what became of them.
+//!
+//! A change of what leads outside could cut its owner off: it is tried with a timer armed that
+//! takes it back, and kept when somebody outside was heard.
+
+mod diff;
+mod files;
+mod heard;
+mod leases;
+mod rollback;
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use bedplate_spec::event::Outcome;
 use bedplate_spec::host::{Bridge, HostFile, Nic};
-use bedplate_tools::command::{CommandError, CommandExt as _};
-use bedplate_tools::networkctl;
+use bedplate_tools::command::CommandError;
+use bedplate_tools::ip::{self, IpError};
+use bedplate_tools::{networkctl, programs, systemctl};
 
 use crate::atomic::{self, WriteError};
 use crate::context::Context;
-use crate::kind::{Kind, Resource};
+use crate::digest;
+use crate::kind::{Description, Kind, Resource};
 use crate::report::Reporter;
 
-/// Directory of the files, under `/etc`.
-const DIRECTORY: &str = "systemd/network";
-/// Only files with this prefix are ours.
-const PREFIX: &str = "10-bedplate-";
+pub use files::files;
+pub use rollback::{Record, RollbackError, take_back, try_again};
+
+use files::{DIRECTORY, PREFIX, uplinks};
+
 /// Under the runtime directory.
 const STAMP: &str = "network.applied";
-/// How long a lease may take.
+/// How long a lease may take, and an answer from outside.
 const LEASE: Duration = Duration::from_secs(60);
-
-/// The networkd files of all bridges: path under `/etc` and content. The platform writes
-/// them before networkd starts, so that a crash of this program leaves a reachable machine.
-pub fn files(intent: &HostFile) -> Vec<(String, String)> {
-    intent.network.bridges.iter().flat_map(|(name, bridge)| bridge_files(name, bridge)).collect()
-}
-
-fn bridge_files(name: &str, bridge: &Bridge) -> Vec<(String, String)> {
-    let path = |suffix: &str| format!("{DIRECTORY}/{PREFIX}{name}{suffix}");
-    // Without MACAddress=none networkd, and without the .link file udev, would give the bridge
-    // an address of its own; left alone it takes its port's, and so the NIC's lease.
-    let device = format!(
-        "[NetDev]\nName={name}\nKind=bridge\nMACAddress=none\n\n[Bridge]\nSTP=no\nForwardDelaySec=0\n"
-    );
-    let link = format!("[Match]\nOriginalName={name}\n\n[Link]\nMACAddressPolicy=none\n");
-    let mut files = vec![
-        (path(".link"), link),
-        (path(".netdev"), device),
-        (path(".network"), bridge_network(name, bridge)),
-    ];
-    if let Some(nic) = &bridge.nic {
-        files.push((path("-port.network"), port_network(name, nic)));
-    }
-    files
-}
-
-fn bridge_network(name: &str, bridge: &Bridge) -> String {
-    let mut text = format!("[Match]\nName={name}\n\n[Link]\n");
-    let addressed = bridge.dhcp || !bridge.addresses.is_empty();
-    let online = if bridge.nic.is_some() && addressed { "routable" } else { "no" };
-    let _ = write!(text, "RequiredForOnline={online}\n\n[Network]\n");
-    let _ = writeln!(text, "DHCP={}", if bridge.dhcp { "yes" } else { "no" });
-    if !addressed {
-        text.push_str("LinkLocalAddressing=no\nIPv6AcceptRA=no\n");
-    }
-    if !bridge.dhcp {
-        text.push_str("ConfigureWithoutCarrier=yes\n");
-    }
-    for address in &bridge.addresses {
-        let _ = writeln!(text, "Address={address}");
-    }
-    if let Some(gateway) = &bridge.gateway {
-        let _ = writeln!(text, "Gateway={gateway}");
-    }
-    for server in &bridge.dns {
-        let _ = writeln!(text, "DNS={server}");
-    }
-    if bridge.dhcp {
-        text.push_str("\n[DHCPv4]\nClientIdentifier=mac\n");
-    }
-    text
-}
-
-fn port_network(bridge: &str, nic: &Nic) -> String {
-    // The bridge has the same address: `Kind=!*` leaves only devices that are hardware.
-    let matched = match nic {
-        Nic::Name(name) => format!("Name={name}"),
-        Nic::Mac(mac) => format!("MACAddress={mac}\nType=ether\nKind=!*"),
-    };
-    format!(
-        "[Match]\n{matched}\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nBridge={bridge}\nDHCP=no\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
-    )
-}
 
 /// What was found of bridges.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -101,21 +49,52 @@ pub struct Observed {
     pub applied: Option<String>,
     /// Bridges that stand.
     pub bridges: BTreeMap<String, ObservedBridge>,
+    /// What was proven to lead outside; none before anything was.
+    pub record: Option<Record>,
+    /// Units that give leases, by bridge, and whether each runs.
+    pub leases: BTreeMap<String, (String, bool)>,
+    /// Where dnsmasq is.
+    pub dnsmasq: Option<PathBuf>,
 }
 
 /// A bridge that stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedBridge {
-    /// MAC addresses and names of its ports.
-    pub ports: Vec<Nic>,
+    /// Its ports.
+    pub ports: Vec<Port>,
     /// Addresses with prefix, link-local ones left out.
     pub addresses: Vec<String>,
+}
+
+/// An interface that stands on a bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Name.
+    pub name: String,
+    /// MAC address.
+    pub mac: String,
+}
+
+impl ObservedBridge {
+    /// The name of the port that a NIC is.
+    pub fn port(&self, nic: &Nic) -> Option<&str> {
+        let is = |port: &&Port| match nic {
+            Nic::Name(name) => port.name == *name,
+            Nic::Mac(mac) => port.mac == *mac,
+        };
+        self.ports.iter().find(is).map(|port| port.name.as_str())
+    }
 }
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
+    /// Arm the timer that takes back what is tried now.
+    Arm {
+        /// Hash of the files that are tried.
+        trying: String,
+    },
     /// Write a file of ours.
     WriteFile {
         /// Path under `/etc`.
@@ -135,15 +114,38 @@ pub enum Action {
         /// Name.
         bridge: String,
     },
+    /// Wait until every bridge that leads outside stands and somebody there was heard, and keep
+    /// its files; otherwise take them back.
+    Prove,
+    /// Take back what was tried before.
+    TakeBack,
+    /// Give leases on a bridge.
+    Lease {
+        /// Name.
+        bridge: String,
+        /// The unit.
+        unit: String,
+    },
+    /// Give no more leases on a bridge.
+    StopLeases {
+        /// Name.
+        bridge: String,
+    },
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Arm { .. } => formatter.write_str("arm a timer that takes the change back"),
             Self::WriteFile { path, .. } => write!(formatter, "write /etc/{path}"),
             Self::RemoveFile { path } => write!(formatter, "remove /etc/{path}"),
             Self::Reload => formatter.write_str("reload systemd-networkd"),
             Self::Await { bridge } => write!(formatter, "wait until {bridge} is up"),
+            Self::Prove => formatter
+                .write_str("keep the change once somebody outside is heard, or take it back"),
+            Self::TakeBack => formatter.write_str("take back settings that led nowhere"),
+            Self::Lease { bridge, .. } => write!(formatter, "give leases on {bridge}"),
+            Self::StopLeases { bridge } => write!(formatter, "give no more leases on {bridge}"),
         }
     }
 }
@@ -152,16 +154,19 @@ impl fmt::Display for Action {
 #[derive(Debug, thiserror::Error)]
 pub enum BridgeError {
     /// A command.
-    #[error("the network could not be looked at or changed")]
+    #[error("the network could not be changed")]
     Command(#[from] CommandError),
-    /// `ip` said something unexpected.
-    #[error("`ip` described the links in a way that cannot be read")]
-    Answer(#[from] serde_json::Error),
+    /// `ip`.
+    #[error("the links could not be looked at")]
+    Links(#[from] IpError),
     /// A file.
-    #[error("a file of systemd-networkd could not be written")]
+    #[error("a file of the network could not be written")]
     Write(#[from] WriteError),
+    /// The way back.
+    #[error("the way back from a change is in doubt")]
+    Rollback(#[from] RollbackError),
     /// A file could not be read or removed.
-    #[error("files in /etc/{DIRECTORY} could not be read or removed")]
+    #[error("files in /etc/{DIRECTORY} or of leases could not be read or removed")]
     Files(#[from] std::io::Error),
     /// It never came up.
     #[error("{bridge} is not as intended after {} s: {why}", LEASE.as_secs())]
@@ -171,6 +176,9 @@ pub enum BridgeError {
         /// What is missing.
         why: String,
     },
+    /// The change was taken back.
+    #[error("the change was taken back, the network is as before: {0}")]
+    TakenBack(String),
 }
 
 /// All bridges.
@@ -189,21 +197,29 @@ impl Kind for Bridges {
         Ok(Observed {
             files: our_files(&context.configuration)?,
             applied: fs::read_to_string(context.runtime.join(STAMP)).ok(),
-            bridges: observe_links()?,
+            bridges: links(&ip::addresses()?),
+            record: rollback::read(&context.state)?,
+            leases: leases::observe(Path::new(leases::UNITS))?,
+            dnsmasq: programs::find("dnsmasq"),
         })
     }
 
     fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
-        diff(intent, observed)
+        diff::diff(intent, observed)
+    }
+
+    fn describe(intent: &HostFile, observed: &Observed, name: &str) -> Option<Description> {
+        diff::describe(intent, observed, name)
     }
 
     fn perform(
         &self,
         context: &Context,
         action: &Action,
-        _: &mut Reporter<'_>,
+        reporter: &mut Reporter<'_>,
     ) -> Result<Outcome, BridgeError> {
         match action {
+            Action::Arm { trying } => rollback::arm(&context.state, trying)?,
             Action::WriteFile { path, content } => {
                 atomic::write(&context.configuration.join(path), content, 0o644)?;
             }
@@ -214,48 +230,33 @@ impl Kind for Bridges {
                 atomic::write(&context.runtime.join(STAMP), &read, 0o644)?;
             }
             Action::Await { bridge } => wait(&context.intent, bridge)?,
+            Action::Prove => prove(context, reporter)?,
+            Action::TakeBack => {
+                let record = rollback::read(&context.state)?.unwrap_or_default();
+                rollback::restore(&context.configuration, &record)?;
+                networkctl::reload()?;
+            }
+            Action::Lease { bridge, unit } => {
+                let name = leases::unit_name(bridge);
+                atomic::write(&Path::new(leases::UNITS).join(&name), unit, 0o644)?;
+                systemctl::reload_units()?;
+                systemctl::restart(&name)?;
+            }
+            Action::StopLeases { bridge } => {
+                let name = leases::unit_name(bridge);
+                systemctl::stop(&name)?;
+                fs::remove_file(Path::new(leases::UNITS).join(&name))?;
+                systemctl::reload_units()?;
+            }
         }
         Ok(Outcome::Done)
     }
 }
 
-fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
-    let mut resources: Vec<_> = intent
-        .network
-        .bridges
-        .iter()
-        .map(|(name, bridge)| {
-            let wanted = bridge_files(name, bridge);
-            let changed =
-                wanted.into_iter().filter(|(path, text)| observed.files.get(path) != Some(text));
-            let mut actions: Vec<_> =
-                changed.map(|(path, content)| Action::WriteFile { path, content }).collect();
-            // A run that was cut off may have written files that networkd never read.
-            let applied = observed.applied.as_ref() == Some(&stamp(&observed.files));
-            if !actions.is_empty() || !applied {
-                actions.push(Action::Reload);
-            }
-            if missing(bridge, observed.bridges.get(name)).is_some() || !actions.is_empty() {
-                actions.push(Action::Await { bridge: name.clone() });
-            }
-            Resource::new(name, actions)
-        })
-        .collect();
-    let wanted: BTreeMap<_, _> = files(intent).into_iter().collect();
-    let stale = observed.files.keys().filter(|path| !wanted.contains_key(*path));
-    let mut actions: Vec<_> = stale.map(|path| Action::RemoveFile { path: path.clone() }).collect();
-    if !actions.is_empty() {
-        actions.push(Action::Reload);
-        resources.push(Resource::new("withdrawn", actions));
-    }
-    resources
-}
-
 /// What keeps a bridge from being as intended.
 fn missing(bridge: &Bridge, found: Option<&ObservedBridge>) -> Option<String> {
     let Some(found) = found else { return Some("it does not exist".to_owned()) };
-    let is_port = |nic: &Nic| found.ports.contains(nic);
-    if let Some(nic) = bridge.nic.as_ref().filter(|nic| !is_port(nic)) {
+    if let Some(nic) = bridge.nic.as_ref().filter(|nic| found.port(nic).is_none()) {
         return Some(match nic {
             Nic::Name(name) => format!("{name} is not one of its ports"),
             Nic::Mac(mac) => format!("the NIC {mac} is not one of its ports"),
@@ -270,29 +271,81 @@ fn missing(bridge: &Bridge, found: Option<&ObservedBridge>) -> Option<String> {
 }
 
 fn stamp(files: &BTreeMap<String, String>) -> String {
-    let mut hash = Sha256::new();
-    for (path, content) in files {
-        hash.update(path.as_bytes());
-        hash.update([0]);
-        hash.update(content.as_bytes());
-        hash.update([0]);
-    }
-    hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    digest::of_parts(files.iter().flat_map(|(path, content)| [path.as_str(), content]))
 }
 
 fn wait(intent: &HostFile, name: &str) -> Result<(), BridgeError> {
     let Some(bridge) = intent.network.bridges.get(name) else { return Ok(()) };
     let began = Instant::now();
     loop {
-        let Some(why) = missing(bridge, observe_links()?.get(name)) else { return Ok(()) };
+        let Some(why) = missing(bridge, links(&ip::addresses()?).get(name)) else { return Ok(()) };
         if began.elapsed() > LEASE {
             return Err(BridgeError::Late { bridge: name.to_owned(), why });
         }
         sleep(Duration::from_millis(500));
     }
+}
+
+/// Keeps what leads outside, or takes it back. Where nothing was ever proven there is nothing to
+/// go back to, and what stands is kept with a warning.
+fn prove(context: &Context, reporter: &mut Reporter<'_>) -> Result<(), BridgeError> {
+    let state = &context.state;
+    let proven: BTreeMap<_, _> = files(&context.intent).into_iter().collect();
+    let has_way_back = rollback::read(state)?.is_some_and(|record| record.trying.is_some());
+    let judged = heard_outside(&context.intent);
+    match (judged, has_way_back) {
+        (Ok(None), _) => rollback::keep(state, &uplinks(&proven))?,
+        (Ok(Some(why)), false) => {
+            let text = format!("{why}; the settings are kept, there are none to go back to");
+            reporter.warn(None, text);
+            rollback::keep(state, &uplinks(&proven))?;
+        }
+        (Ok(Some(why)), true) => {
+            take_back(&context.configuration, state)?;
+            return Err(BridgeError::TakenBack(why));
+        }
+        (Err(error), _) => {
+            take_back(&context.configuration, state)?;
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Waits until somebody is heard on every bridge that leads outside; what is missing after a
+/// minute.
+fn heard_outside(intent: &HostFile) -> Result<Option<String>, BridgeError> {
+    let bridges = || intent.network.bridges.iter().filter(|(_, bridge)| bridge.nic.is_some());
+    for (name, _) in bridges() {
+        // An answer from before the change proves nothing. One that does not exist knows nobody.
+        let _ = ip::forget_neighbours(name);
+    }
+    let began = Instant::now();
+    loop {
+        let links = links(&ip::addresses()?);
+        let mut why = None;
+        for (name, bridge) in bridges() {
+            why = why.or(silent(name, bridge, links.get(name))?);
+        }
+        if why.is_none() || began.elapsed() > LEASE {
+            return Ok(why);
+        }
+        sleep(Duration::from_millis(500));
+    }
+}
+
+fn silent(
+    name: &str,
+    bridge: &Bridge,
+    found: Option<&ObservedBridge>,
+) -> Result<Option<String>, BridgeError> {
+    if let Some(why) = missing(bridge, found) {
+        return Ok(Some(format!("{name}: {why}")));
+    }
+    // Without an address nobody can be asked, and nobody is cut off.
+    let Some(found) = found.filter(|found| !found.addresses.is_empty()) else { return Ok(None) };
+    let heard = heard::outside(name, bridge, found)?;
+    Ok((!heard).then(|| format!("{name}: nobody outside was heard within {} s", LEASE.as_secs())))
 }
 
 fn our_files(configuration: &Path) -> Result<BTreeMap<String, String>, std::io::Error> {
@@ -309,12 +362,6 @@ fn our_files(configuration: &Path) -> Result<BTreeMap<String, String>, std::io::
         }
     }
     Ok(found)
-}
-
-fn observe_links() -> Result<BTreeMap<String, ObservedBridge>, BridgeError> {
-    let text =
-        std::process::Command::new("ip").args(["-details", "-json", "address", "show"]).read()?;
-    Ok(links(&serde_json::from_str(&text)?))
 }
 
 fn links(all: &serde_json::Value) -> BTreeMap<String, ObservedBridge> {
@@ -335,8 +382,8 @@ fn links(all: &serde_json::Value) -> BTreeMap<String, ObservedBridge> {
         .collect();
     for link in all {
         if let Some(bridge) = bridges.get_mut(&text(link, "master")) {
-            bridge.ports.push(Nic::Name(text(link, "ifname")));
-            bridge.ports.push(Nic::Mac(text(link, "address")));
+            let (name, mac) = (text(link, "ifname"), text(link, "address"));
+            bridge.ports.push(Port { name, mac });
         }
     }
     bridges

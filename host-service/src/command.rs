@@ -21,16 +21,20 @@ use bedplate_tools::virsh::Virsh;
 
 use crate::activation;
 use crate::backup::{key, quiesce};
+use crate::bridge;
 use crate::context::Context;
-use crate::converge::{self, Status};
+use crate::converge::{self, Standing, Status};
 use crate::esp_mirror;
 use crate::generation;
 use crate::host_key::{self, Taken};
+use crate::intent;
 use crate::notify;
 use crate::pool::{self, Health};
 use crate::report::Reporter;
 use crate::restore;
 use crate::show::{self, Format};
+use crate::vm;
+use crate::vm::restart::{self, Patience};
 
 pub use backup::{list, retrieve, run, task};
 pub use lab::{LabTask, lab};
@@ -39,6 +43,9 @@ pub use lab::{LabTask, lab};
 const BEFORE_RESTART: Duration = Duration::from_secs(30);
 /// How long boot waits for the passphrase of a prepared key, each time.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long a guest may take to shut down.
+const GUEST: Duration = Duration::from_secs(120);
 
 /// Success, or what to tell.
 pub type Finished = Result<(), Box<dyn Error>>;
@@ -51,7 +58,13 @@ pub enum NotAsIntended {
     Converge,
     /// After `status`.
     #[error("not everything is as intended")]
-    Status,
+    Status(Standing),
+    /// After `plan`.
+    #[error("{}", match .0 {
+        Standing::Stuck => "something is not as intended, and `converge` cannot make it so",
+        _ => "`bedplate-host converge` would do this",
+    })]
+    Plan(Standing),
     /// After `pool status`.
     #[error("{}", match .0 { Health::Down => "a pool is not mounted", _ => "a pool is not whole" })]
     Pools(Health),
@@ -69,7 +82,8 @@ impl NotAsIntended {
         match self {
             Self::Pools(health) => health.exit_code(),
             Self::PlanOnly => 2,
-            Self::Converge | Self::Status | Self::Change => 1,
+            Self::Status(standing) | Self::Plan(standing) => standing.exit_code(),
+            Self::Converge | Self::Change => 1,
         }
     }
 }
@@ -101,7 +115,11 @@ pub fn plan(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     if found.is_empty() && !json {
         writeln!(out, "nothing to do")?;
     }
-    Ok(show::status(out, format(json), &found)?)
+    show::status(out, format(json), &found)?;
+    match converge::standing(&found) {
+        Standing::Agrees => Ok(()),
+        standing => Err(NotAsIntended::Plan(standing).into()),
+    }
 }
 
 /// `bedplate-host status`: fails when something is not as intended.
@@ -112,7 +130,39 @@ pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     found.extend(converge::restores(&context));
     found.extend(converge::status(&context));
     show::status(out, format(json), &found)?;
-    if converge::agrees(&found) { Ok(()) } else { Err(NotAsIntended::Status.into()) }
+    match converge::standing(&found) {
+        Standing::Agrees => Ok(()),
+        standing => Err(NotAsIntended::Status(standing).into()),
+    }
+}
+
+/// `bedplate-host network take-back`, by a timer: it waits for nobody.
+pub fn network_take_back(out: &mut dyn Write) -> Finished {
+    let (configuration, state) = (Path::new("/etc"), Path::new("/var/lib/bedplate"));
+    let text = match bridge::take_back(configuration, state)? {
+        true => "the settings of the network that were tried led nowhere and were taken back",
+        false => "no settings of the network are being tried",
+    };
+    Ok(writeln!(out, "{text}")?)
+}
+
+/// `bedplate-host network try-again`.
+pub fn network_try_again(host_file: &Path, out: &mut dyn Write) -> Finished {
+    let context = Context::read(host_file)?;
+    bridge::try_again(&context.state)?;
+    Ok(writeln!(out, "the next `bedplate-host converge` tries the settings of host.toml")?)
+}
+
+/// `bedplate-host vm restart NAME`.
+pub fn vm_restart(host_file: &Path, name: &str, force: bool, out: &mut dyn Write) -> Finished {
+    let context = Context::read(host_file)?;
+    let _alone = lock(&context.runtime)?;
+    let patience = match force {
+        true => Patience::TurnOffAfter(GUEST),
+        false => Patience::LeaveAfter(GUEST),
+    };
+    restart::restart(&context.intent, &Virsh::new(vm::LIBVIRT), name, patience)?;
+    Ok(writeln!(out, "{name} was started with its newest definition")?)
 }
 
 /// `bedplate-host activate TOPLEVEL`.
@@ -125,7 +175,7 @@ pub fn activate(toplevel: &Path, out: &mut dyn Write) -> Finished {
         writeln!(out, "{note}")?;
     }
     // A machine without the copy of its ESP boots all the same.
-    let host = pool::read_host(&toplevel.join("host.toml"))?;
+    let host = intent::read(&toplevel.join("host.toml"))?;
     if let Err(error) = esp_mirror::follow(Path::new(esp_mirror::RUNTIME_UNITS), &host) {
         writeln!(out, "{error}")?;
     }
@@ -263,7 +313,7 @@ pub fn pool_change(
     json: bool,
     out: &mut dyn Write,
 ) -> Finished {
-    let host = pool::read_host(host_file)?;
+    let host = intent::read(host_file)?;
     let _alone = pool_lock()?;
     let plan = pool::task::plan(&host, request)?;
     let mut written = Ok(());
@@ -286,7 +336,7 @@ pub fn pool_change(
 pub fn pool_scrub(host_file: &Path, name: &str, out: &mut dyn Write) -> Finished {
     let lock = pool_lock_file()?;
     lock.lock_shared()?;
-    let summary = pool::task::scrub(&pool::read_host(host_file)?, name)?;
+    let summary = pool::task::scrub(&intent::read(host_file)?, name)?;
     Ok(write!(out, "{summary}")?)
 }
 

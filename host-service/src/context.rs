@@ -1,38 +1,15 @@
 //! What every kind of resource is given: the intent and where things stand on this machine.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::document;
 use bedplate_spec::host::HostFile;
 
+use crate::intent::{self, IntentError};
 use crate::mounts::Mounts;
 
-/// Where the platform puts the intent.
-pub const HOST_FILE: &str = "/etc/bedplate/host.toml";
-
-/// The intent could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum IntentError {
-    /// A file could not be read.
-    #[error("could not read {}", .path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The document has mistakes.
-    #[error("{} has mistakes:\n{problems}", .path.display())]
-    Document {
-        /// Which.
-        path: PathBuf,
-        /// All of them.
-        problems: String,
-    },
-}
+/// What is mounted, by the kernel.
+const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// The intent, the mounts of now and the directories to work in.
 #[derive(Debug, Clone)]
@@ -52,17 +29,10 @@ pub struct Context {
 impl Context {
     /// Reads the intent from `host_file` and the mounts of this machine.
     pub fn read(host_file: &Path) -> Result<Self, IntentError> {
-        let read = |path: &Path| {
-            fs::read_to_string(path)
-                .map_err(|source| IntentError::Read { path: path.to_owned(), source })
-        };
-        let text = read(host_file)?;
-        let name = host_file.display().to_string();
-        let intent = document::parse(&text, &name).map_err(|problems| IntentError::Document {
-            path: host_file.to_owned(),
-            problems: problems.to_string(),
-        })?;
-        let mounts = Mounts::parse(&read(Path::new("/proc/self/mountinfo"))?);
+        let intent = intent::read(host_file)?;
+        let mounts = fs::read_to_string(MOUNTS)
+            .map_err(|source| IntentError::Read { path: MOUNTS.into(), source })?;
+        let mounts = Mounts::parse(&mounts);
         Ok(Self {
             intent,
             mounts,

@@ -7,7 +7,7 @@ use bedplate_spec::event::{EventKind, StepSummary};
 use crate::backup::Backups;
 use crate::bridge::Bridges;
 use crate::context::Context;
-use crate::kind::{Kind, Resource};
+use crate::kind::{Description, Kind, Resource};
 use crate::nfs::Exports;
 use crate::report::Reporter;
 use crate::restore::Restores;
@@ -23,12 +23,49 @@ pub struct Status {
     pub name: Option<String>,
     /// Whether it is as intended.
     pub agrees: bool,
+    /// What `host.toml` wants, in a line.
+    pub intent: Option<String>,
+    /// What was found, in a line.
+    pub reality: Option<String>,
     /// What converge would do.
     pub actions: Vec<String>,
     /// Why converge would do nothing although it is not as intended.
     pub refused: Option<String>,
     /// What its owner should know.
     pub notes: Vec<String>,
+}
+
+/// How far something is from the intent, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Not at all.
+    Agrees,
+    /// Converge would change it.
+    Differs,
+    /// Converge does nothing about it: it is refused, could not be looked at, or wants a person.
+    Stuck,
+}
+
+impl Standing {
+    /// The exit code of `plan` and `status`.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Agrees => 0,
+            Self::Differs => 3,
+            Self::Stuck => 4,
+        }
+    }
+}
+
+impl Status {
+    /// How far it is from the intent.
+    pub fn standing(&self) -> Standing {
+        match (self.agrees, &self.refused) {
+            (true, _) => Standing::Agrees,
+            (false, None) if !self.actions.is_empty() => Standing::Differs,
+            (false, _) => Standing::Stuck,
+        }
+    }
 }
 
 /// Makes the machine agree with the intent. True when everything does.
@@ -52,7 +89,7 @@ pub fn converge(context: &Context, reporter: &mut Reporter<'_>) -> bool {
 pub fn converge_restores(context: &Context, reporter: &mut Reporter<'_>) -> Vec<String> {
     let kind = prepare_kind(Restores, context);
     let all = || context.intent.restore.iter().flat_map(|restore| restore.backups.clone());
-    if agrees(&kind.status()) {
+    if standing(&kind.status()) == Standing::Agrees {
         // Only what there is to say of them.
         kind.perform(context, reporter);
         return Vec::new();
@@ -84,14 +121,18 @@ pub fn status(context: &Context) -> Vec<Status> {
     prepare(context).iter().flat_map(|kind| kind.status()).collect()
 }
 
-/// Whether everything is as intended.
-pub fn agrees(status: &[Status]) -> bool {
-    status.iter().all(|one| one.agrees)
+/// How far the worst of them is from the intent.
+pub fn standing(status: &[Status]) -> Standing {
+    status.iter().map(Status::standing).max().unwrap_or(Standing::Agrees)
 }
 
-/// Whether every secret of the repository opens; told as `converge` tells it.
-pub fn converge_secrets(context: &Context, reporter: &mut Reporter<'_>) -> bool {
-    prepare_kind(Secrets, context).perform(context, reporter)
+/// As [`converge`] for one kind, told without a plan.
+pub fn converge_kind<K: Kind + 'static>(
+    kind: K,
+    context: &Context,
+    reporter: &mut Reporter<'_>,
+) -> bool {
+    prepare_kind(kind, context).perform(context, reporter)
 }
 
 /// Secrets first: whoever looks sees at once that one does not open. Then bridges: everything else
@@ -107,8 +148,7 @@ fn prepare(context: &Context) -> [Box<dyn Prepared>; 5] {
 }
 
 fn prepare_kind<K: Kind + 'static>(kind: K, context: &Context) -> Box<dyn Prepared> {
-    let resources = kind.observe(context).map(|observed| K::diff(&context.intent, &observed));
-    Box::new(Compared { kind, resources })
+    Box::new(Compared::new(kind, context))
 }
 
 /// A kind that was looked at, whatever its types.
@@ -120,12 +160,27 @@ trait Prepared {
 
 struct Compared<K: Kind> {
     kind: K,
-    resources: Result<Vec<Resource<K::Action>>, K::Error>,
+    resources: Result<Vec<Found<K::Action>>, K::Error>,
 }
 
+/// A resource, with its description where it has one.
+type Found<A> = (Resource<A>, Option<Description>);
+
 impl<K: Kind> Compared<K> {
-    fn resources(&self) -> &[Resource<K::Action>] {
-        self.resources.as_deref().unwrap_or_default()
+    fn new(kind: K, context: &Context) -> Self {
+        let intent = &context.intent;
+        let resources = kind.observe(context).map(|observed| {
+            let describe = |resource: Resource<K::Action>| {
+                let description = K::describe(intent, &observed, &resource.name);
+                (resource, description)
+            };
+            K::diff(intent, &observed).into_iter().map(describe).collect()
+        });
+        Self { kind, resources }
+    }
+
+    fn resources(&self) -> impl Iterator<Item = &Resource<K::Action>> {
+        self.resources.iter().flatten().map(|(resource, _)| resource)
     }
 }
 
@@ -140,16 +195,21 @@ impl<K: Kind> Prepared for Compared<K> {
                 })
                 .collect()
         };
-        self.resources().iter().flat_map(numbered).collect()
+        self.resources().flat_map(numbered).collect()
     }
 
     fn status(&self) -> Vec<Status> {
         match &self.resources {
-            Ok(resources) => resources.iter().map(status_of::<K>).collect(),
+            Ok(resources) => resources
+                .iter()
+                .map(|(resource, description)| status_of::<K>(resource, description.as_ref()))
+                .collect(),
             Err(error) => vec![Status {
                 kind: K::NAME,
                 name: None,
                 agrees: false,
+                intent: None,
+                reality: None,
                 actions: Vec::new(),
                 refused: Some(chain(error)),
                 notes: Vec::new(),
@@ -211,11 +271,13 @@ fn step_id<K: Kind>(name: &str, index: usize) -> String {
     format!("{}-{name}-{}", K::NAME, index + 1)
 }
 
-fn status_of<K: Kind>(resource: &Resource<K::Action>) -> Status {
+fn status_of<K: Kind>(resource: &Resource<K::Action>, description: Option<&Description>) -> Status {
     Status {
         kind: K::NAME,
         name: Some(resource.name.clone()),
         agrees: resource.actions.is_empty() && resource.refused.is_none(),
+        intent: description.map(|description| description.intent.clone()),
+        reality: description.map(|description| description.reality.clone()),
         actions: resource.actions.iter().map(ToString::to_string).collect(),
         refused: resource.refused.clone(),
         notes: resource.notes.clone(),
@@ -226,3 +288,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     let texts = std::iter::successors(Some(error), |cause| (*cause).source());
     texts.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
+
+#[cfg(test)]
+mod tests;

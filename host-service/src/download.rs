@@ -8,6 +8,8 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
+use crate::digest;
+
 /// The largest file that is fetched.
 const LIMIT: u64 = 64 << 30;
 /// How long a server may be silent, before its answer and at any moment of it.
@@ -156,7 +158,7 @@ fn stream(
         progress(done);
     }
     to.sync_all()?;
-    Ok(Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok(Some(digest::hexadecimal(&hash.finalize())))
 }
 
 #[cfg(test)]

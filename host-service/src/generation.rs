@@ -224,7 +224,7 @@ fn digest(path: &Path) -> Result<String, GenerationError> {
         }
         hasher.update(buffer.get(..count).unwrap_or_default());
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::digest::hexadecimal(&hasher.finalize()))
 }
 
 /// Temporary file, fsync, rename.

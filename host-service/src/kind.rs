@@ -32,6 +32,15 @@ pub trait Kind {
     /// What is to be done, resource by resource.
     fn diff(intent: &HostFile, observed: &Self::Observed) -> Vec<Resource<Self::Action>>;
 
+    /// Intent and reality of one of those resources; none where there is nothing to compare.
+    fn describe(
+        _intent: &HostFile,
+        _observed: &Self::Observed,
+        _name: &str,
+    ) -> Option<Description> {
+        None
+    }
+
     /// Does one thing. Done twice, it does no harm.
     fn perform(
         &self,
@@ -39,6 +48,15 @@ pub trait Kind {
         action: &Self::Action,
         progress: &mut Reporter<'_>,
     ) -> Result<Outcome, Self::Error>;
+}
+
+/// Intent and reality in a line each, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// What `host.toml` wants.
+    pub intent: String,
+    /// What was found.
+    pub reality: String,
 }
 
 /// One resource and what it takes to make it as intended.

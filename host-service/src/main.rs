@@ -29,9 +29,11 @@ struct Arguments {
 enum Task {
     /// Make bridges, VMs, exports and backups agree with host.toml.
     Converge,
-    /// Show what converge would change.
+    /// Show what converge would change: exit code 3 when it would change something, 4 when
+    /// something is not as intended and it could not.
     Plan,
-    /// Show intent, reality and drift; fails when something is not as intended.
+    /// Show intent, reality and drift of everything, pools included: exit code 3 when converge
+    /// would change something, 4 when something wants a person.
     Status,
     /// Backups.
     #[command(subcommand)]
@@ -42,6 +44,12 @@ enum Task {
     /// Copies of machines from their newest snapshot, on a bridge that leads nowhere.
     #[command(subcommand)]
     Lab(Lab),
+    /// Virtual machines.
+    #[command(subcommand)]
+    Vm(Vm),
+    /// What leads outside.
+    #[command(subcommand)]
+    Network(Network),
     /// Tell whom host.toml names of lost disks, failed units, old backups and drift, and when they are over.
     Notify {
         /// Send a message that only says that messages arrive.
@@ -173,6 +181,27 @@ enum Lab {
 }
 
 #[derive(Subcommand)]
+enum Network {
+    /// Called by a timer when new settings were not proven to lead outside.
+    #[command(hide = true)]
+    TakeBack,
+    /// Let converge try settings once more that were taken back.
+    TryAgain,
+}
+
+#[derive(Subcommand)]
+enum Vm {
+    /// Ask a guest to shut down and start it with its newest definition.
+    Restart {
+        /// Its name.
+        name: String,
+        /// Turn it off when it has not shut down within two minutes.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Subcommand)]
 enum Backup {
     /// Take a backup now.
     Run {
@@ -259,6 +288,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         Task::Lab(Lab::Reset) => command::lab(host_file, LabTask::Reset, *json, out),
         Task::Lab(Lab::Destroy) => command::lab(host_file, LabTask::Destroy, *json, out),
+        Task::Network(Network::TakeBack) => command::network_take_back(out),
+        Task::Network(Network::TryAgain) => command::network_try_again(host_file, out),
+        Task::Vm(Vm::Restart { name, force }) => command::vm_restart(host_file, name, *force, out),
         Task::Notify { test } => command::notify(host_file, *test, out),
         Task::Rebuild { rollback, to } => {
             let back = rollback.then(|| to.map_or(Back::ToThePrevious, Back::To));

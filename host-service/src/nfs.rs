@@ -17,11 +17,11 @@ use bedplate_spec::host::{Export, HostFile};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::exportfs::{self, Exported};
 use bedplate_tools::systemctl;
-use sha2::{Digest as _, Sha256};
 
 use crate::atomic::{self, WriteError};
 use crate::context::{Context, pool_mount};
-use crate::kind::{Kind, Resource};
+use crate::digest;
+use crate::kind::{Description, Kind, Resource};
 use crate::mounts::Mounts;
 use crate::report::Reporter;
 
@@ -192,6 +192,10 @@ impl Kind for Exports {
         diff(intent, observed)
     }
 
+    fn describe(intent: &HostFile, observed: &Observed, name: &str) -> Option<Description> {
+        describe(intent, observed, name)
+    }
+
     fn perform(
         &self,
         context: &Context,
@@ -259,12 +263,24 @@ fn table_actions(intent: &HostFile, observed: &Observed) -> Vec<Action> {
     actions
 }
 
-fn stamp(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
+fn describe(intent: &HostFile, observed: &Observed, name: &str) -> Option<Description> {
+    let export = intent.nfs.exports.iter().find(|export| export.path == name)?;
+    let wanted: Vec<_> = export.clients.iter().map(ToString::to_string).collect();
+    let table = observed.table.iter().filter(|exported| exported.path == name);
+    let found: Vec<_> = table.map(|exported| exported.client.as_str()).collect();
+    let reality = if found.is_empty() {
+        "exported to nobody".to_owned()
+    } else {
+        format!("exported to {}", found.join(", "))
+    };
+    Some(Description {
+        intent: format!("to {} ({})", wanted.join(", "), export.options.join(",")),
+        reality,
     })
+}
+
+fn stamp(text: &str) -> String {
+    digest::of_parts([text])
 }
 
 fn is_directory(path: &str) -> bool {

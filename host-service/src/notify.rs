@@ -164,7 +164,9 @@ pub fn compared(context: &Context) -> Vec<Status> {
         };
         let agrees = refused.is_none();
         let (actions, notes) = (Vec::new(), Vec::new());
-        Status { kind: "notify", name: Some(channel), agrees, actions, refused, notes }
+        let (intent, reality) = (Some("every message arrives".to_owned()), None);
+        let name = Some(channel);
+        Status { kind: "notify", name, agrees, intent, reality, actions, refused, notes }
     };
     channels(notify).into_iter().map(line).collect()
 }

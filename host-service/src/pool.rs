@@ -15,11 +15,11 @@ pub mod task;
 
 use std::error::Error;
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
-use bedplate_spec::document;
 use bedplate_spec::host::HostFile;
+
+use crate::intent;
 
 pub use change::ChangeError;
 pub use error::PoolError;
@@ -46,7 +46,7 @@ impl fmt::Display for Opened {
 
 /// The command `pool open`.
 pub fn open_command(host_file: &Path, name: &str) -> Result<Opened, Box<dyn Error>> {
-    let host = read_host(host_file)?;
+    let host = intent::read(host_file)?;
     let opened = open(&host, name);
     key::settle(&host, name)?;
     Ok(opened?)
@@ -54,7 +54,7 @@ pub fn open_command(host_file: &Path, name: &str) -> Result<Opened, Box<dyn Erro
 
 /// The command `pool status`.
 pub fn status_command(host_file: &Path) -> Result<Vec<Status>, Box<dyn Error>> {
-    Ok(status(&read_host(host_file)?)?)
+    Ok(status(&intent::read(host_file)?)?)
 }
 
 /// How often the disk of a role was replaced.
@@ -62,15 +62,6 @@ pub fn epoch(host: &HostFile, role: &str) -> Result<u32, PoolError> {
     let pool = host.pools.iter().find(|(_, pool)| pool.disks.iter().any(|one| one == role));
     let Some((name, _)) = pool else { return Ok(0) };
     Ok(record::Record::read(name)?.epochs.get(role).copied().unwrap_or(0))
-}
-
-/// Reads `host.toml`.
-pub fn read_host(path: &Path) -> Result<HostFile, PoolError> {
-    let text = fs::read_to_string(path).map_err(file("read", path))?;
-    document::parse(&text, "host.toml").map_err(|problems| PoolError::Document {
-        path: path.to_owned(),
-        problems: problems.to_string(),
-    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use bedplate_spec::event::{Event, EventKind, Outcome};
 
-use crate::converge::Status;
+use crate::converge::{Standing, Status};
 
 /// How to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,11 +93,18 @@ fn seconds(milliseconds: u64) -> f64 {
 
 fn plain_status(out: &mut dyn Write, one: &Status) -> io::Result<()> {
     let name = one.name.as_deref().unwrap_or("*");
-    let word = if one.agrees { "ok" } else { "DIFFERS" };
+    let word = match one.standing() {
+        Standing::Agrees => "ok",
+        Standing::Differs => "DIFFERS",
+        Standing::Stuck => "STUCK",
+    };
     writeln!(out, "{word:8}{} {name}", one.kind)?;
+    let intent = one.intent.iter().map(|text| format!("intent:  {text}"));
+    let reality = one.reality.iter().map(|text| format!("reality: {text}"));
     let refused = one.refused.iter().map(|why| format!("refused: {why}"));
     let actions = one.actions.iter().map(|action| format!("would {action}"));
-    for line in refused.chain(actions).chain(one.notes.iter().cloned()) {
+    for line in intent.chain(reality).chain(refused).chain(actions).chain(one.notes.iter().cloned())
+    {
         writeln!(out, "          {}", line.chars().map(visible).collect::<String>())?;
     }
     Ok(())

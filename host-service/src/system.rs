@@ -16,12 +16,12 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use bedplate_spec::boot::{BOOT_FILE, Boot, Unlock};
-use bedplate_spec::document;
 use bedplate_spec::host::{HostFile, Media};
 use bedplate_spec::identity::{Purpose, derive, mapper_name};
 use bedplate_tools::cpio::Archive;
 
 use crate::firewall;
+use crate::intent::{self, IntentError};
 
 /// A toplevel could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +29,9 @@ pub enum SystemError {
     /// The builder's environment lacks something.
     #[error("the builder's environment has no `{0}`")]
     Missing(&'static str),
-    /// The document has mistakes.
-    #[error("host.toml has mistakes:\n{0}")]
-    Document(String),
+    /// The document.
+    #[error(transparent)]
+    Document(#[from] IntentError),
     /// A file could not be read or written.
     #[error("could not write or read {}", .path.display())]
     File {
@@ -97,7 +97,7 @@ pub fn build() -> Result<(), SystemError> {
     let parts = Parts::from_environment()?;
     let path =
         PathBuf::from(std::env::var("document").map_err(|_| SystemError::Missing("document"))?);
-    let (host, text) = read(&path)?;
+    let (host, text) = intent::read_with_text(&path)?;
     let out = Path::new(&parts.out);
     for (name, entry) in entries(&host, &text, &parts)? {
         write(&out.join(name), &entry)?;
@@ -109,18 +109,11 @@ pub fn build() -> Result<(), SystemError> {
 /// What the NixOS module leaves to this program, by path under `/etc`. A document with mistakes
 /// stops the build of the system here.
 pub fn render(document: &Path, out: &Path) -> Result<(), SystemError> {
-    let (host, _) = read(document)?;
+    let host = intent::read(document)?;
     for (path, content) in etc::network(&host) {
         write(&out.join(path), &Entry::File(content))?;
     }
     write(&out.join(firewall::FILE), &Entry::File(firewall::rules(&host)))
-}
-
-fn read(path: &Path) -> Result<(HostFile, String), SystemError> {
-    let text = fs::read_to_string(path).map_err(file(path))?;
-    let host = document::parse(&text, "host.toml")
-        .map_err(|problems| SystemError::Document(problems.to_string()))?;
-    Ok((host, text))
 }
 
 /// Everything in the toplevel but the initrd, by path.
@@ -229,6 +222,8 @@ fn file(path: &Path) -> impl FnOnce(io::Error) -> SystemError {
 
 #[cfg(test)]
 mod tests {
+    use bedplate_spec::document;
+
     use super::*;
 
     const DOCUMENT: &str = include_str!("../../profiles/hypervisor/host.toml");

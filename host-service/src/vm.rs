@@ -12,5 +12,11 @@ pub mod domain;
 pub mod engine;
 pub mod inspect;
 pub mod observe;
+pub mod restart;
+pub mod seed;
+pub mod stick;
 
 pub use engine::VirtualMachines;
+
+/// The libvirt of the machine.
+pub const LIBVIRT: &str = "qemu:///system";

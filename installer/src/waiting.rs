@@ -15,7 +15,7 @@ pub fn message(places: &Places) -> String {
     // Without an address the message says so.
     let _ = networkctl::wait_online(NETWORK);
     let fingerprint = fs::read_to_string(places.fingerprint()).unwrap_or_default();
-    say(fingerprint.trim(), &ip::addresses().unwrap_or_default())
+    say(fingerprint.trim(), &ip::global_addresses().unwrap_or_default())
 }
 
 fn say(fingerprint: &str, addresses: &[IpAddr]) -> String {

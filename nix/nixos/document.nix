@@ -18,7 +18,10 @@ let
     told.disks.${role} or (throw "bedplate: ${toString document} has no [disks.${role}]");
   # As in the decoder: flash is what is named so, or an NVMe disk.
   media = role: (disk role).media or (if lib.hasPrefix "nvme-" (disk role).id then "ssd" else "hdd");
-  bridge = value: { hasNic = value ? nic; };
+  bridge = value: {
+    hasNic = value ? nic;
+    hasLeases = value.nat or false;
+  };
 
   read = {
     host = defaults.host // told.host;

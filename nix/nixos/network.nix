@@ -39,6 +39,14 @@ in
     useDHCP = false;
     # NFS 4 needs no other port. Who comes through it is for bedplate-firewall to say.
     firewall.allowedTCPPorts = lib.mkIf cfg.host.hasExports [ 2049 ];
+    # Guests behind the host ask it for leases and names.
+    firewall.interfaces = lib.mapAttrs (_: _: {
+      allowedTCPPorts = [ 53 ];
+      allowedUDPPorts = [
+        53
+        67
+      ];
+    }) (lib.filterAttrs (_: bridge: bridge.hasLeases) cfg.host.bridges);
   };
   # Its chain is beside those of NixOS, whichever program makes them: what it drops is dropped.
   systemd.services.bedplate-firewall = {

@@ -12,6 +12,7 @@
   coreutils,
   cryptsetup,
   debian-archive-keyring,
+  dnsmasq,
   erofs-utils,
   git,
   glibc,
@@ -124,6 +125,7 @@ in
     extra = wrapped "bedplate-host" (
       onMachine
       ++ [
+        dnsmasq
         iproute2
         libvirt
         nfs-utils

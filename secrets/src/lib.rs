@@ -8,7 +8,6 @@ pub mod age_file;
 pub mod sops;
 pub mod sops_config;
 pub mod ssh;
-mod yaml;
 
 /// No secret, and no file with secrets, is longer.
 pub const LIMIT: usize = 1 << 20;

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha512};
 use zeroize::Zeroizing;
 
 use crate::ssh::Identity;
-use crate::yaml::{self, Node};
+use bedplate_yaml::{self as yaml, Node};
 pub use error::SopsError;
 use leaf::Leaf;
 

@@ -4,10 +4,10 @@
 //! stay. The result is read back, and only when it differs from what was there by just this
 //! recipient is it given out. Otherwise the file is left alone and its owner is told what to add.
 
-use saphyr_parser::ScalarStyle;
+use bedplate_yaml::ScalarStyle;
 
 use crate::ssh::Recipient;
-use crate::yaml::{self, Content, Node, YamlError};
+use bedplate_yaml::{self as yaml, Content, Node, YamlError};
 
 /// What is to be done with a `.sops.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]

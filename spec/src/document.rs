@@ -6,6 +6,7 @@
 
 mod decode;
 pub mod keys;
+mod machines;
 mod problem;
 mod references;
 pub mod rules;

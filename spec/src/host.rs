@@ -7,6 +7,7 @@
 mod backup;
 mod notify;
 mod secret;
+mod vm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 pub use backup::{Backup, Keep, Restore, Upkeep};
 pub use notify::{Notify, REMIND_HOURS, Receiver};
 pub use secret::SecretReference;
+pub use vm::{CloudInit, DiskBus, Download, Firmware, State, UsbDevice, Vm, VmKind};
 
 /// The schema number this version reads and writes (`schema = 1`).
 pub const SCHEMA: u32 = 1;
@@ -307,6 +309,19 @@ pub struct Bridge {
     pub gateway: Option<IpAddr>,
     /// Name servers for static addresses.
     pub dns: Vec<IpAddr>,
+    /// Whether the bridge keeps VLANs apart; untagged frames are in VLAN 1.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub vlan_aware: bool,
+    /// Whether guests on an isolated bridge get leases and reach the LAN and what is behind it
+    /// under the host's address.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub nat: bool,
+}
+
+/// A switch that stands as in a document that says nothing of it.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_off(switch: &bool) -> bool {
+    !switch
 }
 
 /// How a NIC is named.
@@ -317,75 +332,6 @@ pub enum Nic {
     Name(String),
     /// By MAC address, lower case with colons.
     Mac(String),
-}
-
-/// Whether something declared should exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// It exists and agrees with the document.
-    Present,
-    /// It is stopped, undefined and its directory deleted.
-    Absent,
-}
-
-/// `[vms.<name>]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Vm {
-    /// Present or absent.
-    pub state: State,
-    /// Name of the pool whose `<mount>/<vm>/` directory holds the VM's files.
-    pub pool: String,
-    /// Virtual processors.
-    pub vcpu: u32,
-    /// Memory in MiB.
-    pub ram_mb: u32,
-    /// MAC address; derived from `host.id` and the name when absent.
-    pub mac_address: Option<String>,
-    /// Wanted size of the disk in GiB; a disk is only ever enlarged.
-    pub disk_gb: Option<u32>,
-    /// A disk image to start from.
-    pub disk_image: Option<Download>,
-    /// An installer ISO to boot once, with an empty disk.
-    pub iso_image: Option<Download>,
-    /// USB devices handed through.
-    pub usb_devices: Vec<UsbDevice>,
-    /// Bridge the VM's NIC stands on.
-    pub bridge: String,
-    /// Firmware.
-    pub firmware: Firmware,
-    /// Whether libvirt starts it at boot.
-    pub autostart: bool,
-}
-
-/// A file to download.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Download {
-    /// `http://` or `https://` address.
-    pub url: String,
-    /// SHA-256 of the bytes downloaded (before extraction), lower-case hexadecimal.
-    pub sha256: String,
-    /// Final path on the host, inside the VM's directory.
-    pub dest: String,
-}
-
-/// A USB device by vendor and product.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UsbDevice {
-    /// Vendor id, such as `0x1a86`.
-    pub vendor_id: String,
-    /// Product id, such as `0x7523`.
-    pub product_id: String,
-}
-
-/// Firmware of a VM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Firmware {
-    /// SeaBIOS.
-    Bios,
-    /// OVMF without Secure Boot.
-    Uefi,
 }
 
 /// `[nfs]`.

@@ -5,11 +5,13 @@
 
 pub mod answers;
 pub mod claims;
+pub mod converge_figure;
 pub mod disk_figure;
 pub mod evaluation;
 pub mod evidence;
 pub mod failure;
 pub mod installed;
+pub mod libvirt_daemon;
 pub mod medium;
 pub mod power_cut;
 pub mod probes;

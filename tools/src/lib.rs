@@ -22,6 +22,8 @@ pub mod nix;
 pub mod nix_log;
 pub mod partition_table;
 pub mod patchelf;
+pub mod programs;
+pub mod qcow2;
 pub mod qemu_img;
 pub mod restic;
 pub mod secret;

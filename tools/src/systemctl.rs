@@ -1,5 +1,6 @@
 //! `systemctl`: units of the running system.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::command::{CommandError, CommandExt as _};
@@ -27,6 +28,24 @@ pub fn start(unit: &str) -> Result<(), CommandError> {
 /// Stops a unit where it runs, starts it, and waits until it is up.
 pub fn restart(unit: &str) -> Result<(), CommandError> {
     Command::new("systemctl").args(["restart", "--", unit]).run()
+}
+
+/// Stops a unit; one that is not there is none to stop.
+pub fn stop(unit: &str) -> Result<(), CommandError> {
+    Command::new("systemctl").args(["stop", "--", unit]).finish().map(drop)
+}
+
+/// Runs a program once, so many seconds from now, by a timer `unit` that is gone afterwards.
+pub fn run_later(
+    unit: &str,
+    seconds: u64,
+    program: &Path,
+    arguments: &[&str],
+) -> Result<(), CommandError> {
+    let mut command = Command::new("systemd-run");
+    command.args(["--quiet", "--collect", "--timer-property=AccuracySec=1s"]);
+    command.arg(format!("--unit={unit}")).arg(format!("--on-active={seconds}"));
+    command.arg("--").arg(program).args(arguments).run()
 }
 
 /// Makes the manager read all units again.

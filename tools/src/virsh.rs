@@ -4,6 +4,33 @@ use std::process::Command;
 
 use crate::command::{CommandError, CommandExt as _};
 
+/// What no XML of libvirt holds: `<` begins a name there.
+const MARK: &str = "<<<bedplate<<<";
+/// So many domains make one argument of about 50 KiB; Linux takes 128.
+const MOST_AT_ONCE: usize = 300;
+
+/// A domain of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// As libvirt writes it.
+    pub uuid: String,
+    /// Name.
+    pub name: String,
+    /// Whether it runs.
+    pub running: bool,
+    /// Whether libvirt starts it at boot.
+    pub autostart: bool,
+}
+
+/// XML of a domain; none when it is gone, or has no such definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definitions {
+    /// What counts from the next start on.
+    pub persistent: Option<String>,
+    /// What it was started with, where it runs.
+    pub live: Option<String>,
+}
+
 /// A connection, by its URI.
 #[derive(Debug, Clone)]
 pub struct Virsh {
@@ -16,9 +43,11 @@ impl Virsh {
         Self { uri: uri.into() }
     }
 
-    /// Names of all domains.
-    pub fn domains(&self) -> Result<Vec<String>, CommandError> {
-        self.names(&["list", "--all", "--name"])
+    /// All domains, with one call.
+    pub fn list(&self) -> Result<Vec<Listed>, CommandError> {
+        let lists = ["list --all --uuid --name", "list --uuid", "list --all --autostart --uuid"];
+        let script = lists.join(&format!(";echo {MARK};")) + ";echo";
+        Ok(listed(&self.command(&[&script]).read()?))
     }
 
     /// Names of the domains that run.
@@ -26,24 +55,28 @@ impl Virsh {
         self.names(&["list", "--name"])
     }
 
-    /// Names of the domains that libvirt starts at boot.
-    pub fn autostarted(&self) -> Result<Vec<String>, CommandError> {
-        self.names(&["list", "--all", "--autostart", "--name"])
+    fn names(&self, arguments: &[&str]) -> Result<Vec<String>, CommandError> {
+        let lines = self.command(arguments).read()?;
+        let names = lines.lines().map(str::trim).filter(|line| !line.is_empty());
+        Ok(names.map(str::to_owned).collect())
     }
 
-    /// The definition that counts from the next start on.
-    pub fn persistent_xml(&self, domain: &str) -> Result<String, CommandError> {
-        self.command(&["dumpxml", "--inactive", "--domain", domain]).read()
+    /// The definitions of `domains`, in their order, with one call for hundreds of them: starting
+    /// virsh for each takes longer than everything else.
+    pub fn definitions(&self, domains: &[Listed]) -> Result<Vec<Definitions>, CommandError> {
+        let mut all = Vec::new();
+        for some in domains.chunks(MOST_AT_ONCE) {
+            let script: String = some.iter().map(dumps).collect();
+            all.extend(definitions(some, &self.command(&[&format!("{script}echo")]).read()?));
+        }
+        Ok(all)
     }
 
-    /// The definition a running domain was started with.
-    pub fn live_xml(&self, domain: &str) -> Result<String, CommandError> {
-        self.command(&["dumpxml", "--domain", domain]).read()
-    }
-
-    /// Defines what `xml` describes.
+    /// Defines what `xml` describes, once libvirt's schema has found nothing wrong with it.
     pub fn define(&self, xml: &str) -> Result<(), CommandError> {
-        self.command(&["define", "/dev/stdin"]).read_with_input(xml.as_bytes()).map(drop)
+        self.command(&["define", "--validate", "/dev/stdin"])
+            .read_with_input(xml.as_bytes())
+            .map(drop)
     }
 
     /// Starts a domain.
@@ -58,6 +91,11 @@ impl Virsh {
             command.arg("--disable");
         }
         command.run()
+    }
+
+    /// Asks the guest to shut down; it may take its time, or not listen.
+    pub fn shutdown(&self, domain: &str) -> Result<(), CommandError> {
+        self.command(&["shutdown", "--domain", domain]).run()
     }
 
     /// Turns a domain off at once.
@@ -102,10 +140,6 @@ impl Virsh {
         self.command(&["blockresize", "--domain", domain, "--path", path, "--size", &size]).run()
     }
 
-    fn names(&self, arguments: &[&str]) -> Result<Vec<String>, CommandError> {
-        Ok(lines(&self.command(arguments).read()?))
-    }
-
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("virsh");
         command.args(["--quiet", "--connect", &self.uri]).args(arguments).env("LC_ALL", "C");
@@ -113,16 +147,67 @@ impl Virsh {
     }
 }
 
-fn lines(text: &str) -> Vec<String> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+/// The commands that print what a domain is, each answer behind a mark.
+fn dumps(domain: &Listed) -> String {
+    let uuid = &domain.uuid;
+    let live = if domain.running { format!("dumpxml {uuid};") } else { String::new() };
+    format!("echo {MARK};dumpxml --inactive {uuid};echo {MARK};{live}")
+}
+
+fn listed(answer: &str) -> Vec<Listed> {
+    let mut lists = answer.split(MARK);
+    let mut next = || lists.next().unwrap_or_default();
+    let (all, running, autostarted) = (next(), next(), next());
+    let has = |list: &str, uuid: &str| list.lines().any(|line| line.trim() == uuid);
+    let one = |line: &str| {
+        let (uuid, name) = line.trim().split_once(char::is_whitespace)?;
+        Some(Listed {
+            uuid: uuid.to_owned(),
+            name: name.trim().to_owned(),
+            running: has(running, uuid),
+            autostart: has(autostarted, uuid),
+        })
+    };
+    all.lines().filter_map(one).collect()
+}
+
+fn definitions(domains: &[Listed], answer: &str) -> Vec<Definitions> {
+    let mut parts = answer.split(MARK).skip(1);
+    let mut next = || {
+        let text = parts.next().map(str::trim).filter(|text| !text.is_empty());
+        text.map(str::to_owned)
+    };
+    domains.iter().map(|_| Definitions { persistent: next(), live: next() }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const TWO: &str = "\
+ aaaaaaaa-0000-0000-0000-000000000001   haos
+ aaaaaaaa-0000-0000-0000-000000000002   a b
+
+<<<bedplate<<<aaaaaaaa-0000-0000-0000-000000000002
+
+<<<bedplate<<<aaaaaaaa-0000-0000-0000-000000000001
+";
+
     #[test]
-    fn names_come_one_per_line_with_a_blank_line_at_the_end() {
-        assert_eq!(lines("haos\napps\n\n"), ["haos", "apps"]);
+    fn domains_are_listed_with_what_runs_and_what_is_started() {
+        let all = listed(TWO);
+        let seen: Vec<_> =
+            all.iter().map(|one| (one.name.as_str(), one.running, one.autostart)).collect();
+        assert_eq!(seen, [("haos", false, true), ("a b", true, false)]);
+        assert!(listed("\n<<<bedplate<<<\n").is_empty());
+    }
+
+    #[test]
+    fn a_definition_that_is_not_there_leaves_the_others_in_their_places() {
+        let answer = "<<<bedplate<<<<<<bedplate<<<<<<bedplate<<<<domain>p</domain>\n\n<<<bedplate<<<<domain id='1'/>\n";
+        let found = definitions(&listed(TWO), answer);
+        assert_eq!(found[0], Definitions { persistent: None, live: None });
+        assert_eq!(found[1].persistent.as_deref(), Some("<domain>p</domain>"));
+        assert_eq!(found[1].live.as_deref(), Some("<domain id='1'/>"));
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_spec::host::{HostFile, State};
 use bedplate_tools::command::CommandError;
-use bedplate_tools::virsh::Virsh;
+use bedplate_tools::virsh::{Listed, Virsh};
 
 use crate::atomic::{self, WriteError};
 use crate::vm::inspect::{self, InspectError};
@@ -63,14 +63,17 @@ pub fn running(virsh: &Virsh, names: Vec<String>) -> Result<Vec<String>, Quiesce
     if names.is_empty() {
         return Ok(names);
     }
-    let mut ours = Vec::new();
-    let running = virsh.running()?;
     // One that somebody paused is not ours to wake.
     let paused = virsh.paused()?;
-    for name in names {
-        let runs = running.contains(&name) && !paused.contains(&name);
-        if runs && inspect::intent(&virsh.live_xml(&name)?)?.is_some() {
-            ours.push(name);
+    let runs =
+        |one: &Listed| one.running && names.contains(&one.name) && !paused.contains(&one.name);
+    let listed: Vec<Listed> = virsh.list()?.into_iter().filter(runs).collect();
+    let mut ours = Vec::new();
+    for (one, found) in listed.iter().zip(virsh.definitions(&listed)?) {
+        if let Some(xml) = found.live
+            && inspect::intent(&xml)?.is_some()
+        {
+            ours.push(one.name.clone());
         }
     }
     Ok(ours)

@@ -1,11 +1,31 @@
+use super::diff::{OUTSIDE, describe, diff};
+use super::files::port_network;
 use super::*;
 use crate::sample;
 
+fn titles(resource: &Resource<Action>) -> Vec<String> {
+    resource.actions.iter().map(ToString::to_string).collect()
+}
+
+/// The sample with its NIC changed.
+fn other_nic() -> HostFile {
+    let mut intent = sample::intent();
+    intent.network.bridges.get_mut("br0").unwrap().nic = Some(Nic::Name("enp9s9".into()));
+    intent
+}
+
 fn as_wanted(intent: &HostFile) -> Observed {
-    let ports = vec![Nic::Name("enp5s0".into()), Nic::Mac("52:54:00:00:00:01".into())];
+    let ports = vec![Port { name: "enp5s0".into(), mac: "52:54:00:00:00:01".into() }];
     let bridge = ObservedBridge { ports, addresses: vec!["192.168.1.80/24".into()] };
     let files: BTreeMap<_, _> = files(intent).into_iter().collect();
-    Observed { applied: Some(stamp(&files)), files, bridges: [("br0".to_owned(), bridge)].into() }
+    let record = Record { kept: uplinks(&files), ..Record::default() };
+    Observed {
+        applied: Some(stamp(&files)),
+        files,
+        bridges: [("br0".to_owned(), bridge)].into(),
+        record: Some(record),
+        ..Observed::default()
+    }
 }
 
 #[test]
@@ -24,6 +44,8 @@ fn an_isolated_bridge_with_an_address() {
         addresses: vec!["10.9.0.1/24".into()],
         gateway: None,
         dns: Vec::new(),
+        vlan_aware: false,
+        nat: false,
     };
     intent.network.bridges = [("lab0".to_owned(), bridge)].into();
     let text: String =
@@ -33,7 +55,7 @@ fn an_isolated_bridge_with_an_address() {
 
 #[test]
 fn a_nic_by_mac_does_not_match_the_bridge_that_takes_its_address() {
-    let text = port_network("br0", &Nic::Mac("04:42:1a:01:02:03".into()));
+    let text = port_network("br0", &Nic::Mac("04:42:1a:01:02:03".into()), false);
     assert!(text.contains("MACAddress=04:42:1a:01:02:03\nType=ether\nKind=!*\n"), "{text}");
 }
 
@@ -51,9 +73,6 @@ fn a_changed_file_is_written_and_a_withdrawn_one_removed() {
     observed.files.insert("systemd/network/10-bedplate-br0.link".into(), "x".into());
     observed.files.insert("systemd/network/10-bedplate-old.netdev".into(), "x".into());
     let resources = diff(&intent, &observed);
-    let titles = |resource: &Resource<Action>| -> Vec<String> {
-        resource.actions.iter().map(ToString::to_string).collect()
-    };
     assert_eq!(
         titles(&resources[0]),
         [
@@ -97,4 +116,166 @@ fn an_address_of_version_6_is_no_lease() {
     let bridge = observed.bridges.get_mut("br0").unwrap();
     bridge.addresses = vec!["fec0::1/64".into()];
     assert_eq!(diff(&intent, &observed)[0].actions, [Action::Await { bridge: "br0".into() }]);
+}
+
+#[test]
+fn t36_a_change_of_what_leads_outside_is_armed_first_and_proven_last() {
+    let intent = other_nic();
+    let resources = diff(&intent, &as_wanted(&sample::intent()));
+    assert_eq!(resources[0].name, OUTSIDE);
+    let wanted = [
+        "arm a timer that takes the change back",
+        "write /etc/systemd/network/10-bedplate-br0-port.network",
+        "reload systemd-networkd",
+        "keep the change once somebody outside is heard, or take it back",
+    ];
+    assert_eq!(titles(&resources[0]), wanted);
+    // Nothing else touches those files meanwhile.
+    assert!(resources[1..].iter().all(|one| one.actions.is_empty()), "{resources:?}");
+}
+
+#[test]
+fn t36_a_bridge_that_is_renamed_or_withdrawn_is_a_change_too() {
+    let mut intent = sample::intent();
+    let bridge = intent.network.bridges.remove("br0").unwrap();
+    let observed = as_wanted(&sample::intent());
+    let gone = diff(&intent, &observed);
+    assert!(matches!(gone[0].actions[0], Action::Arm { .. }), "{gone:?}");
+    assert_eq!(gone.len(), 1);
+    intent.network.bridges.insert("br1".into(), bridge);
+    let renamed = diff(&intent, &observed);
+    assert!(matches!(renamed[0].actions[0], Action::Arm { .. }));
+    let removed = titles(&renamed[0]).iter().filter(|title| title.starts_with("remove")).count();
+    assert_eq!(removed, 4);
+}
+
+#[test]
+fn t36_settings_that_were_taken_back_are_not_tried_again() {
+    let intent = other_nic();
+    let mut observed = as_wanted(&sample::intent());
+    let tried: BTreeMap<_, _> = files(&intent).into_iter().collect();
+    observed.record.as_mut().unwrap().taken_back = Some(stamp(&uplinks(&tried)));
+    let resources = diff(&intent, &observed);
+    assert!(resources[0].refused.as_deref().unwrap().contains("nobody outside was heard"));
+    assert!(resources.iter().all(|one| one.actions.is_empty()));
+    // The platform wrote them anew at boot.
+    observed.files = tried;
+    assert_eq!(diff(&intent, &observed)[0].actions, [Action::TakeBack]);
+    // Others are tried.
+    let mut third = other_nic();
+    third.network.bridges.get_mut("br0").unwrap().dhcp = false;
+    assert!(matches!(diff(&third, &observed)[0].actions[0], Action::Arm { .. }));
+}
+
+#[test]
+fn f10_a_trial_that_was_cut_off_goes_on_armed() {
+    let intent = other_nic();
+    let mut observed = as_wanted(&sample::intent());
+    observed.files = files(&intent).into_iter().collect();
+    observed.applied = None;
+    observed.record.as_mut().unwrap().trying = Some(stamp(&uplinks(&observed.files)));
+    let actions = &diff(&intent, &observed)[0].actions;
+    assert!(
+        matches!(actions[..], [Action::Arm { .. }, Action::Reload, Action::Prove]),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn the_first_settings_are_kept_with_nothing_armed() {
+    let intent = sample::intent();
+    let observed = Observed { record: None, ..as_wanted(&intent) };
+    assert_eq!(diff(&intent, &observed)[0].actions, [Action::Prove]);
+    let fresh = diff(&intent, &Observed::default());
+    assert_eq!(titles(&fresh[0]).len(), 6, "{fresh:?}");
+    assert!(!matches!(fresh[0].actions[0], Action::Arm { .. }));
+}
+
+#[test]
+fn an_isolated_bridge_is_changed_without_a_trial() {
+    let mut intent = sample::intent();
+    let observed = as_wanted(&intent);
+    intent.network.bridges.insert("lab0".into(), isolated(false));
+    let resources = diff(&intent, &observed);
+    assert_eq!(resources[0], Resource::new("br0", Vec::new()));
+    assert_eq!(titles(&resources[1]).len(), 5);
+    assert_eq!(resources.len(), 2);
+}
+
+fn isolated(nat: bool) -> Bridge {
+    Bridge {
+        nic: None,
+        dhcp: false,
+        addresses: vec!["10.9.0.1/24".into()],
+        gateway: None,
+        dns: Vec::new(),
+        vlan_aware: false,
+        nat,
+    }
+}
+
+#[test]
+fn guests_behind_the_host_get_leases_and_lose_them_when_that_is_withdrawn() {
+    let mut intent = sample::intent();
+    intent.network.bridges.insert("guests".into(), isolated(true));
+    let mut observed = as_wanted(&intent);
+    let stands = ObservedBridge { ports: Vec::new(), addresses: vec!["10.9.0.1/24".into()] };
+    observed.bridges.insert("guests".into(), stands);
+    assert!(diff(&intent, &observed)[1].notes[0].contains("dnsmasq"));
+    observed.dnsmasq = Some("/usr/sbin/dnsmasq".into());
+    let resources = diff(&intent, &observed);
+    let [Action::Lease { unit, .. }] = &resources[1].actions[..] else { panic!("{resources:?}") };
+    insta::assert_snapshot!(unit);
+    let network = &files(&intent).into_iter().find(|(path, _)| path.ends_with("guests.network"));
+    assert!(network.as_ref().unwrap().1.contains("IPMasquerade=ipv4\n"));
+    // A unit that was written and not started is started.
+    observed.leases.insert("guests".into(), (unit.clone(), false));
+    assert_eq!(titles(&diff(&intent, &observed)[1]), ["give leases on guests"]);
+    observed.leases.insert("guests".into(), (unit.clone(), true));
+    assert!(diff(&intent, &observed).iter().all(|one| one.actions.is_empty()));
+    intent.network.bridges.get_mut("guests").unwrap().nat = false;
+    let stop = Action::StopLeases { bridge: "guests".into() };
+    assert!(diff(&intent, &observed).iter().any(|one| one.actions.contains(&stop)));
+}
+
+#[test]
+fn a_bridge_that_knows_vlans_lets_all_of_them_in_by_its_nic() {
+    let mut intent = sample::intent();
+    intent.network.bridges.get_mut("br0").unwrap().vlan_aware = true;
+    let text: String = files(&intent).into_iter().map(|(_, content)| content).collect();
+    assert!(text.contains("VLANFiltering=yes\nDefaultPVID=1\n"));
+    assert!(text.contains("[BridgeVLAN]\nVLAN=2-4094\n"));
+}
+
+#[test]
+fn somebody_outside_is_the_gateway_or_whoever_is_behind_the_nic() {
+    let gateway = "192.168.1.1".parse().unwrap();
+    let neighbour = |state: &str, mac: Option<&str>| {
+        let mut one = serde_json::json!({"dst": "192.168.1.1", "state": [state]});
+        if let Some(mac) = mac {
+            one["lladdr"] = mac.into();
+        }
+        serde_json::json!([{"dst": "192.168.1.9", "lladdr": "02:00:00:00:00:09", "state": ["REACHABLE"]}, one])
+    };
+    assert!(heard::answered(&neighbour("REACHABLE", Some("02:00:00:00:00:01")), gateway));
+    assert!(!heard::answered(&neighbour("INCOMPLETE", None), gateway));
+    assert!(!heard::answered(&neighbour("FAILED", Some("02:00:00:00:00:01")), gateway));
+    assert!(!heard::answered(&serde_json::json!([]), gateway));
+    let routes = serde_json::json!([{"dst": "default", "gateway": "192.168.1.1", "dev": "br0"}]);
+    assert_eq!(heard::gateway(&routes), Some(gateway));
+    let learned = serde_json::json!([
+        {"mac": "52:54:00:00:00:01", "ifname": "enp5s0", "flags": [], "master": "br0", "state": "permanent"},
+        {"mac": "02:00:00:00:00:07", "ifname": "vnet0", "flags": [], "master": "br0", "state": ""}]);
+    assert!(!heard::behind(&learned, "enp5s0"), "a guest is not outside");
+    let mut more = learned.clone();
+    more[1]["ifname"] = "enp5s0".into();
+    assert!(heard::behind(&more, "enp5s0"));
+}
+
+#[test]
+fn status_says_how_a_bridge_should_be_and_is() {
+    let intent = sample::intent();
+    let found = describe(&intent, &as_wanted(&intent), "br0").unwrap();
+    assert_eq!(found.intent, "enp5s0, DHCP");
+    assert_eq!(found.reality, "ports: enp5s0; addresses: 192.168.1.80/24");
 }

@@ -120,9 +120,13 @@ fn virsh() -> Virsh {
 fn look(context: &Context) -> Result<Facts, LabError> {
     let virsh = virsh();
     let mut domains = BTreeMap::new();
-    for name in virsh.domains()? {
-        let ours = inspect::intent(&virsh.persistent_xml(&name)?)?.is_some();
-        domains.insert(name, ours);
+    let listed = virsh.list()?;
+    for (one, found) in listed.iter().zip(virsh.definitions(&listed)?) {
+        let ours = match found.persistent {
+            Some(xml) => inspect::intent(&xml)?.is_some(),
+            None => false,
+        };
+        domains.insert(one.name.clone(), ours);
     }
     let mounts = context.intent.pools.keys().filter_map(|pool| context.pool_mount(pool).ok());
     let labs = mounts.map(PathBuf::from).filter(|mount| place(mount).exists()).collect();

@@ -213,6 +213,8 @@ mod tests {
             addresses: Vec::new(),
             gateway: None,
             dns: Vec::new(),
+            vlan_aware: false,
+            nat: false,
         };
         intent.network.bridges.insert("br-test".into(), isolated);
         intent

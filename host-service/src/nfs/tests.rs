@@ -83,3 +83,13 @@ fn a_directory_is_open_only_where_clients_write_and_root_is_squashed() {
     export.options = vec!["ro".into()];
     assert_eq!(directory_mode(&export), 0o755);
 }
+
+#[test]
+fn status_says_to_whom_a_directory_should_be_and_is_exported() {
+    let intent = sample::intent();
+    let found = describe(&intent, &as_wanted(&intent), "/mnt/bulk/homeassistant-vm").unwrap();
+    assert_eq!(found.intent, "to 192.168.1.0/24, 100.64.0.0/10 (rw,sync,no_subtree_check)");
+    assert_eq!(found.reality, "exported to 192.168.1.0/24, 100.64.0.0/10");
+    let nobody = describe(&intent, &Observed::default(), "/mnt/bulk/apps-vm").unwrap();
+    assert_eq!(nobody.reality, "exported to nobody");
+}

@@ -235,6 +235,8 @@ mod tests {
             kind: "vm",
             name: Some(name.into()),
             agrees: false,
+            intent: None,
+            reality: None,
             actions: vec![format!("start {name}")],
             refused: None,
             notes: Vec::new(),

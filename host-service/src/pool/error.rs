@@ -21,14 +21,6 @@ pub enum PoolError {
         #[source]
         source: io::Error,
     },
-    /// `host.toml`.
-    #[error("{} has mistakes:\n{problems}", .path.display())]
-    Document {
-        /// Which.
-        path: PathBuf,
-        /// All of them.
-        problems: String,
-    },
     /// Not in `host.toml`.
     #[error("there is no pool `{name}` in host.toml")]
     Unknown {

@@ -98,20 +98,36 @@ pub fn status(host: &HostFile) -> Result<Vec<Status>, PoolError> {
 
 /// How all pools stand, beside what converge looks after.
 pub fn compared(host: &HostFile) -> Vec<converge::Status> {
-    let line = |name, agrees, refused, notes| converge::Status {
-        kind: "pool",
-        name,
-        agrees,
-        actions: Vec::new(),
-        refused,
-        notes,
-    };
     match status(host) {
-        Ok(all) => all
-            .into_iter()
-            .map(|one| line(Some(one.name), one.health == Health::Whole, None, one.next))
-            .collect(),
-        Err(error) => vec![line(None, false, Some(error.to_string()), Vec::new())],
+        Ok(all) => all.into_iter().map(compared_pool).collect(),
+        Err(error) => vec![converge::Status {
+            kind: "pool",
+            name: None,
+            agrees: false,
+            intent: None,
+            reality: None,
+            actions: Vec::new(),
+            refused: Some(error.to_string()),
+            notes: Vec::new(),
+        }],
+    }
+}
+
+fn compared_pool(one: Status) -> converge::Status {
+    let there = one.members.iter().filter(|member| member.state == MemberState::InPool).count();
+    converge::Status {
+        kind: "pool",
+        agrees: one.health == Health::Whole,
+        intent: Some(format!("{} members, mounted at {}", one.members.len(), one.mount)),
+        reality: Some(match one.health {
+            Health::Down => "not mounted".to_owned(),
+            Health::Whole => format!("whole, {there} members"),
+            Health::Degraded => format!("degraded, {there} members"),
+        }),
+        name: Some(one.name),
+        actions: Vec::new(),
+        refused: None,
+        notes: one.next,
     }
 }
 

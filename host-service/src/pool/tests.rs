@@ -13,7 +13,7 @@ use super::*;
 
 fn host() -> HostFile {
     let text = include_str!("../../../profiles/hypervisor/host.toml");
-    document::parse(text, "host.toml").unwrap()
+    bedplate_spec::document::parse(text, "host.toml").unwrap()
 }
 
 fn header(role: &str, epoch: u32, node: &str) -> Header {

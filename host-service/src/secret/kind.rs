@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Repository;
 use crate::context::Context;
-use crate::kind::{Kind, Resource};
+use crate::kind::{Description, Kind, Resource};
 use crate::report::Reporter;
 
 /// Every secret of the repository.
@@ -50,6 +50,13 @@ impl Kind for Secrets {
             Some(why) => Resource::refused(name, why),
         };
         observed.iter().map(resource).collect()
+    }
+
+    fn describe(_: &HostFile, observed: &Observed, name: &str) -> Option<Description> {
+        let (_, why) = observed.iter().find(|(one, _)| one == name)?;
+        let reality = if why.is_none() { "opens" } else { "does not open" };
+        let intent = "opens with the host's ssh key".to_owned();
+        Some(Description { intent, reality: reality.to_owned() })
     }
 
     fn perform(

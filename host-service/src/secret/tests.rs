@@ -125,7 +125,8 @@ fn t19_a_secret_that_does_not_open_fails_converge_and_none_is_told() {
         assert!(!format!("{observed:?}{resources:?}").contains("test_value"));
         let mut events = Vec::new();
         let mut sink = |event: &bedplate_spec::event::Event| events.push(format!("{event:?}"));
-        let done = converge::converge_secrets(&context, &mut report::Reporter::new(&mut sink));
+        let done =
+            converge::converge_kind(Secrets, &context, &mut report::Reporter::new(&mut sink));
         assert_eq!(done, agrees);
         let told = events.join("\n");
         assert_eq!(told.contains("it has no value `nowhere`"), !agrees, "{told}");

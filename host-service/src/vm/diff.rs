@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::domain;
 use super::observe::{DomainFound, FilesFound, Observed};
+use super::seed;
 use crate::context::pool_mount;
-use crate::kind::Resource;
+use crate::kind::{Description, Resource};
 
 /// Size of a disk for which `disk_gb` says nothing, in GiB.
 const EMPTY_DISK_GB: u32 = 32;
@@ -48,6 +49,11 @@ pub enum Action {
         vm: String,
         /// Size.
         bytes: u64,
+    },
+    /// Write what cloud-init is told.
+    WriteSeed {
+        /// Name.
+        vm: String,
     },
     /// Define the domain.
     Define {
@@ -102,6 +108,7 @@ impl fmt::Display for Action {
             Self::Enlarge { vm, bytes } => {
                 write!(formatter, "enlarge the disk of {vm} to {} GiB", bytes / GIB)
             }
+            Self::WriteSeed { vm } => write!(formatter, "write the cloud-init seed of {vm}"),
             Self::Define { vm, intent } => {
                 write!(formatter, "define {vm} ({})", intent.get(..12).unwrap_or(intent))
             }
@@ -118,7 +125,10 @@ impl fmt::Display for Action {
 
 /// What is to be done, machine by machine.
 pub fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
-    let declared = intent.vms.iter().map(|(name, vm)| machine(intent, observed, name, vm));
+    let mut vms: Vec<_> = intent.vms.iter().collect();
+    // Those of one place, and those without one, by name.
+    vms.sort_by_key(|(_, vm)| vm.start_order.unwrap_or(u32::MAX));
+    let declared = vms.into_iter().map(|(name, vm)| machine(intent, observed, name, vm));
     let foreign = observed
         .domains
         .iter()
@@ -149,11 +159,29 @@ fn machine(intent: &HostFile, observed: &Observed, name: &str, vm: &Vm) -> Resou
     if let Some(why) = refusal(intent, observed, name, vm) {
         return Resource::refused(name, why);
     }
+    if let Some(why) = &files.trouble {
+        return Resource::refused(name, why);
+    }
     let directory = Path::new(mount).join(name);
+    let seed = match wanted_seed(intent, name, vm) {
+        Ok(seed) => seed,
+        Err(error) => return Resource::refused(name, format!("its seed cannot be made: {error}")),
+    };
+    let stale_seed = seed.is_some() && files.seed != seed;
     match domain::define(intent, name, vm, &directory, observed.accelerator) {
-        Ok(wanted) => present(name, vm, domain, &files, &wanted.intent),
+        Ok(wanted) => present(name, vm, domain, &files, stale_seed, &wanted.intent),
         Err(error) => Resource::refused(name, format!("its XML cannot be written: {error}")),
     }
+}
+
+/// The volume that the machine's cloud-init is to find.
+pub(super) fn wanted_seed(
+    intent: &HostFile,
+    name: &str,
+    vm: &Vm,
+) -> std::io::Result<Option<Vec<u8>>> {
+    let instance = domain::uuid(intent, name).to_string();
+    vm.cloud_init.as_ref().map(|seed| seed::image(&instance, seed)).transpose()
 }
 
 /// A disk shared with another machine, or a key stick handed to a guest.
@@ -198,16 +226,22 @@ fn present(
     vm: &Vm,
     domain: Option<&DomainFound>,
     files: &FilesFound,
+    stale_seed: bool,
     wanted: &str,
 ) -> Resource<Action> {
     let mut actions = file_actions(name, vm, files);
+    if stale_seed {
+        actions.push(Action::WriteSeed { vm: name.to_owned() });
+    }
     let name_of = || name.to_owned();
     let known = domain.and_then(|domain| domain.intent.as_deref());
     if known != Some(wanted) {
         actions.push(Action::Define { vm: name_of(), intent: wanted.to_owned() });
     }
-    if domain.is_some_and(|domain| domain.autostart) != vm.autostart {
-        actions.push(Action::Autostart { vm: name_of(), wanted: vm.autostart });
+    // libvirt starts machines in no order: those that have one are left to this program.
+    let by_libvirt = vm.autostart && vm.start_order.is_none();
+    if domain.is_some_and(|domain| domain.autostart) != by_libvirt {
+        actions.push(Action::Autostart { vm: name_of(), wanted: by_libvirt });
     }
     let running = domain.and_then(|domain| domain.running.as_ref());
     match (running, files.started) {
@@ -216,8 +250,12 @@ fn present(
         _ => {}
     }
     let pending = running.is_some_and(|live| live.as_deref() != Some(wanted));
-    let notes =
-        pending.then(|| format!("{name} runs with an older definition until it is restarted"));
+    let notes = pending.then(|| {
+        format!(
+            "restart pending: {name} runs with an older definition until \
+             `bedplate-host vm restart {name}`"
+        )
+    });
     Resource { notes: notes.into_iter().collect(), ..Resource::new(name, actions) }
 }
 
@@ -244,6 +282,31 @@ fn file_actions(name: &str, vm: &Vm, files: &FilesFound) -> Vec<Action> {
         actions.push(Action::Enlarge { vm: name_of(), bytes });
     }
     actions
+}
+
+/// What a machine should be and is, in a line each.
+pub fn describe(intent: &HostFile, observed: &Observed, name: &str) -> Option<Description> {
+    let vm = intent.vms.get(name)?;
+    let wanted = match (vm.state, vm.autostart) {
+        (State::Absent, _) => "absent".to_owned(),
+        (State::Present, autostart) => {
+            let start = if autostart { "started at boot" } else { "started by hand" };
+            format!("{} vcpu, {} MiB, on {}, {start}", vm.vcpu, vm.ram_mb, vm.bridge)
+        }
+    };
+    let mut reality = match observed.domains.get(name) {
+        None => "not defined".to_owned(),
+        Some(DomainFound { intent: None, .. }) => "somebody else's".to_owned(),
+        Some(DomainFound { running: None, .. }) => "shut off".to_owned(),
+        Some(DomainFound { running: Some(live), intent, .. }) if live == intent => {
+            "running".to_owned()
+        }
+        Some(_) => "running with an older definition".to_owned(),
+    };
+    if let Some(bytes) = observed.files.get(name).and_then(|files| files.disk_bytes) {
+        reality += &format!(", disk of {} GiB", bytes / GIB);
+    }
+    Some(Description { intent: wanted, reality })
 }
 
 #[cfg(test)]

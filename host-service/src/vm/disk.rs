@@ -86,7 +86,7 @@ fn extracted(
     directory: &Path,
     reporter: &mut Reporter<'_>,
 ) -> Result<NamedTempFile, DiskError> {
-    let kind = extract::compression(packed.as_file_mut()).map_err(failed(packed.path()))?;
+    let kind = extract::packing(packed.as_file_mut()).map_err(failed(packed.path()))?;
     let Some(kind) = kind else { return Ok(packed) };
     let mut plain = temporary(directory).map_err(failed(directory))?;
     let mut progress = |done| reporter.bytes(done, None, "extracted");

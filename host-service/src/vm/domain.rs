@@ -1,16 +1,18 @@
 //! The XML of a domain, written by a writer that escapes.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::{Firmware, HostFile, UsbDevice, Vm};
+use bedplate_spec::host::{DiskBus, Firmware, HostFile, UsbDevice, Vm};
 use bedplate_spec::identity::{self, Purpose};
 use quick_xml::Writer;
 use quick_xml::events::BytesText;
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use super::accelerator::Accelerator;
+use super::seed;
+use crate::digest;
 
 /// Namespace of our element in a domain's metadata.
 pub const NAMESPACE: &str = "urn:bedplate:vm:1";
@@ -35,6 +37,11 @@ pub fn disk_path(directory: &Path, vm: &Vm) -> PathBuf {
     }
 }
 
+/// The UUID of a machine.
+pub fn uuid(intent: &HostFile, name: &str) -> Uuid {
+    identity::derive(intent.host.id, Purpose::Domain, name, 0)
+}
+
 /// Defines `vm`, whose files are in `directory`.
 pub fn define(
     intent: &HostFile,
@@ -45,11 +52,7 @@ pub fn define(
 ) -> io::Result<Definition> {
     let domain = Domain { intent, name, vm, directory, accelerator };
     let bare = domain.write(None)?;
-    let digest = Sha256::digest(bare.as_bytes());
-    let hash = digest.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
+    let hash = digest::hexadecimal(&Sha256::digest(bare.as_bytes()));
     let xml = domain.write(Some(&hash))?;
     Ok(Definition { intent: hash, xml })
 }
@@ -82,29 +85,40 @@ impl Domain<'_> {
 
     fn identity(&self, xml: &mut Xml) -> io::Result<()> {
         text(xml, "name", &[], self.name)?;
-        let uuid = identity::derive(self.intent.host.id, Purpose::Domain, self.name, 0);
-        text(xml, "uuid", &[], &uuid.to_string())
+        text(xml, "uuid", &[], &uuid(self.intent, self.name).to_string())
     }
 
     fn machine(&self, xml: &mut Xml) -> io::Result<()> {
         text(xml, "memory", &[("unit", "MiB")], &self.vm.ram_mb.to_string())?;
         text(xml, "vcpu", &[], &self.vm.vcpu.to_string())?;
         let firmware: Attributes<'_> = match self.vm.firmware {
-            Firmware::Uefi => &[("firmware", "efi")],
+            Firmware::Uefi | Firmware::UefiSecureBoot => &[("firmware", "efi")],
             Firmware::Bios => &[],
         };
         within(xml, "os", firmware, |xml| {
             text(xml, "type", &[("arch", "x86_64"), ("machine", "q35")], "hvm")?;
-            if self.vm.firmware == Firmware::Uefi {
-                within(xml, "firmware", &[], |xml| {
-                    empty(xml, "feature", &[("enabled", "no"), ("name", "secure-boot")])
-                })?;
+            let feature = |xml: &mut Xml, name, enabled| {
+                empty(xml, "feature", &[("enabled", enabled), ("name", name)])
+            };
+            match self.vm.firmware {
+                Firmware::Bios => Ok(()),
+                Firmware::Uefi => {
+                    within(xml, "firmware", &[], |xml| feature(xml, "secure-boot", "no"))
+                }
+                Firmware::UefiSecureBoot => within(xml, "firmware", &[], |xml| {
+                    feature(xml, "secure-boot", "yes")?;
+                    feature(xml, "enrolled-keys", "yes")
+                }),
             }
-            Ok(())
         })?;
         within(xml, "features", &[], |xml| {
             empty(xml, "acpi", &[])?;
-            empty(xml, "apic", &[])
+            empty(xml, "apic", &[])?;
+            // Without it the guest could rewrite the variables that Secure Boot stands on.
+            match self.vm.firmware {
+                Firmware::UefiSecureBoot => empty(xml, "smm", &[("state", "on")]),
+                Firmware::Uefi | Firmware::Bios => Ok(()),
+            }
         })?;
         self.processor(xml)?;
         empty(xml, "clock", &[("offset", "utc")])?;
@@ -128,28 +142,68 @@ impl Domain<'_> {
     fn devices(&self, xml: &mut Xml) -> io::Result<()> {
         self.disk(xml)?;
         self.installer(xml)?;
+        self.seed(xml)?;
         self.network(xml)?;
         within(xml, "serial", &[("type", "pty")], |xml| empty(xml, "target", &[("port", "0")]))?;
         within(xml, "console", &[("type", "pty")], |xml| {
             empty(xml, "target", &[("type", "serial"), ("port", "0")])
         })?;
-        within(xml, "channel", &[("type", "unix")], |xml| {
-            empty(xml, "target", &[("type", "virtio"), ("name", "org.qemu.guest_agent.0")])
-        })?;
+        self.agent(xml)?;
         empty(xml, "memballoon", &[("model", "virtio")])?;
         within(xml, "rng", &[("model", "virtio")], |xml| {
             text(xml, "backend", &[("model", "random")], "/dev/urandom")
         })?;
+        self.tpm(xml)?;
         self.vm.usb_devices.iter().try_for_each(|device| usb(xml, device))
     }
 
     fn disk(&self, xml: &mut Xml) -> io::Result<()> {
         let path = disk_path(self.directory, self.vm);
+        let (device, bus) = match self.vm.disk_bus {
+            DiskBus::Virtio => ("vda", "virtio"),
+            DiskBus::Sata => ("sda", "sata"),
+            DiskBus::Scsi => ("sda", "scsi"),
+        };
+        if self.vm.disk_bus == DiskBus::Scsi {
+            empty(xml, "controller", &[("type", "scsi"), ("model", "virtio-scsi")])?;
+        }
         within(xml, "disk", &[("type", "file"), ("device", "disk")], |xml| {
             empty(xml, "driver", &[("name", "qemu"), ("type", "qcow2"), ("discard", "unmap")])?;
             empty(xml, "source", &[("file", &path.to_string_lossy())])?;
-            empty(xml, "target", &[("dev", "vda"), ("bus", "virtio")])?;
+            empty(xml, "target", &[("dev", device), ("bus", bus)])?;
             empty(xml, "boot", &[("order", "1")])
+        })
+    }
+
+    /// No CD: VFAT has sectors of 512 bytes, and a CD of 2048.
+    fn seed(&self, xml: &mut Xml) -> io::Result<()> {
+        if self.vm.cloud_init.is_none() {
+            return Ok(());
+        }
+        let path = seed::path(self.directory);
+        within(xml, "disk", &[("type", "file"), ("device", "disk")], |xml| {
+            empty(xml, "driver", &[("name", "qemu"), ("type", "raw")])?;
+            empty(xml, "source", &[("file", &path.to_string_lossy())])?;
+            empty(xml, "target", &[("dev", "vdz"), ("bus", "virtio")])?;
+            empty(xml, "readonly", &[])
+        })
+    }
+
+    fn agent(&self, xml: &mut Xml) -> io::Result<()> {
+        if !self.vm.guest_agent {
+            return Ok(());
+        }
+        within(xml, "channel", &[("type", "unix")], |xml| {
+            empty(xml, "target", &[("type", "virtio"), ("name", "org.qemu.guest_agent.0")])
+        })
+    }
+
+    fn tpm(&self, xml: &mut Xml) -> io::Result<()> {
+        if !self.vm.tpm {
+            return Ok(());
+        }
+        within(xml, "tpm", &[("model", "tpm-crb")], |xml| {
+            empty(xml, "backend", &[("type", "emulator"), ("version", "2.0")])
         })
     }
 
@@ -159,7 +213,9 @@ impl Domain<'_> {
         within(xml, "disk", &[("type", "file"), ("device", "cdrom")], |xml| {
             empty(xml, "driver", &[("name", "qemu"), ("type", "raw")])?;
             empty(xml, "source", &[("file", &iso.dest)])?;
-            empty(xml, "target", &[("dev", "sda"), ("bus", "sata")])?;
+            // Disks on SATA and SCSI share their names.
+            let device = if self.vm.disk_bus == DiskBus::Virtio { "sda" } else { "sdb" };
+            empty(xml, "target", &[("dev", device), ("bus", "sata")])?;
             empty(xml, "readonly", &[])?;
             empty(xml, "boot", &[("order", "2")])
         })?;

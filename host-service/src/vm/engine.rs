@@ -14,11 +14,11 @@ use super::diff::{self, Action};
 use super::directory::{self, DirectoryError};
 use super::disk::{self, DiskError};
 use super::domain;
-use super::inspect::InspectError;
 use super::observe::{self, Observed};
+use super::seed;
 use crate::atomic::{self, WriteError};
 use crate::context::Context;
-use crate::kind::{Kind, Resource};
+use crate::kind::{Description, Kind, Resource};
 use crate::report::Reporter;
 
 /// What can go wrong with virtual machines.
@@ -27,9 +27,6 @@ pub enum VmError {
     /// virsh.
     #[error("libvirt could not be looked at or told")]
     Libvirt(#[from] CommandError),
-    /// XML.
-    #[error("a domain could not be understood")]
-    Inspect(#[from] InspectError),
     /// XML.
     #[error("the definition could not be written")]
     Definition(#[source] io::Error),
@@ -60,7 +57,14 @@ pub struct VirtualMachines {
 
 impl Default for VirtualMachines {
     fn default() -> Self {
-        Self { virsh: Virsh::new("qemu:///system") }
+        Self::of(super::LIBVIRT)
+    }
+}
+
+impl VirtualMachines {
+    /// Those of the libvirt at `uri`.
+    pub fn of(uri: &str) -> Self {
+        Self { virsh: Virsh::new(uri) }
     }
 }
 
@@ -80,6 +84,10 @@ impl Kind for VirtualMachines {
         diff::diff(intent, observed)
     }
 
+    fn describe(intent: &HostFile, observed: &Observed, name: &str) -> Option<Description> {
+        diff::describe(intent, observed, name)
+    }
+
     fn perform(
         &self,
         context: &Context,
@@ -96,6 +104,7 @@ impl Kind for VirtualMachines {
                 disk::make_empty(&Machine::find(context, vm)?.checked_disk()?, *bytes)?;
             }
             Action::Enlarge { vm, bytes } => return self.enlarge(context, vm, *bytes),
+            Action::WriteSeed { vm } => write_seed(context, vm)?,
             Action::Define { vm, .. } => self.define(context, vm)?,
             Action::Autostart { vm, wanted } => self.virsh.autostart(vm, *wanted)?,
             Action::Start { vm } => {
@@ -136,6 +145,16 @@ impl VirtualMachines {
         }
         Ok(Outcome::Done)
     }
+}
+
+fn write_seed(context: &Context, name: &str) -> Result<(), VmError> {
+    let machine = Machine::find(context, name)?;
+    let path = seed::path(&machine.directory);
+    directory::check_file(&machine.directory, &path)?;
+    let bytes = diff::wanted_seed(&context.intent, name, machine.vm);
+    let Some(bytes) = bytes.map_err(VmError::Definition)? else { return Ok(()) };
+    // For QEMU, which runs as its own user. There is no secret in it.
+    Ok(atomic::write_bytes(&path, &bytes, 0o644)?)
 }
 
 fn remember(context: &Context, name: &str) -> Result<(), VmError> {

@@ -5,13 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bedplate_spec::host::Vm;
-use bedplate_tools::qemu_img;
-use bedplate_tools::virsh::Virsh;
+use bedplate_tools::qcow2;
+use bedplate_tools::virsh::{Definitions, Listed, Virsh};
 
 use super::accelerator::Accelerator;
 use super::domain;
 use super::engine::VmError;
 use super::inspect;
+use super::seed;
+use super::stick;
 use crate::context::Context;
 use crate::mounts::Mounts;
 
@@ -29,7 +31,7 @@ pub struct Observed {
     pub domains: BTreeMap<String, DomainFound>,
     /// Files of the machines of `host.toml`, by name.
     pub files: BTreeMap<String, FilesFound>,
-    /// Vendor and product of the key sticks plugged in.
+    /// Vendor and product of the key sticks, plugged in or not.
     pub stick_devices: Vec<(String, String)>,
 }
 
@@ -51,8 +53,12 @@ pub struct FilesFound {
     pub directory: bool,
     /// Virtual size of its disk, when it has one.
     pub disk_bytes: Option<u64>,
+    /// Why its disk cannot be used.
+    pub trouble: Option<String>,
     /// Whether its installer is there.
     pub iso: bool,
+    /// Content of its cloud-init seed, where it is to have one.
+    pub seed: Option<Vec<u8>>,
     /// Whether it was started since boot.
     pub started: bool,
 }
@@ -60,72 +66,58 @@ pub struct FilesFound {
 /// Looks at libvirt and at the pools that are mounted.
 pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
     let mut observed = Observed { mounts: context.mounts.clone(), ..Observed::default() };
+    let sticks = context.intent.unlock.sticks.iter().map(|stick| stick.volume_id.as_str());
+    observed.stick_devices = stick::known(&context.state, sticks)?;
     if context.intent.vms.is_empty() {
         return Ok(observed);
     }
     observed.accelerator = Accelerator::of_this_boot(&context.runtime).map_err(VmError::Probe)?;
     observed.domains = domains(virsh)?;
     for (name, vm) in &context.intent.vms {
-        observed.files.insert(name.clone(), files(context, name, vm)?);
-    }
-    if context.intent.vms.values().any(|vm| !vm.usb_devices.is_empty()) {
-        let sticks = context.intent.unlock.sticks.iter();
-        observed.stick_devices =
-            sticks.filter_map(|stick| stick_device(&stick.volume_id)).collect();
+        observed.files.insert(name.clone(), files(context, name, vm));
     }
     Ok(observed)
 }
 
 fn domains(virsh: &Virsh) -> Result<BTreeMap<String, DomainFound>, VmError> {
-    let names = virsh.domains()?;
-    if names.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let (running, autostarted) = (virsh.running()?, virsh.autostarted()?);
-    let mut found = BTreeMap::new();
-    for name in names {
-        let intent = inspect::intent(&virsh.persistent_xml(&name)?)?;
-        let runs = running.contains(&name);
-        let live = match (&intent, runs) {
-            (Some(_), true) => Some(inspect::intent(&virsh.live_xml(&name)?)?),
-            (None, true) => Some(None),
-            (_, false) => None,
-        };
-        let autostart = autostarted.contains(&name);
-        found.insert(name, DomainFound { intent, running: live, autostart });
-    }
-    Ok(found)
+    let listed = virsh.list()?;
+    let definitions = virsh.definitions(&listed)?;
+    let found = listed.into_iter().zip(definitions);
+    Ok(found.map(|(listed, xml)| (listed.name.clone(), domain(&listed, &xml))).collect())
 }
 
-fn files(context: &Context, name: &str, vm: &Vm) -> Result<FilesFound, VmError> {
-    let Ok(mount) = context.pool_mount(&vm.pool) else { return Ok(FilesFound::default()) };
+/// A definition that cannot be read is nobody's, and so never touched.
+fn domain(listed: &Listed, xml: &Definitions) -> DomainFound {
+    let tag = |xml: &Option<String>| inspect::intent(xml.as_deref()?).ok().flatten();
+    DomainFound {
+        intent: tag(&xml.persistent),
+        running: listed.running.then(|| tag(&xml.live)),
+        autostart: listed.autostart,
+    }
+}
+
+/// What cannot be looked at is told of this machine alone.
+fn files(context: &Context, name: &str, vm: &Vm) -> FilesFound {
+    let Ok(mount) = context.pool_mount(&vm.pool) else { return FilesFound::default() };
     let directory = Path::new(mount).join(name);
     let disk = domain::disk_path(&directory, vm);
-    let disk_bytes = match fs::symlink_metadata(&disk) {
-        // The format is given: a guest can make its image look like any other.
-        Ok(found) if found.is_file() => Some(qemu_img::info(&disk, Some("qcow2"))?.virtual_size),
-        _ => None,
+    let is_file = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+    let (disk_bytes, trouble) = match is_file(&disk).then(|| qcow2::virtual_size(&disk)) {
+        None => (None, None),
+        Some(Ok(size)) => (Some(size), None),
+        Some(Err(error)) => (None, Some(format!("{} cannot be used: {error}", disk.display()))),
     };
-    Ok(FilesFound {
+    FilesFound {
         directory: fs::symlink_metadata(&directory).is_ok_and(|found| found.is_dir()),
         disk_bytes,
-        iso: vm.iso_image.as_ref().is_some_and(|iso| Path::new(&iso.dest).is_file()),
+        trouble,
+        iso: vm.iso_image.as_ref().is_some_and(|iso| is_file(Path::new(&iso.dest))),
+        seed: vm.cloud_init.as_ref().and_then(|_| fs::read(seed::path(&directory)).ok()),
         started: started_file(context, name).exists(),
-    })
+    }
 }
 
 /// The file that says that a machine was started since boot.
 pub fn started_file(context: &Context, name: &str) -> PathBuf {
     context.runtime.join(STARTED).join(name)
-}
-
-/// Vendor and product of the USB device that a file system stands on.
-fn stick_device(volume_id: &str) -> Option<(String, String)> {
-    let node = fs::canonicalize(Path::new("/dev/disk/by-uuid").join(volume_id)).ok()?;
-    let device = fs::canonicalize(Path::new("/sys/class/block").join(node.file_name()?)).ok()?;
-    device.ancestors().find_map(|at| {
-        let read = |name: &str| fs::read_to_string(at.join(name)).ok();
-        let (vendor, product) = (read("idVendor")?, read("idProduct")?);
-        Some((vendor.trim().to_owned(), product.trim().to_owned()))
-    })
 }

@@ -72,6 +72,10 @@ in
       useNetworkd = flag;
       useDHCP = optional types.bool true;
       firewall.allowedTCPPorts = optional (types.listOf types.port) [ ];
+      firewall.interfaces = named {
+        allowedTCPPorts = optional (types.listOf types.port) [ ];
+        allowedUDPPorts = optional (types.listOf types.port) [ ];
+      };
     };
     security.polkit.enable = flag;
     services = {

@@ -1,6 +1,6 @@
 //! Why a sops file was not read.
 
-use crate::yaml::YamlError;
+use bedplate_yaml::YamlError;
 
 /// A file that was not read, or a value that was not handed out.
 #[derive(Debug, thiserror::Error)]

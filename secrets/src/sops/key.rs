@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::error::SopsError;
 use crate::age_file::{self, AgeError};
 use crate::ssh::Identity;
-use crate::yaml::Node;
+use bedplate_yaml::Node;
 
 /// The other ways to keep a data key that sops knows.
 const OTHERS: [&str; 6] = ["pgp", "kms", "gcp_kms", "azure_kv", "hc_vault", "hckms"];

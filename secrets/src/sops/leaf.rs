@@ -1,11 +1,11 @@
 //! The values of a file, in the order in which the MAC covers them (sops.go, `walkBranch`).
 
 use bedplate_tools::secret::Secret;
-use saphyr_parser::ScalarStyle;
+use bedplate_yaml::ScalarStyle;
 
 use super::error::SopsError;
 use super::value;
-use crate::yaml::{Content, Node, YamlError};
+use bedplate_yaml::{Content, Node, YamlError};
 
 /// One value.
 #[derive(Debug)]

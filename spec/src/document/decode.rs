@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::rules::{self, Wrong};
 use super::section::{Decoder, Section};
-use super::services;
+use super::{machines, services};
 use crate::host::{
     Derivation, Disk, Host, HostFile, Install, Media, Os, Platform, Pool, Recovery, SCHEMA, Stick,
     Then, Unlock, User, Wipe,
@@ -30,7 +30,7 @@ pub(super) fn host_file(decoder: &Decoder<'_>, table: &Table) -> HostFile {
         pools: pools(&root),
         unlock: unlock(root.section("unlock", "unlock").as_ref()),
         network: services::network(root.section("network", "network").as_ref()),
-        vms: services::vms(&root),
+        vms: machines::vms(&root),
         nfs: services::nfs(root.section("nfs", "nfs").as_ref()),
         backups: services::backups(&root),
         notify: services::notify(root.section("notify", "notify").as_ref()),

@@ -3,12 +3,13 @@
 //! Empty strings stand for values already reported, and are passed over.
 
 mod disks;
+mod machines;
 
 use std::collections::BTreeMap;
 
 use super::problem::quote;
 use super::section::{Decoder, nearest};
-use crate::host::{Backup, Derivation, HostFile, Pool, Recovery, SecretReference, State, Vm};
+use crate::host::{Backup, Bridge, Derivation, HostFile, Pool, Recovery, SecretReference};
 
 /// Directories that are never the mount of a pool, nor hold one.
 const RESERVED: [&str; 13] = [
@@ -202,6 +203,7 @@ impl Report<'_> {
                     "add `nic`, or write `dhcp = false`",
                 );
             }
+            self.nat(&path, bridge);
             if bridge.gateway.is_some() && bridge.addresses.is_empty() {
                 let help = "add `addresses = [\"192.168.1.5/24\"]`, or remove `gateway`";
                 self.wrong(
@@ -213,93 +215,21 @@ impl Report<'_> {
         }
     }
 
-    fn vm<'n>(
-        &self,
-        name: &str,
-        vm: &mut Vm,
-        pools: &BTreeMap<String, Pool>,
-        bridges: impl IntoIterator<Item = &'n String> + Clone,
-    ) {
-        let path = format!("vms.{name}");
-        let pool = pools.get(&vm.pool);
-        if pool.is_none() {
-            let help = known(pools.keys(), &vm.pool);
-            self.wrong(&format!("{path}.pool"), format!("there is no `[pools.{}]`", vm.pool), help);
-        }
-        if vm.state == State::Present {
-            self.wanted_vm(&path, vm, bridges);
-        }
-        let Some(mount) = pool.map(|pool| &pool.mount).filter(|mount| !mount.is_empty()) else {
+    fn nat(&self, path: &str, bridge: &Bridge) {
+        let wrong = |message: &str, help| self.wrong(&format!("{path}.nat"), message.into(), help);
+        if !bridge.nat {
             return;
+        }
+        if bridge.nic.is_some() {
+            return wrong("guests on a NIC are on the LAN already", "remove `nat`, or `nic`");
+        }
+        let leases = |address: &String| {
+            let prefix = address.split_once('/').filter(|(ip, _)| !ip.contains(':'));
+            prefix.and_then(|(_, prefix)| prefix.parse().ok()).is_some_and(|it: u8| it <= 29)
         };
-        let directory = format!("{mount}/{name}");
-        let images = [
-            (&mut vm.disk_image, "disk_image", format!("{name}.qcow2")),
-            (&mut vm.iso_image, "iso_image", "installer.iso".to_owned()),
-        ];
-        for (image, key, default) in images {
-            let Some(image) = image else { continue };
-            if image.dest.is_empty() {
-                image.dest = format!("{directory}/{default}");
-            } else if image.dest == directory || !within(&image.dest, &directory) {
-                let message = format!("{} is outside the VM's directory", image.dest);
-                self.wrong(
-                    &format!("{path}.{key}.dest"),
-                    message,
-                    format!("write \"{directory}/{default}\""),
-                );
-            }
-        }
-    }
-
-    fn wanted_vm<'n>(
-        &self,
-        path: &str,
-        vm: &Vm,
-        bridges: impl IntoIterator<Item = &'n String> + Clone,
-    ) {
-        if !bridges.clone().into_iter().any(|bridge| *bridge == vm.bridge) {
-            let message = format!("there is no `[network.bridges.{}]`", vm.bridge);
-            self.wrong(&format!("{path}.bridge"), message, known(bridges, &vm.bridge));
-        }
-        match (&vm.disk_image, &vm.iso_image) {
-            (Some(_), Some(_)) => {
-                self.wrong(
-                    path,
-                    "it has both `disk_image` and `iso_image`".into(),
-                    "keep one of them",
-                );
-            }
-            (None, None) => {
-                self.wrong(
-                    path,
-                    "it has neither `disk_image` nor `iso_image`".into(),
-                    format!("write `[{path}.disk_image]`"),
-                );
-            }
-            (None, Some(_)) if vm.disk_gb.is_none() => {
-                self.wrong(
-                    path,
-                    "an installer needs an empty disk to install to".into(),
-                    "add `disk_gb = 32`",
-                );
-            }
-            _ => {}
-        }
-    }
-
-    fn mac_addresses(&self, host: &HostFile) {
-        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
-        for (name, vm) in &host.vms {
-            let Some(mac) = vm.mac_address.as_deref() else { continue };
-            if let Some(first) = seen.insert(mac, name) {
-                let message = format!("{mac} is the address of `vms.{first}` too");
-                self.wrong(
-                    &format!("vms.{name}.mac_address"),
-                    message,
-                    "leave one out: it is then derived from the name",
-                );
-            }
+        if !matches!(bridge.addresses.as_slice(), [one] if one.is_empty() || leases(one)) {
+            let help = "write `addresses = [\"10.9.0.1/24\"]`";
+            wrong("guests want one IPv4 address to be behind, with room for leases", help);
         }
     }
 

@@ -294,6 +294,13 @@ pub fn interface(text: &str) -> Result<(), Wrong> {
     )
 }
 
+/// A package of a Linux distribution.
+pub fn package(text: &str) -> Result<(), Wrong> {
+    let fits =
+        starts_with(text, char::is_ascii_alphanumeric) && only(text, ".+-") && text.len() <= 64;
+    require(fits, text, "the name of a package", "write it as the guest's package manager does")
+}
+
 /// Unicast MAC address.
 pub fn mac(text: &str) -> Result<(), Wrong> {
     let octets: Vec<&str> = text.split(':').collect();
@@ -480,7 +487,7 @@ mod tests {
 
     #[test]
     fn t16_t17_t18_hostile_strings_are_refused_everywhere() {
-        let rules: [(&str, Rule); 21] = [
+        let rules: [(&str, Rule); 22] = [
             ("host_name", host_name),
             ("role", role),
             ("pool", pool),
@@ -499,6 +506,7 @@ mod tests {
             ("interface", interface),
             ("mac", mac),
             ("usb_id", usb_id),
+            ("package", package),
             ("download", download),
             ("repository", repository),
             ("export_option", export_option),

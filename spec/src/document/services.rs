@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use toml_edit::Item;
 
 use super::problem::quote;
-use super::rules::{self, Rule, Wrong};
+use super::rules::{self, Wrong};
 use super::secret;
 use super::section::Section;
 use crate::host::{
-    Backup, Bridge, Cidr, Download, Export, Firmware, Flake, Keep, Network, Nfs, Nic, Notify,
-    REMIND_HOURS, Receiver, Restore, State, Upkeep, UsbDevice, Vm,
+    Backup, Bridge, Cidr, Export, Flake, Keep, Network, Nfs, Nic, Notify, REMIND_HOURS, Receiver,
+    Restore, Upkeep,
 };
 
 const DEFAULT_LAN: Cidr = Cidr { address: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 0)), prefix: 24 };
@@ -46,6 +46,8 @@ fn bridge(section: &Section<'_>) -> Bridge {
         addresses,
         gateway: section.text("gateway", address).and_then(|text| text.parse().ok()),
         dns: dns.iter().filter_map(|text| text.parse().ok()).collect(),
+        vlan_aware: section.boolean("vlan_aware").unwrap_or(false),
+        nat: section.boolean("nat").unwrap_or(false),
     }
 }
 
@@ -82,54 +84,6 @@ fn client(text: &str) -> Result<(), Wrong> {
         Ok(_) => Ok(()),
         Err(message) => Err(Wrong { message, help }),
     }
-}
-
-pub(super) fn vms(root: &Section<'_>) -> BTreeMap<String, Vm> {
-    let named = root.named("vms", "vms.<name>", rules::vm);
-    named.into_iter().map(|(name, section)| (name, vm(&section))).collect()
-}
-
-fn vm(section: &Section<'_>) -> Vm {
-    let text = |name, rule: Rule, default: &str| {
-        section.text(name, rule).unwrap_or_else(|| default.into())
-    };
-    let disk_image = section.section("disk_image", "vms.<name>.disk_image");
-    let iso_image = section.section("iso_image", "vms.<name>.iso_image");
-    Vm {
-        state: section
-            .choice("state", &[("present", State::Present), ("absent", State::Absent)])
-            .unwrap_or(State::Present),
-        pool: text("pool", rules::role, "vmstore"),
-        vcpu: section.integer("vcpu", 1..=512).unwrap_or(2),
-        ram_mb: section.integer("ram_mb", 64..=16_777_216).unwrap_or(2048),
-        mac_address: section.text("mac_address", rules::mac).map(|mac| mac.to_ascii_lowercase()),
-        disk_gb: section.integer("disk_gb", 1..=1_000_000),
-        disk_image: disk_image.as_ref().map(download),
-        iso_image: iso_image.as_ref().map(download),
-        usb_devices: section
-            .tables("usb_devices", "vms.<name>.usb_devices[]")
-            .iter()
-            .map(usb_device)
-            .collect(),
-        bridge: text("bridge", rules::interface, "br0"),
-        firmware: section
-            .choice("firmware", &[("uefi", Firmware::Uefi), ("bios", Firmware::Bios)])
-            .unwrap_or(Firmware::Uefi),
-        autostart: section.boolean("autostart").unwrap_or(true),
-    }
-}
-
-fn download(section: &Section<'_>) -> Download {
-    Download {
-        url: section.text("url", rules::download).unwrap_or_default(),
-        sha256: section.text("sha256", rules::sha256).unwrap_or_default(),
-        dest: section.text("dest", rules::absolute_path).unwrap_or_default(),
-    }
-}
-
-fn usb_device(section: &Section<'_>) -> UsbDevice {
-    let id = |name| section.text(name, rules::usb_id).unwrap_or_default().to_ascii_lowercase();
-    UsbDevice { vendor_id: id("vendor_id"), product_id: id("product_id") }
 }
 
 pub(super) fn nfs(section: Option<&Section<'_>>) -> Nfs {

@@ -13,8 +13,12 @@ fn as_wanted(intent: &HostFile) -> Observed {
     let intent = hash(intent);
     let domain =
         DomainFound { intent: Some(intent.clone()), running: Some(Some(intent)), autostart: true };
-    let files =
-        FilesFound { directory: true, disk_bytes: Some(32 * GIB), iso: false, started: true };
+    let files = FilesFound {
+        directory: true,
+        disk_bytes: Some(32 * GIB),
+        started: true,
+        ..FilesFound::default()
+    };
     Observed {
         mounts: sample::mounts(),
         domains: [("haos".to_owned(), domain)].into(),
@@ -47,7 +51,7 @@ fn a_running_machine_is_redefined_and_never_restarted() {
     intent.vms.get_mut("haos").unwrap().ram_mb = 8192;
     let resources = diff(&intent, &observed);
     assert!(matches!(resources[0].actions[..], [Action::Define { .. }]), "{resources:?}");
-    assert!(resources[0].notes[0].contains("until it is restarted"));
+    assert!(resources[0].notes[0].contains("bedplate-host vm restart haos"));
 }
 
 #[test]
@@ -132,4 +136,114 @@ fn t38_two_machines_on_one_disk_are_refused() {
     intent.vms.insert("twin".into(), twin);
     let observed = as_wanted(&intent);
     assert!(diff(&intent, &observed).iter().all(|one| one.refused.is_some()));
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_is_told_of_its_machine_alone() {
+    let mut intent = sample::intent();
+    let mut twin = intent.vms["haos"].clone();
+    twin.disk_image.as_mut().unwrap().dest = "/mnt/vmstore/twin/twin.qcow2".into();
+    intent.vms.insert("twin".into(), twin);
+    let mut observed = as_wanted(&intent);
+    observed.files.get_mut("haos").unwrap().trouble = Some("no qcow2".into());
+    let resources = diff(&intent, &observed);
+    assert_eq!(resources[0].refused.as_deref(), Some("no qcow2"));
+    assert!(resources[1].refused.is_none() && !resources[1].actions.is_empty());
+}
+
+#[test]
+fn machines_with_a_place_are_started_by_us_in_their_order() {
+    let mut intent = sample::intent();
+    for (name, order) in [("a", None), ("router", Some(1)), ("apps", Some(2))] {
+        let mut vm = intent.vms["haos"].clone();
+        vm.disk_image.as_mut().unwrap().dest = format!("/mnt/vmstore/{name}/{name}.qcow2");
+        vm.start_order = order;
+        intent.vms.insert(name.into(), vm);
+    }
+    let observed = Observed { mounts: sample::mounts(), ..Observed::default() };
+    let titles = titles(&intent, &observed);
+    let starts: Vec<_> = titles.iter().filter(|title| title.contains("start")).collect();
+    let wanted = ["start router", "start apps", "autostart a", "start a", "autostart haos"];
+    assert_eq!(starts, [&wanted[..], &["start haos"]].concat());
+}
+
+#[test]
+fn f10_every_half_of_a_machine_is_recognised_and_finished() {
+    let intent = sample::intent();
+    let whole = as_wanted(&intent);
+    let fresh = Observed { mounts: sample::mounts(), ..Observed::default() };
+    let order = titles(&intent, &fresh);
+    // Cut after each action: what it leaves, and what is then still to be done.
+    let mut observed = fresh;
+    let files = |observed: &mut Observed, change: &dyn Fn(&mut FilesFound)| {
+        change(observed.files.entry("haos".into()).or_default());
+    };
+    let rest =
+        |observed: &Observed, done: usize| assert_eq!(titles(&intent, observed), order[done..]);
+    files(&mut observed, &|files| files.directory = true);
+    rest(&observed, 1);
+    files(&mut observed, &|files| files.disk_bytes = Some(6 * GIB));
+    rest(&observed, 2);
+    files(&mut observed, &|files| files.disk_bytes = Some(32 * GIB));
+    rest(&observed, 3);
+    let defined = DomainFound { running: None, autostart: false, ..whole.domains["haos"].clone() };
+    observed.domains.insert("haos".into(), defined);
+    rest(&observed, 4);
+    observed.domains.get_mut("haos").unwrap().autostart = true;
+    rest(&observed, 5);
+    // Started, and the note of it was cut off.
+    observed.domains = whole.domains.clone();
+    assert_eq!(titles(&intent, &observed), ["note that haos runs"]);
+    assert!(titles(&intent, &whole).is_empty());
+}
+
+#[test]
+fn f10_a_removal_that_was_cut_off_is_finished() {
+    let mut intent = sample::intent();
+    let mut observed = as_wanted(&intent);
+    intent.vms.get_mut("haos").unwrap().state = State::Absent;
+    observed.domains.get_mut("haos").unwrap().running = None;
+    assert_eq!(titles(&intent, &observed), ["undefine haos", "delete the directory of haos"]);
+    observed.domains.clear();
+    assert_eq!(titles(&intent, &observed), ["delete the directory of haos"]);
+}
+
+#[test]
+fn a_seed_is_written_once_and_again_when_it_changes() {
+    let mut intent = sample::intent();
+    let seed = bedplate_spec::host::CloudInit {
+        hostname: "haos".into(),
+        user: "admin".into(),
+        ssh_keys: vec!["ssh-ed25519 AAAA".into()],
+        packages: Vec::new(),
+    };
+    intent.vms.get_mut("haos").unwrap().cloud_init = Some(seed);
+    let mut observed = as_wanted(&intent);
+    let action = ["write the cloud-init seed of haos"];
+    assert_eq!(titles(&intent, &observed), action);
+    let wanted = wanted_seed(&intent, "haos", &intent.vms["haos"]).unwrap();
+    observed.files.get_mut("haos").unwrap().seed = wanted;
+    assert!(titles(&intent, &observed).is_empty());
+    intent.vms.get_mut("haos").unwrap().cloud_init.as_mut().unwrap().user = "me".into();
+    assert_eq!(titles(&intent, &observed), action);
+}
+
+#[test]
+fn status_says_how_a_machine_should_be_and_is() {
+    let mut intent = sample::intent();
+    let mut observed = as_wanted(&intent);
+    let line = |intent: &HostFile, observed: &Observed| {
+        let found = describe(intent, observed, "haos").unwrap();
+        format!("{} | {}", found.intent, found.reality)
+    };
+    let mut lines = vec![line(&intent, &observed)];
+    observed.domains.get_mut("haos").unwrap().running = Some(Some("older".into()));
+    lines.push(line(&intent, &observed));
+    observed.domains.get_mut("haos").unwrap().running = None;
+    lines.push(line(&intent, &observed));
+    observed.domains.get_mut("haos").unwrap().intent = None;
+    lines.push(line(&intent, &observed));
+    intent.vms.get_mut("haos").unwrap().state = State::Absent;
+    lines.push(line(&intent, &Observed::default()));
+    insta::assert_snapshot!(lines.join("\n"));
 }

@@ -10,23 +10,9 @@ fn defined(change: impl FnOnce(&mut Vm)) -> Definition {
 }
 
 #[test]
-fn an_appliance() {
-    let definition = defined(|vm| vm.firmware = Firmware::Bios);
-    insta::assert_snapshot!(definition.xml);
+fn the_hash_is_read_back_from_the_metadata() {
+    let definition = defined(|_| ());
     assert_eq!(inspect::intent(&definition.xml).unwrap(), Some(definition.intent));
-}
-
-#[test]
-fn uefi_with_an_installer() {
-    let xml = defined(|vm| {
-        vm.firmware = Firmware::Uefi;
-        vm.usb_devices.clear();
-        vm.iso_image = vm.disk_image.take().map(|mut image| {
-            image.dest = "/mnt/vmstore/haos/installer.iso".into();
-            image
-        });
-    });
-    insta::assert_snapshot!(xml.xml);
 }
 
 #[test]
@@ -48,4 +34,78 @@ fn the_hash_follows_the_intent() {
     let one = defined(|_| ());
     assert_eq!(one, defined(|_| ()));
     assert_ne!(one.intent, defined(|vm| vm.vcpu = 3).intent);
+}
+
+/// Every shape that host.toml can ask for, by name.
+fn shapes() -> Vec<(&'static str, Definition)> {
+    let installer = |vm: &mut Vm| {
+        vm.usb_devices.clear();
+        vm.iso_image = vm.disk_image.take().map(|mut image| {
+            image.dest = "/mnt/vmstore/haos/installer.iso".into();
+            image
+        });
+    };
+    let seed = bedplate_spec::host::CloudInit {
+        hostname: "apps".into(),
+        user: "admin".into(),
+        ssh_keys: vec!["ssh-ed25519 AAAA".into()],
+        packages: Vec::new(),
+    };
+    vec![
+        ("bios", defined(|vm| vm.firmware = Firmware::Bios)),
+        ("uefi", defined(|vm| vm.firmware = Firmware::Uefi)),
+        (
+            "secure_boot_with_tpm",
+            defined(|vm| {
+                vm.firmware = Firmware::UefiSecureBoot;
+                vm.tpm = true;
+                vm.disk_bus = DiskBus::Sata;
+                installer(vm);
+            }),
+        ),
+        ("installer", defined(installer)),
+        (
+            "home_assistant",
+            defined(|vm| {
+                vm.kind = bedplate_spec::host::VmKind::Haos;
+                vm.disk_bus = DiskBus::Scsi;
+            }),
+        ),
+        (
+            "cloud_image",
+            defined(|vm| {
+                vm.usb_devices.clear();
+                vm.cloud_init = Some(seed);
+                vm.guest_agent = false;
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn every_shape() {
+    for (name, definition) in shapes() {
+        insta::assert_snapshot!(name, definition.xml);
+    }
+}
+
+/// libvirt's own schema, which `define --validate` asks, on a machine that has virsh.
+#[test]
+fn libvirt_takes_every_shape_where_it_is_installed() {
+    let virsh = |arguments: &[&str], xml: &str| {
+        use bedplate_tools::command::CommandExt as _;
+        let mut command = std::process::Command::new("virsh");
+        command.args(["--quiet", "--connect", "test:///default"]).args(arguments);
+        command.read_with_input(xml.as_bytes())
+    };
+    if virsh(&["version"], "").is_err() {
+        return;
+    }
+    for (name, definition) in shapes() {
+        let xml = definition.xml.replace("domain type=\"qemu\"", "domain type=\"test\"");
+        let taken = virsh(&["define", "--validate", "/dev/stdin"], &xml);
+        assert!(taken.is_ok(), "{name}: {taken:?}");
+    }
+    let wrong = shapes().remove(0).1.xml.replace("<vcpu>2</vcpu>", "<vcpus>2</vcpus>");
+    assert!(virsh(&["define", "--validate", "/dev/stdin"], &wrong).is_err());
 }

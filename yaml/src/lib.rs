@@ -1,8 +1,12 @@
-//! YAML as a tree with positions (YAML 1.2.2), as far as sops files use it.
+//! YAML as a tree with positions (YAML 1.2.2), as far as other people's files use it: one document,
+//! bounded in length and depth, aliases left as they are.
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Marker, Parser, Span};
 
-use crate::LIMIT;
+pub use saphyr_parser::ScalarStyle;
+
+/// The longest text that is read, in bytes.
+pub const LIMIT: usize = 1 << 20;
 
 /// No file that people write is nested deeper.
 const DEPTH: usize = 64;

@@ -1,0 +1,148 @@
+//! What it takes to make bridges as intended.
+
+use std::collections::BTreeMap;
+
+use bedplate_spec::host::{Bridge, HostFile, Nic};
+
+use super::files::{bridge_files, files, uplinks};
+use super::{Action, Observed, leases, missing, stamp};
+use crate::kind::{Description, Resource};
+
+/// The resource of everything that leads outside, while it is not proven.
+pub(super) const OUTSIDE: &str = "outside";
+
+pub(super) fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
+    let wanted: BTreeMap<_, _> = files(intent).into_iter().collect();
+    let outside = uplinks(&wanted);
+    let mut resources: Vec<_> = unproven(&outside, observed).into_iter().collect();
+    // What is tried is written there, and what was taken back stays as it is.
+    let settled = resources.is_empty();
+    for (name, bridge) in &intent.network.bridges {
+        let mut resource = one(name, bridge, observed, settled || bridge.nic.is_none());
+        match lease(name, bridge, observed) {
+            Ok(action) => resource.actions.extend(action),
+            Err(why) => resource.notes.push(why),
+        }
+        resources.push(resource);
+    }
+    resources.extend(withdrawn(intent, &wanted, observed, settled));
+    resources
+}
+
+/// Files that lead outside and were not proven: they are tried, unless they were before.
+fn unproven(wanted: &BTreeMap<String, String>, observed: &Observed) -> Option<Resource<Action>> {
+    let record = observed.record.as_ref();
+    let kept = record.map(|record| &record.kept);
+    if kept == Some(wanted) || (wanted.is_empty() && kept.is_none_or(BTreeMap::is_empty)) {
+        return None;
+    }
+    let trying = stamp(wanted);
+    let standing = uplinks(&observed.files);
+    if record.is_some_and(|record| record.taken_back.as_ref() == Some(&trying)) {
+        let why = "these settings were tried, and nobody outside was heard: the last ones that \
+                   worked stand instead. Correct `network` in host.toml; \
+                   `bedplate-host network try-again` tries the same once more";
+        return Some(match kept == Some(&standing) {
+            true => Resource::refused(OUTSIDE, why),
+            false => Resource {
+                notes: vec![why.to_owned()],
+                ..Resource::new(OUTSIDE, vec![Action::TakeBack])
+            },
+        });
+    }
+    let mut actions = Vec::new();
+    if record.is_some_and(|record| !record.kept.is_empty()) {
+        actions.push(Action::Arm { trying });
+    }
+    let changed = wanted.iter().filter(|(path, text)| standing.get(*path) != Some(*text));
+    actions.extend(
+        changed.map(|(path, content)| Action::WriteFile {
+            path: path.clone(),
+            content: content.clone(),
+        }),
+    );
+    let gone = standing.keys().filter(|path| !wanted.contains_key(*path));
+    actions.extend(gone.map(|path| Action::RemoveFile { path: path.clone() }));
+    let written = actions.iter().any(|action| !matches!(action, Action::Arm { .. }));
+    if written || observed.applied.as_ref() != Some(&stamp(&observed.files)) {
+        actions.push(Action::Reload);
+    }
+    actions.push(Action::Prove);
+    Some(Resource::new(OUTSIDE, actions))
+}
+
+fn one(name: &str, bridge: &Bridge, observed: &Observed, settled: bool) -> Resource<Action> {
+    let mut actions = Vec::new();
+    if settled {
+        let wanted = bridge_files(name, bridge).into_iter();
+        let changed = wanted.filter(|(path, text)| observed.files.get(path) != Some(text));
+        actions.extend(changed.map(|(path, content)| Action::WriteFile { path, content }));
+        // A run that was cut off may have written files that networkd never read.
+        let applied = observed.applied.as_ref() == Some(&stamp(&observed.files));
+        if !actions.is_empty() || !applied {
+            actions.push(Action::Reload);
+        }
+        if missing(bridge, observed.bridges.get(name)).is_some() || !actions.is_empty() {
+            actions.push(Action::Await { bridge: name.to_owned() });
+        }
+    }
+    Resource::new(name, actions)
+}
+
+fn lease(name: &str, bridge: &Bridge, observed: &Observed) -> Result<Option<Action>, String> {
+    if !bridge.nat {
+        return Ok(None);
+    }
+    let Some(dnsmasq) = &observed.dnsmasq else {
+        return Err("dnsmasq is not installed: guests get no leases".to_owned());
+    };
+    let Some(unit) = leases::unit(name, bridge, dnsmasq) else { return Ok(None) };
+    let runs = observed.leases.get(name) == Some(&(unit.clone(), true));
+    Ok((!runs).then(|| Action::Lease { bridge: name.to_owned(), unit }))
+}
+
+/// Files and leases of bridges that are no longer declared.
+fn withdrawn(
+    intent: &HostFile,
+    wanted: &BTreeMap<String, String>,
+    observed: &Observed,
+    settled: bool,
+) -> Option<Resource<Action>> {
+    let outside = uplinks(&observed.files);
+    let stale = observed.files.keys().filter(|path| !wanted.contains_key(*path));
+    let stale = stale.filter(|path| settled || !outside.contains_key(*path));
+    let mut actions: Vec<_> = stale.map(|path| Action::RemoveFile { path: path.clone() }).collect();
+    if !actions.is_empty() {
+        actions.push(Action::Reload);
+    }
+    let gives = |name: &str| intent.network.bridges.get(name).is_some_and(|bridge| bridge.nat);
+    let idle = observed.leases.keys().filter(|name| !gives(name));
+    actions.extend(idle.map(|name| Action::StopLeases { bridge: name.clone() }));
+    (!actions.is_empty()).then(|| Resource::new("withdrawn", actions))
+}
+
+pub(super) fn describe(intent: &HostFile, observed: &Observed, name: &str) -> Option<Description> {
+    let bridge = intent.network.bridges.get(name)?;
+    let nic = match &bridge.nic {
+        None => "isolated",
+        Some(Nic::Name(nic) | Nic::Mac(nic)) => nic,
+    };
+    let addresses = match (bridge.dhcp, bridge.addresses.as_slice()) {
+        (true, _) => "DHCP".to_owned(),
+        (false, []) => "no address".to_owned(),
+        (false, all) => all.join(", "),
+    };
+    let options = [(bridge.vlan_aware, ", VLANs"), (bridge.nat, ", NAT")];
+    let options: String = options.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect();
+    let reality = match observed.bridges.get(name) {
+        None => "not there".to_owned(),
+        Some(found) => {
+            let ports: Vec<_> = found.ports.iter().map(|port| port.name.as_str()).collect();
+            let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
+            let (ports, addresses) =
+                (or_none(ports.join(", ")), or_none(found.addresses.join(", ")));
+            format!("ports: {ports}; addresses: {addresses}")
+        }
+    };
+    Some(Description { intent: format!("{nic}, {addresses}{options}"), reality })
+}

@@ -1,0 +1,97 @@
+//! Bridges as files of systemd-networkd (systemd.netdev(5), systemd.network(5), systemd.link(5)).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use bedplate_spec::host::{Bridge, HostFile, Nic};
+
+/// Directory of the files, under `/etc`.
+pub(super) const DIRECTORY: &str = "systemd/network";
+/// Only files with this prefix are ours.
+pub(super) const PREFIX: &str = "10-bedplate-";
+/// How the file of a port ends; a bridge that has one leads to the outside.
+const PORT: &str = "-port.network";
+
+/// The networkd files of all bridges: path under `/etc` and content. The platform writes
+/// them before networkd starts, so that a crash of this program leaves a reachable machine.
+pub fn files(intent: &HostFile) -> Vec<(String, String)> {
+    intent.network.bridges.iter().flat_map(|(name, bridge)| bridge_files(name, bridge)).collect()
+}
+
+pub(super) fn bridge_files(name: &str, bridge: &Bridge) -> Vec<(String, String)> {
+    let path = |suffix: &str| format!("{DIRECTORY}/{PREFIX}{name}{suffix}");
+    // Without MACAddress=none networkd, and without the .link file udev, would give the bridge
+    // an address of its own; left alone it takes its port's, and so the NIC's lease.
+    let vlans = if bridge.vlan_aware { "VLANFiltering=yes\nDefaultPVID=1\n" } else { "" };
+    let device = format!(
+        "[NetDev]\nName={name}\nKind=bridge\nMACAddress=none\n\n[Bridge]\nSTP=no\nForwardDelaySec=0\n{vlans}"
+    );
+    let link = format!("[Match]\nOriginalName={name}\n\n[Link]\nMACAddressPolicy=none\n");
+    let mut files = vec![
+        (path(".link"), link),
+        (path(".netdev"), device),
+        (path(".network"), bridge_network(name, bridge)),
+    ];
+    if let Some(nic) = &bridge.nic {
+        files.push((path(PORT), port_network(name, nic, bridge.vlan_aware)));
+    }
+    files
+}
+
+fn bridge_network(name: &str, bridge: &Bridge) -> String {
+    let mut text = format!("[Match]\nName={name}\n\n[Link]\n");
+    let addressed = bridge.dhcp || !bridge.addresses.is_empty();
+    let online = if bridge.nic.is_some() && addressed { "routable" } else { "no" };
+    let _ = write!(text, "RequiredForOnline={online}\n\n[Network]\n");
+    let _ = writeln!(text, "DHCP={}", if bridge.dhcp { "yes" } else { "no" });
+    if !addressed {
+        text.push_str("LinkLocalAddressing=no\nIPv6AcceptRA=no\n");
+    }
+    if !bridge.dhcp {
+        text.push_str("ConfigureWithoutCarrier=yes\n");
+    }
+    if bridge.nat {
+        text.push_str("IPMasquerade=ipv4\n");
+    }
+    for address in &bridge.addresses {
+        let _ = writeln!(text, "Address={address}");
+    }
+    if let Some(gateway) = &bridge.gateway {
+        let _ = writeln!(text, "Gateway={gateway}");
+    }
+    for server in &bridge.dns {
+        let _ = writeln!(text, "DNS={server}");
+    }
+    if bridge.dhcp {
+        text.push_str("\n[DHCPv4]\nClientIdentifier=mac\n");
+    }
+    text
+}
+
+pub(super) fn port_network(bridge: &str, nic: &Nic, vlan_aware: bool) -> String {
+    // The bridge has the same address: `Kind=!*` leaves only devices that are hardware.
+    let matched = match nic {
+        Nic::Name(name) => format!("Name={name}"),
+        Nic::Mac(mac) => format!("MACAddress={mac}\nType=ether\nKind=!*"),
+    };
+    // Every VLAN comes in by the NIC; which of them a guest sees is decided at its own port.
+    let vlans = if vlan_aware { "\n[BridgeVLAN]\nVLAN=2-4094\n" } else { "" };
+    format!(
+        "[Match]\n{matched}\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nBridge={bridge}\nDHCP=no\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n{vlans}"
+    )
+}
+
+/// The files of the bridges that have a NIC: those that can cut the machine off.
+pub(super) fn uplinks(all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let stems: Vec<&str> = all.keys().filter_map(|path| path.strip_suffix(PORT)).collect();
+    let leads_out = |path: &str| {
+        stems.iter().any(|stem| {
+            let rest = path.strip_prefix(stem);
+            rest.is_some_and(|rest| [".link", ".netdev", ".network", PORT].contains(&rest))
+        })
+    };
+    all.iter()
+        .filter(|(path, _)| leads_out(path))
+        .map(|(path, content)| (path.clone(), content.clone()))
+        .collect()
+}

@@ -1,0 +1,46 @@
+//! `host.toml` as it is read on the machine: in this one place.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bedplate_spec::document;
+use bedplate_spec::host::HostFile;
+
+/// The intent could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum IntentError {
+    /// A file could not be read.
+    #[error("could not read {}", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The document has mistakes.
+    #[error("{} has mistakes:\n{problems}", .path.display())]
+    Document {
+        /// Which.
+        path: PathBuf,
+        /// All of them.
+        problems: String,
+    },
+}
+
+/// Reads the intent from `path`.
+pub fn read(path: &Path) -> Result<HostFile, IntentError> {
+    read_with_text(path).map(|(host, _)| host)
+}
+
+/// As [`read`], with the text as it stands.
+pub fn read_with_text(path: &Path) -> Result<(HostFile, String), IntentError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| IntentError::Read { path: path.to_owned(), source })?;
+    let host = document::parse(&text, "host.toml").map_err(|problems| IntentError::Document {
+        path: path.to_owned(),
+        problems: problems.to_string(),
+    })?;
+    Ok((host, text))
+}

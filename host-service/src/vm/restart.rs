@@ -1,0 +1,96 @@
+//! `vm restart`: a guest is asked to shut down, and started with its newest definition.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use bedplate_spec::host::{HostFile, State};
+use bedplate_tools::command::CommandError;
+use bedplate_tools::virsh::Virsh;
+
+use super::inspect::{self, InspectError};
+
+/// How often it is looked whether a guest is down.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// A machine that was not restarted.
+#[derive(Debug, thiserror::Error)]
+pub enum RestartError {
+    /// Not declared, or not to be there.
+    #[error("host.toml declares no machine `{0}` that is to be there")]
+    Unknown(String),
+    /// libvirt has none, or one that somebody else made.
+    #[error(
+        "libvirt has no machine `{0}` of ours; nothing was done. `bedplate-host converge` defines it"
+    )]
+    NotOurs(String),
+    /// XML.
+    #[error("the definition of the machine could not be read; nothing was done")]
+    Definition(#[from] InspectError),
+    /// virsh.
+    #[error("libvirt could not be told; `virsh list --all` says how the machine stands")]
+    Libvirt(#[from] CommandError),
+    /// It does not listen.
+    #[error("`{vm}` has not shut down within {seconds} s and runs on; `--force` turns it off")]
+    Deaf {
+        /// Which.
+        vm: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+}
+
+/// What to do about a guest that does not shut down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Leave it running after so long.
+    LeaveAfter(Duration),
+    /// Turn it off after so long.
+    TurnOffAfter(Duration),
+}
+
+impl Patience {
+    fn duration(self) -> Duration {
+        match self {
+            Self::LeaveAfter(duration) | Self::TurnOffAfter(duration) => duration,
+        }
+    }
+}
+
+/// Restarts a machine of ours; one that is off is started.
+pub fn restart(
+    intent: &HostFile,
+    virsh: &Virsh,
+    vm: &str,
+    patience: Patience,
+) -> Result<(), RestartError> {
+    if !intent.vms.get(vm).is_some_and(|found| found.state == State::Present) {
+        return Err(RestartError::Unknown(vm.to_owned()));
+    }
+    let not_ours = || RestartError::NotOurs(vm.to_owned());
+    let listed = virsh.list()?.into_iter().find(|one| one.name == vm).ok_or_else(not_ours)?;
+    let definition = virsh.definitions(std::slice::from_ref(&listed))?.into_iter().next();
+    let xml = definition.and_then(|found| found.persistent).ok_or_else(not_ours)?;
+    inspect::intent(&xml)?.ok_or_else(not_ours)?;
+    if listed.running {
+        shut_down(virsh, vm, patience)?;
+    }
+    Ok(virsh.start(vm)?)
+}
+
+fn shut_down(virsh: &Virsh, vm: &str, patience: Patience) -> Result<(), RestartError> {
+    virsh.shutdown(vm)?;
+    let began = Instant::now();
+    while virsh.running()?.iter().any(|running| running == vm) {
+        if began.elapsed() < patience.duration() {
+            sleep(INTERVAL);
+            continue;
+        }
+        return match patience {
+            Patience::TurnOffAfter(_) => Ok(virsh.destroy(vm)?),
+            Patience::LeaveAfter(waited) => {
+                Err(RestartError::Deaf { vm: vm.to_owned(), seconds: waited.as_secs() })
+            }
+        };
+    }
+    Ok(())
+}

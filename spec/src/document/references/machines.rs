@@ -1,0 +1,124 @@
+//! Virtual machines: what each names must be there, and nothing is shared.
+
+use std::collections::BTreeMap;
+
+use super::{Report, known, within};
+use crate::host::{Firmware, HostFile, Pool, State, Vm, VmKind};
+
+impl Report<'_> {
+    pub(super) fn vm<'n>(
+        &self,
+        name: &str,
+        vm: &mut Vm,
+        pools: &BTreeMap<String, Pool>,
+        bridges: impl IntoIterator<Item = &'n String> + Clone,
+    ) {
+        let path = format!("vms.{name}");
+        let pool = pools.get(&vm.pool);
+        if pool.is_none() {
+            let help = known(pools.keys(), &vm.pool);
+            self.wrong(&format!("{path}.pool"), format!("there is no `[pools.{}]`", vm.pool), help);
+        }
+        if vm.state == State::Present {
+            self.wanted_vm(&path, vm, bridges);
+        }
+        let Some(mount) = pool.map(|pool| &pool.mount).filter(|mount| !mount.is_empty()) else {
+            return;
+        };
+        let directory = format!("{mount}/{name}");
+        let images = [
+            (&mut vm.disk_image, "disk_image", format!("{name}.qcow2")),
+            (&mut vm.iso_image, "iso_image", "installer.iso".to_owned()),
+        ];
+        for (image, key, default) in images {
+            let Some(image) = image else { continue };
+            if image.dest.is_empty() {
+                image.dest = format!("{directory}/{default}");
+            } else if image.dest == directory || !within(&image.dest, &directory) {
+                let message = format!("{} is outside the VM's directory", image.dest);
+                self.wrong(
+                    &format!("{path}.{key}.dest"),
+                    message,
+                    format!("write \"{directory}/{default}\""),
+                );
+            }
+        }
+    }
+
+    fn wanted_vm<'n>(
+        &self,
+        path: &str,
+        vm: &Vm,
+        bridges: impl IntoIterator<Item = &'n String> + Clone,
+    ) {
+        if !bridges.clone().into_iter().any(|bridge| *bridge == vm.bridge) {
+            let message = format!("there is no `[network.bridges.{}]`", vm.bridge);
+            self.wrong(&format!("{path}.bridge"), message, known(bridges, &vm.bridge));
+        }
+        self.haos(path, vm);
+        self.cloud_init(path, vm);
+        match (&vm.disk_image, &vm.iso_image) {
+            (Some(_), Some(_)) => {
+                self.wrong(
+                    path,
+                    "it has both `disk_image` and `iso_image`".into(),
+                    "keep one of them",
+                );
+            }
+            (None, None) => {
+                self.wrong(
+                    path,
+                    "it has neither `disk_image` nor `iso_image`".into(),
+                    format!("write `[{path}.disk_image]`"),
+                );
+            }
+            (None, Some(_)) if vm.disk_gb.is_none() => {
+                self.wrong(
+                    path,
+                    "an installer needs an empty disk to install to".into(),
+                    "add `disk_gb = 32`",
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// Home Assistant OS boots by UEFI, and nobody has signed it.
+    fn haos(&self, path: &str, vm: &Vm) {
+        if vm.kind == VmKind::Haos && vm.firmware != Firmware::Uefi {
+            let message = "Home Assistant OS boots by UEFI without Secure Boot alone".into();
+            self.wrong(&format!("{path}.firmware"), message, "remove `firmware`");
+        }
+        if vm.kind == VmKind::Haos && vm.cloud_init.is_some() {
+            let message = "Home Assistant OS knows no cloud-init".into();
+            self.wrong(&format!("{path}.cloud_init"), message, "remove it");
+        }
+    }
+
+    fn cloud_init(&self, path: &str, vm: &Vm) {
+        let Some(seed) = &vm.cloud_init else { return };
+        let place = format!("{path}.cloud_init");
+        if vm.iso_image.is_some() {
+            self.wrong(&place, "an installer reads no seed".into(), "write `disk_image`");
+        }
+        if seed.ssh_keys.is_empty() {
+            let help = "add `ssh_keys = [\"ssh-ed25519 …\"]`";
+            self.wrong(&place, "nobody could log in to the guest".into(), help);
+        }
+    }
+
+    pub(super) fn mac_addresses(&self, host: &HostFile) {
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        for (name, vm) in &host.vms {
+            let Some(mac) = vm.mac_address.as_deref() else { continue };
+            if let Some(first) = seen.insert(mac, name) {
+                let message = format!("{mac} is the address of `vms.{first}` too");
+                self.wrong(
+                    &format!("vms.{name}.mac_address"),
+                    message,
+                    "leave one out: it is then derived from the name",
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! A libvirt of its own with the test driver, reached through a daemon as on a host.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::failure::{Failure, file};
+
+/// The account that is nobody. Started by root, the daemon would want accounts of its package.
+const NOBODY: u32 = 65534;
+/// How long the daemon may take to listen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A daemon, and a connection that keeps what the test driver knows.
+pub struct LibvirtDaemon {
+    daemon: Child,
+    keeper: Child,
+    _open: Option<ChildStdin>,
+    socket: PathBuf,
+}
+
+impl LibvirtDaemon {
+    /// Starts one whose files are in `directory`; none where libvirt is not installed.
+    pub fn start(directory: &Path) -> Result<Option<Self>, Failure> {
+        if ["libvirtd", "virsh"].iter().any(|name| bedplate_tools::programs::find(name).is_none()) {
+            return Ok(None);
+        }
+        let runtime = directory.join("libvirt");
+        fs::create_dir(&runtime).map_err(file("make", &runtime))?;
+        let is_root = fs::metadata("/proc/self").is_ok_and(|found| uid(&found) == 0);
+        if is_root {
+            chown(&runtime, Some(NOBODY), Some(NOBODY)).map_err(file("give away", &runtime))?;
+        }
+        let socket = runtime.join("libvirt-sock");
+        let settings = directory.join("libvirtd.conf");
+        let shown = runtime.display();
+        let text = format!(
+            "unix_sock_dir = \"{shown}\"\nauth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\n"
+        );
+        fs::write(&settings, text).map_err(file("write", &settings))?;
+        let mut command = Command::new(if is_root { "setpriv" } else { "libvirtd" });
+        if is_root {
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", "libvirtd"]);
+        }
+        command.arg("-f").arg(&settings).arg("-p").arg(runtime.join("pid"));
+        command.env("HOME", &runtime).env("XDG_RUNTIME_DIR", &runtime);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let daemon = command.spawn().map_err(file("start", Path::new("libvirtd")))?;
+        let began = Instant::now();
+        while !socket.exists() && began.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(50));
+        }
+        Self::keep(daemon, socket).map(Some)
+    }
+
+    /// The test driver forgets everything with its last connection.
+    fn keep(daemon: Child, socket: PathBuf) -> Result<Self, Failure> {
+        let mut command = Command::new("virsh");
+        command.args(["--quiet", "--connect", &uri(&socket)]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut keeper = command.spawn().map_err(file("start", Path::new("virsh")))?;
+        let mut open = keeper.stdin.take();
+        if let Some(pipe) = &mut open {
+            pipe.write_all(b"list\n").map_err(file("tell", Path::new("virsh")))?;
+        }
+        Ok(Self { daemon, keeper, _open: open, socket })
+    }
+
+    /// How to reach it.
+    pub fn uri(&self) -> String {
+        uri(&self.socket)
+    }
+}
+
+impl Drop for LibvirtDaemon {
+    fn drop(&mut self) {
+        for child in [&mut self.keeper, &mut self.daemon] {
+            // It is over whether or not they have gone by themselves.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn uri(socket: &Path) -> String {
+    format!("test+unix:///default?socket={}", socket.display())
+}
+
+fn uid(found: &fs::Metadata) -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    found.uid()
+}
