@@ -40,6 +40,9 @@ pub struct HostFile {
     /// `[notify]`: who is told when the machine wants somebody; nobody when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Notify>,
+    /// `[secrets.<name>]`: secrets of the repository that programs of the machine read from files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretFile>,
     /// `[flake]`: the repository the host is enrolled into.
     pub flake: Flake,
     /// `[install]`: how the installation itself runs.
@@ -153,7 +156,10 @@ impl HostFile {
         let passwords =
             passwords.map(|(name, backup)| (format!("backups.{name}.password"), &backup.password));
         let token = self.notify.as_ref().and_then(|notify| notify.token.as_ref());
-        let all = passwords.chain(token.map(|token| ("notify.token".to_owned(), token)));
+        let files = self.secrets.iter();
+        let files = files.map(|(name, file)| (format!("secrets.{name}"), &file.source));
+        let token = token.map(|token| ("notify.token".to_owned(), token));
+        let all = passwords.chain(token).chain(files);
         all.filter(|(_, reference)| {
             matches!(reference, SecretReference::Sops { .. } | SecretReference::Age(_))
         })
@@ -450,6 +456,17 @@ impl fmt::Display for SecretReference {
             Self::File(path) => formatter.write_str(path),
         }
     }
+}
+
+/// `[secrets.<name>]`: a file in memory, `/run/bedplate/secrets/<name>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFile {
+    /// Where in the repository it lies encrypted.
+    pub source: SecretReference,
+    /// The user who may read it.
+    pub owner: String,
+    /// A group that may read it too.
+    pub group: Option<String>,
 }
 
 /// `[notify]`.

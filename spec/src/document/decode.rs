@@ -9,6 +9,7 @@ use toml_edit::{Item, Table};
 use uuid::Uuid;
 
 use super::rules::{self, Wrong};
+use super::secret;
 use super::section::{Decoder, Section};
 use super::services;
 use crate::host::{
@@ -34,6 +35,7 @@ pub(super) fn host_file(decoder: &Decoder<'_>, table: &Table) -> HostFile {
         nfs: services::nfs(root.section("nfs", "nfs").as_ref()),
         backups: services::backups(&root),
         notify: services::notify(root.section("notify", "notify").as_ref()),
+        secrets: secret::files(&root),
         flake: services::flake(root.section("flake", "flake").as_ref()),
         install: install(root.section("install", "install").as_ref()),
     }

@@ -129,6 +129,7 @@ pub const KEYS: &[Key] = &[
     optional("", "nfs", Table, "none", "", "Directories exported over NFS."),
     optional("", "backups", Named, "none", "", "restic backups by name."),
     optional("", "notify", Table, "nobody is told", "", "Who is told when the machine wants somebody."),
+    optional("", "secrets", Named, "none", "", "Secrets of the repository that programs read from files in memory, by name."),
     optional("", "flake", Table, "all defaults", "", "The repository the host is enrolled into."),
     optional("", "install", Table, "all defaults", "", "How the installation runs."),
 
@@ -220,6 +221,12 @@ pub const KEYS: &[Key] = &[
     optional("notify.token", "sops", Text, "none", "\"secrets.yaml\"", "A YAML file of sops, relative to the host's directory in the repository."),
     optional("notify.token", "key", Text, "none", "\"notify\"", "Where in the sops file: names between `/`. Required with sops."),
     optional("notify.token", "age", Text, "none", "\"notify.age\"", "A file of age, relative to the host's directory in the repository."),
+
+    optional("secrets.<name>", "sops", Text, "none", "\"secrets.yaml\"", "A YAML file of sops, relative to the host's directory in the repository. One of `sops`, `age` is required; the secret is then in `/run/bedplate/secrets/<name>`."),
+    optional("secrets.<name>", "key", Text, "none", "\"wireguard/private\"", "Where in the sops file: names between `/`. Required with sops."),
+    optional("secrets.<name>", "age", Text, "none", "\"wireguard.age\"", "A file of age, relative to the host's directory in the repository."),
+    optional("secrets.<name>", "owner", Text, "\"root\"", "\"libvirt-qemu\"", "The user who may read the file, and nobody else: mode 0400."),
+    optional("secrets.<name>", "group", Text, "none", "\"kvm\"", "A group that may read it too: mode 0440."),
 
     optional("flake", "remote", Text, "none", "\"git@git.example.org:me/infra.git\"", "`origin` of the clone left in /etc/nixos."),
     optional("flake", "hosts", Text, "\"nix/hosts\"", "\"nix/hosts\"", "Directory of the hosts inside the repository."),
