@@ -6,6 +6,7 @@
 pub mod answers;
 pub mod claims;
 pub mod disk_figure;
+pub mod enrolment;
 pub mod evaluation;
 pub mod evidence;
 pub mod failure;
