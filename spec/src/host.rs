@@ -485,6 +485,19 @@ pub struct Flake {
     pub remote: Option<String>,
     /// Directory of the hosts inside the repository.
     pub hosts: String,
+    /// `[flake.push]`: how the installer pushes the host's commit; it does not when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<Push>,
+}
+
+/// `[flake.push]`: the branch `bedplate/<name>` of the remote, over ssh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// Private ssh key, a file on a key stick: while it is installed the machine opens nothing of
+    /// the repository.
+    pub key: SecretReference,
+    /// The only host key that the remote may show, as in a `.pub` file.
+    pub host_key: String,
 }
 
 /// `[install]`.

@@ -230,6 +230,10 @@ pub const KEYS: &[Key] = &[
 
     optional("flake", "remote", Text, "none", "\"git@git.example.org:me/infra.git\"", "`origin` of the clone left in /etc/nixos."),
     optional("flake", "hosts", Text, "\"nix/hosts\"", "\"nix/hosts\"", "Directory of the hosts inside the repository."),
+    optional("flake", "push", Table, "nothing is pushed", "", "How the installer pushes its commit, to the branch `bedplate/<name>` of the remote."),
+    required("flake.push", "key", Table, "{ stick = \"bedplate/push-key\" }", "Where the private ssh key is that may push."),
+    required("flake.push", "host_key", Text, "\"ssh-ed25519 AAAA…\"", "The only host key that the remote may show: kind and key, as in a `.pub` file."),
+    required("flake.push.key", "stick", Text, "\"bedplate/push-key\"", "Path on a key stick; it is never generated. While it is installed the machine opens nothing of the repository."),
 
     optional("install", "unattended", Boolean, "false", "true", "Whether the installer goes ahead without asking."),
     optional("install", "expect_plan", Text, "any", "\"<64 hexadecimal digits>\"", "The only plan hash that may be executed."),

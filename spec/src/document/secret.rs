@@ -24,7 +24,7 @@ pub(super) fn nowhere() -> SecretReference {
 pub(super) fn reference(section: &Section<'_>) -> SecretReference {
     let known = PLACES.iter().filter(|(name, ..)| section.knows(name));
     let given = known.clone().filter(|(name, ..)| section.value(name).is_some());
-    let key = section.value("key").is_some();
+    let key = section.knows("key") && section.value("key").is_some();
     let given: Vec<_> = given.collect();
     let [(name, rule, _)] = given.as_slice() else {
         let examples: Vec<String> = known.map(|(.., example)| format!("`{example}`")).collect();

@@ -10,7 +10,7 @@ use super::rules::{self, Rule, Wrong};
 use super::secret;
 use super::section::Section;
 use crate::host::{
-    Backup, Bridge, Cidr, Download, Export, Firmware, Flake, Keep, Network, Nfs, Nic, Notify,
+    Backup, Bridge, Cidr, Download, Export, Firmware, Flake, Keep, Network, Nfs, Nic, Notify, Push,
     State, UsbDevice, Vm,
 };
 
@@ -193,5 +193,11 @@ pub(super) fn flake(section: Option<&Section<'_>>) -> Flake {
         hosts: section
             .and_then(|flake| flake.text("hosts", rules::repository_path))
             .unwrap_or_else(|| "nix/hosts".into()),
+        push: section.and_then(|flake| flake.section("push", "flake.push")).map(|push| Push {
+            key: push
+                .section("key", "flake.push.key")
+                .map_or_else(secret::nowhere, |key| secret::reference(&key)),
+            host_key: push.text("host_key", rules::ssh_key).unwrap_or_default(),
+        }),
     }
 }
