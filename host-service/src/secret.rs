@@ -1,8 +1,10 @@
 //! Secrets of the repository, opened with the host's own ssh key.
 //!
-//! They are opened in memory, each time one is wanted, and stand in no file. `converge` opens all
-//! of them first, so that one that does not open is told at once, and not at the first backup.
+//! They are opened in memory, each time one is wanted. Those of `[secrets]` are written to files on
+//! a tmpfs for the programs that want them; the others stand in none. `converge` opens all of them
+//! first, so that one that does not open is told at once, and not at the first backup.
 
+mod file;
 mod kind;
 
 use std::fs::File;

@@ -164,8 +164,9 @@ fn perform_shared(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<O
         }
         Step::Mount { mounts } => btrfs::mount_all(context, mounts),
         Step::CopyClosure => closure::copy(context, &step.id()),
-        Step::Enrol { hosts, remote } => {
-            flake::enrol(context, facts, &step.id(), (hosts, remote.as_deref()))
+        Step::Enrol { hosts, remote, push } => {
+            let target = flake::Target { hosts, remote: remote.as_deref(), push: push.as_ref() };
+            flake::enrol(context, facts, &step.id(), &target)
         }
         Step::Activate => system::activate(context),
         Step::VerifyKeys { roles } => verify_keys(context, &step.id(), roles),

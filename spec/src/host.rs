@@ -52,6 +52,9 @@ pub struct HostFile {
     /// `[restore]`: what comes back from backups onto new pools; nothing when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<Restore>,
+    /// `[secrets.<name>]`: secrets of the repository that programs of the machine read from files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretFile>,
     /// `[flake]`: the repository the host is enrolled into.
     pub flake: Flake,
     /// `[install]`: how the installation itself runs.
@@ -168,9 +171,10 @@ impl HostFile {
             Some((format!("backups.{name}.credentials"), backup.credentials.as_ref()?))
         });
         let token = self.notify.as_ref().and_then(|notify| notify.token.as_ref());
-        let all = passwords
-            .chain(credentials)
-            .chain(token.map(|token| ("notify.token".to_owned(), token)));
+        let files = self.secrets.iter();
+        let files = files.map(|(name, file)| (format!("secrets.{name}"), &file.source));
+        let token = token.map(|token| ("notify.token".to_owned(), token));
+        let all = passwords.chain(credentials).chain(token).chain(files);
         all.filter(|(_, reference)| {
             matches!(reference, SecretReference::Sops { .. } | SecretReference::Age(_))
         })
@@ -357,6 +361,17 @@ pub struct Export {
     pub options: Vec<String>,
 }
 
+/// `[secrets.<name>]`: a file in memory, `/run/bedplate/secrets/<name>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFile {
+    /// Where in the repository it lies encrypted.
+    pub source: SecretReference,
+    /// The user who may read it.
+    pub owner: String,
+    /// A group that may read it too.
+    pub group: Option<String>,
+}
+
 /// `[flake]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flake {
@@ -364,6 +379,19 @@ pub struct Flake {
     pub remote: Option<String>,
     /// Directory of the hosts inside the repository.
     pub hosts: String,
+    /// `[flake.push]`: how the installer pushes the host's commit; it does not when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<Push>,
+}
+
+/// `[flake.push]`: the branch `bedplate/<name>` of the remote, over ssh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// Private ssh key, a file on a key stick: while it is installed the machine opens nothing of
+    /// the repository.
+    pub key: SecretReference,
+    /// The only host key that the remote may show, as in a `.pub` file.
+    pub host_key: String,
 }
 
 /// `[install]`.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::host::{Recovery, Stick, Then};
+use crate::host::{Push, Recovery, Stick, Then};
 
 /// Where the EFI system partition is mounted on the installed system.
 pub const BOOT: &str = "/boot";
@@ -187,6 +187,9 @@ pub enum Step {
         hosts: String,
         /// Remote for `origin`, if any.
         remote: Option<String>,
+        /// With what the commit is pushed there, if it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        push: Option<Push>,
     },
     /// Build the system from the flake with Nix and set the profile.
     BuildSystem {

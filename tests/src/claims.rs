@@ -87,20 +87,25 @@ pub const ALL: [Claim; 22] = [
     Claim::Units,
 ];
 
+/// What can be claimed.
+pub trait Statement: Copy {
+    /// The claim as a sentence.
+    fn sentence(self) -> &'static str;
+}
+
 /// What was seen of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Verdict<C = Claim> {
     /// Which.
-    pub claim: Claim,
+    pub claim: C,
     /// What was seen.
     pub seen: String,
     /// Whether it holds.
     pub holds: bool,
 }
 
-impl Claim {
-    /// The claim as a sentence.
-    pub fn sentence(self) -> &'static str {
+impl Statement for Claim {
+    fn sentence(self) -> &'static str {
         match self {
             Self::PoweredOff => "the installation ended with a power-off",
             Self::Volumes => "all seven volumes are unlocked with no keyboard",

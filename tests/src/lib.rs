@@ -7,6 +7,7 @@ pub mod answers;
 pub mod claims;
 pub mod converge_figure;
 pub mod disk_figure;
+pub mod enrolment;
 pub mod evaluation;
 pub mod evidence;
 pub mod failure;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
 use bedplate_qemu_harness::ssh::Answer;
-use bedplate_tests::claims::{ALL, Claim, judge_all};
+use bedplate_tests::claims::{ALL, Claim, Statement as _, judge_all};
 use bedplate_tests::evidence::Evidence;
 use bedplate_tests::table;
 

@@ -13,7 +13,7 @@ use crate::command::{CommandError, CommandExt as _};
 pub use reader::Reader;
 
 /// What a surrounding git, for example one that runs a hook, would lead astray with.
-const SURROUNDING: [&str; 8] = [
+const SURROUNDING: [&str; 11] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -22,6 +22,9 @@ const SURROUNDING: [&str; 8] = [
     "GIT_COMMON_DIR",
     "GIT_NAMESPACE",
     "GIT_CONFIG_PARAMETERS",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_SSH_VARIANT",
 ];
 
 /// git in `directory`.
@@ -44,6 +47,32 @@ pub struct Git {
     directory: PathBuf,
     name: String,
     email: String,
+}
+
+/// How git reaches a remote over ssh: with this configuration and no other.
+#[derive(Debug, Clone, Copy)]
+pub struct SshAccess<'a> {
+    /// `ssh`.
+    pub program: &'a str,
+    /// Its configuration. git hands both to a shell: a path of letters, digits, `/`, `-`, `_` and
+    /// `.`, or it is refused.
+    pub config: &'a Path,
+}
+
+impl SshAccess<'_> {
+    /// The value of `core.sshCommand` (git-config(1)).
+    fn command(&self) -> io::Result<String> {
+        let config = self.config.to_str().unwrap_or_default();
+        let plain = |text: &str| {
+            !text.is_empty()
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c))
+        };
+        if plain(config) && plain(self.program) {
+            Ok(format!("{} -F {config}", self.program))
+        } else {
+            Err(io::Error::other(format!("{config:?} cannot be handed to a shell")))
+        }
+    }
 }
 
 impl Git {
@@ -83,6 +112,24 @@ impl Git {
         command.args(["-c", "fetch.fsck.zeroPaddedFilemode=ignore"]);
         command.args(["fetch", "-q", "--no-tags", "--no-recurse-submodules", "--update-head-ok"]);
         command.args(["--no-write-fetch-head", "--"]).arg(file).arg(reference).run()
+    }
+
+    /// Makes the newest commit the branch `branch` of `remote`, over ssh. Nothing that the branch
+    /// has is lost: one with other commits is an error.
+    pub fn push(
+        &self,
+        remote: &str,
+        branch: &str,
+        access: &SshAccess<'_>,
+    ) -> Result<(), CommandError> {
+        let mut command = self.command();
+        let ssh = access
+            .command()
+            .map_err(|source| CommandError::Start { program: "git push".to_owned(), source })?;
+        command.args(["-c", &format!("core.sshCommand={ssh}"), "-c", "ssh.variant=ssh"]);
+        command.args(["-c", "protocol.file.allow=never", "-c", "protocol.ssh.allow=always"]);
+        command.args(["push", "-q", "--no-verify", "--no-recurse-submodules", "--no-signed"]);
+        command.args(["--", remote, &format!("HEAD:refs/heads/{branch}")]).run()
     }
 
     /// Makes index and work tree those of the newest commit.

@@ -1,6 +1,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use bedplate_spec::host::SecretFile;
+
 use super::*;
 use crate::context::Context;
 use crate::kind::Kind as _;
@@ -132,4 +134,73 @@ fn t19_a_secret_that_does_not_open_fails_converge_and_none_is_told() {
         assert_eq!(told.contains("it has no value `nowhere`"), !agrees, "{told}");
         assert!(!told.contains("test_value") && !told.contains("another value"), "{told}");
     }
+}
+
+/// A machine whose `/run` is in memory, with one secret that has a file.
+fn with_file(key: &str, group: Option<&str>) -> (Machine, Context, tempfile::TempDir) {
+    let mut machine = Machine::new(sops("test_key"));
+    let (source, owner) = (sops(key), "keeper".to_owned());
+    let file = SecretFile { source, owner, group: group.map(str::to_owned) };
+    machine.host.secrets.insert("wireguard".into(), file);
+    // Nobody but root gives files away.
+    let (user, own) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let passwd = format!("keeper:x:{user}:{own}::/:/bin/sh\n");
+    machine.write("passwd", passwd.as_bytes(), 0o644);
+    machine.write("group", format!("readers:x:{own}:\n").as_bytes(), 0o644);
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let context = Context { runtime: memory.path().to_owned(), ..machine.context() };
+    (machine, context, memory)
+}
+
+/// Converges the secrets; whether all agree, and what was told.
+fn converged(context: &Context) -> (bool, String) {
+    let mut events = Vec::new();
+    let mut sink = |event: &bedplate_spec::event::Event| events.push(format!("{event:?}"));
+    let done = converge::converge_secrets(context, &mut report::Reporter::new(&mut sink));
+    (done, events.join("\n"))
+}
+
+#[test]
+fn t19_a_file_in_memory_holds_the_secret_for_its_owner_and_nobody_else() {
+    for (group, mode) in [(None, 0o400), (Some("readers"), 0o440)] {
+        let (_machine, context, memory) = with_file("nested/test/file", group);
+        let path = memory.path().join("secrets/wireguard");
+        let (done, told) = converged(&context);
+        assert!(done && !told.contains("another value"), "{told}");
+        assert_eq!(fs::read(&path).unwrap(), b"another value");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
+        let directory = fs::metadata(memory.path().join("secrets")).unwrap();
+        assert_eq!(directory.permissions().mode() & 0o777, 0o711);
+        let actions = |context: &Context| -> Vec<String> {
+            let observed = Secrets.observe(context).unwrap();
+            let resources = Secrets::diff(&context.intent, &observed);
+            resources.iter().flat_map(|one| one.actions.iter().map(ToString::to_string)).collect()
+        };
+        assert!(actions(&context).is_empty(), "a second time changes nothing");
+        // Somebody opened it to everybody.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+        assert_eq!(actions(&context).len(), 1);
+        assert!(converged(&context).0);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
+        // What host.toml no longer names does not linger.
+        let mut without = context.clone();
+        without.intent.secrets.clear();
+        assert_eq!(actions(&without), ["remove the secret wireguard from memory"]);
+        assert!(converged(&without).0 && !path.exists());
+    }
+}
+
+#[test]
+fn t19_a_secret_is_not_written_to_a_disk_nor_for_a_user_who_is_not_there() {
+    let (machine, context, _memory) = with_file("test_key", Some("nobody-knows"));
+    let (done, told) = converged(&context);
+    assert!(!done && told.contains("there is no group `nobody-knows`"), "{told}");
+    let (_other, mut context, _memory) = with_file("test_key", None);
+    // Where tests keep things when nothing else is said; a machine may have it in memory too.
+    let disk = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    context.runtime = disk.path().to_owned();
+    let (done, told) = converged(&context);
+    assert!(!done && told.contains("does not lie in memory"), "{told}");
+    assert!(!disk.path().join("secrets/wireguard").exists());
+    drop(machine);
 }

@@ -5,6 +5,7 @@ mod handover;
 mod hardware;
 mod message;
 mod place;
+mod push;
 
 use std::fs;
 use std::path::Path;
@@ -14,6 +15,7 @@ use bedplate_keystick::Mounted;
 use bedplate_keystick::layout::HOST_KEY;
 use bedplate_spec::event::Outcome;
 use bedplate_spec::facts::Facts;
+use bedplate_spec::host::Push;
 use bedplate_tools::git::{Git, Reader};
 use bedplate_tools::sync;
 
@@ -58,12 +60,22 @@ pub struct Enrolment<'a> {
     pub host_key: Option<&'a HostKey<'a>>,
 }
 
+/// What the step says of the repository.
+pub struct Target<'a> {
+    /// Directory of the hosts inside it.
+    pub hosts: &'a str,
+    /// The remote.
+    pub remote: Option<&'a str>,
+    /// With what the commit is pushed there.
+    pub push: Option<&'a Push>,
+}
+
 /// Enrols the host of the context.
 pub fn enrol(
     context: &Context<'_>,
     facts: &Facts,
     step: &str,
-    (hosts, remote): (&str, Option<&str>),
+    target: &Target<'_>,
 ) -> Result<Outcome, StepError> {
     let configuration = Path::new(TARGET).join("etc");
     let warn = |message: String| context.reporter.warn(step, message);
@@ -78,16 +90,27 @@ pub fn enrol(
     let enrolment = Enrolment {
         repository: &Path::new(TARGET).join(REPOSITORY),
         source: context.answers.repository.as_ref(),
-        hosts,
+        hosts: target.hosts,
         name: &context.plan.host_name,
         host_toml: &context.answers.host_toml,
         hardware: &hardware,
-        remote,
+        remote: target.remote,
         message: &message::of(context.plan, context.host, facts, &needs),
         host_key: (!prepared).then_some(&host_key),
     };
     let outcome = enrolment.run()?;
     let sticks: Vec<&Path> = context.sticks.iter().map(Mounted::path).collect();
+    if let (Some(with), Some(remote)) = (target.push, target.remote) {
+        let way = push::Way { remote, with, sticks: &sticks, ssh: "ssh", pauses: &push::PAUSES };
+        match way.push(&enrolment) {
+            Ok(words) => {
+                drop(context.parting.set(words));
+                return Ok(outcome);
+            }
+            // A remote that is not reached is no reason to stop: the bundle is left instead.
+            Err(error) => context.reporter.warn(step, told(&error)),
+        }
+    }
     match handover::leave(&enrolment, &sticks) {
         Handover::Nothing => {}
         // Said when everything is done: it is for the person who takes the stick out.
@@ -95,6 +118,11 @@ pub fn enrol(
         Handover::Failed(words) => context.reporter.warn(step, words),
     }
     Ok(outcome)
+}
+
+/// A failure in one line.
+fn told(error: &StepError) -> String {
+    format!("{error} ({})", error.causes().join(": "))
 }
 
 impl Enrolment<'_> {

@@ -9,6 +9,7 @@ use toml_edit::{Item, Table};
 use uuid::Uuid;
 
 use super::rules::{self, Wrong};
+use super::secret;
 use super::section::{Decoder, Section};
 use super::{machines, services};
 use crate::host::{
@@ -35,6 +36,7 @@ pub(super) fn host_file(decoder: &Decoder<'_>, table: &Table) -> HostFile {
         backups: services::backups(&root),
         notify: services::notify(root.section("notify", "notify").as_ref()),
         restore: services::restore(root.section("restore", "restore").as_ref()),
+        secrets: secret::files(&root),
         flake: services::flake(root.section("flake", "flake").as_ref()),
         install: install(root.section("install", "install").as_ref()),
     }

@@ -130,6 +130,7 @@ pub const KEYS: &[Key] = &[
     optional("", "backups", Named, "none", "", "restic backups by name."),
     optional("", "notify", Table, "nobody is told", "", "Who is told when the machine wants somebody."),
     optional("", "restore", Table, "nothing comes back", "", "What comes back from backups onto new pools, before anything uses them."),
+    optional("", "secrets", Named, "none", "", "Secrets of the repository that programs read from files in memory, by name."),
     optional("", "flake", Table, "all defaults", "", "The repository the host is enrolled into."),
     optional("", "install", Table, "all defaults", "", "How the installation runs."),
 
@@ -254,9 +255,18 @@ pub const KEYS: &[Key] = &[
 
     required("restore", "backups", Texts, "[\"apps\"]", "Names of backups; all their paths come back at the first boot, each only where nothing is."),
     optional("restore", "snapshot", Text, "\"latest\"", "\"4bba301e\"", "The snapshot, only with a single backup; the newest of this host otherwise."),
+    optional("secrets.<name>", "sops", Text, "none", "\"secrets.yaml\"", "A YAML file of sops, relative to the host's directory in the repository. One of `sops`, `age` is required; the secret is then in `/run/bedplate/secrets/<name>`."),
+    optional("secrets.<name>", "key", Text, "none", "\"wireguard/private\"", "Where in the sops file: names between `/`. Required with sops."),
+    optional("secrets.<name>", "age", Text, "none", "\"wireguard.age\"", "A file of age, relative to the host's directory in the repository."),
+    optional("secrets.<name>", "owner", Text, "\"root\"", "\"libvirt-qemu\"", "The user who may read the file, and nobody else: mode 0400."),
+    optional("secrets.<name>", "group", Text, "none", "\"kvm\"", "A group that may read it too: mode 0440."),
 
     optional("flake", "remote", Text, "none", "\"git@git.example.org:me/infra.git\"", "`origin` of the clone left in /etc/nixos."),
     optional("flake", "hosts", Text, "\"nix/hosts\"", "\"nix/hosts\"", "Directory of the hosts inside the repository."),
+    optional("flake", "push", Table, "nothing is pushed", "", "How the installer pushes its commit, to the branch `bedplate/<name>` of the remote."),
+    required("flake.push", "key", Table, "{ stick = \"bedplate/push-key\" }", "Where the private ssh key is that may push."),
+    required("flake.push", "host_key", Text, "\"ssh-ed25519 AAAA…\"", "The only host key that the remote may show: kind and key, as in a `.pub` file."),
+    required("flake.push.key", "stick", Text, "\"bedplate/push-key\"", "Path on a key stick; it is never generated. While it is installed the machine opens nothing of the repository."),
 
     optional("install", "unattended", Boolean, "false", "true", "Whether the installer goes ahead without asking."),
     optional("install", "expect_plan", Text, "any", "\"<64 hexadecimal digits>\"", "The only plan hash that may be executed."),

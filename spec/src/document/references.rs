@@ -34,6 +34,7 @@ pub(super) fn resolve(decoder: &Decoder<'_>, host: &mut HostFile) {
     report.backups(host);
     report.restore(host);
     report.notify(host);
+    report.push(host);
 }
 
 /// The pool whose mount holds `path`.
@@ -212,6 +213,25 @@ impl Report<'_> {
                     help,
                 );
             }
+        }
+    }
+
+    /// Over anything but ssh there is no key to push with, and none to know the remote by.
+    fn push(&self, host: &HostFile) {
+        if host.flake.push.is_none() || self.incomplete("flake") {
+            return;
+        }
+        let help = "write `flake.remote` as `git@host:path` or `ssh://…`";
+        match &host.flake.remote {
+            None => self.wrong("flake.push", "there is no remote to push to".into(), help),
+            Some(remote) if remote.contains("://") && !remote.starts_with("ssh://") => {
+                self.wrong(
+                    "flake.push",
+                    format!("{} is not reached over ssh", quote(remote)),
+                    help,
+                );
+            }
+            Some(_) => {}
         }
     }
 

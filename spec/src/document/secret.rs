@@ -1,9 +1,11 @@
 //! References to secrets: exactly one place, and one that can work.
 
+use std::collections::BTreeMap;
+
 use super::problem::quote;
 use super::rules::{self, Rule, Wrong};
 use super::section::Section;
-use crate::host::SecretReference;
+use crate::host::{SecretFile, SecretReference};
 
 /// The places a secret may be at, each with its rule and an example.
 const PLACES: [(&str, Rule, &str); 4] = [
@@ -24,7 +26,7 @@ pub(super) fn reference(section: &Section<'_>) -> SecretReference {
     // Nothing suggests a place that is refused.
     let possible = |name: &str| name != "file" || !section.path.starts_with("backups.");
     let given = known.clone().filter(|(name, ..)| section.value(name).is_some());
-    let key = section.value("key").is_some();
+    let key = section.knows("key") && section.value("key").is_some();
     let given: Vec<_> = given.collect();
     let [(name, rule, _)] = given.as_slice() else {
         let examples: Vec<String> = known
@@ -48,6 +50,17 @@ pub(super) fn reference(section: &Section<'_>) -> SecretReference {
         "age" => SecretReference::Age(place),
         _ => sops(section, place, key),
     }
+}
+
+/// `[secrets.<name>]`.
+pub(super) fn files(root: &Section<'_>) -> BTreeMap<String, SecretFile> {
+    let file = |section: Section<'_>| SecretFile {
+        source: reference(&section),
+        owner: section.text("owner", rules::user).unwrap_or_else(|| "root".into()),
+        group: section.text("group", rules::user),
+    };
+    let named = root.named("secrets", "secrets.<name>", rules::role);
+    named.into_iter().map(|(name, section)| (name, file(section))).collect()
 }
 
 fn sops(section: &Section<'_>, file: String, has_key: bool) -> SecretReference {

@@ -10,8 +10,8 @@ use super::rules::{self, Wrong};
 use super::secret;
 use super::section::Section;
 use crate::host::{
-    Backup, Bridge, Cidr, Export, Flake, Keep, Network, Nfs, Nic, Notify, REMIND_HOURS, Receiver,
-    Restore, Upkeep,
+    Backup, Bridge, Cidr, Export, Flake, Keep, Network, Nfs, Nic, Notify, Push, REMIND_HOURS,
+    Receiver, Restore, Upkeep,
 };
 
 const DEFAULT_LAN: Cidr = Cidr { address: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 0)), prefix: 24 };
@@ -186,5 +186,11 @@ pub(super) fn flake(section: Option<&Section<'_>>) -> Flake {
         hosts: section
             .and_then(|flake| flake.text("hosts", rules::repository_path))
             .unwrap_or_else(|| "nix/hosts".into()),
+        push: section.and_then(|flake| flake.section("push", "flake.push")).map(|push| Push {
+            key: push
+                .section("key", "flake.push.key")
+                .map_or_else(secret::nowhere, |key| secret::reference(&key)),
+            host_key: push.text("host_key", rules::ssh_key).unwrap_or_default(),
+        }),
     }
 }

@@ -55,6 +55,9 @@ impl Step {
             }
             Self::Mount { mounts } => format!("Mount {} file systems", mounts.len()),
             Self::CopyClosure => "Copy the system from the medium".into(),
+            Self::Enrol { hosts, push: Some(_), remote: Some(remote) } => {
+                format!("Enrol the host into {hosts} and push its branch to {remote}")
+            }
             Self::Enrol { hosts, .. } => format!("Enrol the host into {hosts}"),
             Self::BuildSystem { .. } => "Build the system".into(),
             Self::Activate => "Activate the system".into(),

@@ -3,7 +3,7 @@
 use super::choose::{Choice, Part};
 use super::{geometry, kept};
 use crate::facts::Facts;
-use crate::host::{HostFile, Platform, Wipe};
+use crate::host::{Flake, HostFile, Platform, Wipe};
 use crate::identity::{Purpose, derive, esp_volume_id, mapper_name};
 use crate::plan::{
     BOOT, BOOT_MIRROR, BootPartition, BuildInputs, Mount, MountSource, PartitionKind, Step,
@@ -33,7 +33,8 @@ pub(super) fn of(host: &HostFile, facts: &Facts, chosen: &[Choice<'_>]) -> Vec<S
     let (esp, mirror) = boot_partitions(host, chosen);
     steps.push(Step::Mount { mounts: mounts(host, &esp, mirror.as_ref()) });
     steps.push(Step::CopyClosure);
-    steps.push(Step::Enrol { hosts: host.flake.hosts.clone(), remote: host.flake.remote.clone() });
+    let Flake { hosts, remote, push } = host.flake.clone();
+    steps.push(Step::Enrol { hosts, remote, push });
     steps.push(Step::BuildSystem {
         attribute: format!(
             "nixosConfigurations.\"{}\".config.system.build.toplevel",

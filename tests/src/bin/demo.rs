@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bedplate_tests::Failure;
+use bedplate_tests::claims::Statement as _;
 use bedplate_tests::claims::Verdict;
 use bedplate_tests::seed::Sizes;
 use bedplate_tests::story::Story;

@@ -1,0 +1,179 @@
+use std::path::PathBuf;
+use std::process::Command;
+
+use bedplate_tools::command::CommandExt as _;
+
+use super::*;
+
+const KEY: &str =
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nnobody's\n-----END OPENSSH PRIVATE KEY-----\n";
+const HOST_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2Jh";
+const REMOTE: &str = "git@git.example.org:me/infra.git";
+
+/// In the place of ssh: notes what it is given, and starts what it is asked for on this machine. The
+/// first times it finds nobody.
+const STAND_IN: &str = r#"#!/bin/sh
+cd "$(dirname "$0")" || exit 1
+echo "$@" >> argv
+env >> environment
+stat -c '%a %n' "$(dirname "$2")" "$(dirname "$2")"/* >> modes
+cat "$2" > config
+cat "$(dirname "$2")/known_hosts" > known_hosts
+cmp -s "$(sed -n 's/^IdentityFile //p' "$2")" key || exit 3
+if [ -s absent ]; then
+	sed -i 1d absent
+	echo 'ssh: connect to host git.example.org port 22: Network is unreachable' >&2
+	exit 255
+fi
+for last; do :; done
+eval "$(echo "$last" | sed "s|'me/infra.git'|'$PWD/infra.git'|")"
+"#;
+
+/// A remote, a stick with the key, and a machine with a commit.
+struct Fixture {
+    place: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let fixture = Self { place: tempfile::tempdir().unwrap() };
+        fixture.write("key", KEY, 0o600);
+        fixture.write("stick/bedplate/push-key", KEY, 0o600);
+        fixture.write("ssh", STAND_IN, 0o755);
+        Command::new("git")
+            .args(["init", "-q", "--bare"])
+            .arg(fixture.at("infra.git"))
+            .run()
+            .unwrap();
+        fixture.git(&["init", "-q", "-b", "main", "."]);
+        fixture.commit("Enrol box");
+        fixture
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) {
+        let path = self.at(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.at(name)).unwrap()
+    }
+
+    fn git(&self, words: &[&str]) -> String {
+        let machine = self.at("nixos");
+        fs::create_dir_all(&machine).unwrap();
+        let mut git = Command::new("git");
+        git.arg("-C").arg(machine).args(["-c", "user.name=box", "-c", "user.email=bedplate@box"]);
+        git.args(words).read().unwrap().trim().to_owned()
+    }
+
+    fn commit(&self, message: &str) {
+        self.git(&["commit", "-q", "--allow-empty", "-m", message]);
+    }
+
+    /// The branch as the remote has it.
+    fn branch(&self) -> Option<String> {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(self.at("infra.git")).args([
+            "rev-parse",
+            "-q",
+            "--verify",
+            "bedplate/box",
+        ]);
+        git.read().ok().map(|text| text.trim().to_owned())
+    }
+
+    fn push(&self, with: &Push) -> Result<String, StepError> {
+        let (repository, stick, ssh) = (self.at("nixos"), self.at("stick"), self.at("ssh"));
+        let enrolment = Enrolment {
+            repository: &repository,
+            source: None,
+            hosts: "nix/hosts",
+            name: "box",
+            host_toml: "schema = 1\n",
+            hardware: "{}",
+            remote: Some(REMOTE),
+            message: "Enrol box\n",
+            host_key: None,
+        };
+        let ssh = ssh.display().to_string();
+        let pauses = [Duration::from_millis(1); 2];
+        Way { remote: REMOTE, with, sticks: &[&stick], ssh: &ssh, pauses: &pauses }.push(&enrolment)
+    }
+}
+
+fn with_key(path: &str) -> Push {
+    let host_key = format!("{HOST_KEY} git.example.org");
+    Push { key: SecretReference::Stick(path.into()), host_key }
+}
+
+#[test]
+fn f6_the_branch_arrives_once_the_network_is_there_and_a_second_push_changes_nothing() {
+    let fixture = Fixture::new();
+    fixture.write("absent", "once\ntwice\n", 0o644);
+    let with = with_key("bedplate/push-key");
+    let words = fixture.push(&with).unwrap();
+    assert_eq!(
+        words,
+        "the commit of box is on git@git.example.org:me/infra.git, to be merged: branch bedplate/box"
+    );
+    let head = fixture.git(&["rev-parse", "HEAD"]);
+    assert_eq!(fixture.branch(), Some(head.clone()));
+    assert_eq!(fixture.read("argv").lines().count(), 3, "{}", fixture.read("argv"));
+    fixture.push(&with).unwrap();
+    assert_eq!(fixture.branch(), Some(head));
+    assert_eq!(fixture.git(&["remote"]), "", "the clone's remotes are not touched");
+}
+
+#[test]
+fn f6_without_a_network_the_push_fails_after_its_tries_and_says_why() {
+    let fixture = Fixture::new();
+    fixture.write("absent", "1\n2\n3\n4\n", 0o644);
+    let error = fixture.push(&with_key("bedplate/push-key")).unwrap_err();
+    assert_eq!(error.to_string(), format!("the commit of box was not pushed to {REMOTE}"));
+    assert!(error.causes().join(": ").contains("Network is unreachable"), "{:?}", error.causes());
+    assert_eq!((fixture.read("argv").lines().count(), fixture.branch()), (3, None));
+}
+
+#[test]
+fn t19_ssh_is_given_a_path_and_the_one_host_key_it_may_see() {
+    let fixture = Fixture::new();
+    fixture.push(&with_key("bedplate/push-key")).unwrap();
+    let config = fixture.read("config");
+    let place = config.lines().find_map(|line| line.strip_prefix("IdentityFile ")).unwrap();
+    let place = Path::new(place).parent().unwrap();
+    assert!(place.starts_with(MEMORY) && !place.exists(), "the key lingers in {}", place.display());
+    let shown = |text: String| text.replace(&place.display().to_string(), "PLACE");
+    let told = ["argv", "modes", "known_hosts", "config"].map(|name| shown(fixture.read(name)));
+    insta::assert_snapshot!(told.join("--\n"));
+    for name in ["argv", "environment"] {
+        assert!(!fixture.read(name).contains("nobody's"), "{name}");
+    }
+}
+
+#[test]
+fn a_branch_with_other_commits_is_left_as_it_is() {
+    let fixture = Fixture::new();
+    let with = with_key("bedplate/push-key");
+    fixture.push(&with).unwrap();
+    let before = fixture.branch();
+    fixture.git(&["commit", "-q", "--allow-empty", "--amend", "-m", "Enrol box anew"]);
+    let error = fixture.push(&with).unwrap_err();
+    assert!(error.causes().join(": ").contains("rejected"), "{:?}", error.causes());
+    assert_eq!(fixture.branch(), before);
+}
+
+#[test]
+fn a_key_that_is_not_on_the_stick_is_named() {
+    let fixture = Fixture::new();
+    let error = fixture.push(&with_key("bedplate/other-key")).unwrap_err();
+    assert_eq!(error.causes(), ["no key stick has `bedplate/other-key`"]);
+    assert!(!fixture.at("argv").exists());
+}
