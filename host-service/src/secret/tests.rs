@@ -156,7 +156,7 @@ fn with_file(key: &str, group: Option<&str>) -> (Machine, Context, tempfile::Tem
 fn converged(context: &Context) -> (bool, String) {
     let mut events = Vec::new();
     let mut sink = |event: &bedplate_spec::event::Event| events.push(format!("{event:?}"));
-    let done = converge::converge_secrets(context, &mut report::Reporter::new(&mut sink));
+    let done = converge::converge_kind(Secrets, context, &mut report::Reporter::new(&mut sink));
     (done, events.join("\n"))
 }
 
