@@ -27,13 +27,15 @@ pub fn read(roots: &Roots) -> Facts {
     }
 }
 
-/// The sizes in the registrations of the images on the medium.
+/// The sizes in the registrations of the images on the medium that are copied: a closure of its
+/// own stands in the place of the live system's tree.
 fn closure_bytes(roots: &Roots) -> Option<u64> {
     let size = |image: &str| {
         let file = roots.images.join(image).join("registration");
         registered_bytes(&fs::read_to_string(file).ok()?)
     };
-    ["tree", "programs"].into_iter().map(size).sum()
+    let first = if roots.images.join("closure").exists() { "closure" } else { "tree" };
+    [first, "programs"].into_iter().map(size).sum()
 }
 
 /// The image of the live system's own tree, unless another closure is installed in its place.

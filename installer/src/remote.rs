@@ -94,7 +94,7 @@ pub fn recovery(places: &Places, host: &HostFile) -> Result<Option<Secret>, Step
     }
     let path = places.recovery();
     let read = fs::read(&path).map(Secret::new);
-    let _ = fs::remove_file(&path);
+    forget_recovery(places);
     let secret = read
         .during("`unlock.recovery` is \"prompt\", and no recovery passphrase was sent")
         .map_err(|error| error.next("nothing was written; give the command again"))?;
@@ -106,6 +106,12 @@ pub fn recovery(places: &Places, host: &HostFile) -> Result<Option<Secret>, Step
                 .next("nothing was written; give the command again"))
         }
     }
+}
+
+/// Removes the recovery passphrase that was sent, if it is still there.
+pub fn forget_recovery(places: &Places) {
+    // It is on tmpfs: at the latest it goes with this boot.
+    let _ = fs::remove_file(places.recovery());
 }
 
 /// Starts `program` with `arguments` in a session of its own. It inherits the lock as its standard

@@ -96,6 +96,8 @@ impl Run {
             reporter.emit(failure::outside_the_plan(&error));
             End::Failed
         });
+        // Also when it was not asked for in the end.
+        remote::forget_recovery(&self.places);
         if matches!(end, End::Waits) {
             drop(lock);
             let message = waiting::message(&self.places);

@@ -16,7 +16,9 @@ use bedplate_image_builder::answers;
 use bedplate_image_builder::identity::with_own_id;
 use bedplate_spec::answers::Header;
 use bedplate_spec::event::{Event, EventKind};
+use bedplate_spec::facts::Facts;
 use bedplate_tests::medium::Workspace;
+use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::ssh_keygen;
 use tempfile::TempDir;
 
@@ -90,10 +92,16 @@ impl Live {
     }
 
     fn install(&self, key: &str, host: &Path, more: &[&str]) -> Command {
+        let mut command = self.connected(key, &["install"]);
+        command.arg(host).args(more);
+        command
+    }
+
+    fn connected(&self, key: &str, words: &[&str]) -> Command {
         let mut command = Command::new(self.programs.join("bedplate"));
-        command.arg("install").arg(host).args(["--target", "root@127.0.0.1"]);
+        command.args(words).args(["--target", "root@127.0.0.1"]);
         command.args(["--port", &self.port.to_string(), "--host-key", &self.fingerprint]);
-        command.arg("--identity").arg(self.place.path().join(key)).args(more);
+        command.arg("--identity").arg(self.place.path().join(key));
         command.env_remove("SSH_AUTH_SOCK").stdin(Stdio::null());
         command
     }
@@ -194,6 +202,13 @@ fn a_machine_is_installed_over_ssh_by_the_plan_that_was_agreed_to() {
     assert!(said(&output).contains("nothing was sent"), "{}", said(&output));
     assert!(!live.boot().join("events.jsonl").exists());
 
+    // The inventory comes by the same way.
+    let mut inventory = live.connected("own", &["inventory", "--json"]);
+    let output = inventory.output().unwrap();
+    let theirs: Facts = serde_json::from_slice(&output.stdout).unwrap();
+    let shown = fs::read(Workspace::own().root.join("profiles/hypervisor/inventory.json")).unwrap();
+    assert_eq!(theirs, serde_json::from_slice(&shown).unwrap());
+
     // Agreed: the plan is shown here, the machine makes the same one and begins.
     let output = live.install("own", &host, &["--yes"]).output().unwrap();
     let text = said(&output);
@@ -263,6 +278,25 @@ fn a_run_that_is_under_way_is_watched_and_nothing_is_begun_twice() {
     let output = watch.wait_with_output().unwrap();
     assert!(said(&output).contains("ended without a word"), "{}", said(&output));
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn t06_the_machine_refuses_any_plan_but_the_one_that_was_agreed_to() {
+    let live = Live::start();
+    let document = fs::read_to_string(live.document()).unwrap();
+    let flake = fs::read(live.boot().join("medium/live/flake.tar")).unwrap();
+    let repository = answers::Repository::Files(answers::unpack_flake(&flake).unwrap());
+    let sent = answers::for_travel(&answers::Answers { host: document, repository }).unwrap();
+    let mut receive = Command::new(live.place.path().join("bin/bedplate-installer"));
+    receive.args(["receive", "--expect-plan", "c0ffee"]);
+    // A passphrase that was sent though none is asked for does not stay.
+    let told = receive.read_with_input(&[&sent, &b"correct horse battery"[..]].concat()).unwrap();
+    assert!(live.boot().join("sent").exists() && !live.boot().join("sent-recovery").exists());
+    let kinds: Vec<EventKind> =
+        told.lines().map(|line| serde_json::from_str::<Event>(line).unwrap().kind).collect();
+    let refused = |kind: &EventKind| matches!(kind, EventKind::Failed { message, .. } if message.contains("asks for c0ffee"));
+    assert!(kinds.iter().any(refused), "{kinds:?}");
+    assert!(!kinds.iter().any(|kind| matches!(kind, EventKind::PlanStarted { .. })), "{kinds:?}");
 }
 
 #[test]
