@@ -20,5 +20,6 @@ pub mod small;
 pub mod story;
 pub mod table;
 pub mod unlocking;
+pub mod vault;
 
 pub use failure::Failure;
