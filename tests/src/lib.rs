@@ -24,5 +24,6 @@ pub mod small;
 pub mod story;
 pub mod table;
 pub mod unlocking;
+pub mod vault;
 
 pub use failure::Failure;

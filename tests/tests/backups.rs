@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use bedplate_host_service::backup::lock;
 use bedplate_spec::document;
 use bedplate_spec::host::Backup;
 use bedplate_tests::medium::Workspace;
+use bedplate_tests::vault::Vault;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::restic::{Keep, Restic};
 use bedplate_tools::secret::Secret;
@@ -245,37 +246,16 @@ fn credentials_of_s3_reach_its_server() {
     assert_ne!(error.exit_code(), Some(10));
 }
 
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It ends with the test, however that ends.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The name and password of a rest-server reach it, and stand in no argument.
 #[test]
-#[ignore = "wants restic-rest-server, which trees made before it was listed do not have"]
+#[ignore = "fetches restic-rest-server from a mirror of Debian"]
 fn credentials_of_a_rest_server_open_its_repository() {
     let mut case = Case::local();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
     let users = case.directory.path().join("htpasswd");
     // SHA-1 of `p@ss:w/rd`, as the server takes it.
     fs::write(&users, "hv:{SHA}uapAsobrY/8kaQR+2ssHLsRJ1Ps=\n").unwrap();
-    let data = case.directory.path().join("data");
-    let mut command = Command::new(program("restic-rest-server"));
-    command.args(["--listen", &address, "--htpasswd-file"]).arg(&users).arg("--path").arg(&data);
-    let server = Server(command.stdout(Stdio::null()).spawn().unwrap());
-    let begun = Instant::now();
-    while TcpStream::connect(&address).is_err() {
-        assert!(begun.elapsed() < LIMIT);
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    case.backup.repository = format!("rest:http://{address}/hv/");
+    let vault = Vault::start(&case.directory.path().join("data"), Some(&users)).unwrap();
+    case.backup.repository = format!("rest:http://127.0.0.1:{}/hv/", vault.port);
     case.credentials = Some(Secret::new(b"hv:p@ss:w/rd".to_vec()));
     let opener = case.opener(PASSWORD);
     let restic = opener.restic();
@@ -287,7 +267,6 @@ fn credentials_of_a_rest_server_open_its_repository() {
     let refused = case.opener(PASSWORD).restic().probe().unwrap_err();
     assert_ne!(refused.exit_code(), Some(10), "who is not let in knows nothing");
     assert!(!refused.to_string().contains("hv:wrong"), "{refused}");
-    drop(server);
 }
 
 #[test]

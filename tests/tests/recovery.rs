@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +15,7 @@ use bedplate_tests::medium::put_answers;
 use bedplate_tests::running_host::Host;
 use bedplate_tests::seed::{self, HOST};
 use bedplate_tests::story::{Story, Tell};
+use bedplate_tests::vault::Vault;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -27,39 +26,6 @@ const BACKUP: &str = "everything";
 const DOCUMENT: &str = "/root/recovery.toml";
 /// The VM says this when it is up.
 const UP: &str = "/guest/up";
-
-/// The machine that keeps the backups: restic's own server, out of the tree that media are made of.
-struct Vault {
-    server: Child,
-    port: u16,
-}
-
-impl Vault {
-    fn start(story: &Story) -> Self {
-        let program = story.workspace.tree().unwrap().join("usr/bin/restic-rest-server");
-        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let mut command = Command::new(program);
-        command.args(["--no-auth", "--listen", &format!("127.0.0.1:{port}"), "--path"]);
-        command.arg(story.path("vault")).stdout(Stdio::null());
-        let vault = Self { server: command.spawn().unwrap(), port };
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the vault does not listen");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        vault
-    }
-}
-
-impl Drop for Vault {
-    fn drop(&mut self) {
-        // It ends with the story, however that ends.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
 
 /// The story's `host.toml` with one backup, of the machines and of what they keep over NFS.
 fn with_backup(story: &Story, vault: &Vault) -> DocumentMut {
@@ -193,7 +159,7 @@ fn a_machine_that_was_lost_comes_back_with_its_data_and_its_vm() {
     let tell: Tell = Arc::new(|line: &str| println!("{line}"));
     let installation = Installation::obtain(&tell).unwrap();
     let story = installation.lend(directory.path(), tell).unwrap();
-    let vault = Vault::start(&story);
+    let vault = Vault::start(&story.path("vault"), None).unwrap();
     let first = with_backup(&story, &vault);
     let kept = backed_up(&story, &first);
     assert!(kept.lines().count() >= 3, "{kept}");
