@@ -179,6 +179,14 @@ let
       && host.services.nfs.server.enable
       && small.networking.firewall.allowedTCPPorts == [ ]
       && !small.services.nfs.server.enable;
+    "guests behind the host may ask it for leases and names, and nobody else may" =
+      builtins.attrNames host.networking.firewall.interfaces == [ "lab0" ]
+      && host.networking.firewall.interfaces.lab0.allowedTCPPorts == [ 53 ]
+      && host.networking.firewall.interfaces.lab0.allowedUDPPorts == [
+        53
+        67
+      ]
+      && small.networking.firewall.interfaces == { };
     "accounts have the keys of host.toml, and the groups that NixOS has" =
       host.users.users.admin.extraGroups == [
         "wheel"
