@@ -202,10 +202,34 @@ pub struct Ansible {
 }
 
 impl Ansible {
-    /// The one in the target directory, where somebody has put it.
-    pub fn find() -> Option<Self> {
+    /// The one in the target directory; without one it is fetched from the package registries.
+    pub fn obtain() -> Result<Self, Failure> {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/ansible");
-        directory.join("venv/bin/ansible-playbook").is_file().then_some(Self { directory })
+        let found = Self { directory };
+        if !found.directory.join("complete").is_file() {
+            found.fetch()?;
+        }
+        Ok(found)
+    }
+
+    /// The binding is in the registry as source alone; Debian has it built for its own Python.
+    fn fetch(&self) -> Result<(), Failure> {
+        fs::create_dir_all(&self.directory).map_err(file("make", &self.directory))?;
+        let here = |program: &str, arguments: &[&str]| {
+            let mut command = Command::new(program);
+            let done = command.args(arguments).current_dir(&self.directory).run();
+            done.map_err(|error| Failure::Unfit(format!("Ansible could not be fetched: {error}")))
+        };
+        here("python3", &["-m", "venv", "venv"])?;
+        here("venv/bin/pip", &["install", "--quiet", "ansible", "lxml"])?;
+        here("apt-get", &["download", "--quiet", "python3-libvirt"])?;
+        let entries = fs::read_dir(&self.directory).map_err(file("list", &self.directory))?;
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        for package in names.filter(|name| name.ends_with(".deb")) {
+            here("dpkg", &["-x", &package, "python-libvirt"])?;
+        }
+        let complete = self.directory.join("complete");
+        fs::write(&complete, "").map_err(file("write", &complete))
     }
 
     /// Runs a playbook twice over so many machines of the host, all defined, started and marked

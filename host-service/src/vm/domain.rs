@@ -230,6 +230,11 @@ impl Domain<'_> {
         within(xml, "interface", &[("type", "bridge")], |xml| {
             empty(xml, "mac", &[("address", mac)])?;
             empty(xml, "source", &[("bridge", &self.vm.bridge)])?;
+            if let Some(vlan) = self.vm.vlan {
+                // Of a bridge of Linux, libvirt 11 sets it; the bridge must know VLANs.
+                let tag = vlan.to_string();
+                within(xml, "vlan", &[], |xml| empty(xml, "tag", &[("id", &tag)]))?;
+            }
             empty(xml, "model", &[("type", "virtio")])
         })
     }

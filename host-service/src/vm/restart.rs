@@ -94,3 +94,37 @@ fn shut_down(virsh: &Virsh, vm: &str, patience: Patience) -> Result<(), RestartE
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    const AT_ONCE: Patience = Patience::TurnOffAfter(Duration::ZERO);
+
+    #[test]
+    fn only_what_is_declared_and_to_be_there_is_restarted() {
+        let mut intent = sample::intent();
+        let nowhere = Virsh::new("test:///nowhere");
+        let told = |intent: &HostFile, vm: &str| restart(intent, &nowhere, vm, AT_ONCE);
+        assert!(matches!(told(&intent, "other"), Err(RestartError::Unknown(_))));
+        intent.vms.get_mut("haos").unwrap().state = State::Absent;
+        assert!(matches!(told(&intent, "haos"), Err(RestartError::Unknown(_))));
+    }
+
+    /// The test driver begins with a domain `test` that runs and that nobody of us made.
+    #[test]
+    fn a_domain_without_our_tag_is_left_alone_where_libvirt_is_installed() {
+        let virsh = Virsh::new("test:///default");
+        if virsh.list().is_err() {
+            return;
+        }
+        let mut intent = sample::intent();
+        let vm = intent.vms["haos"].clone();
+        intent.vms.insert("test".into(), vm);
+        let told = restart(&intent, &virsh, "test", AT_ONCE);
+        assert!(matches!(told, Err(RestartError::NotOurs(_))), "{told:?}");
+        let told = restart(&intent, &virsh, "haos", AT_ONCE);
+        assert!(matches!(told, Err(RestartError::NotOurs(_))), "{told:?}");
+    }
+}

@@ -194,6 +194,14 @@ let
       (service "bedplate-firewall").serviceConfig.ExecStart
       == "/package/nftables/bin/nft -f /package/bedplate-rendered-hypervisor/bedplate/firewall.nft"
       && lib.elem "nfs-server.service" (service "bedplate-firewall").before;
+    "guests behind the host may ask it for leases and names, and nobody else may" =
+      builtins.attrNames host.networking.firewall.interfaces == [ "lab0" ]
+      && host.networking.firewall.interfaces.lab0.allowedTCPPorts == [ 53 ]
+      && host.networking.firewall.interfaces.lab0.allowedUDPPorts == [
+        53
+        67
+      ]
+      && small.networking.firewall.interfaces == { };
     "accounts have the keys of host.toml, and the groups that NixOS has" =
       host.users.users.admin.extraGroups == [
         "wheel"

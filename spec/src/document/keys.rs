@@ -190,6 +190,7 @@ pub const KEYS: &[Key] = &[
     optional("vms.<name>", "iso_image", Table, "none", "", "An installer ISO, with an empty disk. Not together with disk_image."),
     optional("vms.<name>", "usb_devices", Tables, "none", "[{ vendor_id = \"0x1a86\", product_id = \"0x7523\" }]", "USB devices handed through."),
     optional("vms.<name>", "bridge", Text, "\"br0\"", "\"br0\"", "Bridge of the VM's NIC."),
+    optional("vms.<name>", "vlan", Integer, "that of untagged frames", "20", "The VLAN its NIC is in, 1 to 4094; its bridge is `vlan_aware`."),
     optional("vms.<name>", "firmware", Text, "\"uefi\"", "\"uefi\"", "`uefi`, `uefi-secure-boot` (with Microsoft's keys) or `bios`."),
     optional("vms.<name>", "disk_bus", Text, "\"virtio\"", "\"sata\"", "`virtio`, `scsi` (virtio-scsi), or `sata` for guests without virtio drivers."),
     optional("vms.<name>", "tpm", Boolean, "false", "true", "Whether it has a TPM 2.0."),

@@ -74,6 +74,7 @@ fn vm(name: &str, section: &Section<'_>) -> Vm {
         tpm: section.boolean("tpm").unwrap_or(false),
         guest_agent: section.boolean("guest_agent").unwrap_or(true),
         start_order: section.integer("start_order", 1..=1000),
+        vlan: section.integer("vlan", 1..=4094),
         cloud_init: seed.map(|seed| cloud_init(name, &seed)),
     }
 }

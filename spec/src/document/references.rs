@@ -27,7 +27,7 @@ pub(super) fn resolve(decoder: &Decoder<'_>, host: &mut HostFile) {
     report.bridges(host);
     let pools = host.pools.clone();
     for (name, vm) in &mut host.vms {
-        report.vm(name, vm, &pools, host.network.bridges.keys());
+        report.vm(name, vm, &pools, &host.network.bridges);
     }
     report.mac_addresses(host);
     report.exports(host);

@@ -55,6 +55,9 @@ pub struct Vm {
     /// after them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_order: Option<u32>,
+    /// The VLAN its NIC is in; without one, that of untagged frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u32>,
     /// What cloud-init is told at the first start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,

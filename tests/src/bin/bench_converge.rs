@@ -80,9 +80,12 @@ fn measure() -> Result<(), Failure> {
 
 /// Ansible's twenty machines, scaled to as many as ours.
 fn compare(host: &SettledHost, ours: f64) -> Result<(), Failure> {
-    let Some(ansible) = Ansible::find() else {
-        println!("  beside Ansible: not measured, there is none in target/ansible");
-        return Ok(());
+    let ansible = match Ansible::obtain() {
+        Ok(ansible) => ansible,
+        Err(failure) => {
+            println!("  beside Ansible: not measured: {}", failure.chain());
+            return Ok(());
+        }
     };
     let theirs = ansible.second_run(host, FEW)?.as_secs_f64();
     let (each, of_each) = (ours / MACHINES as f64, theirs / FEW as f64);

@@ -76,6 +76,7 @@ fn shapes() -> Vec<(&'static str, Definition)> {
             defined(|vm| {
                 vm.usb_devices.clear();
                 vm.cloud_init = Some(seed);
+                vm.vlan = Some(20);
                 vm.guest_agent = false;
             }),
         ),

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{Report, known, within};
-use crate::host::{Firmware, HostFile, Pool, State, Vm, VmKind};
+use crate::host::{Bridge, Firmware, HostFile, Pool, State, Vm, VmKind};
 
 impl Report<'_> {
-    pub(super) fn vm<'n>(
+    pub(super) fn vm(
         &self,
         name: &str,
         vm: &mut Vm,
         pools: &BTreeMap<String, Pool>,
-        bridges: impl IntoIterator<Item = &'n String> + Clone,
+        bridges: &BTreeMap<String, Bridge>,
     ) {
         let path = format!("vms.{name}");
         let pool = pools.get(&vm.pool);
@@ -45,15 +45,16 @@ impl Report<'_> {
         }
     }
 
-    fn wanted_vm<'n>(
-        &self,
-        path: &str,
-        vm: &Vm,
-        bridges: impl IntoIterator<Item = &'n String> + Clone,
-    ) {
-        if !bridges.clone().into_iter().any(|bridge| *bridge == vm.bridge) {
+    fn wanted_vm(&self, path: &str, vm: &Vm, bridges: &BTreeMap<String, Bridge>) {
+        let bridge = bridges.get(&vm.bridge);
+        if bridge.is_none() {
             let message = format!("there is no `[network.bridges.{}]`", vm.bridge);
-            self.wrong(&format!("{path}.bridge"), message, known(bridges, &vm.bridge));
+            self.wrong(&format!("{path}.bridge"), message, known(bridges.keys(), &vm.bridge));
+        }
+        if vm.vlan.is_some() && bridge.is_some_and(|bridge| !bridge.vlan_aware) {
+            let message = format!("the bridge {} knows no VLANs", vm.bridge);
+            let help = format!("write `vlan_aware = true` in `[network.bridges.{}]`", vm.bridge);
+            self.wrong(&format!("{path}.vlan"), message, help);
         }
         self.haos(path, vm);
         self.cloud_init(path, vm);
