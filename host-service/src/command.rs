@@ -53,6 +53,9 @@ pub enum NotAsIntended {
     /// A change that was not carried out to its end.
     #[error("the pool was not changed to the end")]
     Change,
+    /// After `update`.
+    #[error("the system was not updated; what boots next is what it was")]
+    Update,
 }
 
 impl NotAsIntended {
@@ -61,7 +64,7 @@ impl NotAsIntended {
         match self {
             Self::Pools(health) => health.exit_code(),
             Self::PlanOnly => 2,
-            Self::Converge | Self::Status | Self::Change => 1,
+            Self::Converge | Self::Status | Self::Change | Self::Update => 1,
         }
     }
 }
@@ -119,7 +122,10 @@ pub fn backup_run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write)
 /// `bedplate-host activate TOPLEVEL`.
 pub fn activate(toplevel: &Path, out: &mut dyn Write) -> Finished {
     let report = activation::activate(Path::new("/"), toplevel)?;
-    for path in &report.kept {
+    let told = Path::new("/var/lib/bedplate/etc-kept.json");
+    // A machine that cannot keep count boots all the same, and tells everything.
+    let news = activation::kept::news(told, toplevel, &report.kept);
+    for path in news.unwrap_or(report.kept) {
         writeln!(out, "kept as edited: {}", path.display())?;
     }
     for note in &report.notes {
@@ -322,7 +328,7 @@ fn pool_lock_file() -> io::Result<File> {
 }
 
 /// Waits until nobody else changes things; released when the file is dropped.
-fn lock(runtime: &Path) -> io::Result<File> {
+pub(crate) fn lock(runtime: &Path) -> io::Result<File> {
     fs::create_dir_all(runtime)?;
     let file = File::create(runtime.join("host.lock"))?;
     file.lock()?;

@@ -4,12 +4,15 @@
 //! argv, XML and Nix, and every reference between sections resolves. They serialise to
 //! JSON so that the host service and the tests can read a normalised document.
 
+mod secret;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use secret::{SecretFile, SecretReference};
 
 /// The schema number this version reads and writes (`schema = 1`).
 pub const SCHEMA: u32 = 1;
@@ -425,48 +428,6 @@ pub struct Keep {
     pub weekly: u32,
     /// Monthly snapshots.
     pub monthly: u32,
-}
-
-/// Where a secret comes from; the secret itself never stands in `host.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecretReference {
-    /// A file on the first key stick, relative to its root. Generated at install if absent.
-    Stick(String),
-    /// A value in a sops file of the repository, encrypted for the host's ssh key.
-    Sops {
-        /// A YAML file, relative to the host's directory.
-        file: String,
-        /// Names between `/`, as sops-nix writes them.
-        key: String,
-    },
-    /// An age file of the repository, encrypted for the host's ssh key; relative to the host's
-    /// directory.
-    Age(String),
-    /// A file on the machine that only root can read.
-    File(String),
-}
-
-impl fmt::Display for SecretReference {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stick(path) => write!(formatter, "{path} on the key stick"),
-            Self::Sops { file, key } => write!(formatter, "`{key}` in the sops file {file}"),
-            Self::Age(file) => write!(formatter, "the age file {file}"),
-            Self::File(path) => formatter.write_str(path),
-        }
-    }
-}
-
-/// `[secrets.<name>]`: a file in memory, `/run/bedplate/secrets/<name>`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecretFile {
-    /// Where in the repository it lies encrypted.
-    pub source: SecretReference,
-    /// The user who may read it.
-    pub owner: String,
-    /// A group that may read it too.
-    pub group: Option<String>,
 }
 
 /// `[notify]`.

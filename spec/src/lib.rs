@@ -12,5 +12,6 @@ pub mod host;
 pub mod identity;
 pub mod plan;
 pub mod planner;
+pub mod platform;
 pub mod repository_tree;
 pub mod system_image;

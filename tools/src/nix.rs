@@ -13,6 +13,27 @@ pub fn lock_flake(directory: &Path) -> Result<(), CommandError> {
     command.args(["flake", "lock", "path:."]).current_dir(directory).run()
 }
 
+/// The store of the running machine.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalStore;
+
+impl LocalStore {
+    /// Whether the store knows the path.
+    pub fn is_valid(&self, path: &str) -> bool {
+        Command::new("nix-store").args(["--check-validity", path]).run().is_ok()
+    }
+
+    /// Adds a file or directory by the SHA-256 of its NAR serialisation; the path it got, which
+    /// follows from `name` and the content alone.
+    pub fn add(&self, name: &str, from: &Path) -> Result<String, CommandError> {
+        let mut command = Command::new("nix");
+        command.args(["--extra-experimental-features", "nix-command"]);
+        command.args(["--option", "sync-before-registering", "true"]);
+        command.args(["store", "add", "--mode", "nar", "--name", name, "--"]).arg(from);
+        Ok(command.env("HOME", "/root").read()?.trim().to_owned())
+    }
+}
+
 /// Nix working on the store below one root, offline.
 #[derive(Debug, Clone)]
 pub struct Nix {
