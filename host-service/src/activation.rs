@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod copy;
+pub mod kept;
 pub mod manifest;
 pub mod variable;
 

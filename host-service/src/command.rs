@@ -74,6 +74,9 @@ pub enum NotAsIntended {
     /// A change that was not carried out to its end.
     #[error("the pool was not changed to the end")]
     Change,
+    /// After `update`.
+    #[error("the system was not updated; what boots next is what it was")]
+    Update,
 }
 
 impl NotAsIntended {
@@ -83,7 +86,7 @@ impl NotAsIntended {
             Self::Pools(health) => health.exit_code(),
             Self::PlanOnly => 2,
             Self::Status(standing) | Self::Plan(standing) => standing.exit_code(),
-            Self::Converge | Self::Change => 1,
+            Self::Converge | Self::Change | Self::Update => 1,
         }
     }
 }
@@ -168,7 +171,10 @@ pub fn vm_restart(host_file: &Path, name: &str, force: bool, out: &mut dyn Write
 /// `bedplate-host activate TOPLEVEL`.
 pub fn activate(toplevel: &Path, out: &mut dyn Write) -> Finished {
     let report = activation::activate(Path::new("/"), toplevel)?;
-    for path in &report.kept {
+    let told = Path::new("/var/lib/bedplate/etc-kept.json");
+    // A machine that cannot keep count boots all the same, and tells everything.
+    let news = activation::kept::news(told, toplevel, &report.kept);
+    for path in news.unwrap_or(report.kept) {
         writeln!(out, "kept as edited: {}", path.display())?;
     }
     for note in &report.notes {
@@ -371,7 +377,7 @@ fn pool_lock_file() -> io::Result<File> {
 }
 
 /// Waits until nobody else changes things; released when the file is dropped.
-fn lock(runtime: &Path) -> io::Result<File> {
+pub(crate) fn lock(runtime: &Path) -> io::Result<File> {
     fs::create_dir_all(runtime)?;
     let file = File::create(runtime.join("host.lock"))?;
     file.lock()?;

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 pub use self::attempt::{Verdict, give_up};
 pub use self::copy::copy;
 pub use self::list::{Listed, list};
-pub use self::rebuild::{Next, RebuildError, go_to, rebuild, rollback};
+pub use self::rebuild::{Next, REPOSITORY, RebuildError, go_to, rebuild, rollback};
 use crate::context::Context;
 
 /// Where Nix keeps generations of the system.

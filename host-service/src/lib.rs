@@ -28,4 +28,5 @@ mod sample;
 pub mod secret;
 pub mod show;
 pub mod system;
+pub mod update;
 pub mod vm;

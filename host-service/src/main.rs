@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use bedplate_host_service::backup::record::Task as BackupTask;
 use bedplate_host_service::backup::retrieve::Request;
 use bedplate_host_service::command::{Back, LabTask, NotAsIntended};
-use bedplate_host_service::{command, system};
+use bedplate_host_service::{command, system, update};
 use bedplate_spec::planner::{MemberRequest, MemberTask};
 use clap::{Parser, Subcommand};
 
@@ -65,6 +65,16 @@ enum Task {
         /// With --rollback: this generation.
         #[arg(long, value_name = "NUMBER", requires = "rollback")]
         to: Option<u64>,
+    },
+    /// Take the platform of a newer medium: its paths are copied into the store, /etc/nixos names
+    /// them in one commit, and the system that is built of them boots next.
+    Update {
+        /// The device of the medium.
+        #[arg(default_value = update::MEDIUM)]
+        medium: PathBuf,
+        /// Show what would be done.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// The machine's ssh key.
     #[command(subcommand)]
@@ -295,6 +305,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Task::Rebuild { rollback, to } => {
             let back = rollback.then(|| to.map_or(Back::ToThePrevious, Back::To));
             command::rebuild(host_file, back, *json, out)
+        }
+        Task::Update { medium, dry_run } => {
+            update::command(host_file, medium, *dry_run, *json, out)
         }
         Task::Generation(Generation::List) => command::generation_list(*json, out),
         Task::Generation(Generation::Failed) => command::generation_failed(out),

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub use backup::{Backup, Keep, Restore, Upkeep};
 pub use notify::{Notify, REMIND_HOURS, Receiver};
-pub use secret::SecretReference;
+pub use secret::{SecretFile, SecretReference};
 pub use vm::{CloudInit, DiskBus, Download, Firmware, State, UsbDevice, Vm, VmKind};
 
 /// The schema number this version reads and writes (`schema = 1`).
@@ -359,17 +359,6 @@ pub struct Export {
     pub clients: Vec<Cidr>,
     /// Export options of exports(5), such as `rw`, `no_subtree_check`.
     pub options: Vec<String>,
-}
-
-/// `[secrets.<name>]`: a file in memory, `/run/bedplate/secrets/<name>`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecretFile {
-    /// Where in the repository it lies encrypted.
-    pub source: SecretReference,
-    /// The user who may read it.
-    pub owner: String,
-    /// A group that may read it too.
-    pub group: Option<String>,
 }
 
 /// `[flake]`.

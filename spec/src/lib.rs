@@ -13,6 +13,7 @@ pub mod identity;
 pub mod passphrase;
 pub mod plan;
 pub mod planner;
+pub mod platform;
 pub mod remote;
 pub mod repository_tree;
 pub mod system_image;

@@ -3,7 +3,9 @@
 use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use crate::command::{CommandError, CommandExt as _};
 use rustix::mount::{self as sys, MountFlags, UnmountFlags};
 
 /// A mount that could not be made, moved or removed.
@@ -75,6 +77,33 @@ impl Mount<'_> {
             .map_err(|error| fail(operation(), self.target, error.into()))?;
         sys::mount(self.source, self.target, self.kind, flags, options.as_c_str())
             .map_err(|errno| fail(operation(), self.target, errno.into()))
+    }
+}
+
+/// A file system in a file, mounted read-only by mount(8), which finds a loop device for it and
+/// lets go of that when it is unmounted.
+#[derive(Debug, Clone, Copy)]
+pub struct ImageMount<'a> {
+    /// The file.
+    pub file: &'a Path,
+    /// Directory that exists.
+    pub target: &'a Path,
+    /// Type of file system.
+    pub kind: &'a str,
+    /// Options of the file system, comma-separated; may be empty.
+    pub options: &'a str,
+}
+
+impl ImageMount<'_> {
+    /// Mounts it; nothing on it can be executed, be a device, or raise privileges.
+    pub fn mount(&self) -> Result<(), CommandError> {
+        let mut options = "ro,loop,nosuid,nodev,noexec".to_owned();
+        if !self.options.is_empty() {
+            options = format!("{options},{}", self.options);
+        }
+        let mut command = Command::new("mount");
+        command.args(["-t", self.kind, "-o", &options, "--"]);
+        command.arg(self.file).arg(self.target).run()
     }
 }
 

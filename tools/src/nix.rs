@@ -14,8 +14,30 @@ pub fn lock_flake(directory: &Path) -> Result<(), CommandError> {
     command.args(["flake", "lock", "path:."]).current_dir(directory).run()
 }
 
-/// Where the cache of NixOS is. Its key is built into Nix.
-const CACHE: &str = "https://cache.nixos.org/";
+/// The store of the running machine.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalStore;
+
+impl LocalStore {
+    /// Whether the store knows the path.
+    pub fn is_valid(&self, path: &str) -> bool {
+        Command::new("nix-store").args(["--check-validity", path]).run().is_ok()
+    }
+
+    /// Adds a file or directory by the SHA-256 of its NAR serialisation; the path it got, which
+    /// follows from `name` and the content alone.
+    pub fn add(&self, name: &str, from: &Path) -> Result<String, CommandError> {
+        let mut command = Command::new("nix");
+        command.args(["--extra-experimental-features", "nix-command"]);
+        command.args(["--option", "sync-before-registering", "true"]);
+        command.args(["store", "add", "--mode", "nar", "--name", name, "--"]).arg(from);
+        Ok(command.env("HOME", "/root").read()?.trim().to_owned())
+    }
+}
+
+/// A directory without a `nix.conf`: the medium's own turns caches off, and without it Nix uses those it
+/// is built with.
+const NO_CONFIGURATION: &str = "/var/empty";
 
 /// Where a build gets what the store lacks from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +95,7 @@ impl Nix {
         command.args(["--log-format", "internal-json"]);
         match reach {
             Reach::Store => command.args(["--offline", "--option", "substituters", ""]),
-            Reach::Network => command.args(["--option", "substituters", CACHE]),
+            Reach::Network => command.env("NIX_CONF_DIR", NO_CONFIGURATION),
         };
         command.args(["--option", "sandbox", "true", "--option", "sandbox-fallback", "false"]);
         command.args(["--option", "build-users-group", ""]);
@@ -112,17 +134,18 @@ impl Listener<'_> {
 mod tests {
     use super::*;
 
-    fn words(reach: Reach) -> String {
+    fn words(reach: Reach) -> (String, bool) {
         let command = Nix::new("/mnt").build_command("git+file:///x#y", reach);
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
-        words.join(" ")
+        (words.join(" "), command.get_envs().any(|(name, _)| name == "NIX_CONF_DIR"))
     }
 
     #[test]
     fn t28_only_what_is_told_to_may_touch_the_network_and_nothing_the_lock() {
-        let (store, network) = (words(Reach::Store), words(Reach::Network));
-        assert!(store.contains("--offline") && !store.contains("https:"), "{store}");
-        assert!(!network.contains("--offline") && network.contains(CACHE), "{network}");
+        let ((store, configured), (network, free)) = (words(Reach::Store), words(Reach::Network));
+        assert!(store.contains("--offline --option substituters ") && !configured, "{store}");
+        assert!(!network.contains("--offline") && !network.contains("substituters"), "{network}");
+        assert!(free, "the medium's nix.conf turns caches off");
         for words in [store, network] {
             assert!(words.contains("--no-update-lock-file") && words.contains("sandbox true"));
         }

@@ -1,4 +1,4 @@
-//! Where secrets are.
+//! Where secrets come from and where they go.
 
 use std::fmt;
 
@@ -33,4 +33,15 @@ impl fmt::Display for SecretReference {
             Self::File(path) => formatter.write_str(path),
         }
     }
+}
+
+/// `[secrets.<name>]`: a file in memory, `/run/bedplate/secrets/<name>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFile {
+    /// Where in the repository it lies encrypted.
+    pub source: SecretReference,
+    /// The user who may read it.
+    pub owner: String,
+    /// A group that may read it too.
+    pub group: Option<String>,
 }
