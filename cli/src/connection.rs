@@ -11,12 +11,9 @@ use tempfile::TempDir;
 
 use crate::report::Failure;
 
-/// How the machine is reached.
+/// How a booted medium is logged in to.
 #[derive(clap::Args)]
-pub struct Connection {
-    /// The booted medium, for example root@192.168.1.20.
-    #[arg(long, value_name = "USER@HOST")]
-    target: Target,
+pub struct Login {
     /// Port of its ssh server.
     #[arg(long, default_value_t = 22)]
     port: u16,
@@ -76,18 +73,18 @@ pub struct Machine {
     _directory: TempDir,
 }
 
-impl Connection {
+impl Login {
     /// Finds out which host key is the right one. The connection itself is made by the first
     /// command, and by ssh alone: it refuses any other key.
-    pub fn open(&self) -> Result<Machine, Failure> {
-        let host = self.target.host().to_owned();
-        let offered = ssh::scan(&self.target, self.port)?;
+    pub fn open(&self, target: &Target) -> Result<Machine, Failure> {
+        let host = target.host().to_owned();
+        let offered = ssh::scan(target, self.port)?;
         let key = offered.first().ok_or_else(|| ConnectionError::NoKey(host.clone()))?;
         let found = ssh_keygen::fingerprint(key)?;
         let found = found.ok_or_else(|| ConnectionError::NoKey(host.clone()))?;
         self.compare(&host, found)?;
         let directory = tempfile::Builder::new().prefix("bedplate-").tempdir()?;
-        let (target, identity) = (self.target.clone(), self.identity.clone());
+        let (target, identity) = (target.clone(), self.identity.clone());
         let ssh = Ssh::new(target, self.port, identity, key, directory.path())?;
         Ok(Machine { ssh, host, _directory: directory })
     }

@@ -19,9 +19,10 @@ use bedplate_spec::identity::is_example;
 use bedplate_spec::plan::Plan;
 use bedplate_spec::remote::{REPORT_SCHEMA, Report, State};
 use bedplate_spec::{passphrase, planner};
+use bedplate_tools::ssh::Target;
 use zeroize::Zeroizing;
 
-use crate::connection::{Connection, Machine};
+use crate::connection::{Login, Machine};
 use crate::personalize::Owned;
 use crate::plan;
 use crate::report::{self, Failure, Paint};
@@ -45,8 +46,11 @@ const BAR_COLUMNS: u16 = 80;
 pub struct Install {
     /// The document.
     host: PathBuf,
+    /// The booted medium, for example root@192.168.1.20.
+    #[arg(long, value_name = "USER@HOST")]
+    target: Target,
     #[command(flatten)]
-    connection: Connection,
+    login: Login,
     #[command(flatten)]
     owned: Owned,
     /// Do not ask for the host's name.
@@ -91,7 +95,7 @@ impl Install {
         if is_example(host.host.id) {
             return Err(InstallError::Example(self.host.clone()).into());
         }
-        let machine = self.connection.open()?;
+        let machine = self.login.open(&self.target)?;
         if self.is_at_it(&machine, &host)? {
             return self.watch(machine.installer(&["follow"]), &[], &machine);
         }

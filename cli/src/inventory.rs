@@ -7,8 +7,9 @@ use bedplate_facts::disks::UNREADABLE;
 use bedplate_facts::roots::Roots;
 use bedplate_facts::{machine, probe, table};
 use bedplate_spec::facts::Facts;
+use bedplate_tools::ssh::Target;
 
-use crate::connection::Connection;
+use crate::connection::Login;
 use crate::report::{self, Failure};
 
 /// Show what this machine, or a booted medium (`--target`), is: disks, firmware, memory, network interfaces.
@@ -22,15 +23,18 @@ pub struct Inventory {
     /// Read the machine that this directory shows, with its sys, proc, dev and run/udev.
     #[arg(long, default_value = "/", conflicts_with = "target")]
     root: PathBuf,
+    /// Ask a booted medium over ssh, for example root@192.168.1.20.
+    #[arg(long, value_name = "USER@HOST")]
+    target: Option<Target>,
     #[command(flatten)]
-    connection: Option<Connection>,
+    login: Login,
 }
 
 impl Inventory {
     /// Runs the subcommand.
     pub fn run(&self) -> Result<(), Failure> {
-        if let Some(connection) = &self.connection {
-            let machine = connection.open()?;
+        if let Some(target) = &self.target {
+            let machine = self.login.open(target)?;
             return self.show(&machine.inventory()?);
         }
         let roots = Roots::below(&self.root, Some(probe::by_wipefs));
