@@ -14,7 +14,7 @@ const STORIES: [&str; 7] =
 const REPOSITORY: &str = "repository";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 4] = ["enrolment", "generations", "attended", "disk_loss"];
+const FULL: [&str; 5] = ["enrolment", "generations", "update", "attended", "disk_loss"];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {
