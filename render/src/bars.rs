@@ -12,6 +12,8 @@ use super::text::{clean, duration};
 use crate::Sink;
 
 const REFRESHES_A_SECOND: u8 = 10;
+/// What turns while something runs. The kernel's own font has these, and no prettier ones.
+const TURNING: &str = "|/-\\ ";
 
 /// Bars for what runs, lines for what is done.
 pub struct Bars {
@@ -39,7 +41,9 @@ impl Bars {
     }
 
     fn begin(&mut self, step: &str) {
-        let bar = self.multi.add(ProgressBar::new_spinner().with_message(self.title(step)));
+        let style = ProgressStyle::default_spinner().tick_chars(TURNING);
+        let bar = ProgressBar::new_spinner().with_style(style).with_message(self.title(step));
+        let bar = self.multi.add(bar);
         bar.enable_steady_tick(Duration::from_millis(120));
         self.running.insert(step.to_owned(), bar);
     }
@@ -56,7 +60,7 @@ impl Bars {
             // Anew each time: a build counts bytes first and derivations later, and finds more of
             // both on its way.
             if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
+                bar.set_style(style.tick_chars(TURNING));
             }
             bar.set_length(total);
         }
@@ -86,7 +90,7 @@ impl Sink for Bars {
             EventKind::Warned { message, .. } => self.print(&format!("! {}", clean(message))),
             EventKind::StepDone { step, milliseconds, .. } => {
                 self.end(step);
-                self.print(&format!("✓ {} ({})", self.title(step), duration(*milliseconds)));
+                self.print(&format!("+ {} ({})", self.title(step), duration(*milliseconds)));
             }
             EventKind::Failed { .. } => {
                 for bar in std::mem::take(&mut self.running).into_values() {

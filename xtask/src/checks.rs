@@ -21,7 +21,7 @@ const BACKUPS: &str = "backups";
 const REMOTE: &str = "remote";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 5] = ["enrolment", "recovery", "generations", "attended", "disk_loss"];
+const FULL: [&str; 6] = ["enrolment", "recovery", "generations", "update", "attended", "disk_loss"];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {
