@@ -382,12 +382,8 @@ fn backup(evidence: &Evidence) -> Seen {
     let snapshots = evidence.json("restic.snapshots.apps")?;
     let all = snapshots.as_array().cloned().unwrap_or_default();
     let paths = |snapshot: &Value| snapshot["paths"].as_array().cloned().unwrap_or_default();
-    // restic reads a btrfs snapshot that always stands at the same place.
-    let of_pool = |path: &&Value| {
-        path.as_str().is_some_and(|path| {
-            path.starts_with("/mnt/bulk/.bedplate-snapshots/apps-") && path.ends_with("/apps-vm")
-        })
-    };
+    // Each snapshot of btrfs is shown to restic at the same place.
+    let of_pool = |path: &&Value| *path == "/run/bedplate/backup/apps/mnt/bulk/apps-vm";
     let found = all.iter().flat_map(paths).filter(|path| of_pool(&path)).count();
     verdict(found == 1, format!("{} snapshot(s), {found} of /mnt/bulk/apps-vm", all.len()))
 }
