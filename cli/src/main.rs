@@ -31,7 +31,7 @@ add by hand; of install also 5 the connection was lost while the machine install
 
 /// Turns one text file, host.toml, into a running home server.
 #[derive(Parser)]
-#[command(version, about, after_help = EXIT_CODES)]
+#[command(version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
