@@ -8,7 +8,7 @@ use super::error::BackupError;
 use super::record;
 use super::run;
 use crate::context::Context;
-use crate::kind::{Kind, Resource};
+use crate::kind::{Description, Kind, Resource};
 use crate::report::Reporter;
 
 /// All backups.
@@ -34,6 +34,10 @@ impl Kind for Backups {
 
     fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
         diff::diff(intent, observed)
+    }
+
+    fn describe(intent: &HostFile, observed: &Observed, name: &str) -> Option<Description> {
+        diff::describe(intent, observed, name)
     }
 
     fn perform(
