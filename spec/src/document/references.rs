@@ -188,6 +188,15 @@ impl Report<'_> {
         let bridges: Vec<_> = host.network.bridges.iter().collect();
         for (index, (name, bridge)) in bridges.iter().enumerate() {
             let path = format!("network.bridges.{name}");
+            let of_another = name.strip_suffix("-port").map(str::to_owned);
+            if of_another.is_some_and(|other| host.network.bridges.contains_key(&other)) {
+                // The files of networkd are named by both.
+                self.wrong(
+                    &path,
+                    "its name is that of another bridge's port".into(),
+                    "leave `-port` off",
+                );
+            }
             if bridge.nic.is_some()
                 && bridges[..index].iter().any(|(_, other)| other.nic == bridge.nic)
             {
