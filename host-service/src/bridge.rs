@@ -3,6 +3,7 @@
 //! A change of what leads outside could cut its owner off: it is tried with a timer armed that
 //! takes it back, and kept when somebody outside was heard.
 
+mod applied;
 mod diff;
 mod files;
 mod heard;
@@ -22,7 +23,7 @@ use bedplate_spec::event::Outcome;
 use bedplate_spec::host::{Bridge, HostFile, Nic};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::ip::{self, IpError};
-use bedplate_tools::{networkctl, programs, systemctl};
+use bedplate_tools::{programs, systemctl};
 
 use crate::atomic::{self, WriteError};
 use crate::context::Context;
@@ -30,13 +31,12 @@ use crate::digest;
 use crate::kind::{Description, Kind, Resource};
 use crate::report::Reporter;
 
+pub use applied::ApplyError;
 pub use files::files;
 pub use rollback::{Record, RollbackError, take_back, try_again};
 
 use files::{DIRECTORY, PREFIX, uplinks};
 
-/// Under the runtime directory.
-const STAMP: &str = "network.applied";
 /// How long a lease may take, and an answer from outside.
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -156,6 +156,9 @@ pub enum BridgeError {
     /// A command.
     #[error("the network could not be changed")]
     Command(#[from] CommandError),
+    /// networkd.
+    #[error("what was written does not count yet")]
+    Apply(#[from] ApplyError),
     /// `ip`.
     #[error("the links could not be looked at")]
     Links(#[from] IpError),
@@ -196,7 +199,7 @@ impl Kind for Bridges {
     fn observe(&self, context: &Context) -> Result<Observed, BridgeError> {
         Ok(Observed {
             files: our_files(&context.configuration)?,
-            applied: fs::read_to_string(context.runtime.join(STAMP)).ok(),
+            applied: applied::read(&context.runtime),
             bridges: links(&ip::addresses()?),
             record: rollback::read(&context.state)?,
             leases: leases::observe(Path::new(leases::UNITS))?,
@@ -224,17 +227,13 @@ impl Kind for Bridges {
                 atomic::write(&context.configuration.join(path), content, 0o644)?;
             }
             Action::RemoveFile { path } => fs::remove_file(context.configuration.join(path))?,
-            Action::Reload => {
-                let read = stamp(&our_files(&context.configuration)?);
-                networkctl::reload()?;
-                atomic::write(&context.runtime.join(STAMP), &read, 0o644)?;
-            }
+            Action::Reload => applied::apply(&context.configuration, &context.runtime)?,
             Action::Await { bridge } => wait(&context.intent, bridge)?,
             Action::Prove => prove(context, reporter)?,
             Action::TakeBack => {
                 let record = rollback::read(&context.state)?.unwrap_or_default();
                 rollback::restore(&context.configuration, &record)?;
-                networkctl::reload()?;
+                applied::apply(&context.configuration, &context.runtime)?;
             }
             Action::Lease { bridge, unit } => {
                 let name = leases::unit_name(bridge);
@@ -301,11 +300,11 @@ fn prove(context: &Context, reporter: &mut Reporter<'_>) -> Result<(), BridgeErr
             rollback::keep(state, &uplinks(&proven))?;
         }
         (Ok(Some(why)), true) => {
-            take_back(&context.configuration, state)?;
+            take_back(&context.configuration, state, &context.runtime)?;
             return Err(BridgeError::TakenBack(why));
         }
         (Err(error), _) => {
-            take_back(&context.configuration, state)?;
+            take_back(&context.configuration, state, &context.runtime)?;
             return Err(error);
         }
     }

@@ -91,22 +91,33 @@ impl NotAsIntended {
     }
 }
 
+/// Does something and shows what it tells, and whether all of that could be written: whoever reads
+/// may go away, the work goes on.
+fn telling<T>(
+    json: bool,
+    out: &mut dyn Write,
+    work: impl FnOnce(&mut Reporter<'_>) -> T,
+) -> (T, io::Result<()>) {
+    let mut written = Ok(());
+    let mut sink = |event: &Event| {
+        let result = show::event(out, format(json), event).and_then(|()| out.flush());
+        written = std::mem::replace(&mut written, Ok(())).and(result);
+    };
+    let done = work(&mut Reporter::new(&mut sink));
+    (done, written)
+}
+
 /// `bedplate-host converge`.
 pub fn converge(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     let context = Context::read(host_file)?;
     let _alone = lock(&context.runtime)?;
-    let mut written = Ok(());
-    let mut sink = |event: &Event| {
-        let result = show::event(out, format(json), event).and_then(|()| out.flush());
-        // Whoever reads may go away; the work goes on.
-        written = std::mem::replace(&mut written, Ok(())).and(result);
-    };
-    let reporter = &mut Reporter::new(&mut sink);
-    let pending = converge::converge_restores(&context, reporter);
-    let intent = restore::held_back(&context.intent, &pending);
-    let success = converge::converge(&Context { intent, ..context }, reporter);
+    let (well, written) = telling(json, out, |reporter| {
+        let pending = converge::converge_restores(&context, reporter);
+        let intent = restore::held_back(&context.intent, &pending);
+        converge::converge(&Context { intent, ..context }, reporter) && pending.is_empty()
+    });
     written?;
-    if success && pending.is_empty() { Ok(()) } else { Err(NotAsIntended::Converge.into()) }
+    if well { Ok(()) } else { Err(NotAsIntended::Converge.into()) }
 }
 
 /// `bedplate-host plan`: what converge would do.
@@ -142,7 +153,7 @@ pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
 /// `bedplate-host network take-back`, by a timer: it waits for nobody.
 pub fn network_take_back(out: &mut dyn Write) -> Finished {
     let (configuration, state) = (Path::new("/etc"), Path::new("/var/lib/bedplate"));
-    let text = match bridge::take_back(configuration, state)? {
+    let text = match bridge::take_back(configuration, state, Path::new("/run/bedplate"))? {
         true => "the settings of the network that were tried led nowhere and were taken back",
         false => "no settings of the network are being tried",
     };
@@ -322,20 +333,16 @@ pub fn pool_change(
     let host = intent::read(host_file)?;
     let _alone = pool_lock()?;
     let plan = pool::task::plan(&host, request)?;
-    let mut written = Ok(());
-    let mut sink = |event: &Event| {
-        let result = show::event(out, format(json), event).and_then(|()| out.flush());
-        // Whoever reads may go away; the work goes on.
-        written = std::mem::replace(&mut written, Ok(())).and(result);
-    };
-    let mut reporter = Reporter::new(&mut sink);
-    pool::task::announce(&plan, &mut reporter);
-    if !yes {
-        return Err(NotAsIntended::PlanOnly.into());
-    }
-    let success = pool::task::perform(&host, &plan, &mut reporter);
+    let (success, written) = telling(json, out, |reporter| {
+        pool::task::announce(&plan, reporter);
+        yes.then(|| pool::task::perform(&host, &plan, reporter))
+    });
     written?;
-    if success { Ok(()) } else { Err(NotAsIntended::Change.into()) }
+    match success {
+        None => Err(NotAsIntended::PlanOnly.into()),
+        Some(true) => Ok(()),
+        Some(false) => Err(NotAsIntended::Change.into()),
+    }
 }
 
 /// `bedplate-host pool scrub NAME`.

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
 use bedplate_qemu_harness::ssh::Answer;
-use bedplate_tests::claims::Statement as _;
+use bedplate_tests::broken_evidence::each_fails_alone;
 use bedplate_tests::enrolment::claims::{ALL, Claim, EXPECTED, TOLD, judge_all};
 use bedplate_tests::enrolment::machine::REMOTE;
 use bedplate_tests::enrolment::probes;
@@ -101,25 +101,8 @@ fn falsify(claim: Claim, evidence: &mut Evidence) {
 }
 
 #[test]
-fn every_claim_holds_on_sound_evidence() {
-    let verdicts = judge_all(&sound());
-    assert!(table::failed(&verdicts).is_empty(), "{}", table::render(&verdicts));
-    assert_eq!(verdicts.len(), ALL.len());
-}
-
-#[test]
-fn a_claim_that_is_broken_fails_alone_and_the_table_says_so() {
-    for claim in ALL {
-        let mut evidence = sound();
-        falsify(claim, &mut evidence);
-        let verdicts = judge_all(&evidence);
-        let failed: Vec<Claim> =
-            table::failed(&verdicts).iter().map(|verdict| verdict.claim).collect();
-        assert_eq!(failed, [claim], "{}", table::render(&verdicts));
-        let table = table::render(&verdicts);
-        let line = table.lines().find(|line| line.starts_with('✗')).unwrap();
-        assert!(line.contains(claim.sentence()), "{line}");
-    }
+fn every_claim_holds_on_sound_evidence_and_fails_alone_on_broken() {
+    assert_eq!(each_fails_alone(&ALL, sound, falsify, judge_all), Ok(()));
 }
 
 #[test]

@@ -10,9 +10,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bedplate_tools::command::CommandError;
-use bedplate_tools::{networkctl, systemctl};
+use bedplate_tools::systemctl;
 use serde::{Deserialize, Serialize};
 
+use super::applied::{self, ApplyError};
 use super::files;
 use crate::atomic::{self, WriteError};
 
@@ -58,6 +59,9 @@ pub enum RollbackError {
         #[source]
         source: io::Error,
     },
+    /// networkd.
+    #[error("what was put back does not count yet")]
+    Apply(#[from] ApplyError),
     /// systemd.
     #[error("systemd did not take the change")]
     Command(#[from] CommandError),
@@ -105,11 +109,15 @@ pub(super) fn keep(state: &Path, proven: &BTreeMap<String, String>) -> Result<()
 
 /// Puts back the files that were proven last, when others are being tried. True when there was
 /// something to take back.
-pub fn take_back(configuration: &Path, state: &Path) -> Result<bool, RollbackError> {
+pub fn take_back(
+    configuration: &Path,
+    state: &Path,
+    runtime: &Path,
+) -> Result<bool, RollbackError> {
     let Some(record) = read(state)? else { return Ok(false) };
     let Some(tried) = record.trying.clone() else { return Ok(false) };
     restore(configuration, &record)?;
-    networkctl::reload()?;
+    applied::apply(configuration, runtime)?;
     write(state, &Record { trying: None, taken_back: Some(tried), ..record })?;
     Ok(true)
 }
@@ -170,9 +178,9 @@ mod tests {
     #[test]
     fn f10_nothing_is_taken_back_when_nothing_is_tried() {
         let place = tempfile::tempdir().unwrap();
-        assert!(!take_back(place.path(), place.path()).unwrap());
+        assert!(!take_back(place.path(), place.path(), place.path()).unwrap());
         keep_without_timer(place.path(), &files_of("enp5s0"));
-        assert!(!take_back(place.path(), place.path()).unwrap());
+        assert!(!take_back(place.path(), place.path(), place.path()).unwrap());
         let record = read(place.path()).unwrap().unwrap();
         assert_eq!((record.kept, record.trying), (files_of("enp5s0"), None));
     }
@@ -186,6 +194,6 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         fs::write(path(place.path()), "{").unwrap();
         assert!(matches!(read(place.path()), Err(RollbackError::Record { .. })));
-        assert!(take_back(place.path(), place.path()).is_err());
+        assert!(take_back(place.path(), place.path(), place.path()).is_err());
     }
 }

@@ -62,17 +62,7 @@ impl Fixture {
         fixture.git(&["init", "-q", "-b", "main"]);
         fixture.write("flake.nix", "{ }\n");
         fixture.write(DESCRIPTION, "{}\n");
-        fixture.git(&["add", "."]);
-        fixture.git(&[
-            "-c",
-            "user.name=o",
-            "-c",
-            "user.email=o@x",
-            "commit",
-            "-q",
-            "-m",
-            "Owner's",
-        ]);
+        fixture.commit("Owner's");
         fixture.medium("first");
         fixture
     }
@@ -88,6 +78,13 @@ impl Fixture {
     fn git(&self, words: &[&str]) -> String {
         let mut git = Command::new("git");
         git.arg("-C").arg(self.repository()).args(words).read().unwrap().trim().to_owned()
+    }
+
+    /// Commits everything, as the owner does.
+    fn commit(&self, message: &str) {
+        self.git(&["add", "."]);
+        let who = ["-c", "user.name=o", "-c", "user.email=o@x"];
+        self.git(&[&who[..], &["commit", "-q", "-m", message]].concat());
     }
 
     fn image(&self, name: &str) -> PathBuf {
@@ -172,17 +169,7 @@ fn a_newer_medium_becomes_one_commit_and_a_generation_and_the_second_time_nothin
     // The owner lays the description out anew: it is the same.
     let value: serde_json::Value = serde_json::from_slice(&held).unwrap();
     fixture.write(DESCRIPTION, &serde_json::to_string_pretty(&value).unwrap());
-    fixture.git(&[
-        "-c",
-        "user.name=o",
-        "-c",
-        "user.email=o@x",
-        "commit",
-        "-q",
-        "-a",
-        "-m",
-        "Layout",
-    ]);
+    fixture.commit("Layout");
     assert_eq!(decide("attic", &fixture.facts()).unwrap().steps, [Step::Rebuild]);
 }
 

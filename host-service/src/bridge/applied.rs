@@ -1,0 +1,72 @@
+//! Which files systemd-networkd has read last.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use bedplate_tools::command::CommandError;
+use bedplate_tools::networkctl;
+
+use super::{our_files, stamp};
+use crate::atomic::{self, WriteError};
+
+/// Under the runtime directory: networkd forgets over a boot, and so does this.
+const STAMP: &str = "network.applied";
+
+/// Files that networkd was not made to read.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Our files.
+    #[error("the files of the network could not be read")]
+    Files(#[from] io::Error),
+    /// networkd.
+    #[error("systemd-networkd did not read its files again")]
+    Command(#[from] CommandError),
+    /// The note.
+    #[error("what systemd-networkd has read could not be noted")]
+    Write(#[from] WriteError),
+}
+
+/// The hash of what was read last; none since the boot.
+pub(super) fn read(runtime: &Path) -> Option<String> {
+    fs::read_to_string(runtime.join(STAMP)).ok()
+}
+
+/// Has networkd read the files that stand there now.
+pub(super) fn apply(configuration: &Path, runtime: &Path) -> Result<(), ApplyError> {
+    note(configuration, runtime, networkctl::reload)
+}
+
+fn note(
+    configuration: &Path,
+    runtime: &Path,
+    reload: impl FnOnce() -> Result<(), CommandError>,
+) -> Result<(), ApplyError> {
+    // Taken before: what is written meanwhile counts as not read.
+    let read = stamp(&our_files(configuration)?);
+    reload()?;
+    Ok(atomic::write(&runtime.join(STAMP), &read, 0o644)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::files::{DIRECTORY, PREFIX};
+
+    #[test]
+    fn f10_what_is_written_while_networkd_reads_counts_as_not_read() {
+        let (etc, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = etc.path().join(format!("{DIRECTORY}/{PREFIX}br0.network"));
+        let standing = || stamp(&our_files(etc.path()).unwrap());
+        atomic::write(&file, "first", 0o644).unwrap();
+        assert_eq!(read(run.path()), None);
+        note(etc.path(), run.path(), || Ok(())).unwrap();
+        assert_eq!(read(run.path()), Some(standing()));
+        let late = || {
+            atomic::write(&file, "second", 0o644).unwrap();
+            Ok(())
+        };
+        note(etc.path(), run.path(), late).unwrap();
+        assert_ne!(read(run.path()), Some(standing()));
+    }
+}
