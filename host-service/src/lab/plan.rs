@@ -155,6 +155,8 @@ fn alone(vm: &Vm, bridge: &str) -> Vm {
     Vm {
         mac_address: None,
         bridge: bridge.to_owned(),
+        // Of the bridge it leaves; libvirt refuses it on one that keeps no VLANs apart.
+        vlan: None,
         autostart: false,
         usb_devices: Vec::new(),
         disk_image: None,
@@ -240,7 +242,8 @@ mod tests {
 
     #[test]
     fn t42_a_copy_shares_neither_mac_nor_uuid_nor_usb_nor_disk_and_does_not_start_by_itself() {
-        let intent = intent();
+        let mut intent = intent();
+        intent.vms.get_mut("haos").unwrap().vlan = Some(20);
         let steps = planned(&intent, &facts(), "br-test").unwrap();
         let Some(Step::Define { xml, .. }) = steps.last() else { panic!("{steps:?}") };
         let vm = &intent.vms["haos"];
@@ -252,6 +255,7 @@ mod tests {
         assert!(own.contains("52:54:00:12:34:56") && !xml.contains("52:54:00:12:34:56"));
         assert!(xml.contains(&identity::mac_address(intent.host.id, "lab-haos")));
         assert!(own.contains("hostdev") && !xml.contains("hostdev"));
+        assert!(own.contains("<vlan>") && !xml.contains("<vlan>"));
         assert!(!xml.contains("/mnt/vmstore/haos") && xml.contains("bridge=\"br-test\""), "{xml}");
     }
 

@@ -15,6 +15,7 @@ use bedplate_tools::git::{Git, SshAccess};
 use bedplate_tools::secret::Secret;
 
 use super::Enrolment;
+use crate::access::write_private;
 use crate::error::{During as _, StepError};
 
 /// Between tries: a lease may come late.
@@ -95,9 +96,7 @@ impl Way<'_> {
             (&known, format!("{ALIAS} {}\n", pinned(&self.with.host_key)).as_bytes()),
             (&config, configuration(&private, &known).as_bytes()),
         ] {
-            fs::write(path, b"")?;
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-            fs::write(path, content)?;
+            write_private(path, content)?;
         }
         Ok(())
     }
