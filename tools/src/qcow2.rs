@@ -28,13 +28,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_size_is_what_qemu_img_made_where_it_is_installed() {
+    fn the_size_is_what_qemu_img_made() {
         let directory = tempfile::tempdir().unwrap();
         let image = directory.path().join("a.qcow2");
-        let made = crate::qemu_img::create(&image, 5 << 30);
-        if made.is_err() {
-            return;
-        }
+        crate::qemu_img::create(&image, 5 << 30).unwrap();
         assert_eq!(virtual_size(&image).unwrap(), 5 << 30);
         crate::qemu_img::enlarge(&image, 6 << 30).unwrap();
         assert_eq!(virtual_size(&image).unwrap(), 6 << 30);

@@ -7,7 +7,7 @@ use crate::cargo::run;
 use crate::report::Problem;
 
 /// Every package, with its purpose beside it.
-const PACKAGES: [&str; 24] = [
+const PACKAGES: [&str; 25] = [
     "gcc",                    // linking, C parts of crates
     "libc6-dev",              // the same
     "pkg-config",             // finds the two libraries below
@@ -27,6 +27,7 @@ const PACKAGES: [&str; 24] = [
     "ovmf",                   // their firmware
     "openssh-client",         // looking into them
     "age",                    // holds our reading and writing of its files against its own
+    "libvirt-clients",        // holds definitions of machines against libvirt's own schema
     "syslinux",               // the boot loader of the small guest
     "syslinux-common",        // the same
     "mtools",                 // the same

@@ -44,11 +44,7 @@ fn both_halves_of_a_key_of_ssh_keygen_give_the_same_recipient() {
 }
 
 #[test]
-fn age_keygen_agrees_where_it_is_installed() {
-    if Command::new("age-keygen").arg("--version").output().is_err() {
-        eprintln!("age-keygen is not installed: NOT checked");
-        return;
-    }
+fn age_keygen_agrees() {
     let directory = tempfile::tempdir().unwrap();
     let (private, public) = made(directory.path(), &["-t", "ed25519", "-N", ""]);
     let file = directory.path().join("identity");

@@ -90,18 +90,15 @@ fn every_shape() {
     }
 }
 
-/// libvirt's own schema, which `define --validate` asks, on a machine that has virsh.
+/// libvirt's own schema, which `define --validate` asks.
 #[test]
-fn libvirt_takes_every_shape_where_it_is_installed() {
+fn libvirt_takes_every_shape() {
     let virsh = |arguments: &[&str], xml: &str| {
         use bedplate_tools::command::CommandExt as _;
         let mut command = std::process::Command::new("virsh");
         command.args(["--quiet", "--connect", "test:///default"]).args(arguments);
         command.read_with_input(xml.as_bytes())
     };
-    if virsh(&["version"], "").is_err() {
-        return;
-    }
     for (name, definition) in shapes() {
         let xml = definition.xml.replace("domain type=\"qemu\"", "domain type=\"test\"");
         let taken = virsh(&["define", "--validate", "/dev/stdin"], &xml);
