@@ -83,6 +83,14 @@ pub fn enlarge(image: &Path, bytes: u64) -> Result<(), QemuImageError> {
     Ok(command.run()?)
 }
 
+/// Writes what stands in the raw image `from` into a qcow2 image `to`. Nothing is guessed: whatever
+/// `from` begins with, it is raw.
+pub fn convert_raw(from: &Path, to: &Path) -> Result<(), QemuImageError> {
+    let mut command = Command::new("qemu-img");
+    command.args(["convert", "-q", "-f", "raw", "-O", "qcow2"]).arg("--").arg(from).arg(to);
+    Ok(command.run()?)
+}
+
 fn parse(text: &str) -> Result<ImageInfo, QemuImageError> {
     serde_json::from_str(text).map_err(QemuImageError::Answer)
 }

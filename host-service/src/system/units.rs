@@ -213,11 +213,13 @@ fn has_secrets(host: &HostFile) -> bool {
 
 /// A key that was made in advance comes before one is made here. Should nobody type its passphrase,
 /// one is made all the same: the machine must be reachable.
+/// It asks for a passphrase. Logins wait for it: they would take the consoles, and from then on
+/// systemd's agent at the consoles is replaced by the one that only tells who has logged in.
 fn host_key(parts: &Parts) -> String {
     format!(
         "[Unit]\nDescription=Bedplate: the host's ssh key from the key stick\n\
          ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key\nAfter=systemd-udevd.service local-fs.target\n\
-         Before=sshd-keygen.service ssh.service bedplate-converge.service\n\n\
+         Before=sshd-keygen.service ssh.service systemd-user-sessions.service bedplate-converge.service\n\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={}/bin/bedplate-host host-key take\n\
          TimeoutStartSec=20min\nLimitCORE=0\nStandardOutput=journal+console\nStandardError=journal+console\n",
         parts.programs

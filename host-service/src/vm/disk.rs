@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bedplate_spec::host::Download;
 use bedplate_tools::qemu_img::{self, QemuImageError};
@@ -11,6 +13,9 @@ use tempfile::NamedTempFile;
 use crate::download::{self, DownloadError};
 use crate::extract::{self, ExtractError};
 use crate::report::Reporter;
+
+/// How often the growth of a file is looked at.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// An image that could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +29,12 @@ pub enum DiskError {
     /// Describing or changing.
     #[error("the image could not be looked at or changed")]
     Image(#[from] QemuImageError),
-    /// Not qcow2.
+    /// Neither qcow2 nor raw.
     #[error("the image is {0}, not qcow2")]
     Format(String),
+    /// A page that says where the image is now, for example.
+    #[error("the image is no disk: neither qcow2, nor raw with a partition table")]
+    NoDisk,
     /// Reads a file of the host.
     #[error("the image refers to another file: {0}")]
     Outside(String),
@@ -48,7 +56,10 @@ pub fn fetch_disk(
     reporter: &mut Reporter<'_>,
 ) -> Result<(), DiskError> {
     let destination = Path::new(&image.dest);
-    let ready = extracted(fetch(image, directory, reporter)?, directory, reporter)?;
+    let mut ready = extracted(fetch(image, directory, reporter)?, directory, reporter)?;
+    if qemu_img::info(ready.path(), None)?.format == "raw" {
+        ready = converted(&ready, directory, reporter)?;
+    }
     check(ready.path())?;
     keep(ready, destination)
 }
@@ -95,6 +106,40 @@ fn extracted(
     Ok(plain)
 }
 
+/// A raw image as a qcow2; its holes stay holes.
+fn converted(
+    raw: &NamedTempFile,
+    directory: &Path,
+    reporter: &mut Reporter<'_>,
+) -> Result<NamedTempFile, DiskError> {
+    if !has_partition_table(raw.as_file()).map_err(failed(raw.path()))? {
+        return Err(DiskError::NoDisk);
+    }
+    let to = temporary(directory).map_err(failed(directory))?;
+    let size =
+        |file: &NamedTempFile| file.as_file().metadata().map_or(0, |found| found.blocks() * 512);
+    let total = size(raw);
+    std::thread::scope(|scope| {
+        let converting = scope.spawn(|| qemu_img::convert_raw(raw.path(), to.path()));
+        while !converting.is_finished() {
+            reporter.bytes(size(&to).min(total), Some(total), "converted");
+            std::thread::sleep(GLANCE);
+        }
+        converting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    Ok(to)
+}
+
+/// Whether an MBR stands at the start, be it the one before a GPT (UEFI Specification 2.10, section
+/// 5.2.1): the last two bytes of the first 512.
+fn has_partition_table(image: &File) -> io::Result<bool> {
+    let mut signature = [0; 2];
+    match image.read_exact_at(&mut signature, 510) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| signature == [0x55, 0xAA]),
+    }
+}
+
 /// Refuses what is not a qcow2 that stands for itself.
 pub fn check(image: &Path) -> Result<(), DiskError> {
     let info = qemu_img::info(image, None)?;
@@ -136,6 +181,8 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
 
 #[cfg(test)]
 mod tests {
+    use bedplate_tools::command::CommandExt as _;
+
     use super::*;
 
     #[test]
@@ -147,5 +194,60 @@ mod tests {
         sweep(directory.path()).unwrap();
         let left = fs::read_dir(directory.path()).unwrap().map(|one| one.unwrap().file_name());
         assert_eq!(left.collect::<Vec<_>>(), ["haos.qcow2"]);
+    }
+
+    fn raw(directory: &Path, content: &[u8]) -> NamedTempFile {
+        let file = temporary(directory).unwrap();
+        fs::write(file.path(), content).unwrap();
+        file
+    }
+
+    /// A disk of 8 MiB, with a partition table's signature and something far behind it.
+    fn disk() -> Vec<u8> {
+        let mut disk = vec![0; 8 << 20];
+        disk[510..512].copy_from_slice(&[0x55, 0xAA]);
+        disk[5 << 20..][..4].copy_from_slice(b"data");
+        disk
+    }
+
+    fn convert(content: &[u8]) -> (tempfile::TempDir, Result<NamedTempFile, DiskError>) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut sink = |_: &bedplate_spec::event::Event| ();
+        let mut reporter = Reporter::new(&mut sink);
+        reporter.start_step("haos");
+        let made = converted(&raw(directory.path(), content), directory.path(), &mut reporter);
+        (directory, made)
+    }
+
+    #[test]
+    fn a_raw_image_becomes_a_qcow2_of_the_same_content() {
+        let (directory, made) = convert(&disk());
+        let made = made.unwrap();
+        check(made.path()).unwrap();
+        let plain = raw(directory.path(), &disk());
+        std::process::Command::new("qemu-img")
+            .args(["compare", "-q", "-f", "raw", "-F", "qcow2"])
+            .args([plain.path(), made.path()])
+            .run()
+            .unwrap();
+    }
+
+    #[test]
+    fn t33_a_raw_disk_that_looks_like_a_qcow2_is_taken_for_what_it_is_said_to_be() {
+        let mut disk = disk();
+        disk[..4].copy_from_slice(b"QFI\xfb");
+        let (_directory, made) = convert(&disk);
+        let size = bedplate_tools::qcow2::virtual_size(made.unwrap().path()).unwrap();
+        assert_eq!(size, 8 << 20);
+    }
+
+    #[test]
+    fn what_is_no_disk_is_refused_and_leaves_nothing() {
+        for page in [&b"<html>The image has moved</html>"[..], &[0; 4096]] {
+            let (directory, made) = convert(page);
+            assert!(matches!(made, Err(DiskError::NoDisk)), "{made:?}");
+            drop(made);
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        }
     }
 }
