@@ -1,6 +1,7 @@
 //! `virsh`: libvirt, one command per call.
 
 use std::process::Command;
+use std::thread;
 
 use crate::command::{CommandError, CommandExt as _};
 
@@ -8,6 +9,8 @@ use crate::command::{CommandError, CommandExt as _};
 const MARK: &str = "<<<bedplate<<<";
 /// So many domains make one argument of about 50 KiB; Linux takes 128.
 const MOST_AT_ONCE: usize = 300;
+/// For fewer, another call would cost more than it saves.
+const FEWEST_AT_ONCE: usize = 25;
 
 /// A domain of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,14 +65,26 @@ impl Virsh {
     }
 
     /// The definitions of `domains`, in their order, with one call for hundreds of them: starting
-    /// virsh for each takes longer than everything else.
+    /// virsh for each takes longer than everything else. libvirt answers as many calls at once as
+    /// there are processors.
     pub fn definitions(&self, domains: &[Listed]) -> Result<Vec<Definitions>, CommandError> {
-        let mut all = Vec::new();
-        for some in domains.chunks(MOST_AT_ONCE) {
-            let script: String = some.iter().map(dumps).collect();
-            all.extend(definitions(some, &self.command(&[&format!("{script}echo")]).read()?));
-        }
-        Ok(all)
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let share = domains.len().div_ceil(processors).clamp(FEWEST_AT_ONCE, MOST_AT_ONCE);
+        let answers: Vec<_> = thread::scope(|scope| {
+            let asked = |some| scope.spawn(move || self.some_definitions(some));
+            let asking: Vec<_> = domains.chunks(share).map(asked).collect();
+            let answer = |one: thread::ScopedJoinHandle<'_, _>| {
+                one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            asking.into_iter().map(answer).collect()
+        });
+        let all: Result<Vec<_>, _> = answers.into_iter().collect();
+        Ok(all?.concat())
+    }
+
+    fn some_definitions(&self, domains: &[Listed]) -> Result<Vec<Definitions>, CommandError> {
+        let script: String = domains.iter().map(dumps).collect();
+        Ok(definitions(domains, &self.command(&[&format!("{script}echo")]).read()?))
     }
 
     /// Defines what `xml` describes, once libvirt's schema has found nothing wrong with it.

@@ -40,18 +40,18 @@ pub fn build_medium_programs() -> Result<(), Problem> {
 
 /// Runs one of the story programs.
 pub fn story(name: &str, arguments: &[OsString]) -> Result<(), Problem> {
+    run(program_of_tests(name).arg("--").args(arguments))
+}
+
+/// Runs a benchmark of what is in its own process: built as what people are given.
+pub fn benchmark(name: &str) -> Result<(), Problem> {
+    run(program_of_tests(name).arg("--release"))
+}
+
+fn program_of_tests(name: &str) -> Command {
     let mut command = cargo();
-    command.args([
-        "run",
-        "--quiet",
-        "--locked",
-        "--package",
-        "bedplate-tests",
-        "--bin",
-        name,
-        "--",
-    ]);
-    run(command.args(arguments))
+    command.args(["run", "--quiet", "--locked", "--package", "bedplate-tests", "--bin", name]);
+    command
 }
 
 /// The demo's arguments, passed on.

@@ -81,7 +81,7 @@ fn run(chore: Chore) -> Result<(), Problem> {
             checks::stories(full, shard.as_deref())
         }
         Chore::Bench => {
-            cargo::story("bench_converge", &[])?;
+            cargo::benchmark("bench_converge")?;
             cargo::build_medium_programs()?;
             cargo::story("bench", &[])
         }
