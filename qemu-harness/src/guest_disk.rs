@@ -1,5 +1,5 @@
-//! The disk of a small guest for VMs inside the machine under test: it boots from its own boot
-//! loader, takes a lease, reports over HTTP and writes a file over NFS.
+//! The disk of a small guest for VMs inside the machine under test: it boots by BIOS and by UEFI
+//! from boot loaders of its own, takes a lease, reports over HTTP and writes a file over NFS.
 
 use std::fs::File;
 use std::io::{self, Cursor, Seek as _, SeekFrom, Write as _};
@@ -16,10 +16,12 @@ use bedplate_tools::cpio::Archive;
 
 /// Size of the disk.
 const DISK_BYTES: u64 = 48 << 20;
-/// Where its only partition starts.
-const PARTITION_START: u64 = 1 << 20;
+/// Where its only partition starts, in bytes.
+pub const PARTITION_START: u64 = 1 << 20;
 /// Boot code for the master boot record, from syslinux-common.
 const BOOT_CODE: &str = "/usr/lib/SYSLINUX/mbr.bin";
+/// Boot code for UEFI, in the tree.
+const UEFI_LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi.signed";
 /// What the guest loads, needs included by [`Kernel::load`].
 const MODULES: [&str; 5] = ["virtio_pci", "virtio_net", "e1000", "nfs", "nfsv4"];
 
@@ -45,10 +47,15 @@ pub struct GuestDisk {
 pub fn build(tree: &Path, directory: &Path, errand: &Errand) -> Result<GuestDisk, HarnessError> {
     let kernel = Kernel::find(tree)?;
     let initramfs = initramfs(tree, &kernel)?;
-    let image =
-        std::fs::read(&kernel.image).map_err(file_error("could not read", &kernel.image))?;
+    let read = |path: &Path| std::fs::read(path).map_err(file_error("could not read", path));
+    let loader = Loaded {
+        kernel: read(&kernel.image)?,
+        initramfs,
+        record: read(Path::new(BOOT_CODE))?,
+        uefi: read(&tree.join(UEFI_LOADER))?,
+    };
     let raw = directory.join("guest.raw");
-    write_disk(&raw, &image, &initramfs, errand)?;
+    loader.write_disk(&raw, errand).map_err(file_error("could not write", &raw))?;
     let offset = PARTITION_START.to_string();
     Command::new("syslinux").args(["--install", "--offset", &offset]).arg(&raw).run()?;
     let qcow2 = directory.join("guest.qcow2");
@@ -82,35 +89,50 @@ fn initramfs(tree: &Path, kernel: &Kernel) -> Result<Vec<u8>, HarnessError> {
     pack().map_err(file_error("could not pack", Path::new("the guest's initramfs")))
 }
 
-/// Partition table, file system and files; the boot loader is put in by `syslinux`.
-fn write_disk(
-    path: &Path,
-    kernel: &[u8],
-    initramfs: &[u8],
-    errand: &Errand,
-) -> Result<(), HarnessError> {
-    let code = Path::new(BOOT_CODE);
-    let code = std::fs::read(code).map_err(file_error("could not read", code))?;
-    let configuration = configuration(errand);
-    let files =
-        [("syslinux.cfg", configuration.as_bytes()), ("vmlinuz", kernel), ("initrd", initramfs)];
-    let written = || -> io::Result<()> {
-        let partition = partition(&files)?;
-        let mut disk = File::create(path)?;
-        disk.set_len(DISK_BYTES)?;
-        disk.write_all(&boot_record(&code))?;
-        disk.seek(SeekFrom::Start(PARTITION_START))?;
-        disk.write_all(&partition)
-    };
-    written().map_err(file_error("could not write", path))
+/// What a machine loads to start.
+struct Loaded {
+    kernel: Vec<u8>,
+    initramfs: Vec<u8>,
+    record: Vec<u8>,
+    uefi: Vec<u8>,
 }
 
+impl Loaded {
+    /// Partition table, file system and files; the boot loader of BIOS is put in by `syslinux`.
+    fn write_disk(&self, path: &Path, errand: &Errand) -> io::Result<()> {
+        let (bios, uefi) = (configuration(errand), entry(errand));
+        let partition = partition(&[
+            ("syslinux.cfg", bios.as_bytes()),
+            ("vmlinuz", &self.kernel),
+            ("initrd", &self.initramfs),
+            ("EFI/BOOT/BOOTX64.EFI", &self.uefi),
+            ("loader/loader.conf", b"timeout 0\n"),
+            ("loader/entries/guest.conf", uefi.as_bytes()),
+        ])?;
+        let mut disk = File::create(path)?;
+        disk.set_len(DISK_BYTES)?;
+        disk.write_all(&boot_record(&self.record))?;
+        disk.seek(SeekFrom::Start(PARTITION_START))?;
+        disk.write_all(&partition)
+    }
+}
+
+fn parameters(errand: &Errand) -> String {
+    format!("console=ttyS0 panic=-1 report={} nfs={}", errand.report, errand.nfs)
+}
+
+/// For syslinux.
 fn configuration(errand: &Errand) -> String {
     format!(
         "SERIAL 0 115200\nDEFAULT guest\nPROMPT 0\nLABEL guest\n KERNEL vmlinuz\n \
-         APPEND initrd=initrd console=ttyS0 panic=-1 report={} nfs={}\n",
-        errand.report, errand.nfs
+         APPEND initrd=initrd {}\n",
+        parameters(errand)
     )
+}
+
+/// For systemd-boot (Boot Loader Specification, type 1).
+fn entry(errand: &Errand) -> String {
+    format!("title guest\nlinux /vmlinuz\ninitrd /initrd\noptions {}\n", parameters(errand))
 }
 
 fn partition(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
@@ -123,6 +145,9 @@ fn partition(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
     fatfs::format_volume(&mut bytes, options)?;
     let volume = FileSystem::new(&mut bytes, FsOptions::new())?;
     for (name, content) in files {
+        for (end, _) in name.match_indices('/') {
+            volume.root_dir().create_dir(name.get(..end).unwrap_or_default())?;
+        }
         let mut file = volume.root_dir().create_file(name)?;
         file.write_all(content)?;
         file.flush()?;
@@ -172,18 +197,23 @@ mod tests {
 
     #[test]
     fn the_partition_holds_its_files_and_knows_its_place() {
-        let mut bytes = partition(&[("vmlinuz", b"kernel"), ("initrd", b"initramfs")]).unwrap();
+        let files: [(&str, &[u8]); 3] =
+            [("initrd", b"initramfs"), ("loader/entries/a.conf", b"a"), ("loader/b", b"b")];
+        let mut bytes = partition(&files).unwrap();
         assert_eq!(bytes[0x1c..0x20], 2048_u32.to_le_bytes());
         let volume = FileSystem::new(Cursor::new(&mut bytes), FsOptions::new()).unwrap();
         assert_eq!(volume.fat_type(), FatType::Fat16);
         let mut text = String::new();
         volume.root_dir().open_file("initrd").unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "initramfs");
+        assert!(volume.root_dir().open_file("loader/entries/a.conf").is_ok());
     }
 
     #[test]
     fn the_errand_stands_on_the_command_line() {
         let errand = Errand { report: "http://h:1".into(), nfs: "s:/p".into() };
-        assert!(configuration(&errand).contains(" report=http://h:1 nfs=s:/p\n"));
+        for told in [configuration(&errand), entry(&errand)] {
+            assert!(told.contains(" report=http://h:1 nfs=s:/p\n"));
+        }
     }
 }

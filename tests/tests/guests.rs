@@ -1,0 +1,106 @@
+//! Machines of every shape on an installed hypervisor: defined, started, and heard on their serial
+//! lines; those that can boot do. Run by name.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bedplate_tests::answers::GUEST;
+use bedplate_tests::installed::Installation;
+use bedplate_tests::running_host::Host;
+use bedplate_tests::shapes::{self, INSTALLER, RAW, SECURE, STAND_IN};
+use bedplate_tests::story::{Story, Tell};
+
+/// Where the machine is told of them.
+const DOCUMENT: &str = "/root/guests.toml";
+/// A guest boots inside an emulated machine that is emulated itself.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+fn put(host: &Host, document: &str) {
+    let write = format!("printf %s \"$1\" > {DOCUMENT}");
+    host.read(&["sh", "-c", &write, "sh", document]).unwrap();
+}
+
+fn converge(host: &Host) {
+    host.read(&["bedplate-host", "--host-file", DOCUMENT, "converge"]).unwrap();
+}
+
+/// Starts a machine and waits until `said` stands on its serial line.
+fn start_and_hear(host: &Host, name: &str, said: &str) {
+    println!("starting {name}, waiting for {said}");
+    let line = "set -e; virsh --quiet start \"$1\"; \
+                exec timeout \"$3\" grep --text -m 1 -e \"$2\" \"$(virsh ttyconsole \"$1\" | tr -d '\\n')\"";
+    let patience = LIMIT.as_secs().to_string();
+    let heard = host.run(&["sh", "-c", line, "sh", name, said, &patience]).unwrap();
+    assert_eq!(heard.status, 0, "{name} never said `{said}`: {}", heard.stderr);
+    println!("{name}: {}", heard.stdout.trim());
+}
+
+/// Waits until a guest with the MAC address of `name` has reported.
+fn wait_for_report(story: &Story, host: &Host, name: &str) {
+    let interfaces = host.read(&["virsh", "--quiet", "domiflist", name]).unwrap();
+    let mac = interfaces.split_whitespace().last().unwrap().to_owned();
+    let begun = Instant::now();
+    let reported = |target: &str| target.starts_with("/guest/up") && target.contains(&mac);
+    while !story.server.requests().iter().any(|request| reported(&request.target)) {
+        assert!(begun.elapsed() < LIMIT, "{name} ({mac}) never reported");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    println!("{name}: reported after {} s", begun.elapsed().as_secs());
+}
+
+fn destroy(host: &Host, name: &str) {
+    host.read(&["virsh", "--quiet", "destroy", name]).unwrap();
+}
+
+fn format_of(host: &Host, name: &str) -> String {
+    let disk = format!("/mnt/vmstore/{name}/{name}.qcow2");
+    let told = host.read(&["qemu-img", "info", "-f", "qcow2", "-U", "--output=json", &disk]);
+    told.unwrap()
+}
+
+#[test]
+fn machines_of_every_shape_start_and_those_that_can_boot_do() {
+    let directory = tempfile::Builder::new().prefix("bedplate-guests-").tempdir_in("/var/tmp");
+    let directory = directory.unwrap();
+    let tell: Tell = Arc::new(|line: &str| println!("{line}"));
+    let installation = Installation::obtain(&tell).unwrap();
+    let story = installation.lend(directory.path(), tell).unwrap();
+    let mut document = shapes::with_machines(&story).unwrap();
+    let host = story.boot(story.disks()).unwrap();
+    assert_eq!(host.settle().unwrap(), "running");
+    // It has its own story, and would take half of the processors.
+    host.run(&["virsh", "destroy", GUEST]).unwrap();
+
+    put(&host, &document.to_string());
+    converge(&host);
+    let again = host.run(&["bedplate-host", "--host-file", DOCUMENT, "plan"]).unwrap();
+    assert_eq!(again.status, 0, "a second converge would do something:\n{}", again.stdout);
+    // What was declared is more than the image held.
+    assert!(format_of(&host, STAND_IN).contains(&format!("\"virtual-size\": {}", 32_u64 << 30)));
+
+    // Microsoft's keys know nothing of the small guest's boot loader.
+    start_and_hear(&host, SECURE, "Access Denied");
+    assert!(host.read(&["sh", "-c", "ls /var/lib/libvirt/swtpm/*/tpm2"]).is_ok());
+    destroy(&host, SECURE);
+    start_and_hear(&host, RAW, "SYSLINUX");
+    wait_for_report(&story, &host, RAW);
+    destroy(&host, RAW);
+    start_and_hear(&host, STAND_IN, "BdsDxe: starting");
+    wait_for_report(&story, &host, STAND_IN);
+    destroy(&host, STAND_IN);
+    start_and_hear(&host, INSTALLER, "DVD-ROM");
+    wait_for_report(&story, &host, INSTALLER);
+    destroy(&host, INSTALLER);
+
+    // Exactly its own directory goes, with the firmware's variables.
+    document["vms"][SECURE]["state"] = toml_edit::value("absent");
+    put(&host, &document.to_string());
+    converge(&host);
+    let left = host.read(&["ls", "/mnt/vmstore"]).unwrap();
+    assert!(!left.contains(SECURE) && left.contains(RAW) && left.contains(GUEST), "{left}");
+    let variables = host.read(&["ls", "/var/lib/libvirt/qemu/nvram"]).unwrap();
+    assert!(!variables.contains(SECURE) && variables.contains(STAND_IN), "{variables}");
+    host.power_off().unwrap();
+}
