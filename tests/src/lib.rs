@@ -21,6 +21,7 @@ pub mod raw_write;
 pub mod running_host;
 pub mod screens;
 pub mod seed;
+pub mod settled_guests;
 pub mod shapes;
 pub mod small;
 pub mod story;
