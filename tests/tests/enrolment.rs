@@ -98,6 +98,8 @@ impl Attic {
         let mut running = self.start(machine::machine(self.disks.clone(), self.ssh_port));
         if let Some(passphrase) = passphrase {
             running.wait_for_text(&[QUESTION], LOGIN_LIMIT).unwrap();
+            // systemd shows the question first and turns the echo off then; nobody types that fast.
+            std::thread::sleep(Duration::from_secs(2));
             running.type_line(passphrase).unwrap();
         }
         let ssh = Ssh::new(&self.key, self.ssh_port).unwrap();

@@ -1,11 +1,13 @@
 //! Does what was decided about restores.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use bedplate_spec::event::Outcome;
 use bedplate_spec::host::HostFile;
+use bedplate_tools::sync;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::DIRECTORY;
@@ -160,8 +162,19 @@ fn fetch(context: &Context, name: &str, paths: &[PathBuf]) -> Result<(), Restore
             return Err(RestoreError::NotInSnapshot { snapshot, path });
         }
     }
+    // The record must not outlive, in a power cut, what it says is there.
+    flush(&places)?;
     record.stage = Stage::Moving;
     record::write(mount, name, &record)
+}
+
+/// Has everything on the pools of these paths on disk.
+fn flush(places: &[Wanted]) -> Result<(), RestoreError> {
+    let mounts: BTreeSet<&Path> = places.iter().map(|place| place.mount.as_path()).collect();
+    mounts.into_iter().try_for_each(|mount| {
+        let failed = |source| RestoreError::File { path: mount.to_owned(), source };
+        sync::file_system(mount).map_err(failed)
+    })
 }
 
 fn staging(place: &Wanted, name: &str) -> PathBuf {
@@ -185,6 +198,8 @@ fn put_in_place(places: &[Wanted], name: &str) -> Result<(), RestoreError> {
             move_new(&staged, &place.path)?;
         }
     }
+    // As before: a restore that is done is never looked at again.
+    flush(places)?;
     record.stage = Stage::Done;
     record::write(mount, name, &record)?;
     for place in places {
