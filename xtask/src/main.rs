@@ -1,9 +1,10 @@
-//! `cargo xtask demo | test | bench | packages`: the project's own chores.
+//! `cargo xtask demo | test | bench | fuzz | packages`: the project's own chores.
 //!
 //! Builds without any C library, because it is what installs them.
 
 mod cargo;
 mod checks;
+mod fuzz;
 mod packages;
 mod report;
 
@@ -15,7 +16,7 @@ use clap::{Parser, Subcommand};
 use crate::report::Problem;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Bedplate's chores: demo, test, bench")]
+#[command(name = "cargo xtask", about = "Bedplate's chores: demo, test, bench, fuzz")]
 struct Arguments {
     #[command(subcommand)]
     chore: Chore,
@@ -51,6 +52,14 @@ enum Chore {
     },
     /// Measures the figures and prints them with their targets.
     Bench,
+    /// Gives the readers of foreign bytes what libFuzzer thinks of; needs a nightly compiler.
+    Fuzz {
+        /// For so long each.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Only this target.
+        target: Option<String>,
+    },
     /// Installs the Debian packages that building and testing need, or says which.
     Packages,
 }
@@ -85,6 +94,7 @@ fn run(chore: Chore) -> Result<(), Problem> {
             cargo::build_medium_programs()?;
             cargo::story("bench", &[])
         }
+        Chore::Fuzz { seconds, target } => fuzz::fuzz(seconds, target.as_deref()),
         Chore::Packages => Ok(()),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 
 /// A chore that could not be finished.
@@ -13,6 +14,10 @@ pub enum Problem {
     Failed(String, ExitStatus),
     /// Packages are missing and cannot be installed from here.
     MissingPackages(Vec<String>),
+    /// A directory could not be read or made.
+    Directory(PathBuf, io::Error),
+    /// No fuzz target has this name; those that there are.
+    NoTarget(Vec<String>),
 }
 
 impl fmt::Display for Problem {
@@ -26,6 +31,12 @@ impl fmt::Display for Problem {
                  apt-get install --no-install-recommends {}",
                 names.join(" ")
             ),
+            Self::Directory(path, source) => {
+                write!(formatter, "could not read or make {}: {source}", path.display())
+            }
+            Self::NoTarget(names) => {
+                write!(formatter, "there is no such target; there are {}", names.join(", "))
+            }
         }
     }
 }
