@@ -23,7 +23,9 @@ fn put(host: &Host, document: &str) {
 }
 
 fn converge(host: &Host) {
-    host.read(&["bedplate-host", "--host-file", DOCUMENT, "converge"]).unwrap();
+    let answer = host.run(&["bedplate-host", "--host-file", DOCUMENT, "converge"]).unwrap();
+    println!("{}{}", answer.stdout, answer.stderr);
+    assert_eq!(answer.status, 0, "not everything could be made as intended");
 }
 
 /// Starts a machine and waits until `said` stands on its serial line.
