@@ -96,6 +96,8 @@ in
       ) cfg.host.users;
 
       virtualisation.libvirtd.enable = lib.mkDefault true;
+      # A guest's TPM is a program; libvirt refuses the guest without it.
+      virtualisation.libvirtd.qemu.swtpm.enable = lib.mkIf cfg.host.hasTpm (lib.mkDefault true);
       # libvirtd's module asserts it.
       security.polkit.enable = lib.mkIf config.virtualisation.libvirtd.enable (lib.mkDefault true);
       services.nfs.server.enable = lib.mkDefault cfg.host.hasExports;

@@ -96,7 +96,10 @@ in
         };
       };
     };
-    virtualisation.libvirtd.enable = flag;
+    virtualisation.libvirtd = {
+      enable = flag;
+      qemu.swtpm.enable = flag;
+    };
 
     systemd = {
       services = named (

@@ -190,6 +190,9 @@ let
       && host.services.nfs.server.enable
       && small.networking.firewall.allowedTCPPorts == [ ]
       && !small.services.nfs.server.enable;
+    "a guest with a TPM brings the program for it" =
+      host.virtualisation.libvirtd.qemu.swtpm.enable
+      && !small.virtualisation.libvirtd.qemu.swtpm.enable;
     "only clients of exports come through it" =
       (service "bedplate-firewall").serviceConfig.ExecStart
       == "/package/nftables/bin/nft -f /package/bedplate-rendered-hypervisor/bedplate/firewall.nft"
