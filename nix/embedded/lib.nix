@@ -62,10 +62,9 @@ let
     let
       module =
         module:
-        if module ? bedplate then
-          [ ]
-        else if builtins.isAttrs module then
-          options "" module
+        if builtins.isAttrs module then
+          options "" (removeAttrs module [ "bedplate" ])
+          ++ options "bedplate." (removeAttrs (module.bedplate or { }) [ "document" ])
         else if builtins.isPath module then
           [ "imports = [ ${baseNameOf module} ]" ]
         else
@@ -107,7 +106,7 @@ let
     )
     ++ builtins.concatMap (
       user:
-      key "host.users.${shown user}.groups" "`sudo` gives nothing: there is no sudo, and no account has a password; an ssh key of root's does"
+      key "host.users.${shown user}.groups" "`sudo` gives nothing: there is no sudo, and no account has a password; log in as root with an ssh key"
     ) (builtins.filter isAdministrator (builtins.attrNames users))
     ++ optionals (notify ? mail) (
       key "notify.mail" "its tree has no sendmail; `notify.url` works"
