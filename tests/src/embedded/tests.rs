@@ -8,7 +8,8 @@ use std::path::Path;
 use bedplate_host_service::system::{self, Entry, Parts};
 use bedplate_image_builder::identity::with_own_id;
 use bedplate_spec::boot::BOOT_FILE;
-use bedplate_spec::facts::Facts;
+use bedplate_spec::facts::{Facts, Found, Signature};
+use bedplate_spec::identity::{Purpose, derive};
 use bedplate_spec::{document, planner};
 use bedplate_tools::cpio::Archive;
 use serde_json::Value;
@@ -23,9 +24,12 @@ const INVENTORY: &str = include_str!("../../../profiles/hypervisor/inventory.jso
 
 /// The plan of a document as it is printed.
 fn plan(document: &str) -> String {
-    let facts: Facts = serde_json::from_str(INVENTORY).unwrap();
+    plan_on(document, &serde_json::from_str(INVENTORY).unwrap())
+}
+
+fn plan_on(document: &str, facts: &Facts) -> String {
     let host = document::parse(document, "host.toml").unwrap_or_else(|all| panic!("{all}"));
-    let plan = planner::plan(&host, &facts).unwrap_or_else(|all| panic!("{all:?}"));
+    let plan = planner::plan(&host, facts).unwrap_or_else(|all| panic!("{all:?}"));
     serde_json::to_string(&plan).unwrap()
 }
 
@@ -123,6 +127,42 @@ fn a_toplevel_brings_up_what_is_planned() {
     assert_eq!(planned.keys.len(), 3);
     assert_eq!(planned.exports["/mnt/bulk/media"].clients.len(), 2);
     assert_eq!((planned.bridges.len(), planned.vms.len()), (3, 1));
+}
+
+#[test]
+fn a_pool_that_is_kept_is_brought_up_as_the_one_it_was() {
+    let mut document = FULL.to_owned();
+    let mut facts: Facts = serde_json::from_str(INVENTORY).unwrap();
+    let id = document::parse(FULL, "host.toml").unwrap().host.id;
+    for role in ["vm1", "vm2", "vm3"] {
+        let header = format!("[disks.{role}]\n");
+        assert!(document.contains(&header));
+        document = document.replace(&header, &format!("{header}wipe = \"never\"\n"));
+        let disk = document::parse(FULL, "host.toml").unwrap().disks[role].id.clone();
+        let disk = facts.disks.iter_mut().find(|facts| facts.by_id.contains(&disk)).unwrap();
+        let luks_uuid = derive(id, Purpose::Luks, role, 0).to_string();
+        disk.signatures = vec![Signature {
+            partition: Some(1),
+            kind: "crypto_LUKS".into(),
+            label: None,
+            uuid: Some(luks_uuid.clone()),
+            size: disk.size,
+        }];
+        disk.bedplate = Some(Found {
+            plan: "of another installation".into(),
+            luks_uuid,
+            sealed: true,
+            sealed_at: None,
+            sections: Default::default(),
+            boots: None,
+        });
+    }
+    let plan = plan_on(&document, &facts);
+    assert!(plan.contains("\"step\":\"keep_pool\",\"name\":\"vmstore\""), "{plan}");
+    let planned = planned(&plan, &document).unwrap();
+    let built = built(toplevel(&document).path()).unwrap();
+    assert_eq!(differences(&planned, &built).unwrap(), []);
+    assert_eq!(planned.volumes.len(), 7);
 }
 
 #[test]
@@ -246,8 +286,7 @@ fn a_plan_of_something_else_is_found() {
     let target = places("\"target\":\"/data\"", "\"target\":\"/srv/data\"");
     assert!(target.contains(&"mounts./srv/data.subvolume.name".to_owned()), "{target:?}");
     let uuid = document::parse(FULL, "host.toml").unwrap().host.id;
-    let uuid =
-        bedplate_spec::identity::derive(uuid, bedplate_spec::identity::Purpose::Luks, "vm2", 0);
+    let uuid = derive(uuid, Purpose::Luks, "vm2", 0);
     let other = "00000000-0000-4000-8000-000000000000";
     assert_eq!(places(&uuid.to_string(), other), ["volumes.vm2.uuid"]);
     assert_eq!(places("bedplate/keyfile", "bedplate/other").len(), 3);
