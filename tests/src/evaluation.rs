@@ -3,6 +3,8 @@
 
 mod platform;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -115,6 +117,23 @@ impl Evaluation {
         let path = self.nix(&add).read().map_err(failed)?;
         let hash = self.nix(&["hash", "path", "--sri", &shown]).read().map_err(failed)?;
         Ok(serde_json::json!({ "name": name, "path": path.trim(), "hash": hash.trim() }))
+    }
+}
+
+/// Directories of a store are sealed: but for root, nobody could remove what is in them.
+impl Drop for Evaluation {
+    fn drop(&mut self) {
+        unseal(&self.place.path().join("store"));
+    }
+}
+
+fn unseal(directory: &Path) {
+    // What cannot be removed is left in the directory of temporary files, as it would be without this.
+    let _ = fs::set_permissions(directory, Permissions::from_mode(0o755));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            unseal(&entry.path());
+        }
     }
 }
 

@@ -172,6 +172,15 @@ fn keys_that_the_tree_cannot_honour_are_warned_of_by_name() {
             "`notify.mail` of host.toml",
         ]
     );
+    let zone = |zone: &str| {
+        let document =
+            full().replace("state_version = ", &format!("timezone = \"{zone}\"\nstate_version = "));
+        fs::write(root.join("nix/hosts/attic/host.toml"), document).unwrap();
+        warnings(&nix, &root, "attic").len()
+    };
+    assert_eq!(["Europe/Kyiv", "UTC", "Etc/GMT+1"].map(zone), [0, 0, 0]);
+    assert_eq!(["Europe/Kiev", "Zulu"].map(zone), [1, 1]);
+    fs::write(root.join("nix/hosts/attic/host.toml"), &document).unwrap();
     // Whoever builds the system is told.
     fs::write(root.join(DESCRIPTION), &description).unwrap();
     let attribute = "nixosConfigurations.attic.config.system.build.toplevel";
@@ -204,11 +213,21 @@ fn the_tree_is_as_the_warnings_say() {
         name.starts_with(|first: char| first.is_ascii_uppercase()) && name != "Factory"
     };
     let areas: Vec<_> = names("usr/share/zoneinfo").into_iter().filter(is_area).collect();
+    assert_eq!(listed("areas"), areas);
+    let former = listed("formerZones");
+    assert!(former.contains(&"Europe/Kiev".to_owned()), "{former:?}");
+    for zone in former {
+        assert!(!tree.join("usr/share/zoneinfo").join(&zone).exists(), "{zone}");
+    }
+}
+
+/// The strings of a list in lib.nix.
+fn listed(name: &str) -> Vec<String> {
     let platform = shipped::platform(None);
     let library = std::str::from_utf8(&platform["lib.nix"]).unwrap();
-    let (_, list) = library.split_once("areas = [").unwrap();
-    let told = list.split_once(']').unwrap().0.split_whitespace();
-    assert_eq!(told.map(|name| name.trim_matches('"')).collect::<Vec<_>>(), areas);
+    let (_, list) = library.split_once(&format!("{name} = [")).unwrap();
+    let strings = list.split_once(']').unwrap().0.split_whitespace();
+    strings.map(|text| text.trim_matches('"').to_owned()).collect()
 }
 
 #[test]
