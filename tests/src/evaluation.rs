@@ -1,6 +1,10 @@
-//! Evaluating repositories with the Nix of the tree that media are made of: offline, with a store
-//! of its own, on a machine that has no Nix. The tree is only read.
+//! Evaluating and building repositories with the Nix of the tree that media are made of: offline,
+//! with a store of its own, on a machine that has no Nix. The tree is only read.
 
+mod platform;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,6 +20,7 @@ pub const CACHE: &str = "BEDPLATE_CACHE";
 
 /// Nix with an empty store.
 pub struct Evaluation {
+    tree: PathBuf,
     programs: TreePrograms,
     place: TempDir,
 }
@@ -26,7 +31,12 @@ impl Evaluation {
         let cache = std::env::var_os(CACHE).map_or_else(|| Workspace::own().cache(), PathBuf::from);
         let tree = Workspace::tree_in(&cache)?;
         let place = tempfile::tempdir().map_err(file("make", &std::env::temp_dir()))?;
-        Ok(Self { programs: TreePrograms::new(&tree), place })
+        Ok(Self { programs: TreePrograms::new(&tree), tree, place })
+    }
+
+    /// The tree whose Nix it is.
+    pub fn tree(&self) -> &Path {
+        &self.tree
     }
 
     /// A place for repositories.
@@ -52,6 +62,37 @@ impl Evaluation {
         json(&mut self.nix(&["eval", "--json", "--offline", "--no-update-lock-file", &reference]))
     }
 
+    /// Builds an attribute of the flake, in the sandbox. Neither the network nor the lock is touched.
+    pub fn build(&self, flake: &Path, attribute: &str) -> Result<Built, Failure> {
+        let reference = format!("path:{}#{attribute}", flake.display());
+        let mut command = self.nix(&["build", "--offline", "--no-update-lock-file", "--no-link"]);
+        command.args(["--print-out-paths", &reference]);
+        // As on an installed machine (its nix.conf); the loader by which this Nix was started is no
+        // program that it could start as a hook, and its shell lies in the tree.
+        for (option, value) in [
+            ("build-users-group", ""),
+            ("sandbox", "true"),
+            ("sandbox-fallback", "false"),
+            ("sandbox-paths", ""),
+            ("substituters", ""),
+            ("build-hook", ""),
+        ] {
+            command.args(["--option", option, value]);
+        }
+        let output = command.output().map_err(file("run the tree's nix on", flake))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !output.status.success() {
+            return Err(Failure::Unfit(said));
+        }
+        let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Ok(Built { place: self.physical(&path), said })
+    }
+
+    /// Where a path of the store lies on this machine.
+    fn physical(&self, path: &str) -> PathBuf {
+        self.place.path().join("store").join(path.trim_start_matches('/'))
+    }
+
     /// The value of an expression.
     pub fn expression(&self, expression: &str) -> Result<serde_json::Value, CommandError> {
         json(&mut self.nix(&["eval", "--json", "--offline", "--expr", expression]))
@@ -68,30 +109,41 @@ impl Evaluation {
         command.arg("--parse").arg(path).run()
     }
 
-    /// A `platform.json` whose paths are in the store, each a small file in the place of what a
-    /// medium brings.
-    pub fn description(&self) -> Result<String, Failure> {
-        let parts = [
-            ("tree", "bedplate-tree"),
-            ("initrdModules", "bedplate-initrd-modules"),
-            ("runtime", "bedplate-runtime"),
-            ("programs", "bedplate-programs"),
-            ("initrdProgram", "bedplate-initrd-program"),
-        ];
-        let mut description = serde_json::json!({ "kernelVersion": "6.12.0" });
-        for (key, name) in parts {
-            let part = self.place.path().join(name);
-            std::fs::write(&part, name).map_err(file("write", &part))?;
-            let shown = part.display().to_string();
-            let failed = |error: CommandError| Failure::Unfit(error.to_string());
-            let add = ["store", "add", "--mode", "nar", "--name", name, &shown];
-            let path = self.nix(&add).read().map_err(failed)?;
-            let hash = self.nix(&["hash", "path", "--sri", &shown]).read().map_err(failed)?;
-            description[key] =
-                serde_json::json!({ "name": name, "path": path.trim(), "hash": hash.trim() });
-        }
-        Ok(description.to_string())
+    /// Puts a file or directory into the store and describes it as `platform.json` does.
+    fn add(&self, name: &str, part: &Path) -> Result<serde_json::Value, Failure> {
+        let shown = part.display().to_string();
+        let failed = |error: CommandError| Failure::Unfit(error.to_string());
+        let add = ["store", "add", "--mode", "nar", "--name", name, &shown];
+        let path = self.nix(&add).read().map_err(failed)?;
+        let hash = self.nix(&["hash", "path", "--sri", &shown]).read().map_err(failed)?;
+        Ok(serde_json::json!({ "name": name, "path": path.trim(), "hash": hash.trim() }))
     }
+}
+
+/// Directories of a store are sealed: but for root, nobody could remove what is in them.
+impl Drop for Evaluation {
+    fn drop(&mut self) {
+        unseal(&self.place.path().join("store"));
+    }
+}
+
+fn unseal(directory: &Path) {
+    // What cannot be removed is left in the directory of temporary files, as it would be without this.
+    let _ = fs::set_permissions(directory, Permissions::from_mode(0o755));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            unseal(&entry.path());
+        }
+    }
+}
+
+/// What was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// Where it lies on this machine; links in it name paths of the store.
+    pub place: PathBuf,
+    /// What Nix said meanwhile.
+    pub said: String,
 }
 
 fn json(command: &mut Command) -> Result<serde_json::Value, CommandError> {

@@ -18,6 +18,7 @@ use bedplate_spec::answers::Header;
 use bedplate_spec::event::{Event, EventKind};
 use bedplate_spec::facts::Facts;
 use bedplate_tests::medium::Workspace;
+use bedplate_tests::programs;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::ssh_keygen;
 use tempfile::TempDir;
@@ -26,17 +27,6 @@ const SSHD: &str = "/usr/sbin/sshd";
 
 /// When a pipe of this name is there, a run reads its inventory from it, and so is held up.
 const HELD: &str = "held-inventory";
-
-/// The programs, built now: a test binary has none beside itself.
-fn programs(workspace: &Workspace) -> PathBuf {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "--offline", "-p", "bedplate-cli", "-p", "bedplate-installer"])
-        .current_dir(&workspace.root)
-        .status()
-        .unwrap();
-    assert!(built.success());
-    workspace.root.join("target/debug")
-}
 
 /// The machine: sshd, the installer, and what of a boot it keeps.
 struct Live {
@@ -52,7 +42,7 @@ impl Live {
         assert!(Path::new(SSHD).exists(), "NOT TESTED: no {SSHD}; install openssh-server");
         assert!(is_root(), "NOT TESTED: the installer wants root");
         let workspace = Workspace::own();
-        let programs = programs(&workspace);
+        let programs = programs::build().unwrap();
         let place = tempfile::tempdir().unwrap();
         let boot = place.path().join("run");
         for key in ["own", "stranger"] {

@@ -1,7 +1,10 @@
-//! What `bedplate init` and `bedplate host add` write is evaluated by Nix itself, offline. Run by
-//! name; without a platform in the cache it fails, because it would say nothing.
+//! What `bedplate init` and `bedplate host add` write is evaluated and built by Nix itself, offline. Run
+//! by name; without a platform in the cache it fails, because it would say nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
+
+#[path = "repository/embedded.rs"]
+mod embedded;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,21 @@
+//! Our own programs, built now: the binary of a test has none beside itself.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::failure::{Failure, file};
+use crate::medium::Workspace;
+
+/// Builds every program of the workspace, offline; the directory they are in. All of them, because cargo
+/// builds the same libraries anew for each choice of packages.
+pub fn build() -> Result<PathBuf, Failure> {
+    let root = Workspace::own().root;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--locked", "--offline", "--workspace", "--bins"]).current_dir(&root);
+    let status = command.status().map_err(file("run cargo in", &root))?;
+    if !status.success() {
+        return Err(Failure::Unfit("the programs could not be built".to_owned()));
+    }
+    Ok(root.join("target/debug"))
+}

@@ -1,0 +1,217 @@
+//! Every key of `host.toml` is honoured by the embedded platform, or evaluation warns of it by name. A
+//! new key fails here until the table says where it ends up.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
+
+#[path = "honoured/table.rs"]
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bedplate_host_service::activation::accounts::{self, Databases};
+use bedplate_host_service::backup::{Backups, diff as backups, fresh};
+use bedplate_host_service::kind::Kind as _;
+use bedplate_host_service::mounts::Mounts;
+use bedplate_host_service::nfs::{self, Exports};
+use bedplate_host_service::restore::Restores;
+use bedplate_host_service::system::{self, Parts};
+use bedplate_host_service::vm::{VirtualMachines, observe, seed};
+use bedplate_repository::shipped;
+use bedplate_spec::document::keys::{Form, KEYS, Key};
+use bedplate_spec::facts::Facts;
+use bedplate_spec::host::HostFile;
+use bedplate_spec::{document, planner};
+use bedplate_tests::medium::Workspace;
+use toml_edit::{DocumentMut, Item, TableLike, Value};
+
+use table::{Place, Shown, TABLE};
+
+const EVERY_KEY: &str = include_str!("honoured/every_key.toml");
+const INVENTORY: &str = include_str!("../../profiles/hypervisor/inventory.json");
+
+/// Whether a key says nothing itself: what stands in it does, and is in the table.
+fn is_only_a_section(key: &Key) -> bool {
+    let whole = [key.section, key.name].into_iter().filter(|part| !part.is_empty());
+    let whole = whole.collect::<Vec<_>>().join(".");
+    let inside = |other: &Key| {
+        let rest = other.section.strip_prefix(&whole);
+        rest.is_some_and(|rest| ["", "[]"].contains(&rest) || rest.starts_with(".<"))
+    };
+    matches!(key.form, Form::Table | Form::Named | Form::Tables) && KEYS.iter().any(inside)
+}
+
+fn parse(text: &str) -> Result<HostFile, String> {
+    document::parse(text, "host.toml").map_err(|problems| problems.to_string())
+}
+
+/// The place of a path in the document, made where it is not there.
+fn at<'d>(document: &'d mut DocumentMut, path: &str) -> &'d mut Item {
+    path.split('.').fold(document.as_item_mut(), |item, part| match part.parse::<usize>() {
+        Ok(index) if item.is_array_of_tables() || item.is_array() => &mut item[index],
+        _ => &mut item[part],
+    })
+}
+
+fn changed(edits: &[(&str, &str)]) -> String {
+    let mut document: DocumentMut = EVERY_KEY.parse().unwrap();
+    for (path, value) in edits {
+        let value: Value = value.parse().unwrap();
+        // An inline table in an array is reached by its own way.
+        match path.rsplit_once(".0.") {
+            Some((list, key)) if at(&mut document, list).is_array() => {
+                let list = at(&mut document, list).as_array_mut().unwrap();
+                let first = list.get_mut(0).and_then(Value::as_inline_table_mut).unwrap();
+                TableLike::insert(first, key, Item::Value(value));
+            }
+            _ => *at(&mut document, path) = Item::Value(value),
+        }
+    }
+    document.to_string()
+}
+
+/// Everything that comes of a document, by where.
+fn outcome(host: &HostFile) -> BTreeMap<Place, String> {
+    let mounts = host.pools.values();
+    let mounts = mounts.map(|pool| format!("1 1 0:1 / {} rw - btrfs /dev/x rw\n", pool.mount));
+    let mounts = Mounts::parse(&mounts.collect::<String>());
+    let served =
+        Exports::diff(host, &nfs::Observed { mounts: mounts.clone(), ..Default::default() });
+    let observed = observe::Observed { mounts: mounts.clone(), ..Default::default() };
+    let machines = VirtualMachines::diff(host, &observed);
+    let seeds = host.vms.values().filter_map(|vm| vm.cloud_init.as_ref());
+    let seeds: Vec<_> = seeds.map(|told| seed::image("x", told).unwrap()).collect();
+    let observed = backups::Observed { mounts, ..Default::default() };
+    let wanted = host.backups.keys().map(|name| Backups::describe(host, &observed, name));
+    let wanted: Vec<_> = wanted.collect();
+    let patience: Vec<_> = host.backups.values().map(fresh::limit).collect();
+    let found = host.backups.keys().map(|name| (name.clone(), Ok((None, Vec::new()))));
+    let restores = Restores::diff(host, &found.collect());
+    BTreeMap::from([
+        (Place::Plan, plan(host)),
+        (Place::Stage1, format!("{:?}", system::stage1(host))),
+        (Place::Toplevel, toplevel(host)),
+        (Place::Accounts, accounts_of(host)),
+        (Place::Exports, format!("{served:?}")),
+        (Place::Machines, format!("{machines:?} {seeds:?}")),
+        (Place::Backups, format!("{wanted:?} {patience:?}")),
+        (Place::Restores, format!("{restores:?}")),
+        (Place::Secrets, format!("{:?}", host.repository_secrets())),
+    ])
+}
+
+/// The plan or why there is none, without the fingerprints that every change changes.
+fn plan(host: &HostFile) -> String {
+    let facts: Facts = serde_json::from_str(INVENTORY).unwrap();
+    let mut host = host.clone();
+    host.install.expect_plan = None;
+    let mut plan = match planner::plan(&host, &facts) {
+        Ok(plan) => plan,
+        Err(refusals) => return format!("{refusals:?}"),
+    };
+    plan.hash.clear();
+    plan.sections.clear();
+    serde_json::to_string(&plan).unwrap()
+}
+
+fn toplevel(host: &HostFile) -> String {
+    let store = |name: &str| format!("/nix/store/x-{name}");
+    let parts = Parts {
+        tree: store("tree"),
+        programs: store("programs"),
+        runtime: store("runtime"),
+        initrd_modules: store("modules"),
+        initrd_program: store("program"),
+        kernel_version: "6.12".into(),
+        out: store("system"),
+    };
+    format!("{:?}", system::entries(host, "", &parts).unwrap())
+}
+
+fn accounts_of(host: &HostFile) -> String {
+    let etc = tempfile::tempdir().unwrap();
+    fs::write(etc.path().join("group"), "kvm:x:993:\nlibvirt:x:988:\n").unwrap();
+    let tree = Databases::read(etc.path()).unwrap();
+    format!("{:?}", accounts::merge(&Databases::default(), &tree, &host.host.users))
+}
+
+/// The sources below a path, with their tests.
+fn sources(path: &Path, text: &mut String) {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        entries.for_each(|entry| sources(&entry, text));
+    } else if path.extension().is_some_and(|extension| extension == "rs") {
+        text.push_str(&fs::read_to_string(path).unwrap());
+    }
+}
+
+/// What is wrong with what the table says of a key; none when it is so.
+fn wrong(shown: &Shown, before: &BTreeMap<Place, String>) -> Option<String> {
+    match shown {
+        Shown::By(place, edits) => {
+            let after = match parse(&changed(edits)) {
+                Ok(host) => outcome(&host),
+                Err(problems) => return Some(problems),
+            };
+            (before[place] == after[place]).then(|| {
+                let others: Vec<_> = before.keys().filter(|at| before[at] != after[at]).collect();
+                format!("{place:?} is the same whatever it says; what differs is {others:?}")
+            })
+        }
+        Shown::Refused(path, value) => {
+            parse(&changed(&[(path, value)])).is_ok().then(|| format!("{value} is accepted"))
+        }
+        Shown::Read(place, expression) => {
+            let (mut text, root) = (String::new(), Workspace::own().root);
+            let beside = PathBuf::from(format!("{place}.rs"));
+            let places = [root.join(place), root.join(beside)];
+            places.iter().filter(|path| path.exists()).for_each(|path| sources(path, &mut text));
+            (!text.contains(expression)).then(|| format!("{place} does not say `{expression}`"))
+        }
+        Shown::Warned => None,
+    }
+}
+
+#[test]
+fn every_key_is_honoured_where_the_table_says_or_warned_of_by_name() {
+    let known: BTreeSet<_> = KEYS
+        .iter()
+        .filter(|key| !is_only_a_section(key))
+        .map(|key| (key.section, key.name))
+        .collect();
+    let listed: BTreeSet<_> = TABLE.iter().map(|(section, name, _)| (*section, *name)).collect();
+    assert_eq!(listed.len(), TABLE.len(), "a key stands twice in the table");
+    let forgotten: Vec<_> = known.difference(&listed).collect();
+    assert!(forgotten.is_empty(), "say in honoured/table.rs where these end up: {forgotten:?}");
+    let gone: Vec<_> = listed.difference(&known).collect();
+    assert!(gone.is_empty(), "no such keys any more: {gone:?}");
+    assert!(known.len() > 100, "{}", known.len());
+
+    let before = outcome(&parse(EVERY_KEY).unwrap());
+    let wrong = TABLE.iter().filter_map(|(section, name, shown)| {
+        Some(format!("{section}.{name}: {}", wrong(shown, &before)?))
+    });
+    let wrong: Vec<_> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    let platform = shipped::platform(None);
+    let library = std::str::from_utf8(&platform["lib.nix"]).unwrap();
+    for (section, name, _) in TABLE.iter().filter(|(_, _, shown)| matches!(shown, Shown::Warned)) {
+        assert!(library.contains(&format!("key \"{section}.{name}\"")), "{section}.{name}");
+    }
+}
+
+#[test]
+fn a_key_that_changes_nothing_is_found() {
+    let planned = plan(&parse(EVERY_KEY).unwrap());
+    assert!(planned.contains("\"step\":\"seal\""), "{planned}");
+
+    let before = outcome(&parse(EVERY_KEY).unwrap());
+    let wrong = |shown: Shown| wrong(&shown, &before);
+    let same = wrong(Shown::By(Place::Machines, &[("host.timezone", "\"Asia/Tokyo\"")])).unwrap();
+    assert!(same.contains("what differs is [Toplevel]"), "{same}");
+    assert!(wrong(Shown::Refused("nfs.v3", "true")).unwrap().contains("is accepted"));
+    assert!(wrong(Shown::Read("installer/src", "host.install.nothing")).is_some());
+    assert!(wrong(Shown::By(Place::Plan, &[("os.disk", "\"nothing\"")])).is_some());
+}

@@ -1,0 +1,178 @@
+//! Where each key of `host.toml` ends up on the embedded platform.
+
+/// What shows that a key is honoured.
+pub enum Shown {
+    /// Something comes out otherwise when the values at these paths of `every_key.toml` are others. The
+    /// first path is the key's own, or of what holds it.
+    By(Place, &'static [(&'static str, &'static str)]),
+    /// The one value is all there is: this other one is refused.
+    Refused(&'static str, &'static str),
+    /// A program reads it while it runs: this expression stands in this directory or file.
+    Read(&'static str, &'static str),
+    /// Not at all, and evaluation says so.
+    Warned,
+}
+
+/// Where a change comes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// What the installer does.
+    Plan,
+    /// What stage 1 is told.
+    Stage1,
+    /// The files of the toplevel, without the copies of the document.
+    Toplevel,
+    /// passwd, group and their like.
+    Accounts,
+    /// What NFS serves.
+    Exports,
+    /// What is done for virtual machines, and what cloud-init is told.
+    Machines,
+    /// What is wanted of backups, and when one is too old.
+    Backups,
+    /// What comes back.
+    Restores,
+    /// Which secrets of the repository are opened with the host's key.
+    Secrets,
+}
+
+use Place::{Accounts, Backups, Exports, Machines, Plan, Restores, Secrets, Stage1, Toplevel};
+use Shown::{By, Read, Refused, Warned};
+
+const OTHER_KEY: &str =
+    "\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB\"";
+const OTHER_KEYS: &str =
+    "[\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB\"]";
+const BACKUP: &str = "host-service/src/backup";
+const NOTIFY: &str = "host-service/src/notify";
+const SECRET: &str = "host-service/src/secret";
+
+/// Section, key, and what shows it.
+#[rustfmt::skip]
+pub const TABLE: &[(&str, &str, Shown)] = &[
+    ("", "schema", Refused("schema", "2")),
+
+    ("host", "id", By(Stage1, &[("host.id", "\"3f0c7a52-5d0e-4b8e-9d5e-6b1f0c9a7d22\"")])),
+    ("host", "name", By(Toplevel, &[("host.name", "\"cellar\"")])),
+    ("host", "platform", By(Plan, &[("host.platform", "\"nixos\"")])),
+    ("host", "state_version", By(Toplevel, &[("host.state_version", "\"26.11\"")])),
+    ("host", "timezone", By(Toplevel, &[("host.timezone", "\"Asia/Tokyo\"")])),
+    ("host", "locale", By(Toplevel, &[("host.locale", "\"de_DE.UTF-8\"")])),
+    ("host.users.<name>", "ssh_keys", By(Toplevel, &[("host.users.ada.ssh_keys", OTHER_KEYS)])),
+    ("host.users.<name>", "groups", By(Accounts, &[("host.users.ada.groups", "[\"libvirt\"]")])),
+
+    ("disks.<role>", "id", By(Plan, &[("disks.os.id", "\"nvme-eui.0025385171b01234\"")])),
+    ("disks.<role>", "expect_serial", By(Plan, &[("disks.os.expect_serial", "\"OTHER\"")])),
+    ("disks.<role>", "expect_size", By(Plan, &[("disks.os.expect_size", "\"600GB\"")])),
+    ("disks.<role>", "media", By(Stage1, &[("disks.os.media", "\"hdd\"")])),
+    ("disks.<role>", "wipe", Read("spec/src/planner/content.rs", "match choice.disk.wipe")),
+
+    ("os", "disk", By(Stage1, &[("os.disk", "\"scratch1\""), ("pools.scratch.disks", "[\"os\", \"scratch2\"]")])),
+    ("os", "esp_size", By(Plan, &[("os.esp_size", "\"2GiB\"")])),
+    ("os", "esp_mirror", By(Toplevel, &[("os.esp_mirror", "\"vm1\"")])),
+    ("os", "subvolumes", By(Stage1, &[("os.subvolumes", "{ root = \"/\", nix = \"/nix\" }")])),
+
+    ("pools.<name>", "mount", By(Plan, &[("pools.scratch.mount", "\"/mnt/other\"")])),
+    ("pools.<name>", "raid", Refused("pools.scratch.raid", "\"raid10\"")),
+    ("pools.<name>", "disks", By(Plan, &[("pools.scratch.disks", "[\"scratch2\", \"scratch1\"]")])),
+
+    ("unlock", "timeout_seconds", By(Stage1, &[("unlock.timeout_seconds", "44")])),
+    ("unlock", "keyfile", By(Stage1, &[("unlock.keyfile", "\"other\"")])),
+    ("unlock", "recovery", By(Plan, &[("unlock.recovery", "\"prompt\""), ("install.unattended", "false"), ("unlock.derivation", "\"measured\"")])),
+    ("unlock", "derivation", Read("installer/src/steps/luks.rs", "unlock.derivation ==")),
+    ("unlock.recovery", "stick", By(Plan, &[("unlock.recovery.stick", "\"other\"")])),
+    ("unlock.sticks[]", "volume_id", By(Stage1, &[("unlock.sticks.0.volume_id", "\"5E6F-7A8B\"")])),
+    ("unlock.sticks[]", "id", By(Plan, &[("unlock.sticks.0.id", "\"usb-Other-0:0\"")])),
+
+    ("network", "lan_cidr", By(Exports, &[("network.lan_cidr", "\"192.168.8.0/24\"")])),
+    ("network.bridges.<name>", "nic", By(Toplevel, &[("network.bridges.br0.nic", "\"enp6s0\"")])),
+    ("network.bridges.<name>.nic", "mac", By(Toplevel, &[("network.bridges.br1.nic.mac", "\"04:42:1a:01:02:05\"")])),
+    ("network.bridges.<name>", "dhcp", By(Toplevel, &[("network.bridges.br0.dhcp", "false")])),
+    ("network.bridges.<name>", "addresses", By(Toplevel, &[("network.bridges.br1.addresses", "[\"10.0.0.6/24\"]")])),
+    ("network.bridges.<name>", "gateway", By(Toplevel, &[("network.bridges.br1.gateway", "\"10.0.0.3\"")])),
+    ("network.bridges.<name>", "dns", By(Toplevel, &[("network.bridges.br1.dns", "[\"10.0.0.3\"]")])),
+    ("network.bridges.<name>", "vlan_aware", By(Toplevel, &[("network.bridges.br1.vlan_aware", "true")])),
+    ("network.bridges.<name>", "nat", By(Toplevel, &[("network.bridges.lab0.nat", "false")])),
+
+    ("vms.<name>", "state", By(Machines, &[("vms.desk.state", "\"absent\"")])),
+    ("vms.<name>", "kind", By(Machines, &[("vms.desk.kind", "\"haos\"")])),
+    ("vms.<name>", "pool", By(Machines, &[("vms.desk.pool", "\"bulk\""), ("vms.desk.iso_image.dest", "\"/mnt/bulk/desk/own.iso\"")])),
+    ("vms.<name>", "vcpu", By(Machines, &[("vms.apps.vcpu", "3")])),
+    ("vms.<name>", "ram_mb", By(Machines, &[("vms.apps.ram_mb", "2049")])),
+    ("vms.<name>", "mac_address", By(Machines, &[("vms.apps.mac_address", "\"52:54:00:12:34:57\"")])),
+    ("vms.<name>", "disk_gb", By(Machines, &[("vms.desk.disk_gb", "65")])),
+    ("vms.<name>", "bridge", By(Machines, &[("vms.desk.bridge", "\"br1\"")])),
+    ("vms.<name>", "vlan", By(Machines, &[("vms.apps.vlan", "21")])),
+    ("vms.<name>", "firmware", By(Machines, &[("vms.apps.firmware", "\"bios\"")])),
+    ("vms.<name>", "disk_bus", By(Machines, &[("vms.apps.disk_bus", "\"sata\"")])),
+    ("vms.<name>", "tpm", By(Machines, &[("vms.apps.tpm", "true")])),
+    ("vms.<name>", "guest_agent", By(Machines, &[("vms.apps.guest_agent", "false")])),
+    ("vms.<name>", "autostart", By(Machines, &[("vms.apps.autostart", "false")])),
+    ("vms.<name>", "start_order", By(Machines, &[("vms.desk.start_order", "1"), ("vms.apps.start_order", "2")])),
+    ("vms.<name>.cloud_init", "hostname", By(Machines, &[("vms.apps.cloud_init.hostname", "\"other\"")])),
+    ("vms.<name>.cloud_init", "user", By(Machines, &[("vms.apps.cloud_init.user", "\"bob\"")])),
+    ("vms.<name>.cloud_init", "ssh_keys", By(Machines, &[("vms.apps.cloud_init.ssh_keys", OTHER_KEYS)])),
+    ("vms.<name>.cloud_init", "packages", By(Machines, &[("vms.apps.cloud_init.packages", "[\"vim\"]")])),
+    ("vms.<name>.disk_image", "url", Read("host-service/src/vm/disk.rs", "&image.url")),
+    ("vms.<name>.disk_image", "sha256", Read("host-service/src/vm/disk.rs", "&image.sha256")),
+    ("vms.<name>.disk_image", "dest", By(Machines, &[("vms.apps.disk_image.dest", "\"/mnt/vmstore/apps/other.qcow2\"")])),
+    ("vms.<name>.iso_image", "url", Read("host-service/src/vm/disk.rs", "&image.url")),
+    ("vms.<name>.iso_image", "sha256", Read("host-service/src/vm/disk.rs", "&image.sha256")),
+    ("vms.<name>.iso_image", "dest", By(Machines, &[("vms.desk.iso_image.dest", "\"/mnt/vmstore/desk/other.iso\"")])),
+    ("vms.<name>.usb_devices[]", "vendor_id", By(Machines, &[("vms.apps.usb_devices.0.vendor_id", "\"0x1a87\"")])),
+    ("vms.<name>.usb_devices[]", "product_id", By(Machines, &[("vms.apps.usb_devices.0.product_id", "\"0x7524\"")])),
+
+    ("nfs", "v3", By(Toplevel, &[("nfs.v3", "true")])),
+    ("nfs.exports[]", "path", By(Exports, &[("nfs.exports.0.path", "\"/mnt/bulk/other\"")])),
+    ("nfs.exports[]", "clients", By(Exports, &[("nfs.exports.1.clients", "[\"10.0.0.0/8\"]")])),
+    ("nfs.exports[]", "options", By(Exports, &[("nfs.exports.1.options", "[\"rw\"]")])),
+
+    ("backups.<name>", "repository", By(Backups, &[("backups.apps.repository", "\"sftp:ada@example.org:/srv/other\"")])),
+    ("backups.<name>", "paths", By(Backups, &[("backups.apps.paths", "[\"/mnt/bulk/other\"]")])),
+    ("backups.<name>", "schedule", By(Toplevel, &[("backups.apps.schedule", "\"weekly\"")])),
+    ("backups.<name>", "host_key", Read(BACKUP, "backup.host_key")),
+    ("backups.<name>", "prune", By(Toplevel, &[("backups.apps.prune", "\"never\"")])),
+    ("backups.<name>", "check", By(Toplevel, &[("backups.apps.check", "\"daily\"")])),
+    ("backups.<name>", "check_data", By(Toplevel, &[("backups.apps.check_data", "\"never\"")])),
+    ("backups.<name>", "drill", By(Toplevel, &[("backups.apps.drill", "\"weekly\"")])),
+    ("backups.<name>", "stale_after_hours", By(Backups, &[("backups.apps.stale_after_hours", "51")])),
+    ("backups.<name>.keep", "daily", Read(BACKUP, "keep.daily")),
+    ("backups.<name>.keep", "weekly", Read(BACKUP, "keep.weekly")),
+    ("backups.<name>.keep", "monthly", Read(BACKUP, "keep.monthly")),
+    ("backups.<name>.password", "stick", By(Plan, &[("backups.apps.password.stick", "\"bedplate/other\"")])),
+    ("backups.<name>.password", "sops", By(Secrets, &[("backups.apps.password", "{ sops = \"secrets.yaml\", key = \"restic\" }")])),
+    ("backups.<name>.password", "key", Read(SECRET, "open_sops(file, key)")),
+    ("backups.<name>.password", "age", By(Secrets, &[("backups.apps.password", "{ age = \"restic.age\" }")])),
+    ("backups.<name>.password", "file", Refused("backups.apps.password", "{ file = \"/var/lib/bedplate/password\" }")),
+    ("backups.<name>.credentials", "stick", Read(BACKUP, "SecretReference::Stick(path)")),
+    ("backups.<name>.credentials", "sops", By(Secrets, &[("backups.apps.credentials", "{ sops = \"secrets.yaml\", key = \"sftp\" }")])),
+    ("backups.<name>.credentials", "key", Read(SECRET, "open_sops(file, key)")),
+    ("backups.<name>.credentials", "age", By(Secrets, &[("backups.apps.credentials", "{ age = \"sftp.age\" }")])),
+
+    ("notify", "url", Read(NOTIFY, "&notify.url")),
+    ("notify", "receiver", Read(NOTIFY, "notify.receiver")),
+    ("notify", "mail", Warned),
+    ("notify", "remind_hours", Read(NOTIFY, "notify.remind_hours")),
+    ("notify", "ping", Read(NOTIFY, "&notify.ping")),
+    ("notify.token", "file", Read(NOTIFY, "SecretReference::File(path)")),
+    ("notify.token", "sops", By(Secrets, &[("notify.token", "{ sops = \"secrets.yaml\", key = \"notify\" }")])),
+    ("notify.token", "key", Read(SECRET, "open_sops(file, key)")),
+    ("notify.token", "age", By(Secrets, &[("notify.token", "{ age = \"notify.age\" }")])),
+
+    ("restore", "backups", By(Restores, &[("restore.backups", "[\"apps\"]")])),
+    ("restore", "snapshot", Read("host-service/src/restore", "restore.snapshot")),
+    ("secrets.<name>", "sops", By(Secrets, &[("secrets.tunnel", "{ sops = \"secrets.yaml\", key = \"tunnel\" }")])),
+    ("secrets.<name>", "key", Read(SECRET, "open_sops(file, key)")),
+    ("secrets.<name>", "age", By(Toplevel, &[("secrets", "{}")])),
+    ("secrets.<name>", "owner", Read(SECRET, "file.owner")),
+    ("secrets.<name>", "group", Read(SECRET, "&file.group")),
+
+    ("flake", "remote", By(Plan, &[("flake.remote", "\"git@git.example.org:me/other.git\"")])),
+    ("flake", "hosts", By(Plan, &[("flake.hosts", "\"hosts\"")])),
+    ("flake.push", "host_key", By(Plan, &[("flake.push.host_key", OTHER_KEY)])),
+    ("flake.push.key", "stick", By(Plan, &[("flake.push.key.stick", "\"bedplate/other\"")])),
+
+    ("install", "unattended", Read("installer/src", "host.install.unattended")),
+    ("install", "expect_plan", Read("spec/src/planner", "install.expect_plan")),
+    ("install", "then", By(Plan, &[("install.then", "\"reboot\"")])),
+];
