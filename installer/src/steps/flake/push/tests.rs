@@ -1,8 +1,13 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use bedplate_spec::host::SecretReference;
 use bedplate_tools::command::CommandExt as _;
 
+use super::super::ssh::MEMORY;
+use super::super::stand_in::STAND_IN;
 use super::*;
 
 const KEY: &str =
@@ -10,25 +15,6 @@ const KEY: &str =
 const HOST_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2Jh";
 const REMOTE: &str = "git@git.example.org:me/infra.git";
-
-/// In the place of ssh: notes what it is given, and starts what it is asked for on this machine. The
-/// first times it finds nobody.
-const STAND_IN: &str = r#"#!/bin/sh
-cd "$(dirname "$0")" || exit 1
-echo "$@" >> argv
-env >> environment
-stat -c '%a %n' "$(dirname "$2")" "$(dirname "$2")"/* >> modes
-cat "$2" > config
-cat "$(dirname "$2")/known_hosts" > known_hosts
-cmp -s "$(sed -n 's/^IdentityFile //p' "$2")" key || exit 3
-if [ -s absent ]; then
-	sed -i 1d absent
-	echo 'ssh: connect to host git.example.org port 22: Network is unreachable' >&2
-	exit 255
-fi
-for last; do :; done
-eval "$(echo "$last" | sed "s|'me/infra.git'|'$PWD/infra.git'|")"
-"#;
 
 /// A remote, a stick with the key, and a machine with a commit.
 struct Fixture {
