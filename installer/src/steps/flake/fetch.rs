@@ -184,3 +184,6 @@ impl Fetch<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,4 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -7,49 +6,34 @@ use bedplate_spec::host::SecretReference;
 use bedplate_tools::command::CommandExt as _;
 
 use super::super::ssh::MEMORY;
-use super::super::stand_in::STAND_IN;
+use super::super::stand_in::{HOST_KEY, Remote};
 use super::*;
 
-const KEY: &str =
-    "-----BEGIN OPENSSH PRIVATE KEY-----\nnobody's\n-----END OPENSSH PRIVATE KEY-----\n";
-const HOST_KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2Jh";
 const REMOTE: &str = "git@git.example.org:me/infra.git";
 
 /// A remote, a stick with the key, and a machine with a commit.
 struct Fixture {
-    place: tempfile::TempDir,
+    remote: Remote,
 }
 
 impl Fixture {
     fn new() -> Self {
-        let fixture = Self { place: tempfile::tempdir().unwrap() };
-        fixture.write("key", KEY, 0o600);
-        fixture.write("stick/bedplate/push-key", KEY, 0o600);
-        fixture.write("ssh", STAND_IN, 0o755);
-        Command::new("git")
-            .args(["init", "-q", "--bare"])
-            .arg(fixture.at("infra.git"))
-            .run()
-            .unwrap();
+        let fixture = Self { remote: Remote::new() };
         fixture.git(&["init", "-q", "-b", "main", "."]);
         fixture.commit("Enrol box");
         fixture
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
+        self.remote.at(name)
     }
 
     fn write(&self, name: &str, text: &str, mode: u32) {
-        let path = self.at(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        self.remote.write(name, text, mode);
     }
 
     fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.at(name)).unwrap()
+        self.remote.read(name)
     }
 
     fn git(&self, words: &[&str]) -> String {
