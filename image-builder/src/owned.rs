@@ -262,6 +262,14 @@ mod tests {
     }
 
     #[test]
+    fn a_document_that_takes_its_repository_from_elsewhere_brings_none() {
+        let document = include_str!("../../spec/tests/hosts/good_source_ssh.toml");
+        let place = repository();
+        let error = look(place.path()).unwrap().has_room_for(document).unwrap_err();
+        assert!(error.to_string().contains("`flake.source` names another"), "{error}");
+    }
+
+    #[test]
     fn the_platform_of_the_medium_is_added_but_replaces_another_only_when_told_to() {
         let place = repository();
         let decide = |text, take| look(place.path()).unwrap().description(&medium(text), take);

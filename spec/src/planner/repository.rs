@@ -3,7 +3,7 @@
 use super::choose::shown;
 use super::refusal::Refusal;
 use crate::facts::{DiskFacts, Facts, Signature};
-use crate::host::{HostFile, SourcePlace, VolumeSource};
+use crate::host::{HostFile, SourcePlace, Stick, VolumeSource};
 use crate::plan::{FoundVolume, RepositoryPlace, Step};
 
 /// File systems that a repository is read from, as libblkid names them.
@@ -100,6 +100,12 @@ fn volume(wanted: &VolumeSource, host: &HostFile, facts: &Facts) -> Result<Found
     if let Some((role, _)) = role {
         let help = "put the repository on a disk without a role, such as a stick".to_owned();
         return Err(refused(format!("is on the disk `{role}`"), help));
+    }
+    let volume_id = found.signature.uuid.as_deref().filter(|_| kind == "vfat");
+    let is = |stick: &Stick| volume_id.is_some_and(|id| id.eq_ignore_ascii_case(&stick.volume_id));
+    if host.unlock.sticks.iter().any(is) {
+        let help = "put the repository on a partition of its own, or on another stick".to_owned();
+        return Err(refused("is the key stick, which is written to".to_owned(), help));
     }
     let Some(disk) = found.disk.by_id.iter().min() else {
         let help = "put the repository on another disk, such as a USB stick".to_owned();

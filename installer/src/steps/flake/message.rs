@@ -58,6 +58,7 @@ pub fn of(
 
 #[cfg(test)]
 mod tests {
+    use bedplate_spec::plan::{FoundVolume, RepositoryPlace, Step};
     use bedplate_spec::{document, planner};
 
     use super::super::hardware;
@@ -90,5 +91,26 @@ mod tests {
         let said = of(&plan, &host, &facts, &needs, None);
         assert!(!said.contains('\u{1b}'), "{said}");
         insta::assert_snapshot!("message", said.replace(&plan.hash, "HASH"));
+    }
+
+    #[test]
+    fn the_message_names_the_commit_that_was_fetched_and_where_from() {
+        let (mut plan, host, facts, needs) = enrolled();
+        let volume = FoundVolume {
+            label: "INFRA".into(),
+            disk: "usb-Stick_1234-0:0".into(),
+            partition: Some(1),
+            kind: "ext4".into(),
+            path: None,
+        };
+        let from = RepositoryPlace::Volume(volume);
+        plan.steps.insert(2, Step::FetchRepository { branch: "trunk".into(), from });
+        let said = of(&plan, &host, &facts, &needs, Some("0123abc"));
+        let line = said.lines().find(|line| line.starts_with("- repository")).unwrap();
+        assert_eq!(
+            line,
+            "- repository: branch trunk from the volume INFRA (usb-Stick_1234-0:0, partition 1), \
+             at 0123abc"
+        );
     }
 }
