@@ -108,26 +108,50 @@ impl Fetch<'_> {
     /// Fetches, looks through what came, and leaves it as a bundle.
     pub fn run(&self) -> Result<Outcome, StepError> {
         let what = format!("could not fetch the branch {} from {}", self.branch, self.from);
-        self.put().during(what).map_err(|error| error.next(self.advice()))
+        let put = self.put(|git| self.take(git));
+        // What is of no use takes no memory; that it stays would be no further harm.
+        let put = put.inspect_err(|_| drop(remove(self.directory)));
+        put.during(what).map_err(|error| error.next(self.advice()))
     }
 
-    fn put(&self) -> Result<Outcome, StepError> {
+    /// Leaves what `take` brings into a repository as a bundle.
+    fn put(&self, take: impl FnOnce(&Git) -> Result<(), StepError>) -> Result<Outcome, StepError> {
         let here = "could not make room for the repository in memory";
         remove(self.directory).during(here)?;
+        let bundle = self.directory.join(BUNDLE_FILE);
+        self.in_a_repository(|git, reader| {
+            take(git)?;
+            // git takes nothing from a shallow clone, and does not say so.
+            if reader.commit("HEAD").is_none() {
+                return Err(StepError::new("its history is cut off: it is a shallow clone"));
+            }
+            reader.bundle(&bundle, self.branch).during(here)
+        })?;
+        // As enrolment will: a server that hands out files has had its objects checked by nobody.
+        let description = self.in_a_repository(|git, reader| {
+            git.fetch(bundle.as_os_str(), self.branch, &Transport::File)
+                .during("its objects are refused")?;
+            self.expected.examine(reader)
+        })?;
+        if let Some(description) = description {
+            fs::write(self.directory.join(PLATFORM_FILE), description).during(here)?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Works in an empty repository in memory, which is gone afterwards.
+    fn in_a_repository<T>(
+        &self,
+        work: impl FnOnce(&Git, &Reader) -> Result<T, StepError>,
+    ) -> Result<T, StepError> {
+        let here = "could not make room for the repository in memory";
         let repository = self.directory.join("repository");
         fs::create_dir_all(&repository).during(here)?;
         let git = Git::new(&repository, "bedplate", "bedplate@localhost");
         git.init(self.branch).during(here)?;
-        self.take(&git)?;
-        let reader = Reader::new(&repository);
-        let description = self.expected.examine(&reader)?;
-        let bundle = self.directory.join(BUNDLE_FILE);
-        reader.bundle(&bundle, self.branch).during("could not keep the repository in memory")?;
-        if let Some(description) = description {
-            fs::write(self.directory.join(PLATFORM_FILE), description).during(here)?;
-        }
+        let done = work(&git, &Reader::new(&repository))?;
         remove(&repository).during(here)?;
-        Ok(Outcome::Done)
+        Ok(done)
     }
 
     fn take(&self, git: &Git) -> Result<(), StepError> {
@@ -135,8 +159,9 @@ impl Fetch<'_> {
             RepositoryPlace::Ssh(ssh) => self.over_ssh(git, ssh),
             RepositoryPlace::Https(https) => self.over_https(git, https),
             RepositoryPlace::Volume(found) => {
-                let at = self.directory.join("volume");
-                volume::with(found, &at, |root| self.from_volume(git, root, found.path.as_deref()))
+                // Beside it: what is removed there must never be what is mounted.
+                let at = self.directory.with_extension("volume");
+                volume::with(found, &at, |root| self.off_volume(git, root, found.path.as_deref()))
             }
         }
     }
@@ -166,7 +191,7 @@ impl Fetch<'_> {
     }
 
     /// From the volume that is mounted at `root`.
-    fn from_volume(&self, git: &Git, root: &Path, path: Option<&str>) -> Result<(), StepError> {
+    fn off_volume(&self, git: &Git, root: &Path, path: Option<&str>) -> Result<(), StepError> {
         let place = volume::repository(root, path)?;
         git.fetch(place.as_os_str(), self.branch, &Transport::File).during("git could not fetch it")
     }

@@ -51,6 +51,17 @@ impl Fixture {
         self.git(&["push", "-q", self.at("infra.git").to_str().unwrap(), "HEAD:refs/heads/main"]);
     }
 
+    /// Brings a commit to the server that git accepts from no stranger; the branch.
+    fn publish_crafted(&self) -> String {
+        let commit = self.git(&["cat-file", "commit", "HEAD"]).replace(" <o@example.org>", "");
+        let mut hash = Command::new("git");
+        hash.arg("-C").arg(self.at("infra.git"));
+        hash.args(["hash-object", "-t", "commit", "--literally", "-w", "--stdin"]);
+        let commit = hash.read_with_input(format!("{commit}\n").as_bytes()).unwrap();
+        self.remote.write("infra.git/refs/heads/crafted", &commit, 0o644);
+        "crafted".to_owned()
+    }
+
     fn fetch(&self, branch: &str, from: &RepositoryPlace) -> Result<Outcome, StepError> {
         self.fetch_for(branch, from, None)
     }
@@ -74,14 +85,9 @@ impl Fixture {
         .run()
     }
 
-    /// Takes the repository off the "volume" `root`, as [`Fetch`] does once it is mounted.
+    /// As [`Fetch::run`] does it once the "volume" `root` is mounted; the commit that came.
     fn take(&self, root: &Path, path: Option<&str>) -> Result<String, StepError> {
         let from = over_ssh();
-        let machine = self.at("machine");
-        super::remove(&machine).unwrap();
-        fs::create_dir_all(&machine).unwrap();
-        let git = Git::new(&machine, "bedplate", "bedplate@localhost");
-        git.init("main").unwrap();
         let fetch = Fetch {
             branch: "main",
             from: &from,
@@ -91,9 +97,9 @@ impl Fixture {
             directory: &self.at("fetched"),
             expected: Expected { host: "nix/hosts/box", platform: None },
         };
-        fetch.from_volume(&git, root, path)?;
-        fetch.expected.examine(&Reader::new(&machine))?;
-        Ok(Reader::new(&machine).commit("HEAD").unwrap())
+        fetch.put(|git| fetch.off_volume(git, root, path))?;
+        let came = answers::repository(&self.at("fetched")).unwrap().unwrap();
+        Ok(super::super::place::commit_of(&came).unwrap().unwrap())
     }
 
     fn enrol(&self, hardware: &str) -> Outcome {
@@ -298,6 +304,12 @@ fn t15_links_and_paths_that_leave_and_submodules_are_refused_before_any_disk() {
     fixture.git(&["push", "-q", fixture.at("infra.git").to_str().unwrap(), "HEAD:refs/heads/main"]);
     let error = told(&fixture.fetch("main", &over_ssh()).unwrap_err());
     assert!(error.contains("\"vendor\" is a submodule"), "{error}");
+
+    // Without an address, which only git's own check of objects notices.
+    let fixture = Fixture::new();
+    let refused = fixture.publish_crafted();
+    let error = told(&fixture.fetch(&refused, &over_ssh()).unwrap_err());
+    assert!(error.contains("fsck error"), "{error}");
 
     for name in ["..", ".git", ".GIT"] {
         let fixture = Fixture::new();

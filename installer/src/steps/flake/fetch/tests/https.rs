@@ -69,6 +69,7 @@ fn with_certificate() -> (Fixture, String) {
     let script = "openssl pkey -in key.pem -pubout -outform DER | openssl dgst -sha256 -binary | openssl base64";
     let pin = Command::new("sh").current_dir(&place).args(["-c", script]).read().unwrap();
     // A server of files, which is all that s_server is: the question behind the name is part of it.
+    fixture.publish_crafted();
     let server = fixture.at("infra.git");
     Command::new("git").arg("-C").arg(&server).arg("update-server-info").run().unwrap();
     let names = server.join("info");
@@ -96,6 +97,10 @@ fn t11_over_https_only_the_pinned_key_behind_a_trusted_certificate_is_fetched_fr
     let head = fixture.git(&["rev-parse", "HEAD"]);
     let bundle = fixture.at("fetched").join(BUNDLE_FILE);
     assert_eq!(Reader::branches_of_bundle(&bundle).unwrap(), [("main".to_owned(), head)]);
+
+    let error = told(&fixture.fetch("crafted", &at(&pin, Some("cert.pem"))).unwrap_err());
+    assert!(error.contains("its objects are refused"), "{error}");
+    assert!(!bundle.exists());
 
     let wrong = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
     let error = told(&fixture.fetch("main", &at(wrong, Some("cert.pem"))).unwrap_err());
