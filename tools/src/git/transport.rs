@@ -83,7 +83,12 @@ impl HttpsAccess<'_> {
             "http.lowSpeedLimit=1000".to_owned(),
             "http.lowSpeedTime=30".to_owned(),
         ];
-        settings.extend(self.certificate.map(|file| format!("http.sslCAInfo={}", file.display())));
+        if let Some(file) = self.certificate {
+            settings.push(format!("http.sslCAInfo={}", file.display()));
+            // GnuTLS adds what a directory holds: by default, the public authorities.
+            let directory = file.parent().unwrap_or(file);
+            settings.push(format!("http.sslCAPath={}", directory.display()));
+        }
         settings
     }
 }
