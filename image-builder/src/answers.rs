@@ -13,8 +13,7 @@ use bedplate_spec::document::rules;
 use crate::error::{Error, file, unfit};
 use crate::owned::Owned;
 
-/// The description of the platform in a repository.
-pub const DESCRIPTION: &str = "bedplate/platform.json";
+pub use bedplate_spec::repository_tree::DESCRIPTION;
 
 const HOST: &str = "host.toml";
 const FLAKE: &str = "flake";

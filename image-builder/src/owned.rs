@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use bedplate_spec::repository_tree::{self, Entry};
 use bedplate_tools::git::Reader;
-use serde_json::Value;
 
 use crate::answers::{DESCRIPTION, Flake};
 use crate::error::{Error, file, tool, unfit};
@@ -79,6 +78,10 @@ impl State {
         let host = host.map_err(|problems| {
             unfit("the document for", &self.directory, format!("it is not valid\n{problems}"))
         })?;
+        if host.flake.source.is_some() {
+            let why = "its `flake.source` names another; leave one of the two out";
+            return Err(unfit("the document does not go with", &self.directory, why));
+        }
         let path = format!("{}/{}", host.flake.hosts, host.host.name);
         match repository_tree::in_the_way(&self.files, &path) {
             None => Ok(()),
@@ -101,7 +104,7 @@ impl State {
         take_platform: bool,
     ) -> Result<Option<Vec<u8>>, Error> {
         let refused = |why: &str| unfit("the repository", &self.directory, why.to_owned());
-        for needed in ["flake.nix", "flake.lock", "bedplate/flake.nix", "bedplate/lib.nix"] {
+        for needed in repository_tree::PLATFORM {
             if !self.files.iter().any(|entry| entry.path == needed) {
                 return Err(refused(&format!(
                     "{needed} is not committed in it; `bedplate host add` brings the platform, \
@@ -115,7 +118,7 @@ impl State {
         let wanted = medium.get(DESCRIPTION);
         let wanted = wanted.ok_or_else(|| refused("the medium describes no platform"))?;
         match &self.description {
-            Some(found) if same(found, wanted) => Ok(None),
+            Some(found) if repository_tree::same_description(found, wanted) => Ok(None),
             Some(_) if !take_platform => Err(refused(
                 "its bedplate/platform.json describes another platform than the medium carries, \
                  so its hosts cannot be built from this medium; use the medium it came from, or \
@@ -135,12 +138,6 @@ impl State {
         let bundle = std::fs::read(&path).map_err(file("read", &path))?;
         Ok(Owned { bundle, description })
     }
-}
-
-/// Layout of the text is nobody's business.
-fn same(one: &[u8], other: &[u8]) -> bool {
-    let parse = |bytes| serde_json::from_slice::<Value>(bytes).ok();
-    one == other || parse(one).is_some_and(|value| Some(value) == parse(other))
 }
 
 #[cfg(test)]
@@ -262,6 +259,14 @@ mod tests {
         commit(place.path());
         let error = look(place.path()).unwrap().has_room_for(document).unwrap_err();
         assert!(error.to_string().contains("nix/hosts is no directory"), "{error}");
+    }
+
+    #[test]
+    fn a_document_that_takes_its_repository_from_elsewhere_brings_none() {
+        let document = include_str!("../../spec/tests/hosts/good_source_ssh.toml");
+        let place = repository();
+        let error = look(place.path()).unwrap().has_room_for(document).unwrap_err();
+        assert!(error.to_string().contains("`flake.source` names another"), "{error}");
     }
 
     #[test]

@@ -116,8 +116,8 @@ pub fn unpacked(directory: &Path) -> io::Result<Payload> {
     }
 }
 
-/// The repository among the unpacked answers.
-fn repository(directory: &Path) -> io::Result<Option<Repository>> {
+/// The repository among the answers that lie unpacked in `directory`.
+pub fn repository(directory: &Path) -> io::Result<Option<Repository>> {
     if let Some(file) = plain(directory, BUNDLE_FILE)? {
         let platform = plain(directory, PLATFORM_FILE)?.map(fs::read).transpose()?;
         return Ok(Some(Repository::Bundle { file, platform }));

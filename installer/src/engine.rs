@@ -143,6 +143,7 @@ fn perform_shared(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<O
             Ok(Outcome::Done)
         }
         Step::KeepPool { name, fsid, members } => kept::open(context, name, *fsid, members),
+        Step::FetchRepository { branch, from } => flake::fetch::fetch(context, branch, from),
         Step::Partition { role, guid, partitions } => {
             disks::partition(context.disk(role)?, *guid, partitions)
         }

@@ -90,6 +90,7 @@ pub fn roles_written(plan: &Plan, step: &Step) -> impl Iterator<Item = String> {
         Step::CheckDisks { .. }
         | Step::PrepareStick { .. }
         | Step::KeepPool { .. }
+        | Step::FetchRepository { .. }
         | Step::VerifyKeys { .. }
         | Step::Finish => Vec::new(),
     };

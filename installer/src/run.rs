@@ -36,7 +36,7 @@ use crate::places::Places;
 use crate::remote;
 use crate::report::Reporter;
 use crate::shown;
-use crate::steps::boot;
+use crate::steps::{boot, flake};
 use crate::waiting;
 
 /// Where a harness listens.
@@ -139,6 +139,7 @@ impl Run {
             .map_err(|problems| StepError::new(format!("host.toml is not valid\n{problems}")))
             .map_err(|error| error.next(nothing_written))?;
         self.agree(&mut host)?;
+        flake::fetch::agree(&answers, &host)?;
         self.source.settle()?;
         let facts = self.source.read()?;
         if planner::is_finished(&host, &facts) {

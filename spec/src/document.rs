@@ -14,6 +14,7 @@ mod secret;
 mod section;
 mod services;
 pub mod size;
+mod source;
 
 pub use problem::{Problem, Problems};
 

@@ -5,6 +5,7 @@
 //! JSON so that the host service and the tests can read a normalised document.
 
 mod backup;
+mod flake;
 mod notify;
 mod secret;
 mod vm;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use backup::{Backup, Keep, Restore, Upkeep};
+pub use flake::{Flake, HttpsSource, Push, Source, SourcePlace, SshSource, VolumeSource};
 pub use notify::{Notify, REMIND_HOURS, Receiver};
 pub use secret::{SecretFile, SecretReference};
 pub use vm::{CloudInit, DiskBus, Download, Firmware, State, UsbDevice, Vm, VmKind};
@@ -359,28 +361,6 @@ pub struct Export {
     pub clients: Vec<Cidr>,
     /// Export options of exports(5), such as `rw`, `no_subtree_check`.
     pub options: Vec<String>,
-}
-
-/// `[flake]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Flake {
-    /// `origin` of the clone left in `/etc/nixos`.
-    pub remote: Option<String>,
-    /// Directory of the hosts inside the repository.
-    pub hosts: String,
-    /// `[flake.push]`: how the installer pushes the host's commit; it does not when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub push: Option<Push>,
-}
-
-/// `[flake.push]`: the branch `bedplate/<name>` of the remote, over ssh.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Push {
-    /// Private ssh key, a file on a key stick: while it is installed the machine opens nothing of
-    /// the repository.
-    pub key: SecretReference,
-    /// The only host key that the remote may show, as in a `.pub` file.
-    pub host_key: String,
 }
 
 /// `[install]`.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::host::{Push, Recovery, Stick, Then};
+use crate::host::{HttpsSource, Push, Recovery, SshSource, Stick, Then};
 
 /// Where the EFI system partition is mounted on the installed system.
 pub const BOOT: &str = "/boot";
@@ -111,6 +111,15 @@ pub enum Step {
         fsid: Uuid,
         /// Its members, in order.
         members: Vec<KeptMember>,
+    },
+    /// Take the repository from where the document says, into memory. Comes before anything is
+    /// written to a disk: one that cannot be reached, or is not the one that was pinned, stops
+    /// the installation here.
+    FetchRepository {
+        /// The branch.
+        branch: String,
+        /// Where it is.
+        from: RepositoryPlace,
     },
     /// Write the partition table of one disk.
     Partition {
@@ -221,6 +230,33 @@ pub enum Step {
     },
     /// Unmount, close, flush.
     Finish,
+}
+
+/// Where the repository is fetched from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RepositoryPlace {
+    /// A volume of this machine.
+    Volume(FoundVolume),
+    /// An ssh server, known by its host key.
+    Ssh(SshSource),
+    /// An https server, known by its public key.
+    Https(HttpsSource),
+}
+
+/// The volume that has the label which the document names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundVolume {
+    /// The label.
+    pub label: String,
+    /// by-id name of its disk.
+    pub disk: String,
+    /// Number of the partition; none for the whole disk.
+    pub partition: Option<u32>,
+    /// Type of file system, as libblkid names it.
+    pub kind: String,
+    /// Path of the repository on it; none for its root.
+    pub path: Option<String>,
 }
 
 /// Where a build gets what the target's store lacks from.

@@ -13,6 +13,7 @@ mod hash;
 mod kept;
 mod member;
 mod refusal;
+mod repository;
 mod sections;
 mod steps;
 
@@ -45,6 +46,7 @@ pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
             "look at the plan again; write its hash, or remove `install.expect_plan`",
         ));
     }
+    let fetch = repository::step(host, facts, &mut refusals);
     let hash = match hash {
         Some(hash) if refusals.is_empty() => hash,
         _ => return Err(PlanError::new(refusals)),
@@ -70,7 +72,7 @@ pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
         sections: sections::of(host),
         destroys: verdict.destroys,
         disks: chosen.iter().map(target).collect(),
-        steps: steps::of(host, facts, &chosen),
+        steps: steps::of(host, facts, &chosen, fetch),
         then: host.install.then,
     })
 }

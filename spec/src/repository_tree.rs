@@ -2,6 +2,13 @@
 //!
 //! Bytes in, decisions out: the listing is that of `git ls-tree -r -z --full-tree`.
 
+/// The description of the embedded platform in a repository.
+pub const DESCRIPTION: &str = "bedplate/platform.json";
+
+/// What a repository must hold besides, to build hosts of the embedded platform.
+pub const PLATFORM: [&str; 4] =
+    ["flake.nix", "flake.lock", "bedplate/flake.nix", "bedplate/lib.nix"];
+
 /// A file or a symbolic link of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -109,6 +116,12 @@ pub fn check_link(path: &str, target: &[u8]) -> Result<(), TreeError> {
         return Err(refused());
     }
     Ok(())
+}
+
+/// Whether two descriptions of a platform say the same: layout of the text is nobody's business.
+pub fn same_description(one: &[u8], other: &[u8]) -> bool {
+    let parse = |bytes| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+    one == other || parse(one).is_some_and(|value| Some(value) == parse(other))
 }
 
 /// The file or link that keeps `path` from being a directory, or from being reached as one.

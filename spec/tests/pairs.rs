@@ -60,6 +60,20 @@ fn every_pair_earns_its_plan_or_its_refusal() {
 }
 
 #[test]
+fn nothing_is_written_to_a_disk_before_the_repository_has_arrived() {
+    let with_source = PAIRS.iter().filter(|pair| pair.name.starts_with("good_source_"));
+    let mut seen = 0;
+    for Pair { name, host, facts } in with_source {
+        let steps: Vec<String> =
+            plan(host, facts).unwrap().steps.iter().map(|step| step.id()).collect();
+        let fetch = steps.iter().position(|id| id == "fetch-repository").unwrap();
+        assert_eq!(steps[..fetch], ["check-disks", "prepare-stick"], "{name}");
+        seen += 1;
+    }
+    assert_eq!(seen, 3);
+}
+
+#[test]
 fn t07_only_a_whole_installation_is_finished() {
     let finished: Vec<&str> = PAIRS
         .iter()

@@ -2,7 +2,9 @@
 //! never run, and nobody is asked for a password.
 
 mod reader;
+mod transport;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use std::process::Command;
 use crate::command::{CommandError, CommandExt as _};
 
 pub use reader::Reader;
+pub use transport::{HttpsAccess, SshAccess, Transport};
 
 /// What a surrounding git, for example one that runs a hook, would lead astray with.
 const SURROUNDING: [&str; 11] = [
@@ -49,32 +52,6 @@ pub struct Git {
     email: String,
 }
 
-/// How git reaches a remote over ssh: with this configuration and no other.
-#[derive(Debug, Clone, Copy)]
-pub struct SshAccess<'a> {
-    /// `ssh`.
-    pub program: &'a str,
-    /// Its configuration. git hands both to a shell: a path of letters, digits, `/`, `-`, `_` and
-    /// `.`, or it is refused.
-    pub config: &'a Path,
-}
-
-impl SshAccess<'_> {
-    /// The value of `core.sshCommand` (git-config(1)).
-    fn command(&self) -> io::Result<String> {
-        let config = self.config.to_str().unwrap_or_default();
-        let plain = |text: &str| {
-            !text.is_empty()
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c))
-        };
-        if plain(config) && plain(self.program) {
-            Ok(format!("{} -F {config}", self.program))
-        } else {
-            Err(io::Error::other(format!("{config:?} cannot be handed to a shell")))
-        }
-    }
-}
-
 impl Git {
     /// The work tree at `directory`; commits are made as `name <email>`.
     pub fn new(directory: &Path, name: &str, email: &str) -> Self {
@@ -84,7 +61,7 @@ impl Git {
     fn command(&self) -> Command {
         let mut command = command_in(&self.directory);
         command.args(["-c", "commit.gpgSign=false", "-c", "gc.auto=0"]);
-        command.args(["-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]);
+        command.args(["-c", "protocol.allow=never"]);
         // A power cut must not leave a reference to an object that holds nothing.
         command.args(["-c", "core.fsync=all"]);
         command.env("HOME", "/root");
@@ -102,16 +79,24 @@ impl Git {
         self.command().args(["init", "-q", "--template=", &first]).run()
     }
 
-    /// Takes `branch` with its history out of the bundle `file`. Objects that git refuses to
-    /// accept from strangers are refused; nothing is checked out.
-    pub fn fetch_bundle(&self, file: &Path, branch: &str) -> Result<(), CommandError> {
+    /// Takes `branch` with its history out of `place`: a URL, or the absolute path of a directory
+    /// or a bundle. Objects that git refuses to accept from strangers are refused; nothing is
+    /// checked out.
+    pub fn fetch(
+        &self,
+        place: &OsStr,
+        branch: &str,
+        transport: &Transport<'_>,
+    ) -> Result<(), CommandError> {
         let reference = format!("+refs/heads/{branch}:refs/heads/{branch}");
         let mut command = self.command();
+        transport.open(&mut command)?;
         command.args(["-c", "fetch.fsckObjects=true"]);
         // Harmless, and found in histories that other tools once wrote.
         command.args(["-c", "fetch.fsck.zeroPaddedFilemode=ignore"]);
         command.args(["fetch", "-q", "--no-tags", "--no-recurse-submodules", "--update-head-ok"]);
-        command.args(["--no-write-fetch-head", "--"]).arg(file).arg(reference).run()
+        command.args(transport.options()).args(["--no-write-fetch-head", "--"]);
+        command.arg(place).arg(reference).run()
     }
 
     /// Makes the newest commit the branch `branch` of `remote`, over ssh. Nothing that the branch
@@ -123,11 +108,7 @@ impl Git {
         access: &SshAccess<'_>,
     ) -> Result<(), CommandError> {
         let mut command = self.command();
-        let ssh = access
-            .command()
-            .map_err(|source| CommandError::Start { program: "git push".to_owned(), source })?;
-        command.args(["-c", &format!("core.sshCommand={ssh}"), "-c", "ssh.variant=ssh"]);
-        command.args(["-c", "protocol.file.allow=never", "-c", "protocol.ssh.allow=always"]);
+        Transport::Ssh(*access).open(&mut command)?;
         command.args(["push", "-q", "--no-verify", "--no-recurse-submodules", "--no-signed"]);
         command.args(["--", remote, &format!("HEAD:refs/heads/{branch}")]).run()
     }

@@ -1,11 +1,16 @@
 //! Enrolment: the host's directory in the repository, and its commit.
 
 mod directory;
+pub mod fetch;
 mod handover;
 mod hardware;
 mod message;
+mod patience;
 mod place;
 mod push;
+mod ssh;
+#[cfg(test)]
+mod stand_in;
 
 use std::fs;
 use std::path::Path;
@@ -16,6 +21,7 @@ use bedplate_keystick::layout::HOST_KEY;
 use bedplate_spec::event::Outcome;
 use bedplate_spec::facts::Facts;
 use bedplate_spec::host::Push;
+use bedplate_spec::repository_tree::DESCRIPTION;
 use bedplate_tools::git::{Git, Reader};
 use bedplate_tools::sync;
 
@@ -31,9 +37,6 @@ pub const REPOSITORY: &str = "etc/nixos";
 
 /// What hands `host.toml` to the platform; it never changes.
 const CONFIGURATION: &str = include_str!("../../../nix/host/configuration.nix");
-
-/// The description of the platform in a repository.
-const DESCRIPTION: &str = "bedplate/platform.json";
 
 /// The commit that the host's commit stands on: what came with the medium.
 const BASE: &str = "refs/bedplate/base";
@@ -87,15 +90,17 @@ pub fn enrol(
     let hardware = hardware::of(context.plan, facts, &needs);
     let hardware =
         serde_json::to_string_pretty(&hardware).during("could not describe the hardware")?;
+    let fetched = fetch::fetched(context)?;
+    let commit = fetched.as_ref().map(place::commit_of).transpose()?.flatten();
     let enrolment = Enrolment {
         repository: &Path::new(TARGET).join(REPOSITORY),
-        source: context.answers.repository.as_ref(),
+        source: fetched.as_ref().or(context.answers.repository.as_ref()),
         hosts: target.hosts,
         name: &context.plan.host_name,
         host_toml: &context.answers.host_toml,
         hardware: &hardware,
         remote: target.remote,
-        message: &message::of(context.plan, context.host, facts, &needs),
+        message: &message::of(context.plan, context.host, facts, &needs, commit.as_deref()),
         host_key: (!prepared).then_some(&host_key),
     };
     let outcome = enrolment.run()?;

@@ -9,6 +9,7 @@ use super::problem::quote;
 use super::rules::{self, Wrong};
 use super::secret;
 use super::section::Section;
+use super::source;
 use crate::host::{
     Backup, Bridge, Cidr, Export, Flake, Keep, Network, Nfs, Nic, Notify, Push, REMIND_HOURS,
     Receiver, Restore, Upkeep,
@@ -186,6 +187,9 @@ pub(super) fn flake(section: Option<&Section<'_>>) -> Flake {
         hosts: section
             .and_then(|flake| flake.text("hosts", rules::repository_path))
             .unwrap_or_else(|| "nix/hosts".into()),
+        source: section
+            .and_then(|flake| flake.section("source", "flake.source"))
+            .map(|section| source::source(&section)),
         push: section.and_then(|flake| flake.section("push", "flake.push")).map(|push| Push {
             key: push
                 .section("key", "flake.push.key")

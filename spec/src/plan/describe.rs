@@ -1,6 +1,8 @@
 //! How a plan and its steps are named, for machines and for people.
 
-use super::{Plan, Step};
+use std::fmt;
+
+use super::{FoundVolume, Plan, RepositoryPlace, Step};
 use crate::document::size;
 use crate::event::StepSummary;
 
@@ -11,6 +13,7 @@ impl Step {
             Self::CheckDisks { .. } => return "check-disks".into(),
             Self::PrepareStick { .. } => return "prepare-stick".into(),
             Self::KeepPool { name, .. } => ("keep", name),
+            Self::FetchRepository { .. } => return "fetch-repository".into(),
             Self::Partition { role, .. } => ("partition", role),
             Self::FormatEsp { role, .. } => ("esp", role),
             Self::FormatLuks { role, .. } => ("luks", role),
@@ -40,6 +43,9 @@ impl Step {
             }
             Self::KeepPool { name, members, .. } => {
                 format!("Open pool {name}, which is kept: {} disks", members.len())
+            }
+            Self::FetchRepository { branch, from } => {
+                format!("Fetch the branch {branch} of the repository from {from}")
             }
             Self::Partition { role, .. } => format!("Partition {role}"),
             Self::FormatEsp { role, .. } => format!("Make the EFI system partition on {role}"),
@@ -82,7 +88,32 @@ impl Step {
     }
 }
 
+impl fmt::Display for RepositoryPlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Volume(FoundVolume { label, disk, partition, .. }) => {
+                write!(formatter, "the volume {label} ({disk}")?;
+                match partition {
+                    Some(number) => write!(formatter, ", partition {number})"),
+                    None => formatter.write_str(")"),
+                }
+            }
+            Self::Ssh(ssh) => write!(formatter, "{}, known by its host key", ssh.url),
+            Self::Https(https) => write!(formatter, "{}, known by its public key", https.url),
+        }
+    }
+}
+
 impl Plan {
+    /// The branch of the repository that is fetched, and where from; none when it comes with the
+    /// answers.
+    pub fn fetches(&self) -> Option<(&str, &RepositoryPlace)> {
+        self.steps.iter().find_map(|step| match step {
+            Step::FetchRepository { branch, from } => Some((branch.as_str(), from)),
+            _ => None,
+        })
+    }
+
     /// For people, for example `install hypervisor`.
     pub fn title(&self) -> String {
         Self::title_for(&self.host_name)

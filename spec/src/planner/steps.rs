@@ -14,7 +14,12 @@ use crate::system_image::SUBVOLUME;
 /// More than any LUKS2 header takes of a partition, in bytes.
 const LUKS_HEADER: u64 = 32 << 20;
 
-pub(super) fn of(host: &HostFile, facts: &Facts, chosen: &[Choice<'_>]) -> Vec<Step> {
+pub(super) fn of(
+    host: &HostFile,
+    facts: &Facts,
+    chosen: &[Choice<'_>],
+    fetch: Option<Step>,
+) -> Vec<Step> {
     let names = |of: &mut dyn Iterator<Item = &Choice<'_>>| -> Vec<String> {
         of.map(|choice| choice.role.to_owned()).collect()
     };
@@ -23,6 +28,8 @@ pub(super) fn of(host: &HostFile, facts: &Facts, chosen: &[Choice<'_>]) -> Vec<S
     let mut steps = vec![Step::CheckDisks { roles: names(&mut chosen.iter()) }];
     steps.extend(stick(host));
     steps.extend(kept::pools(host, chosen));
+    // Its key is on the stick; and nothing is written to a disk before it has arrived.
+    steps.extend(fetch);
     // Steps of one kind on different disks come one after the other: the engine runs them side
     // by side.
     steps.extend(written().map(|choice| table(host, choice)));
@@ -33,7 +40,7 @@ pub(super) fn of(host: &HostFile, facts: &Facts, chosen: &[Choice<'_>]) -> Vec<S
     let (esp, mirror) = boot_partitions(host, chosen);
     steps.push(Step::Mount { mounts: mounts(host, &esp, mirror.as_ref()) });
     steps.push(Step::CopyClosure);
-    let Flake { hosts, remote, push } = host.flake.clone();
+    let Flake { hosts, remote, push, source: _ } = host.flake.clone();
     steps.push(Step::Enrol { hosts, remote, push });
     steps.push(Step::BuildSystem {
         attribute: format!(

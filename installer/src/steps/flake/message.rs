@@ -8,8 +8,15 @@ use bedplate_spec::plan::Plan;
 
 use super::hardware::Needs;
 
-/// The message. What the machine says of itself is escaped: it is shown on terminals.
-pub fn of(plan: &Plan, host: &HostFile, facts: &Facts, needs: &Needs) -> String {
+/// The message; `fetched` is the commit that was fetched, when one was. What the machine says of
+/// itself is escaped: it is shown on terminals.
+pub fn of(
+    plan: &Plan,
+    host: &HostFile,
+    facts: &Facts,
+    needs: &Needs,
+    fetched: Option<&str>,
+) -> String {
     let mut lines = vec![format!("Enrol {}\n\nPlan {}\n\nFound:", plan.host_name, plan.hash)];
     let firmware = match facts.firmware {
         FirmwareKind::Uefi => "UEFI",
@@ -28,6 +35,9 @@ pub fn of(plan: &Plan, host: &HostFile, facts: &Facts, needs: &Needs) -> String 
         if !modules.is_empty() {
             lines.push(format!("- modules for {what}: {}", modules.join(", ")));
         }
+    }
+    if let (Some(commit), Some((branch, from))) = (fetched, plan.fetches()) {
+        lines.push(format!("- repository: branch {branch} from {from}, at {commit}"));
     }
     lines.push("\nInstalled:".to_owned());
     let platform = match host.host.platform {
@@ -48,6 +58,7 @@ pub fn of(plan: &Plan, host: &HostFile, facts: &Facts, needs: &Needs) -> String 
 
 #[cfg(test)]
 mod tests {
+    use bedplate_spec::plan::{FoundVolume, RepositoryPlace, Step};
     use bedplate_spec::{document, planner};
 
     use super::super::hardware;
@@ -77,8 +88,29 @@ mod tests {
         let (plan, host, facts, needs) = enrolled();
         let hardware = hardware::of(&plan, &facts, &needs);
         insta::assert_snapshot!("hardware", serde_json::to_string_pretty(&hardware).unwrap());
-        let said = of(&plan, &host, &facts, &needs);
+        let said = of(&plan, &host, &facts, &needs, None);
         assert!(!said.contains('\u{1b}'), "{said}");
         insta::assert_snapshot!("message", said.replace(&plan.hash, "HASH"));
+    }
+
+    #[test]
+    fn the_message_names_the_commit_that_was_fetched_and_where_from() {
+        let (mut plan, host, facts, needs) = enrolled();
+        let volume = FoundVolume {
+            label: "INFRA".into(),
+            disk: "usb-Stick_1234-0:0".into(),
+            partition: Some(1),
+            kind: "ext4".into(),
+            path: None,
+        };
+        let from = RepositoryPlace::Volume(volume);
+        plan.steps.insert(2, Step::FetchRepository { branch: "trunk".into(), from });
+        let said = of(&plan, &host, &facts, &needs, Some("0123abc"));
+        let line = said.lines().find(|line| line.starts_with("- repository")).unwrap();
+        assert_eq!(
+            line,
+            "- repository: branch trunk from the volume INFRA (usb-Stick_1234-0:0, partition 1), \
+             at 0123abc"
+        );
     }
 }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use bedplate_spec::repository_tree;
-use bedplate_tools::git::{Git, Reader};
+use bedplate_spec::repository_tree::{self, Entry};
+use bedplate_tools::git::{Git, Reader, Transport};
 use bedplate_tools::sync;
 
 use super::directory::{copy_tree, remove};
@@ -66,7 +66,7 @@ fn start(git: &Git, sources: &[&Path], staging: &Path) -> Result<(), StepError> 
 fn clone(git: &Git, bundle: &Path, staging: &Path) -> Result<(), StepError> {
     let (branch, _) = branch_of(bundle)?;
     git.init(&branch).during(UNUSABLE)?;
-    git.fetch_bundle(bundle, &branch)
+    git.fetch(bundle.as_os_str(), &branch, &Transport::File)
         .during("could not take the repository out of its bundle")
         .map_err(|error| error.next(WRITE_AGAIN))?;
     look_through(&Reader::new(staging))
@@ -90,14 +90,21 @@ fn branch_of(bundle: &Path) -> Result<(String, String), StepError> {
     }
 }
 
-/// Refuses files that could lead out of the work tree.
-fn look_through(git: &Reader) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    for entry in repository_tree::parse(&git.listing("HEAD")?)? {
-        if entry.link {
-            repository_tree::check_link(&entry.path, &git.blob(&entry.object)?)?;
-        }
+/// The commit that a repository with a history comes with.
+pub fn commit_of(repository: &Repository) -> Result<Option<String>, StepError> {
+    match repository {
+        Repository::Bundle { file, .. } => Ok(Some(branch_of(file)?.1)),
+        Repository::Files(_) => Ok(None),
     }
-    Ok(())
+}
+
+/// The files of the newest commit; refuses those that could lead out of the work tree.
+pub fn look_through(git: &Reader) -> Result<Vec<Entry>, Box<dyn std::error::Error + Send + Sync>> {
+    let files = repository_tree::parse(&git.listing("HEAD")?)?;
+    for entry in files.iter().filter(|entry| entry.link) {
+        repository_tree::check_link(&entry.path, &git.blob(&entry.object)?)?;
+    }
+    Ok(files)
 }
 
 fn has_flake(repository: &Path) -> Result<(), StepError> {

@@ -1,69 +1,39 @@
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use bedplate_spec::host::SecretReference;
 use bedplate_tools::command::CommandExt as _;
 
+use super::super::ssh::MEMORY;
+use super::super::stand_in::{HOST_KEY, Remote};
 use super::*;
 
-const KEY: &str =
-    "-----BEGIN OPENSSH PRIVATE KEY-----\nnobody's\n-----END OPENSSH PRIVATE KEY-----\n";
-const HOST_KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2Jh";
 const REMOTE: &str = "git@git.example.org:me/infra.git";
-
-/// In the place of ssh: notes what it is given, and starts what it is asked for on this machine. The
-/// first times it finds nobody.
-const STAND_IN: &str = r#"#!/bin/sh
-cd "$(dirname "$0")" || exit 1
-echo "$@" >> argv
-env >> environment
-stat -c '%a %n' "$(dirname "$2")" "$(dirname "$2")"/* >> modes
-cat "$2" > config
-cat "$(dirname "$2")/known_hosts" > known_hosts
-cmp -s "$(sed -n 's/^IdentityFile //p' "$2")" key || exit 3
-if [ -s absent ]; then
-	sed -i 1d absent
-	echo 'ssh: connect to host git.example.org port 22: Network is unreachable' >&2
-	exit 255
-fi
-for last; do :; done
-eval "$(echo "$last" | sed "s|'me/infra.git'|'$PWD/infra.git'|")"
-"#;
 
 /// A remote, a stick with the key, and a machine with a commit.
 struct Fixture {
-    place: tempfile::TempDir,
+    remote: Remote,
 }
 
 impl Fixture {
     fn new() -> Self {
-        let fixture = Self { place: tempfile::tempdir().unwrap() };
-        fixture.write("key", KEY, 0o600);
-        fixture.write("stick/bedplate/push-key", KEY, 0o600);
-        fixture.write("ssh", STAND_IN, 0o755);
-        Command::new("git")
-            .args(["init", "-q", "--bare"])
-            .arg(fixture.at("infra.git"))
-            .run()
-            .unwrap();
+        let fixture = Self { remote: Remote::new() };
         fixture.git(&["init", "-q", "-b", "main", "."]);
         fixture.commit("Enrol box");
         fixture
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
+        self.remote.at(name)
     }
 
     fn write(&self, name: &str, text: &str, mode: u32) {
-        let path = self.at(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        self.remote.write(name, text, mode);
     }
 
     fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.at(name)).unwrap()
+        self.remote.read(name)
     }
 
     fn git(&self, words: &[&str]) -> String {

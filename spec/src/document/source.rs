@@ -1,0 +1,384 @@
+//! `[flake.source]`: one place, and addresses and keys that are what they should be.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::problem::quote;
+use super::rules::{self, Wrong};
+use super::secret;
+use super::section::Section;
+use crate::host::{HttpsSource, Source, SourcePlace, SshSource, VolumeSource};
+
+/// The places a repository may be at.
+const PLACES: [&str; 3] = ["volume", "ssh", "https"];
+
+/// The first and last line of a certificate (RFC 7468, section 5.1).
+const PEM: [&str; 2] = ["-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"];
+
+/// No certificate is longer, in characters.
+const CERTIFICATE_LIMIT: usize = 16 << 10;
+
+pub(super) fn source(section: &Section<'_>) -> Source {
+    count(section);
+    let nowhere = || SourcePlace::Volume(VolumeSource { label: String::new(), path: None });
+    let volume = section.section("volume", "flake.source.volume").map(|volume| {
+        SourcePlace::Volume(VolumeSource {
+            label: volume.text("label", volume_label).unwrap_or_default(),
+            path: volume.text("path", rules::relative_path),
+        })
+    });
+    let ssh = section.section("ssh", "flake.source.ssh").map(|ssh| {
+        SourcePlace::Ssh(SshSource {
+            url: ssh.text("url", ssh_address).unwrap_or_default(),
+            key: ssh
+                .section("key", "flake.source.ssh.key")
+                .map_or_else(secret::nowhere, |key| secret::reference(&key)),
+            host_key: ssh.text("host_key", host_key).unwrap_or_default(),
+        })
+    });
+    let https = section.section("https", "flake.source.https").map(|https| {
+        SourcePlace::Https(HttpsSource {
+            url: https.text("url", https_address).unwrap_or_default(),
+            pinned_key: https.text("pinned_key", pinned_key).unwrap_or_default(),
+            certificate: https.text("certificate", certificate),
+        })
+    });
+    Source {
+        branch: section.text("branch", branch).unwrap_or_else(|| "main".into()),
+        // That there is one place and not more has been checked.
+        place: volume.or(ssh).or(https).unwrap_or_else(nowhere),
+    }
+}
+
+/// None, or several.
+fn count(section: &Section<'_>) {
+    let mut given = PLACES.iter().filter(|name| section.value(name).is_some());
+    match (given.next(), given.next()) {
+        (Some(_), None) => {}
+        (Some(first), Some(second)) => {
+            let message = format!("`{}` stands beside `{first}`", section.child(second));
+            let help = "a repository comes from one place: keep one".into();
+            section.wrong(second, Wrong { message, help });
+        }
+        (None, _) => {
+            let message = format!("`{}` does not say where the repository is", section.path);
+            let help = "write one of `volume = { label = \"INFRA\" }`, `[flake.source.ssh]`, \
+                `[flake.source.https]`";
+            section.wrong_here(Wrong { message, help: help.into() });
+        }
+    }
+}
+
+fn require(holds: bool, text: &str, what: &str, help: &str) -> Result<(), Wrong> {
+    let message = || format!("{} is not {what}", quote(text));
+    if holds { Ok(()) } else { Err(Wrong { message: message(), help: help.to_owned() }) }
+}
+
+fn only(text: &str, extra: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
+}
+
+fn starts_plainly(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+/// Label of a file system: at most what the longest, that of ISO 9660, has room for.
+fn volume_label(text: &str) -> Result<(), Wrong> {
+    require(
+        starts_plainly(text) && only(text, "._-") && text.len() <= 32,
+        text,
+        "a label of a volume",
+        "use letters, 0-9, `.`, `_` and `-`, at most 32 characters; `blkid` shows it",
+    )
+}
+
+/// A branch: less than git-check-ref-format(1) allows.
+fn branch(text: &str) -> Result<(), Wrong> {
+    let component =
+        |part: &str| starts_plainly(part) && !part.ends_with('.') && !part.ends_with(".lock");
+    let fits = only(text, "._/-")
+        && !text.contains("..")
+        && text.split('/').all(component)
+        && text.len() <= 200;
+    require(
+        fits && text != "HEAD",
+        text,
+        "a branch",
+        "write its name, such as \"main\": letters, 0-9, `.`, `_`, `-` between single `/`",
+    )
+}
+
+fn is_host(text: &str) -> bool {
+    starts_plainly(text) && only(text, ".-") && text.len() <= 253
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// Host and, behind a colon, port.
+fn is_authority(text: &str) -> bool {
+    text.split_once(':')
+        .map_or_else(|| is_host(text), |(host, port)| is_host(host) && is_port(port))
+}
+
+/// A path whose components name no parent and are taken for no option.
+fn is_path(text: &str) -> bool {
+    let plain = |part: &str| {
+        !matches!(part, "" | "." | "..") && !part.starts_with('-') && only(part, "._~+-")
+    };
+    text.split('/').all(plain) && text.len() <= 400
+}
+
+/// Where git reaches a repository over ssh. git hands the path to the shell of the other side.
+fn ssh_address(text: &str) -> Result<(), Wrong> {
+    let (user, rest) =
+        text.strip_prefix("ssh://").unwrap_or(text).split_once('@').unwrap_or(("", ""));
+    let user = starts_plainly(user) && only(user, "._-");
+    let (place, path) = match text.starts_with("ssh://") {
+        true => rest.split_once('/').unwrap_or_default(),
+        false => rest.split_once(':').unwrap_or_default(),
+    };
+    let place = match text.starts_with("ssh://") {
+        true => is_authority(place),
+        false => is_host(place),
+    };
+    let path = is_path(path.strip_prefix('/').unwrap_or(path));
+    require(
+        user && place && path && text.len() <= 500,
+        text,
+        "an address for git over ssh",
+        "write `git@host:path` or `ssh://git@host/path`, without a password",
+    )
+}
+
+/// Where git reaches a repository over https.
+fn https_address(text: &str) -> Result<(), Wrong> {
+    let rest = text.strip_prefix("https://").unwrap_or_default();
+    let authority = rest.split('/').next().unwrap_or_default();
+    require(
+        !authority.contains('@'),
+        text,
+        "an address without credentials",
+        "no secret may stand in this file; leave `user@` off, or write `[flake.source.ssh]`",
+    )?;
+    let (place, path) = rest.split_once('/').unwrap_or_default();
+    require(
+        is_authority(place) && is_path(path) && text.len() <= 500,
+        text,
+        "an address for git over https",
+        "write `https://host/path`",
+    )
+}
+
+/// A public key of a server, as curl pins it (`CURLOPT_PINNEDPUBLICKEY(3)`).
+fn pinned_key(text: &str) -> Result<(), Wrong> {
+    let digest = text.strip_prefix("sha256//").and_then(|base64| STANDARD.decode(base64).ok());
+    require(
+        digest.is_some_and(|digest| digest.len() == 32),
+        text,
+        "a pinned public key",
+        "write `sha256//` and the base64 of the key's SHA-256, as docs/repositories.md shows",
+    )
+}
+
+/// A public ssh key whose content is of the kind that it says (RFC 4253, section 6.6): half a key
+/// would be noticed at the machine only.
+fn host_key(text: &str) -> Result<(), Wrong> {
+    rules::ssh_key(text)?;
+    let mut words = text.split(' ');
+    let kind = words.next().unwrap_or_default();
+    let blob = words.next().and_then(|blob| STANDARD.decode(blob).ok());
+    require(
+        blob.is_some_and(|blob| {
+            fields(&blob)
+                .is_some_and(|fields| fields.first() == Some(&kind.as_bytes()) && fields.len() > 1)
+        }),
+        text,
+        "a whole public key",
+        "write it as `ssh-keyscan` prints it: kind and key",
+    )
+}
+
+/// The strings of an ssh key, each behind its length (RFC 4251, section 5); none when one is cut.
+fn fields(mut blob: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut fields = Vec::new();
+    while !blob.is_empty() {
+        let (length, rest) = blob.split_first_chunk::<4>()?;
+        let (field, rest) = rest.split_at_checked(u32::from_be_bytes(*length).try_into().ok()?)?;
+        fields.push(field);
+        blob = rest;
+    }
+    Some(fields)
+}
+
+/// One X.509 certificate as PEM.
+fn certificate(text: &str) -> Result<(), Wrong> {
+    let mut lines: Vec<&str> = text.trim_end().lines().collect();
+    let last = lines.pop();
+    let framed = lines.first() == PEM.first() && last.as_ref() == PEM.last();
+    let base64: String = lines.get(1..).unwrap_or_default().concat();
+    let der = STANDARD.decode(&base64).ok().filter(|_| framed && text.len() <= CERTIFICATE_LIMIT);
+    if der.is_some_and(|der| is_sequence(&der)) {
+        return Ok(());
+    }
+    // The text itself would fill the screen.
+    let message = "this is not one certificate".to_owned();
+    Err(Wrong {
+        message,
+        help: format!("write it as PEM: a line `{}`, base64, a line `{}`", PEM[0], PEM[1]),
+    })
+}
+
+/// Whether the bytes are one SEQUENCE of DER, whole (X.690, 8.1.3): one that lost its end is not.
+fn is_sequence(der: &[u8]) -> bool {
+    match der {
+        [0x30, 0x82, high, low, content @ ..] => {
+            content.len() == usize::from(u16::from_be_bytes([*high, *low]))
+        }
+        [0x30, 0x81, length, content @ ..] => content.len() == usize::from(*length),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::rules::Rule;
+
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZv";
+    const PIN: &str = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+
+    #[test]
+    fn t16_t17_what_git_ssh_or_a_shell_would_misread_is_no_source() {
+        let hostile = [
+            "",
+            "-x",
+            "a b",
+            "a\nb",
+            "$(id)",
+            "`id`",
+            "a;b",
+            "a\"b",
+            "a'b",
+            "a\\b",
+            "a\u{1b}[2J",
+            "é",
+            "../x",
+            "a/../b",
+            "ext::sh",
+        ];
+        let rules: [(&str, Rule, &[&str]); 6] = [
+            ("volume_label", volume_label, &["a/b", "a:b"]),
+            (
+                "branch",
+                branch,
+                &[
+                    "HEAD", "a..b", "a.lock", "a/.b", "a//b", "/a", "a/", "a.", "a:b", "a~1", "a^",
+                    "a@{0}", "+a", "a*",
+                ],
+            ),
+            (
+                "ssh_address",
+                ssh_address,
+                &[
+                    "git.example.org:me/infra.git",
+                    "git@-oProxyCommand=x:y",
+                    "-oProxyCommand=x@host:y",
+                    "ssh://git@-oProxyCommand=x/y",
+                    "ssh://git@host:0/y",
+                    "ssh://git@host:99999/y",
+                    "ssh://git@host",
+                    "ssh://git:password@host/y",
+                    "git@host:",
+                    "git@host:a/../b",
+                    "git@host:-x",
+                    "git@host:a'b",
+                    "https://git@host/y",
+                    "file:///srv/x",
+                    "/srv/x",
+                ],
+            ),
+            (
+                "https_address",
+                https_address,
+                &[
+                    "http://git.example.org/x",
+                    "https://me:password@git.example.org/x",
+                    "https://me@git.example.org/x",
+                    "https://git.example.org",
+                    "https://git.example.org/x?y",
+                    "https://git.example.org/x#y",
+                    "https://git.example.org:x/y",
+                    "https://-x/y",
+                    "https:///x",
+                    "ftp://git.example.org/x",
+                ],
+            ),
+            (
+                "pinned_key",
+                pinned_key,
+                &[
+                    "sha256//",
+                    "sha256//AAAA",
+                    &PIN[8..],
+                    "sha1//AAAA",
+                    "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU",
+                ],
+            ),
+            (
+                "host_key",
+                host_key,
+                &[
+                    &KEY[..76],
+                    "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZv",
+                ],
+            ),
+        ];
+        for (name, rule, more) in rules {
+            for text in hostile.iter().chain(more) {
+                let wrong = rule(text).err().unwrap_or_else(|| panic!("{name} accepts {text:?}"));
+                assert!(!wrong.message.contains(['\n', '\u{1b}']), "{name}: {wrong:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_people_write_is_accepted() {
+        let good: [(Rule, &[&str]); 6] = [
+            (volume_label, &["INFRA", "my-infra_2.0"]),
+            (branch, &["main", "release/26.05", "feature/x_y-z"]),
+            (
+                ssh_address,
+                &[
+                    "git@git.example.org:me/infra.git",
+                    "git@host:/srv/git/infra",
+                    "git@host:~/infra",
+                    "ssh://git@git.example.org:2222/me/infra.git",
+                    "ssh://git@192.168.1.20/~/infra.git",
+                ],
+            ),
+            (https_address, &["https://git.example.org/me/infra.git", "https://nas:8443/infra"]),
+            (pinned_key, &[PIN]),
+            (host_key, &[KEY]),
+        ];
+        for (rule, texts) in good {
+            for text in texts {
+                assert_eq!(rule(text), Ok(()), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_one_and_whole() {
+        let der: Vec<u8> = [0x30, 0x82, 0x01, 0x00].into_iter().chain([7; 256]).collect();
+        let pem = |der: &[u8]| format!("{}\n{}\n{}\n", PEM[0], STANDARD.encode(der), PEM[1]);
+        assert_eq!(certificate(&pem(&der)), Ok(()));
+        let key = pem(&der).replace("CERTIFICATE", "PRIVATE KEY");
+        let two = pem(&der) + &pem(&der);
+        for bad in [&pem(&der[..200]), &pem(&[]), &key, &two, &pem(&der)[1..], "", "MIIB"] {
+            assert!(certificate(bad).is_err(), "{bad}");
+        }
+    }
+}
