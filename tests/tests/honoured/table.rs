@@ -43,6 +43,8 @@ const OTHER_KEY: &str =
     "\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB\"";
 const OTHER_KEYS: &str =
     "[\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB\"]";
+const HTTPS: &str = "{ https = { url = \"https://git.example.org/me/infra.git\", pinned_key = \"sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\" } }";
+const FETCH: &str = "installer/src/steps/flake/fetch";
 const BACKUP: &str = "host-service/src/backup";
 const NOTIFY: &str = "host-service/src/notify";
 const SECRET: &str = "host-service/src/secret";
@@ -169,6 +171,15 @@ pub const TABLE: &[(&str, &str, Shown)] = &[
 
     ("flake", "remote", By(Plan, &[("flake.remote", "\"git@git.example.org:me/other.git\"")])),
     ("flake", "hosts", By(Plan, &[("flake.hosts", "\"hosts\"")])),
+    ("flake.source", "branch", By(Plan, &[("flake.source.branch", "\"other\"")])),
+    ("flake.source.ssh", "url", By(Plan, &[("flake.source.ssh.url", "\"git@git.example.org:me/other.git\"")])),
+    ("flake.source.ssh", "host_key", By(Plan, &[("flake.source.ssh.host_key", OTHER_KEY)])),
+    ("flake.source.ssh.key", "stick", By(Plan, &[("flake.source.ssh.key.stick", "\"bedplate/other\"")])),
+    ("flake.source.https", "url", By(Plan, &[("flake.source", HTTPS)])),
+    ("flake.source.https", "pinned_key", Read(FETCH, "https.pinned_key")),
+    ("flake.source.https", "certificate", Read(FETCH, "https.certificate")),
+    ("flake.source.volume", "label", By(Plan, &[("flake.source", "{ volume = { label = \"INFRA\" } }")])),
+    ("flake.source.volume", "path", Read(FETCH, "found.path")),
     ("flake.push", "host_key", By(Plan, &[("flake.push.host_key", OTHER_KEY)])),
     ("flake.push.key", "stick", By(Plan, &[("flake.push.key.stick", "\"bedplate/other\"")])),
 
