@@ -28,11 +28,11 @@ impl Wrong {
 /// A check of one string.
 pub type Rule = fn(&str) -> Result<(), Wrong>;
 
-fn require(holds: bool, text: &str, what: &str, help: &str) -> Result<(), Wrong> {
+pub(super) fn require(holds: bool, text: &str, what: &str, help: &str) -> Result<(), Wrong> {
     if holds { Ok(()) } else { Err(Wrong::new(text, what, help)) }
 }
 
-fn only(text: &str, extra: &str) -> bool {
+pub(super) fn only(text: &str, extra: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
 }
 

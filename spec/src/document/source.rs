@@ -3,8 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::problem::quote;
-use super::rules::{self, Wrong};
+use super::rules::{self, Wrong, only, require};
 use super::secret;
 use super::section::Section;
 use crate::host::{HttpsSource, Source, SourcePlace, SshSource, VolumeSource};
@@ -67,15 +66,6 @@ fn count(section: &Section<'_>) {
             section.wrong_here(Wrong { message, help: help.into() });
         }
     }
-}
-
-fn require(holds: bool, text: &str, what: &str, help: &str) -> Result<(), Wrong> {
-    let message = || format!("{} is not {what}", quote(text));
-    if holds { Ok(()) } else { Err(Wrong { message: message(), help: help.to_owned() }) }
-}
-
-fn only(text: &str, extra: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
 }
 
 fn starts_plainly(text: &str) -> bool {

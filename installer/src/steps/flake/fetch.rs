@@ -100,7 +100,7 @@ fn platform(host: &HostFile, answers: &Answers) -> Result<Option<Vec<u8>>, StepE
             read.map(Some).during("the medium's own repository describes no platform")
         }
         (Platform::Embedded, _) => Err(StepError::new("the answers bring no platform")
-            .next("no disk was written to; write the answers again: `bedplate personalize`")),
+            .next("this run wrote to no disk; write the answers again: `bedplate personalize`")),
     }
 }
 
@@ -199,11 +199,11 @@ impl Fetch<'_> {
     fn advice(&self) -> &'static str {
         match self.from {
             RepositoryPlace::Volume(_) => {
-                "no disk was written to; correct `[flake.source]` or what is on the volume, and \
+                "this run wrote to no disk; correct `[flake.source]` or what is on the volume, and \
                  boot the medium again"
             }
             RepositoryPlace::Ssh(_) | RepositoryPlace::Https(_) => {
-                "no disk was written to; look at the network and the server, correct \
+                "this run wrote to no disk; look at the network and the server, correct \
                  `[flake.source]` if it is wrong, and boot the medium again"
             }
         }

@@ -449,5 +449,5 @@ fn t03_a_volume_that_is_not_there_any_more_is_named() {
         "{}",
         told(&error)
     );
-    assert!(error.next.unwrap().starts_with("no disk was written to"));
+    assert!(error.next.unwrap().starts_with("this run wrote to no disk"));
 }
