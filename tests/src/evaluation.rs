@@ -1,6 +1,8 @@
 //! Evaluating repositories with the Nix of the tree that media are made of: offline, with a store
 //! of its own, on a machine that has no Nix. The tree is only read.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -71,18 +73,20 @@ impl Evaluation {
     /// A `platform.json` whose paths are in the store, each a small file in the place of what a
     /// medium brings.
     pub fn description(&self) -> Result<String, Failure> {
-        let parts = [
-            ("tree", "bedplate-tree"),
-            ("initrdModules", "bedplate-initrd-modules"),
-            ("runtime", "bedplate-runtime"),
-            ("programs", "bedplate-programs"),
-            ("initrdProgram", "bedplate-initrd-program"),
-        ];
-        let mut description = serde_json::json!({ "kernelVersion": "6.12.0" });
-        for (key, name) in parts {
+        let mut contents = Vec::new();
+        for (key, name) in PARTS {
             let part = self.place.path().join(name);
             std::fs::write(&part, name).map_err(file("write", &part))?;
-            let shown = part.display().to_string();
+            contents.push((key, name, part));
+        }
+        self.describe(&contents)
+    }
+
+    /// A `platform.json` of these contents, by key and name; they are in the store afterwards.
+    pub fn describe(&self, contents: &[(&str, &str, PathBuf)]) -> Result<String, Failure> {
+        let mut description = serde_json::json!({ "kernelVersion": "6.12.0" });
+        for (key, name, content) in contents {
+            let shown = content.display().to_string();
             let failed = |error: CommandError| Failure::Unfit(error.to_string());
             let add = ["store", "add", "--mode", "nar", "--name", name, &shown];
             let path = self.nix(&add).read().map_err(failed)?;
@@ -92,6 +96,50 @@ impl Evaluation {
         }
         Ok(description.to_string())
     }
+
+    /// Programs in `directory` that are this Nix as a workstation has it, with its store below
+    /// `root` and no network. `jobs` is how many builds it may begin at once.
+    pub fn programs(&self, directory: &Path, root: &Path, jobs: u8) -> Result<(), Failure> {
+        std::fs::create_dir_all(directory).map_err(file("make", directory))?;
+        for name in ["nix", "nix-store"] {
+            let command = self.programs.command("usr/bin/nix", name);
+            let mut words: Vec<String> = ["exec", "env"].map(str::to_owned).into();
+            for (key, value) in command.get_envs() {
+                let value = value.unwrap_or_default().to_string_lossy();
+                words.push(quoted(&format!("{}={value}", key.to_string_lossy())));
+            }
+            words.push(quoted(&format!("HOME={}", self.place.path().join("home").display())));
+            words.push(quoted(&command.get_program().to_string_lossy()));
+            words.extend(command.get_args().map(|word| quoted(&word.to_string_lossy())));
+            words.push(format!("--store {}", quoted(&root.display().to_string())));
+            words.push(format!("{BUILDING} --option max-jobs {jobs} \"$@\""));
+            let path = directory.join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{}\n", words.join(" ")))
+                .and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(0o755)))
+                .map_err(file("write", &path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Keys and names of the paths of a platform.
+const PARTS: [(&str, &str); 5] = [
+    ("tree", "bedplate-tree"),
+    ("initrdModules", "bedplate-initrd-modules"),
+    ("runtime", "bedplate-runtime"),
+    ("programs", "bedplate-programs"),
+    ("initrdProgram", "bedplate-initrd-program"),
+];
+
+/// Builds run in the sandbox, without what Nix would start of itself: it has no loader of its own
+/// where the tree lies.
+const BUILDING: &str = "--option sandbox true --option sandbox-fallback false \
+    --option build-users-group '' --option builders '' --option build-hook '' \
+    --option sandbox-paths '' --option substituters ''";
+
+/// For a shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 fn json(command: &mut Command) -> Result<serde_json::Value, CommandError> {

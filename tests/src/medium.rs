@@ -72,6 +72,7 @@ impl Workspace {
             repository: None,
             output: output.to_owned(),
             mirror: None,
+            toplevel: None,
             installed_tree: installed_tree.map(Path::to_owned),
         };
         Ok(build_iso(&request, on_stage)?)
