@@ -141,8 +141,9 @@ pub fn build_iso(
         (Some(asked), Some(answers)) => {
             enter(Stage::System);
             let mut supplied = programs.supplied();
-            supplied.extend(platform.supplied());
-            supplied.extend(closure.as_ref().map(Closure::supplied));
+            supplied.push(platform.supplied_modules());
+            supplied
+                .push(closure.as_ref().map_or_else(|| platform.supplied_tree(), Closure::supplied));
             Some(system(asked, answers, &supplied, &work.0, &request.cache)?)
         }
         _ => None,

@@ -71,10 +71,14 @@ impl Platform {
         self.directory.join("stage").join(self.record.initrd_modules.relative())
     }
 
-    /// What its image holds.
-    pub(crate) fn supplied(&self) -> [Supplied; 2] {
-        let Record { tree, initrd_modules, .. } = &self.record;
-        [tree.supplied(self.root()), initrd_modules.supplied(self.modules())]
+    /// The tree that its image holds.
+    pub(crate) fn supplied_tree(&self) -> Supplied {
+        self.record.tree.supplied(self.root())
+    }
+
+    /// The archive of modules that its image holds.
+    pub(crate) fn supplied_modules(&self) -> Supplied {
+        self.record.initrd_modules.supplied(self.modules())
     }
 
     /// The image that goes onto the medium.

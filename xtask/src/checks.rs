@@ -32,8 +32,16 @@ const BACKUPS: &str = "backups";
 const REMOTE: &str = "remote";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 7] =
-    ["network", "enrolment", "recovery", "generations", "update", "attended", "disk_loss"];
+const FULL: [&str; 8] = [
+    "network",
+    "enrolment",
+    "closure_medium",
+    "recovery",
+    "generations",
+    "update",
+    "attended",
+    "disk_loss",
+];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast() -> Result<(), Problem> {
