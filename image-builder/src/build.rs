@@ -137,42 +137,43 @@ pub fn build_iso(
     let answers = request.host.as_deref().map(|host| answers_of(host, owned.as_ref(), flake));
     let answers = answers.transpose()?;
 
-    let system = match (&request.toplevel, &answers) {
-        (Some(asked), Some(answers)) => {
-            enter(Stage::System);
-            let mut supplied = programs.supplied();
-            supplied.push(platform.supplied_modules());
-            supplied
-                .push(closure.as_ref().map_or_else(|| platform.supplied_tree(), Closure::supplied));
-            Some(system(asked, answers, &supplied, &work.0, &request.cache)?)
-        }
-        _ => None,
-    };
+    let closure = closure.as_ref();
+    let mut images = Images { platform: &platform, programs: &programs, closure, system: None };
+    let asked = request.toplevel.as_ref().zip(answers.as_ref());
+    let system = asked.map(|(asked, answers)| {
+        enter(Stage::System);
+        system(asked, answers, &images.supplied(), &request.cache)
+    });
+    let system = system.transpose()?;
+    images.system = system.as_ref();
 
     enter(Stage::BootFiles);
-    let images = Images {
-        platform: &platform,
-        programs: &programs,
-        closure: closure.as_ref(),
-        system: system.as_ref(),
-    };
     let files = Files::write(&work.0, &images, &flake_tar)?;
-
-    enter(Stage::Medium);
-    let partial = request.output.with_extension("iso.part");
-    files.medium(&images, &partial)?;
-    if let Some(answers) = &answers {
-        enter(Stage::Answers);
-        personalize::personalize(&partial, answers)?;
-    }
-    fs::rename(&partial, &request.output).map_err(file("rename", &partial))?;
-    let path = request.output.clone();
-    let size = fs::metadata(&path).map_err(file("look at", &path))?.len();
-    let (build, tree) = (images.build_id(), tree.path.clone());
+    let size = write(&files, &images, answers.as_ref(), &request.output, &mut enter)?;
+    let (path, build, tree) = (request.output.clone(), images.build_id(), tree.path.clone());
     let toplevel = system.map(|system| system.built);
     let closure_bytes = programs.closure_bytes + toplevel.as_ref().map_or(0, Built::bytes);
     let stages = clock.finish();
     Ok(IsoReport { stages, path, size, build, tree, closure_bytes, toplevel })
+}
+
+/// Writes the medium with its answers, and returns its size in bytes.
+fn write(
+    files: &Files,
+    images: &Images<'_>,
+    answers: Option<&Answers>,
+    output: &Path,
+    enter: &mut dyn FnMut(Stage),
+) -> Result<u64, Error> {
+    enter(Stage::Medium);
+    let partial = output.with_extension("iso.part");
+    files.medium(images, &partial)?;
+    if let Some(answers) = answers {
+        enter(Stage::Answers);
+        personalize::personalize(&partial, answers)?;
+    }
+    fs::rename(&partial, output).map_err(file("rename", &partial))?;
+    Ok(fs::metadata(output).map_err(file("look at", output))?.len())
 }
 
 /// What a medium with the document `host` is personalised with: the owner's repository, or
@@ -205,10 +206,9 @@ fn system(
     asked: &toplevel::Request,
     answers: &Answers,
     supplied: &[Supplied],
-    work: &Path,
     cache: &Path,
 ) -> Result<System, Error> {
-    let built = asked.build(&answers.host, &answers.repository, supplied, work)?;
+    let built = asked.build(&answers.host, &answers.repository, supplied)?;
     let (image, verity) = toplevel::image(&built, &asked.workstation, cache)?;
     Ok(System { built, image, verity })
 }
@@ -262,6 +262,14 @@ impl Images<'_> {
         let closure = self.closure.map(|one| ("closure", one.image.clone(), &one.verity));
         let system = self.system.map(|one| (TOPLEVEL, one.image.clone(), &one.verity));
         [tree, programs].into_iter().chain(closure).chain(system).collect()
+    }
+
+    /// The platform's store paths that the installer copies.
+    fn supplied(&self) -> Vec<Supplied> {
+        let tree = self.closure.map_or_else(|| self.platform.supplied_tree(), Closure::supplied);
+        let mut all = self.programs.supplied();
+        all.extend([tree, self.platform.supplied_modules()]);
+        all
     }
 
     /// Hash of what the live system consists of.

@@ -85,20 +85,21 @@ impl Request {
         })
     }
 
-    /// Builds the system of `document` from `repository` with the host enrolled. What is needed
-    /// meanwhile stands in `work`.
+    /// Builds the system of `document` from `repository` with the host enrolled. `supplied` is
+    /// what the medium carries anyway.
     pub fn build(
         &self,
         document: &str,
         repository: &Repository,
         supplied: &[Supplied],
-        work: &Path,
     ) -> Result<Built, Error> {
         let nix = &self.workstation;
         let host = document::parse(document, "host.toml").map_err(|problems| {
             unfit("the document", Path::new("host.toml"), format!("is not valid\n{problems}"))
         })?;
-        let place = work.join("enrolled");
+        let work = tempfile::tempdir();
+        let work = work.map_err(file("make a directory in", &std::env::temp_dir()))?;
+        let place = work.path().join("enrolled");
         let hardware =
             enrolled::put(repository, &host, document, self.hardware.as_deref(), &place)?;
         secrets::refuse_local_inputs(&place)?;
@@ -106,7 +107,7 @@ impl Request {
         if host.host.platform == Platform::Embedded {
             self.supply(supplied)?;
         }
-        let flake = format!("git+file://{}", place.display());
+        let flake = format!("git+file://{}", in_url(&place));
         let sources = nix.sources(&flake).map_err(tool("fetch the inputs of the flake"))?;
         let reference = format!("{flake}#{}", attribute(&host));
         let toplevel = nix.build(&reference).map_err(tool("build the system in advance"))?;
@@ -139,6 +140,18 @@ impl Request {
         }
         Ok(())
     }
+}
+
+/// A path as it stands in a URL (RFC 3986, section 2.1).
+fn in_url(path: &Path) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    let bytes = path.as_os_str().as_encoded_bytes().iter();
+    bytes
+        .map(|byte| match *byte {
+            byte if plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 /// What the installer builds.
@@ -196,4 +209,15 @@ fn remove_all(cache: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t16_a_path_with_strange_characters_is_one_path_in_a_url() {
+        assert_eq!(in_url(Path::new("/tmp/a b#c?d%e")), "/tmp/a%20b%23c%3Fd%25e");
+        assert_eq!(in_url(Path::new("/tmp/.x-1_2~")), "/tmp/.x-1_2~");
+    }
 }

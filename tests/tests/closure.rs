@@ -87,17 +87,15 @@ impl Machines {
         hardware::text(&plan, &facts).unwrap()
     }
 
-    fn build(&self, owner: &Path, hardware: Option<&str>, work: &str) -> Built {
+    fn build(&self, owner: &Path, hardware: Option<&str>) -> Built {
         let request = toplevel::Request {
             workstation: self.workstation(),
             hardware: hardware.map(str::to_owned),
         };
         request.check().unwrap();
         let repository = Repository::Owned(owned::look(owner).unwrap().bundle(None).unwrap());
-        let work = self.place(work);
-        fs::create_dir_all(&work).unwrap();
         request
-            .build(&self.document, &repository, &self.platform, &work)
+            .build(&self.document, &repository, &self.platform)
             .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
     }
 
@@ -240,7 +238,7 @@ fn unseal(path: &Path) {
 fn what_the_workstation_built_is_valid_on_the_machine_and_nothing_is_built_again() {
     let machines = Machines::new();
     let (owner, hardware) = (machines.embedded(), machines.hardware(8 << 30));
-    let built = machines.build(&owner, Some(&hardware), "work");
+    let built = machines.build(&owner, Some(&hardware));
     assert_eq!(built.hardware, Hardware::Inventory);
     // T19: nothing of the repository; the document that the system holds has no secret.
     assert_eq!(names(&built), ["bedplate-system-attic"]);
@@ -299,7 +297,7 @@ fn a_system_that_follows_from_the_hardware_is_the_same_only_for_the_same_invento
     let machines = Machines::new();
     let owner = machines.listed("owner", "directory + \"/hardware.json\"");
     let hardware = machines.hardware(8 << 30);
-    let built = machines.build(&owner, Some(&hardware), "work");
+    let built = machines.build(&owner, Some(&hardware));
     let on_the_machine = |hardware: &str, name: &str| {
         let target = machines.place(name);
         let reference = machines.enrol(&owner, hardware, &target);
@@ -312,7 +310,7 @@ fn a_system_that_follows_from_the_hardware_is_the_same_only_for_the_same_invento
     fs::create_dir_all(&host).unwrap();
     fs::write(host.join(hardware::FILE), &hardware).unwrap();
     commit(&owner);
-    let again = machines.build(&owner, None, "again");
+    let again = machines.build(&owner, None);
     assert_eq!((again.hardware, &again.toplevel), (Hardware::Repository, &built.toplevel));
     for place in ["same", "another", "workstation"] {
         unseal(&machines.place(place));
@@ -323,7 +321,7 @@ fn a_system_that_follows_from_the_hardware_is_the_same_only_for_the_same_invento
 fn t19_neither_the_repository_nor_a_key_in_it_gets_onto_the_medium() {
     let machines = Machines::new();
     let whole = machines.listed("whole", "builtins.toFile \"x\" \"${self}\"");
-    let built = machines.build(&whole, None, "work");
+    let built = machines.build(&whole, None);
     assert_eq!(built.hardware, Hardware::Absent);
     assert_eq!(names(&built), Vec::<&str>::new());
     assert_eq!(built.left_out.len(), 3, "{:?}", built.left_out);
@@ -334,9 +332,7 @@ fn t19_neither_the_repository_nor_a_key_in_it_gets_onto_the_medium() {
     commit(&keyed);
     let request = toplevel::Request { workstation: machines.workstation(), hardware: None };
     let repository = Repository::Owned(owned::look(&keyed).unwrap().bundle(None).unwrap());
-    let work = machines.place("keyed-work");
-    fs::create_dir_all(&work).unwrap();
-    let refused = request.build(&machines.document, &repository, &[], &work);
+    let refused = request.build(&machines.document, &repository, &[]);
     // The document is one of the embedded platform, and this repository brings none.
     let said = refused.unwrap_err().to_string();
     assert!(said.contains("holds a private key") && !said.contains("c2VjcmV0"), "{said}");
