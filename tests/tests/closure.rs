@@ -26,6 +26,7 @@ use bedplate_tests::medium::Workspace;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::nix::registration::{self, StorePath};
 use bedplate_tools::nix::{Workstation, archive};
+use bedplate_tools::nix_log::{Progress, Reader};
 use bedplate_tools::{ldd, patchelf};
 use serde_json::Value;
 
@@ -230,6 +231,16 @@ fn names(built: &Built) -> Vec<&str> {
     names
 }
 
+/// What Nix says while it builds, as the installer reads it.
+fn log_of(programs: &Path, reference: &str) -> Progress {
+    let mut nix = Command::new(programs.join("nix"));
+    nix.args(["--extra-experimental-features", "nix-command flakes", "build", "--no-link"]);
+    nix.args(["--no-update-lock-file", "--log-format", "internal-json", reference]);
+    let mut reader = Reader::default();
+    reader.feed(&nix.output().unwrap().stderr);
+    reader.progress()
+}
+
 fn unseal(path: &Path) {
     Command::new("chmod").args(["-R", "u+w"]).arg(path).run().unwrap();
 }
@@ -268,9 +279,11 @@ fn what_the_workstation_built_is_valid_on_the_machine_and_nothing_is_built_again
     // No build may begin, and none is wanted.
     let reference = machines.enrol(&owner, &hardware, &target);
     assert_eq!(machine.build(&reference).unwrap(), built.toplevel);
+    assert!(log_of(&programs, &reference).is_nothing(), "the step says that it was done");
     // With what was copied it can be made anew, offline.
     store(&["--delete", &built.toplevel]).run().unwrap();
     assert!(machine.build(&reference).is_err());
+    assert!(!log_of(&programs, &reference).is_nothing());
     let (machine, _) = machines.machine(&target, 1);
     assert_eq!(machine.build(&reference).unwrap(), built.toplevel);
     assert_eq!(

@@ -40,7 +40,7 @@ pub fn build(
     let mut valid = true;
     let toplevel = nix
         .build(&reference, reach, &mut |progress| {
-            valid &= progress.to_build == 0 && progress.to_copy == 0;
+            valid &= progress.is_nothing();
             meter.tell(progress);
         })
         .during(format!("could not build {attribute} from the flake"))?;
