@@ -2,7 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage; of `init` and `host add` also 3 written
 //! but not locked; of these and `import` 4 written but for lines to add by hand; of `install` also 5
-//! the connection was lost while the machine installs on.
+//! the connection was lost while the machine installs on; of `iso --with-closure` also 6 there is no
+//! Nix.
 
 mod check;
 mod connection;
@@ -27,7 +28,8 @@ use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage; \
 of init and host add also 3 written but not locked; of these and import 4 written but for lines to \
-add by hand; of install also 5 the connection was lost while the machine installs on.";
+add by hand; of install also 5 the connection was lost while the machine installs on; of iso --with-closure also 6 \
+there is no Nix.";
 
 /// Turns one text file, host.toml, into a running home server.
 #[derive(Parser)]
@@ -71,7 +73,7 @@ fn main() -> ExitCode {
         Command::Init(init) => init.run(),
         Command::Install(install) => install.run(),
         Command::Inventory(inventory) => inventory.run().map(done),
-        Command::Iso(iso) => iso.run().map(done),
+        Command::Iso(iso) => iso.run(),
         Command::Key(key) => key.run().map(done),
         Command::Personalize(personalize) => personalize.run().map(done),
         Command::Plan(plan) => plan.run().map(done),

@@ -48,7 +48,8 @@ impl Plan {
     }
 }
 
-fn read_facts(path: &Path) -> Result<Facts, Failure> {
+/// Reads an inventory.
+pub fn read_facts(path: &Path) -> Result<Facts, Failure> {
     let text = report::read(path)?;
     Ok(serde_json::from_str(&text)
         .map_err(|source| InventoryError { path: path.display().to_string(), source })?)

@@ -104,3 +104,30 @@ fn a_plan_beside_a_kept_pool_says_what_is_destroyed_and_what_is_kept() {
     assert_eq!(plan.status.code(), Some(0), "{}", stderr(&plan));
     insta::assert_snapshot!("plan_kept", stdout(&plan));
 }
+
+#[test]
+fn a_workstation_without_nix_is_told_what_to_do_before_anything_is_made() {
+    let place = tempfile::tempdir().unwrap();
+    let (host, output) = (place.path().join("host.toml"), place.path().join("x.iso"));
+    let text = include_str!("../../profiles/hypervisor/host.toml");
+    std::fs::write(&host, text.replace("00000000-0000-4000-8000-", "3f0c7a52-5d0e-4b8e-9d5e-"))
+        .unwrap();
+    let iso = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bedplate"));
+        command.arg("iso").arg("--output").arg(&output).args(more);
+        command.arg("--cache").arg(place.path().join("cache"));
+        command.current_dir(place.path()).env("PATH", place.path()).output().unwrap()
+    };
+    let host = host.to_str().unwrap();
+    let without = iso(&["--host", host, "--with-closure"]);
+    assert_eq!(without.status.code(), Some(6), "{}", stderr(&without));
+    assert!(stderr(&without).contains("apt install nix-bin"), "{}", stderr(&without));
+    assert!(!place.path().join("cache").exists() && !output.exists());
+    assert_eq!(iso(&["--with-closure"]).status.code(), Some(2));
+    // An inventory of another version: nothing is made up.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let inventory = root.join(INVENTORY);
+    let old = iso(&["--host", host, "--with-closure", "--inventory", inventory.to_str().unwrap()]);
+    assert_eq!(old.status.code(), Some(1));
+    assert!(stderr(&old).contains("make it again"), "{}", stderr(&old));
+}

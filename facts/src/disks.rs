@@ -9,9 +9,9 @@ use bedplate_tools::luks2;
 use serde::Deserialize;
 
 use super::boot_entry::is_bootable;
-use super::holders;
 use super::probe::{Finding, Probe};
 use super::roots::{Roots, names, number, text};
+use super::{holders, modules};
 
 /// The kind of signature of a device that could not be looked into.
 pub const UNREADABLE: &str = "unreadable";
@@ -85,6 +85,7 @@ fn read(roots: &Roots, name: &str, links: &BTreeMap<String, String>) -> Option<D
             .unwrap_or(512),
         rotational: number(&directory.join("queue/rotational")) == Some(1),
         transport,
+        modules: modules::of_disk(roots, name),
         removable: number(&directory.join("removable")) == Some(1),
         read_only: number(&directory.join("ro")) == Some(1),
         diskseq: number(&directory.join("diskseq")),

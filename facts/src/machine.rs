@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bedplate_spec::boot::TOPLEVEL;
 use bedplate_spec::facts::{Facts, FirmwareKind, NicFacts, SystemImageFacts};
 use bedplate_spec::system_image::{DESCRIPTION, SystemImage};
+use bedplate_tools::nix::registration;
 
-use super::disks;
 use super::roots::{Roots, names, number, text};
+use super::{disks, modules};
 
 /// No stack of mappings is deeper.
 const DEPTH: u32 = 16;
@@ -20,6 +22,8 @@ pub fn read(roots: &Roots) -> Facts {
         disks: disks::read_all(roots),
         firmware: if efi { FirmwareKind::Uefi } else { FirmwareKind::Bios },
         memory_bytes: memory_bytes(roots, "MemTotal:").unwrap_or(0),
+        platform: Some(format!("{}-linux", std::env::consts::ARCH)),
+        microcode: modules::microcode(roots).map(str::to_owned),
         nics: nics(roots),
         boot_medium: boot_medium(roots),
         closure_bytes: closure_bytes(roots),
@@ -28,14 +32,16 @@ pub fn read(roots: &Roots) -> Facts {
 }
 
 /// The sizes in the registrations of the images on the medium that are copied: a closure of its
-/// own stands in the place of the live system's tree.
+/// own stands in the place of the live system's tree, and a system that was built in advance may
+/// come on top.
 fn closure_bytes(roots: &Roots) -> Option<u64> {
     let size = |image: &str| {
         let file = roots.images.join(image).join("registration");
         registered_bytes(&fs::read_to_string(file).ok()?)
     };
     let first = if roots.images.join("closure").exists() { "closure" } else { "tree" };
-    [first, "programs"].into_iter().map(size).sum()
+    let built = roots.images.join(TOPLEVEL).exists().then_some(TOPLEVEL);
+    [first, "programs"].into_iter().chain(built).map(size).sum()
 }
 
 /// The image of the live system's own tree, unless another closure is installed in its place.
@@ -48,19 +54,9 @@ fn system_image(roots: &Roots) -> Option<SystemImageFacts> {
     Some(SystemImageFacts { size: image.size, bytes: image.bytes() })
 }
 
-/// A registration is, for each store path: path, hash, size, deriver, number of references, and
-/// that many references, one a line.
-fn registered_bytes(registration: &str) -> Option<u64> {
-    let mut lines = registration.lines();
-    let mut sum = 0_u64;
-    while lines.next().is_some_and(|path| !path.is_empty()) {
-        sum = sum.checked_add(lines.nth(1)?.parse().ok()?)?;
-        let references: usize = lines.nth(1)?.parse().ok()?;
-        for _ in 0..references {
-            lines.next()?;
-        }
-    }
-    Some(sum)
+fn registered_bytes(text: &str) -> Option<u64> {
+    let paths = registration::parse(text)?;
+    paths.iter().try_fold(0_u64, |sum, path| sum.checked_add(path.size))
 }
 
 /// A line of `/proc/meminfo`, in bytes.
@@ -80,6 +76,7 @@ fn nics(roots: &Roots) -> Vec<NicFacts> {
         place.join("device").exists().then(|| NicFacts {
             mac: text(&place.join("address")).unwrap_or_default().to_lowercase(),
             driver: driver.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())),
+            modules: modules::of_nic(roots, &name),
             link: number(&place.join("carrier")) == Some(1),
             name,
         })
@@ -122,5 +119,17 @@ mod tests {
         assert_eq!(registered_bytes(text), Some(750));
         assert_eq!(registered_bytes(""), Some(0));
         assert_eq!(registered_bytes("/nix/store/a-x\nsha256:1\nmany\n\n0\n"), None);
+        let place = tempfile::tempdir().unwrap();
+        let roots = Roots { images: place.path().to_owned(), ..Roots::below(place.path(), None) };
+        let register = |image: &str, text: &str| {
+            fs::create_dir(place.path().join(image)).unwrap();
+            fs::write(place.path().join(image).join("registration"), text).unwrap();
+        };
+        assert_eq!(closure_bytes(&roots), None);
+        register("tree", text);
+        register("programs", text);
+        assert_eq!(closure_bytes(&roots), Some(1500));
+        register(TOPLEVEL, "/nix/store/c-z\n3\n7\n\n0\n");
+        assert_eq!(closure_bytes(&roots), Some(1507));
     }
 }

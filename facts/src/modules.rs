@@ -7,15 +7,15 @@ use std::path::Path;
 
 use super::roots::{Roots, names};
 
-/// Modules behind these disks, by kernel name, sorted: of each disk and of everything that it
-/// hangs on, up to the root bus. What is built into the kernel may be among them.
-pub fn of_disks<'a>(roots: &Roots, disks: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    collect(roots, &roots.sys.join("block"), disks)
+/// Modules behind a disk, by its kernel name, sorted: of the disk and of everything that it hangs
+/// on, up to the root bus. What is built into the kernel may be among them.
+pub fn of_disk(roots: &Roots, disk: &str) -> Vec<String> {
+    collect(roots, &roots.sys.join("block").join(disk))
 }
 
-/// Modules behind these network interfaces, sorted.
-pub fn of_nics<'a>(roots: &Roots, nics: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    collect(roots, &roots.sys.join("class/net"), nics)
+/// Modules behind a network interface, sorted.
+pub fn of_nic(roots: &Roots, nic: &str) -> Vec<String> {
+    collect(roots, &roots.sys.join("class/net").join(nic))
 }
 
 /// Whose microcode the processor takes: `intel`, `amd`, or none that we know.
@@ -29,20 +29,14 @@ pub fn microcode(roots: &Roots) -> Option<&'static str> {
     }
 }
 
-fn collect<'a>(
-    roots: &Roots,
-    class: &Path,
-    wanted: impl IntoIterator<Item = &'a str>,
-) -> Vec<String> {
+fn collect(roots: &Roots, link: &Path) -> Vec<String> {
     let mut found = BTreeSet::new();
     let Ok(top) = fs::canonicalize(roots.sys.join("devices")) else { return Vec::new() };
-    for name in wanted {
-        let Ok(device) = fs::canonicalize(class.join(name)) else { continue };
-        climb(&top, &device, &mut found);
-        // A disk that could have several paths stands below no bus; its controllers do.
-        for path in controllers(&device) {
-            climb(&top, &path, &mut found);
-        }
+    let Ok(device) = fs::canonicalize(link) else { return Vec::new() };
+    climb(&top, &device, &mut found);
+    // A disk that could have several paths stands below no bus; its controllers do.
+    for path in controllers(&device) {
+        climb(&top, &path, &mut found);
     }
     found.into_iter().collect()
 }
@@ -124,8 +118,10 @@ mod tests {
             }
             machine.shown("block", &format!("{lun}/block/{name}"));
         }
-        assert_eq!(of_disks(&machine.roots(), ["sda", "sdb", "sdz"]), ["ahci", "sd_mod"]);
-        assert!(of_disks(&machine.roots(), ["../../etc"]).is_empty());
+        assert_eq!(of_disk(&machine.roots(), "sda"), ["ahci", "sd_mod"]);
+        assert_eq!(of_disk(&machine.roots(), "sdb"), ["ahci"]);
+        assert!(of_disk(&machine.roots(), "sdz").is_empty());
+        assert!(of_disk(&machine.roots(), "../../etc").is_empty());
     }
 
     #[test]
@@ -137,7 +133,7 @@ mod tests {
         let subsystem = "virtual/nvme-subsystem/nvme-subsys0";
         machine.shown("block", &format!("{subsystem}/nvme0n1"));
         symlink(controller, machine.sys(&format!("devices/{subsystem}/nvme0"))).unwrap();
-        assert_eq!(of_disks(&machine.roots(), ["nvme0n1"]), ["nvme"]);
+        assert_eq!(of_disk(&machine.roots(), "nvme0n1"), ["nvme"]);
     }
 
     #[test]
@@ -149,8 +145,8 @@ mod tests {
         machine.shown("class/net", &format!("{card}/net/enp5s0"));
         machine.driven("platform/odd", "platform", "odd", Some("odd\"; rm"));
         machine.shown("class/net", "platform/odd/net/odd0");
-        let found = of_nics(&machine.roots(), ["enp5s0", "odd0"]);
-        assert_eq!(found, ["virtio_net", "virtio_pci"]);
+        assert_eq!(of_nic(&machine.roots(), "enp5s0"), ["virtio_net", "virtio_pci"]);
+        assert!(of_nic(&machine.roots(), "odd0").is_empty());
     }
 
     #[test]

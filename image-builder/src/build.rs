@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bedplate_spec::answers::ANSWERS_FILE;
-use bedplate_spec::boot::{Boot, Image, Inner, Live, MEDIUM_LABEL};
+use bedplate_spec::boot::{Boot, Image, Inner, Live, MEDIUM_LABEL, TOPLEVEL};
 use bedplate_spec::system_image::{FILE, SUBVOLUME};
 use bedplate_tools::xorriso;
 use sha2::{Digest as _, Sha256};
 
-use crate::answers::{self, Answers, Repository};
+use crate::answers::{self, Answers, Flake, Repository};
 use crate::closure::{self, Closure};
 use crate::error::{Error, file, tool};
 use crate::owned;
 use crate::personalize::{self, FLAKE_FILE};
 use crate::platform::Platform;
 use crate::programs::{self, Programs};
+use crate::toplevel::{self, Built, Supplied};
 use crate::verity_image::Verity;
 use crate::{boot_files, initrd};
 
@@ -38,6 +39,9 @@ pub struct IsoRequest {
     pub host: Option<PathBuf>,
     /// The owner's repository, for a medium that is personalised; without one, the medium's own.
     pub repository: Option<owned::Request>,
+    /// The system to build in advance for a medium that is personalised; without one, the machine
+    /// builds it.
+    pub toplevel: Option<toplevel::Request>,
     /// Where to write the medium.
     pub output: PathBuf,
     /// Mirror of the packages; without one the machine's configuration decides.
@@ -57,6 +61,8 @@ pub enum Stage {
     TreeImage,
     /// Our programs are prepared and their image is made.
     Programs,
+    /// The system is built in advance, and the image of its closure is made.
+    System,
     /// The initrd and the files for firmware are written.
     BootFiles,
     /// The medium is written.
@@ -72,6 +78,7 @@ impl fmt::Display for Stage {
             Self::Closure => "store paths",
             Self::TreeImage => "tree image",
             Self::Programs => "programs",
+            Self::System => "system, built in advance",
             Self::BootFiles => "boot files",
             Self::Medium => "medium",
             Self::Answers => "answers",
@@ -94,6 +101,8 @@ pub struct IsoReport {
     pub tree: String,
     /// What the system it installs takes in a store, by the sizes Nix is told, in bytes.
     pub closure_bytes: u64,
+    /// The system that was built in advance.
+    pub toplevel: Option<Built>,
 }
 
 /// Makes a medium. The output appears whole or not at all.
@@ -109,6 +118,7 @@ pub fn build_iso(
     // Packages take minutes: what cannot travel is refused before.
     let look = |asked: &owned::Request| Ok((owned::look(&asked.directory)?, asked.take_platform));
     let owned = request.repository.as_ref().map(look).transpose()?;
+    request.toplevel.as_ref().map(toplevel::Request::check).transpose()?;
     fs::create_dir_all(&request.cache).map_err(file("make", &request.cache))?;
     let platform = Platform::obtain(&request.cache, request.mirror.as_deref(), &mut enter)?;
 
@@ -121,36 +131,86 @@ pub fn build_iso(
     let tree = closure.as_ref().map_or(&platform.record.tree, |closure| &closure.tree);
     let mut programs = programs::gather(&request.workspace_binaries, &platform, tree, &work.0)?;
     programs.seal()?;
-
-    enter(Stage::BootFiles);
     let description = programs.description.text()?;
     let flake = answers::embedded_flake(&request.platform_nix, &description)?;
     let flake_tar = answers::pack_flake(&flake)?;
-    let images = Images { platform: &platform, programs: &programs, closure: closure.as_ref() };
-    let files = Files::write(&work.0, &images, &flake_tar)?;
+    let answers = request.host.as_deref().map(|host| answers_of(host, owned.as_ref(), flake));
+    let answers = answers.transpose()?;
 
+    let closure = closure.as_ref();
+    let mut images = Images { platform: &platform, programs: &programs, closure, system: None };
+    let asked = request.toplevel.as_ref().zip(answers.as_ref());
+    let system = asked.map(|(asked, answers)| {
+        enter(Stage::System);
+        system(asked, answers, &images.supplied(), &request.cache)
+    });
+    let system = system.transpose()?;
+    images.system = system.as_ref();
+
+    enter(Stage::BootFiles);
+    let files = Files::write(&work.0, &images, &flake_tar)?;
+    let size = write(&files, &images, answers.as_ref(), &request.output, &mut enter)?;
+    let (path, build, tree) = (request.output.clone(), images.build_id(), tree.path.clone());
+    let toplevel = system.map(|system| system.built);
+    let closure_bytes = programs.closure_bytes + toplevel.as_ref().map_or(0, Built::bytes);
+    let stages = clock.finish();
+    Ok(IsoReport { stages, path, size, build, tree, closure_bytes, toplevel })
+}
+
+/// Writes the medium with its answers, and returns its size in bytes.
+fn write(
+    files: &Files,
+    images: &Images<'_>,
+    answers: Option<&Answers>,
+    output: &Path,
+    enter: &mut dyn FnMut(Stage),
+) -> Result<u64, Error> {
     enter(Stage::Medium);
-    let partial = request.output.with_extension("iso.part");
-    files.medium(&images, &partial)?;
-    if let Some(host) = &request.host {
+    let partial = output.with_extension("iso.part");
+    files.medium(images, &partial)?;
+    if let Some(answers) = answers {
         enter(Stage::Answers);
-        let host = fs::read_to_string(host).map_err(file("read", host))?;
-        let repository = match &owned {
-            Some((state, take_platform)) => {
-                state.has_room_for(&host)?;
-                let description = state.description(&flake, *take_platform)?;
-                Repository::Owned(state.bundle(description)?)
-            }
-            None => Repository::Files(flake),
-        };
-        personalize::personalize(&partial, &Answers { host, repository })?;
+        personalize::personalize(&partial, answers)?;
     }
-    fs::rename(&partial, &request.output).map_err(file("rename", &partial))?;
-    let path = request.output.clone();
-    let size = fs::metadata(&path).map_err(file("look at", &path))?.len();
-    let (build, closure_bytes) = (images.build_id(), programs.closure_bytes);
-    let tree = tree.path.clone();
-    Ok(IsoReport { stages: clock.finish(), path, size, build, tree, closure_bytes })
+    fs::rename(&partial, output).map_err(file("rename", &partial))?;
+    Ok(fs::metadata(output).map_err(file("look at", output))?.len())
+}
+
+/// What a medium with the document `host` is personalised with: the owner's repository, or
+/// `flake`, the medium's own.
+fn answers_of(
+    host: &Path,
+    owned: Option<&(owned::State, bool)>,
+    flake: Flake,
+) -> Result<Answers, Error> {
+    let host = fs::read_to_string(host).map_err(file("read", host))?;
+    let repository = match owned {
+        Some((state, take_platform)) => {
+            state.has_room_for(&host)?;
+            let description = state.description(&flake, *take_platform)?;
+            Repository::Owned(state.bundle(description)?)
+        }
+        None => Repository::Files(flake),
+    };
+    Ok(Answers { host, repository })
+}
+
+/// A system that was built in advance, and the image with its closure.
+struct System {
+    built: Built,
+    image: PathBuf,
+    verity: Verity,
+}
+
+fn system(
+    asked: &toplevel::Request,
+    answers: &Answers,
+    supplied: &[Supplied],
+    cache: &Path,
+) -> Result<System, Error> {
+    let built = asked.build(&answers.host, &answers.repository, supplied)?;
+    let (image, verity) = toplevel::image(&built, &asked.workstation, cache)?;
+    Ok(System { built, image, verity })
 }
 
 struct Clock {
@@ -191,6 +251,7 @@ struct Images<'a> {
     platform: &'a Platform,
     programs: &'a Programs,
     closure: Option<&'a Closure>,
+    system: Option<&'a System>,
 }
 
 impl Images<'_> {
@@ -199,7 +260,16 @@ impl Images<'_> {
         let tree = (TREE, self.platform.image(), &self.platform.record.verity);
         let programs = ("programs", self.programs.image.clone(), &self.programs.verity);
         let closure = self.closure.map(|one| ("closure", one.image.clone(), &one.verity));
-        [tree, programs].into_iter().chain(closure).collect()
+        let system = self.system.map(|one| (TOPLEVEL, one.image.clone(), &one.verity));
+        [tree, programs].into_iter().chain(closure).chain(system).collect()
+    }
+
+    /// The platform's store paths that the installer copies.
+    fn supplied(&self) -> Vec<Supplied> {
+        let tree = self.closure.map_or_else(|| self.platform.supplied_tree(), Closure::supplied);
+        let mut all = self.programs.supplied();
+        all.extend([tree, self.platform.supplied_modules()]);
+        all
     }
 
     /// Hash of what the live system consists of.

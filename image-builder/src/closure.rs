@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, file};
 use crate::platform::{Platform, place};
+use crate::toplevel::Supplied;
 use crate::tree_nix::{StorePath, TreePrograms};
 use crate::verity_image::{self, Verity};
 
@@ -17,6 +18,14 @@ pub(crate) struct Closure {
     pub(crate) image: PathBuf,
     pub(crate) verity: Verity,
     pub(crate) tree: StorePath,
+    place: PathBuf,
+}
+
+impl Closure {
+    /// The tree that it holds.
+    pub(crate) fn supplied(&self) -> Supplied {
+        self.tree.supplied(self.place.clone())
+    }
 }
 
 /// Makes the image of `root` and of the platform's archive of modules, below `work`.
@@ -34,11 +43,12 @@ pub(crate) fn make(root: &Path, platform: &Platform, work: &Path) -> Result<Clos
         .map_err(file("write", &registration))?;
     let image = work.join("closure.squashfs");
     let verity = verity_image::make(&stage, &image)?;
-    Ok(Closure { image, verity, tree })
+    let place = stage.join(tree.relative());
+    Ok(Closure { image, verity, tree, place })
 }
 
 /// Copies with the permissions of a store.
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let metadata = fs::symlink_metadata(from).map_err(file("look at", from))?;
     if metadata.is_symlink() {
         let target = fs::read_link(from).map_err(file("read", from))?;

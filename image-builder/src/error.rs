@@ -29,6 +29,17 @@ pub enum Error {
         #[source]
         source: CommandError,
     },
+    /// The workstation has no Nix.
+    #[error(
+        "building the system in advance (`--with-closure`) wants Nix, and this machine has none: \
+         install it (`apt install nix-bin`, or nixos.org/download), or leave the option out; the \
+         machine then builds its system itself"
+    )]
+    NoNix {
+        /// How that was seen.
+        #[source]
+        source: CommandError,
+    },
     /// Something found is not as it must be.
     #[error("{what} {}: {why}", path.display())]
     Unfit {

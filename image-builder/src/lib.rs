@@ -18,6 +18,7 @@ pub mod personalize;
 mod platform;
 mod programs;
 mod system_image;
+pub mod toplevel;
 mod tree;
 pub mod tree_nix;
 mod verity_image;

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::build::Stage;
 use crate::error::{Error, file, tool, unfit};
+use crate::toplevel::Supplied;
 use crate::tree_nix::{StorePath, TreePrograms};
 use crate::verity_image::{self, Verity};
 use crate::{modules, system_image, tree};
@@ -45,10 +46,7 @@ impl Platform {
         mirror: Option<&str>,
         on_stage: &mut dyn FnMut(Stage),
     ) -> Result<Self, Error> {
-        // Two builds at once share the cache: the second waits for what the first makes.
-        let lock = cache.join("lock");
-        let held = fs::File::create(&lock).and_then(|file| file.lock().map(|()| file));
-        let _held = held.map_err(file("lock", &lock))?;
+        let _held = hold(cache)?;
         let directory = cache.join(format!("platform-{}", key()));
         let record = directory.join(RECORD);
         if !record.exists() {
@@ -73,6 +71,16 @@ impl Platform {
         self.directory.join("stage").join(self.record.initrd_modules.relative())
     }
 
+    /// The tree that its image holds.
+    pub(crate) fn supplied_tree(&self) -> Supplied {
+        self.record.tree.supplied(self.root())
+    }
+
+    /// The archive of modules that its image holds.
+    pub(crate) fn supplied_modules(&self) -> Supplied {
+        self.record.initrd_modules.supplied(self.modules())
+    }
+
     /// The image that goes onto the medium.
     pub(crate) fn image(&self) -> PathBuf {
         self.directory.join(IMAGE)
@@ -82,6 +90,14 @@ impl Platform {
     pub(crate) fn kernel(&self) -> PathBuf {
         self.root().join("boot").join(format!("vmlinuz-{}", self.record.kernel_version))
     }
+}
+
+/// Two builds at once share the cache: the second waits for what the first makes, until the lock
+/// is dropped.
+pub(crate) fn hold(cache: &Path) -> Result<fs::File, Error> {
+    let lock = cache.join("lock");
+    let held = fs::File::create(&lock).and_then(|file| file.lock().map(|()| file));
+    held.map_err(file("lock", &lock))
 }
 
 fn packages() -> Vec<&'static str> {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::error::{Error, file, tool, unfit};
 use crate::platform::{self, Platform};
+use crate::toplevel::Supplied;
 use crate::tree_nix::{StorePath, TreePrograms};
 use crate::verity_image::{self, Verity};
 use bedplate_tools::cpio::Archive;
@@ -100,6 +101,7 @@ pub(crate) struct Programs {
     pub(crate) description: Description,
     /// What the system takes in a store, by the sizes Nix is told, in bytes.
     pub(crate) closure_bytes: u64,
+    paths: [StorePath; 3],
     stage: PathBuf,
 }
 
@@ -144,6 +146,12 @@ impl Programs {
         self.stage.join(self.description.initrd_program.path.trim_start_matches('/'))
     }
 
+    /// What the image holds.
+    pub(crate) fn supplied(&self) -> Vec<Supplied> {
+        let all = self.paths.iter();
+        all.map(|path| path.supplied(self.stage.join(path.relative()))).collect()
+    }
+
     fn write(&self, path: &str, content: &str) -> Result<(), Error> {
         let path = self.stage.join(path);
         if let Some(parent) = path.parent() {
@@ -186,30 +194,32 @@ pub(crate) fn gather(
     let runtime = runtime(&sources, &store, &nix)?;
     let programs = programs(&sources, &runtime, &store, &nix)?;
     let initrd_program = initrd_program(&stage, binaries, &runtime, &programs, &nix)?;
-    let paths = [&runtime, &programs, &initrd_program];
+    let paths = [runtime, programs, initrd_program];
+    let [runtime, programs, initrd_program] = &paths;
     let registration: String = paths.iter().map(|path| path.registration()).collect();
-    let closure = paths.into_iter().chain([tree, &platform.record.initrd_modules]);
+    let closure = paths.iter().chain([tree, &platform.record.initrd_modules]);
     let closure_bytes = closure.map(|path| path.nar_size).sum();
     let description = Description {
         tree: tree.into(),
         initrd_modules: (&platform.record.initrd_modules).into(),
-        runtime: (&runtime).into(),
-        programs: (&programs).into(),
-        initrd_program: (&initrd_program).into(),
+        runtime: runtime.into(),
+        programs: programs.into(),
+        initrd_program: initrd_program.into(),
         kernel_version: platform.record.kernel_version.clone(),
     };
     let verity = Verity { root_hash: String::new(), hash_offset: 0 };
     let image = work.join("programs.squashfs");
-    let made = Programs { image, verity, description, closure_bytes, stage };
+    let commands = programs.path.clone();
+    let made = Programs { image, verity, description, closure_bytes, paths, stage };
     made.write("registration", &registration)?;
     made.write("platform.json", &made.description.text()?)?;
     for (path, content) in LIVE {
-        made.write(&format!("live/{path}"), &content.replace("@programs@", &programs.path))?;
+        made.write(&format!("live/{path}"), &content.replace("@programs@", &commands))?;
     }
     for unit in MASKED {
         made.write(&format!("live/etc/systemd/system/{unit}"), "")?;
     }
-    made.link_commands(&sources, &programs.path)?;
+    made.link_commands(&sources, &commands)?;
     Ok(made)
 }
 

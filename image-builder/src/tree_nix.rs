@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, file, tool, unfit};
+use crate::toplevel::Supplied;
 
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
@@ -37,6 +38,11 @@ impl StorePath {
     /// The path relative to a root, `nix/store/…`.
     pub(crate) fn relative(&self) -> &str {
         self.path.trim_start_matches('/')
+    }
+
+    /// As what a medium carries, with its content at `place`.
+    pub(crate) fn supplied(&self, place: PathBuf) -> Supplied {
+        Supplied { name: self.name.clone(), path: self.path.clone(), place }
     }
 
     /// What `nix-store --load-db` wants to know: path, hash, size, deriver, references.

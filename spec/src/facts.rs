@@ -15,6 +15,12 @@ pub struct Facts {
     pub firmware: FirmwareKind,
     /// Memory in bytes.
     pub memory_bytes: u64,
+    /// The platform as Nix names it: `x86_64-linux`; none in an inventory that did not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Whose microcode the processor takes: `intel` or `amd`, when it is one of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub microcode: Option<String>,
     /// Network interfaces.
     #[serde(default)]
     pub nics: Vec<NicFacts>,
@@ -78,6 +84,9 @@ pub struct DiskFacts {
     pub rotational: bool,
     /// `nvme`, `sata`, `scsi`, `usb`, `virtio`, `mmc`, `loop`, `zram`, `optical`, `floppy`, `md`, `dm`, `nbd` or `unknown`.
     pub transport: String,
+    /// Kernel modules that drive it and what it hangs on, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<String>,
     /// Whether it can be removed.
     #[serde(default)]
     pub removable: bool,
@@ -146,6 +155,9 @@ pub struct NicFacts {
     /// Kernel driver.
     #[serde(default)]
     pub driver: Option<String>,
+    /// Kernel modules that drive it and what it hangs on, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<String>,
     /// Whether a link was seen.
     #[serde(default)]
     pub link: bool,

@@ -8,6 +8,7 @@ pub mod boot;
 pub mod document;
 pub mod event;
 pub mod facts;
+pub mod hardware;
 pub mod host;
 pub mod identity;
 pub mod passphrase;

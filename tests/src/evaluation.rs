@@ -118,6 +118,50 @@ impl Evaluation {
         let hash = self.nix(&["hash", "path", "--sri", &shown]).read().map_err(failed)?;
         Ok(serde_json::json!({ "name": name, "path": path.trim(), "hash": hash.trim() }))
     }
+
+    /// A `platform.json` of these contents, by key and name; they are in the store afterwards.
+    pub fn describe(&self, contents: &[(&str, &str, PathBuf)]) -> Result<String, Failure> {
+        let mut description = serde_json::json!({ "kernelVersion": "6.12.0" });
+        for (key, name, content) in contents {
+            description[key] = self.add(name, content)?;
+        }
+        Ok(description.to_string())
+    }
+
+    /// Programs in `directory` that are this Nix as a workstation has it, with its store below
+    /// `root` and no network. `jobs` is how many builds it may begin at once.
+    pub fn programs(&self, directory: &Path, root: &Path, jobs: u8) -> Result<(), Failure> {
+        fs::create_dir_all(directory).map_err(file("make", directory))?;
+        for name in ["nix", "nix-store"] {
+            let command = self.programs.command("usr/bin/nix", name);
+            let mut words: Vec<String> = ["exec", "env"].map(str::to_owned).into();
+            for (key, value) in command.get_envs() {
+                let value = value.unwrap_or_default().to_string_lossy();
+                words.push(quoted(&format!("{}={value}", key.to_string_lossy())));
+            }
+            words.push(quoted(&format!("HOME={}", self.place.path().join("home").display())));
+            words.push(quoted(&command.get_program().to_string_lossy()));
+            words.extend(command.get_args().map(|word| quoted(&word.to_string_lossy())));
+            words.push(format!("--store {}", quoted(&root.display().to_string())));
+            words.push(format!("{BUILDING} --option max-jobs {jobs} \"$@\""));
+            let path = directory.join(name);
+            fs::write(&path, format!("#!/bin/sh\n{}\n", words.join(" ")))
+                .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)))
+                .map_err(file("write", &path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Builds run in the sandbox, without what Nix would start of itself: it has no loader of its own
+/// where the tree lies.
+const BUILDING: &str = "--option sandbox true --option sandbox-fallback false \
+    --option build-users-group '' --option builders '' --option build-hook '' \
+    --option sandbox-paths '' --option substituters ''";
+
+/// For a shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// Directories of a store are sealed: but for root, nobody could remove what is in them.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use bedplate_image_builder::answers::{Answers, Repository};
 use bedplate_image_builder::build::{IsoReport, IsoRequest, Stage, build_iso};
 use bedplate_image_builder::personalize::{flake_of, personalize};
+use bedplate_image_builder::toplevel;
+use bedplate_tools::nix::Workstation;
 
 use crate::failure::{Failure, file};
 
@@ -57,6 +59,23 @@ impl Workspace {
         self.build(output, &self.cache(), Some(tree), &mut |_| ())
     }
 
+    /// Makes a medium that installs `tree` and is personalised with the document at `host`, whose
+    /// system `workstation` builds in advance.
+    pub fn build_medium_in_advance(
+        &self,
+        output: &Path,
+        tree: &Path,
+        host: &Path,
+        workstation: Workstation,
+    ) -> Result<IsoReport, Failure> {
+        let request = IsoRequest {
+            host: Some(host.to_owned()),
+            toplevel: Some(toplevel::Request { workstation, hardware: None }),
+            ..self.request(output, &self.cache(), Some(tree))
+        };
+        Ok(build_iso(&request, &mut |_| ())?)
+    }
+
     fn build(
         &self,
         output: &Path,
@@ -64,17 +83,21 @@ impl Workspace {
         installed_tree: Option<&Path>,
         on_stage: &mut dyn FnMut(Stage),
     ) -> Result<IsoReport, Failure> {
-        let request = IsoRequest {
+        Ok(build_iso(&self.request(output, cache, installed_tree), on_stage)?)
+    }
+
+    fn request(&self, output: &Path, cache: &Path, installed_tree: Option<&Path>) -> IsoRequest {
+        IsoRequest {
             workspace_binaries: self.root.join("target/release"),
             cache: cache.to_owned(),
             platform_nix: self.root.join("nix/embedded"),
             host: None,
             repository: None,
+            toplevel: None,
             output: output.to_owned(),
             mirror: None,
             installed_tree: installed_tree.map(Path::to_owned),
-        };
-        Ok(build_iso(&request, on_stage)?)
+        }
     }
 
     /// The Debian tree that media are made of; there after the first medium.

@@ -6,12 +6,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use bedplate_image_builder::build::IsoReport;
 use bedplate_qemu_harness::disk_image::sha256_of;
 use bedplate_qemu_harness::machine::{Disk, DiskKind, Firmware, Format, Kernel, Machine};
 
 use crate::failure::{Failure, file};
 use crate::medium::Workspace;
-use crate::seed::{CANARY, KEY};
+use crate::seed::{self, CANARY, KEY, MEDIUM};
 
 /// The machine's name in `host.toml`.
 pub const HOST: &str = "small";
@@ -169,6 +170,12 @@ pub fn medium(workspace: &Workspace, directory: &Path) -> Result<(Medium, String
     let tree = tree(workspace, directory)?;
     let iso = directory.join("small.iso");
     let report = workspace.build_medium_with(&iso, &tree)?;
+    Ok((opened(&report, directory)?, report.build))
+}
+
+/// A medium that was made, with its kernel in `directory`.
+pub fn opened(report: &IsoReport, directory: &Path) -> Result<Medium, Failure> {
+    let iso = &report.path;
     let kernel = Kernel {
         image: directory.join("vmlinuz"),
         initrd: directory.join("initrd"),
@@ -176,10 +183,23 @@ pub fn medium(workspace: &Workspace, directory: &Path) -> Result<(Medium, String
             "{CONSOLE} systemd.ssh_auto=no systemd.unit=bedplate-installer.service"
         ),
     };
-    bedplate_image_builder::extract(&iso, "live/vmlinuz", &kernel.image)?;
-    bedplate_image_builder::extract(&iso, "live/initrd", &kernel.initrd)?;
+    bedplate_image_builder::extract(iso, "live/vmlinuz", &kernel.image)?;
+    bedplate_image_builder::extract(iso, "live/initrd", &kernel.initrd)?;
     let quick = format!("{CONSOLE} {EMULATED} init={}/{INSTALLING}/init", report.tree);
-    Ok((Medium { file: iso, kernel, quick }, report.build))
+    Ok(Medium { file: iso.clone(), kernel, quick })
+}
+
+/// The machine as it is started from a medium.
+pub fn installing(medium: &Medium, mut disks: Vec<Disk>) -> Machine {
+    let mut disk = seed::medium(&medium.file, 0);
+    // The firmware starts the medium's kernel at once; what it would read itself is quicker to
+    // read as virtio than as USB.
+    (disk.kind, disk.boot_index) = (DiskKind::VirtioBlk, None);
+    debug_assert_eq!(disk.role, MEDIUM);
+    disks.push(disk);
+    let mut machine = machine("installing", disks);
+    machine.kernel = Some(medium.kernel.clone());
+    machine
 }
 
 /// The disks but the medium. Each is `<role>.img` in `directory`.

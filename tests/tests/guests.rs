@@ -35,6 +35,15 @@ fn start_and_hear(host: &Host, name: &str, said: &str) {
                 exec timeout \"$3\" grep --text -m 1 -e \"$2\" \"$(virsh ttyconsole \"$1\" | tr -d '\\n')\"";
     let patience = LIMIT.as_secs().to_string();
     let heard = host.run(&["sh", "-c", line, "sh", name, said, &patience]).unwrap();
+    if heard.status != 0 {
+        let logs = [
+            "sh",
+            "-c",
+            "tail -n 20 /var/log/swtpm/libvirt/qemu/*.log /var/log/libvirt/qemu/$0.log",
+            name,
+        ];
+        println!("{}", host.run(&logs).unwrap().stdout);
+    }
     assert_eq!(heard.status, 0, "{name} never said `{said}`: {}", heard.stderr);
     println!("{name}: {}", heard.stdout.trim());
 }

@@ -37,6 +37,12 @@ pub enum CommandError {
         /// The program.
         program: String,
     },
+    /// It wrote a text that is not of the form it is known for.
+    #[error("what `{program}` wrote was not understood")]
+    NotUnderstood {
+        /// The program.
+        program: String,
+    },
     /// It wrote something else than what it is known to write.
     #[error("`{program}` wrote something unexpected")]
     Unexpected {
@@ -53,7 +59,10 @@ impl CommandError {
     pub fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Failed { status, .. } => status.code(),
-            Self::Start { .. } | Self::NotText { .. } | Self::Unexpected { .. } => None,
+            Self::Start { .. }
+            | Self::NotText { .. }
+            | Self::NotUnderstood { .. }
+            | Self::Unexpected { .. } => None,
         }
     }
 }

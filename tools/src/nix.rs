@@ -1,10 +1,16 @@
-//! Nix: locks, and another store root.
+//! Nix: locks, another store root, and what a store knows of its paths.
+
+pub mod archive;
+pub mod registration;
+mod workstation;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{CommandError, CommandExt as _};
 use crate::nix_log::{Progress, Reader};
+
+pub use workstation::{Sources, Workstation};
 
 /// What can be locked of the flake in `directory` is locked; this may want the network. The
 /// directory is taken as it is: what git does not know yet counts.

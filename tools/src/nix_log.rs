@@ -45,6 +45,13 @@ pub struct Progress {
     pub at: Option<String>,
 }
 
+impl Progress {
+    /// Whether everything was there: nothing was built or copied, and nothing is to be.
+    pub fn is_nothing(&self) -> bool {
+        self.to_build == 0 && self.to_copy == 0
+    }
+}
+
 /// Reads the log as it comes.
 #[derive(Debug, Default)]
 pub struct Reader {

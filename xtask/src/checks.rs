@@ -8,11 +8,22 @@ use crate::cargo::{self, cargo};
 use crate::report::Problem;
 
 /// Stories that every run tells.
-const STORIES: [&str; 8] =
-    ["refusal", REPOSITORY, BACKUPS, "hypervisor", "key_stick", "faults", "reinstall", "power_cut"];
+const STORIES: [&str; 9] = [
+    "refusal",
+    REPOSITORY,
+    CLOSURE,
+    BACKUPS,
+    "hypervisor",
+    "key_stick",
+    "faults",
+    "reinstall",
+    "power_cut",
+];
 
 /// What is told without a machine, but with the Nix of a platform in the cache.
 const REPOSITORY: &str = "repository";
+/// As that, and builds.
+const CLOSURE: &str = "closure";
 /// As that, with its restic.
 const BACKUPS: &str = "backups";
 
@@ -21,10 +32,11 @@ const BACKUPS: &str = "backups";
 const REMOTE: &str = "remote";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 8] = [
+const FULL: [&str; 9] = [
     "network",
     "guests",
     "enrolment",
+    "closure_medium",
     "recovery",
     "generations",
     "update",
@@ -61,10 +73,11 @@ pub fn fast() -> Result<(), Problem> {
     }
     if has_platform() {
         tell(REPOSITORY, false, None)?;
+        tell(CLOSURE, false, None)?;
         tell(BACKUPS, false, None)
     } else {
         eprintln!(
-            "xtask: no platform in target/bedplate-cache (a medium makes one), what `bedplate init` and `host add` write was NOT evaluated by Nix, and no backup was made by restic"
+            "xtask: no platform in target/bedplate-cache (a medium makes one), what `bedplate init` and `host add` write was NOT evaluated by Nix, no system was built in advance, and no backup was made by restic"
         );
         Ok(())
     }

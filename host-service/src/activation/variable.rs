@@ -38,6 +38,7 @@ const OWNERS: &[(&str, &str, &str, u32)] = &[
     ("var/lib/libvirt/images", "root", "root", 0o711),
     ("var/lib/libvirt/qemu", "libvirt-qemu", "libvirt-qemu", 0o750),
     ("var/lib/libvirt/swtpm", "root", "root", 0o711),
+    ("var/lib/swtpm-localca", "tss", "root", 0o750),
     ("var/cache/libvirt/qemu", "libvirt-qemu", "libvirt-qemu", 0o750),
     ("var/log/swtpm/libvirt/qemu", "libvirt-qemu", "libvirt-qemu", 0o730),
     ("var/log/btmp", "root", "utmp", 0o660),

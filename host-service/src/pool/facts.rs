@@ -30,6 +30,8 @@ pub fn machine() -> Facts {
         memory_bytes: 0,
         nics: Vec::new(),
         boot_medium: None,
+        platform: None,
+        microcode: None,
         closure_bytes: None,
         system_image: None,
     }

@@ -1,5 +1,7 @@
 //! Copying the closure from the medium into the target's store.
 
+mod verify;
+
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -15,9 +17,13 @@ use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
 use crate::meter::Meter;
 use crate::parallel::{movers, try_each};
+use crate::report::Reporter;
 
 /// Roots of the opened images; each holds `nix/store` and `registration`.
 const IMAGES: [&str; 2] = ["/run/bedplate/tree", "/run/bedplate/programs"];
+
+/// Holds a system that was built on the workstation, beside the platform.
+const BUILT: &str = "/run/bedplate/toplevel";
 
 /// Stands in the place of the first one where what is installed is not the live system's tree.
 const CLOSURE: &str = "/run/bedplate/closure";
@@ -46,62 +52,81 @@ struct Listing {
     bytes: u64,
 }
 
-fn images() -> [&'static str; 2] {
+fn images() -> Vec<PathBuf> {
     let [tree, programs] = IMAGES;
-    [if Path::new(CLOSURE).is_dir() { CLOSURE } else { tree }, programs]
+    let tree = if Path::new(CLOSURE).is_dir() { CLOSURE } else { tree };
+    let built = Path::new(BUILT).is_dir().then_some(BUILT);
+    [tree, programs].into_iter().chain(built).map(PathBuf::from).collect()
 }
 
 /// Copies what is not there yet, then makes Nix know of it.
 pub fn copy(context: &Context<'_>, step: &str) -> Result<Outcome, StepError> {
-    let store = Path::new(TARGET).join("nix/store");
-    let staging = Path::new(TARGET).join("nix/.bedplate-copy");
-    let copied = copy_images(context, step, &store, &staging)?;
+    copy_from(&images(), Path::new(TARGET), context.reporter, step)
+}
+
+/// Copies from the images what the store below `target` lacks, and registers it.
+fn copy_from(
+    images: &[PathBuf],
+    target: &Path,
+    reporter: &Reporter,
+    step: &str,
+) -> Result<Outcome, StepError> {
+    let copied = copy_images(images, target, reporter, step)?;
     let mut registration = Vec::new();
-    for image in images() {
-        let file = Path::new(image).join("registration");
+    for image in images {
+        let file = image.join("registration");
         registration.extend(fs::read(&file).during(format!("could not read {}", file.display()))?);
     }
-    Nix::new(TARGET)
+    Nix::new(target)
         .load_registration(&registration)
         .during("could not register the copied store paths")?;
     Ok(if copied { Outcome::Done } else { Outcome::AlreadyDone })
 }
 
-fn copy_images(
-    context: &Context<'_>,
+/// Copies from the images what the store below `target` lacks; whether that was anything. What was
+/// built elsewhere is compared with its registration before it gets its name.
+pub fn copy_images(
+    images: &[PathBuf],
+    target: &Path,
+    reporter: &Reporter,
     step: &str,
-    store: &Path,
-    staging: &Path,
 ) -> Result<bool, StepError> {
+    let (store, staging) = (target.join("nix/store"), target.join("nix/.bedplate-copy"));
     let mut listing = Listing::default();
-    let mut wanted = Vec::new();
-    fs::create_dir_all(store).during("could not make the target's store")?;
+    let (mut wanted, mut verified) = (Vec::new(), Vec::new());
+    fs::create_dir_all(&store).during("could not make the target's store")?;
     if staging.exists() {
-        fs::remove_dir_all(staging).during("could not clear what an earlier copy left")?;
+        fs::remove_dir_all(&staging).during("could not clear what an earlier copy left")?;
     }
-    fs::create_dir_all(staging).during("could not make the staging directory")?;
-    for image in images() {
-        let source = Path::new(image).join("nix/store");
-        for name in names(&source) {
+    fs::create_dir_all(&staging).during("could not make the staging directory")?;
+    for image in images {
+        let source = image.join("nix/store");
+        let names = names(&source);
+        let mut registered = verify::registered(image)?;
+        verify::agrees(&registered, image, &names)?;
+        for name in names {
             if fs::symlink_metadata(store.join(&name)).is_err() {
                 list(&source.join(&name), &staging.join(&name), &mut listing)
                     .during(format!("could not list {name} on the medium"))?;
+                verified.extend(registered.remove(&name));
                 wanted.push(name);
             }
         }
     }
-    let meter = Meter::new(context.reporter, step, listing.bytes);
+    let read_back: u64 = verified.iter().map(|path| path.size).sum();
+    let meter = Meter::new(reporter, step, listing.bytes.saturating_add(read_back));
     copy_files(&listing.files, &meter).during("could not copy the system to the target")?;
     for directory in listing.directories.iter().rev() {
         finish(directory, 0o555).during("could not finish a directory of the store")?;
     }
+    verify::contents(&verified, &staging, &meter)?;
     // The names may only appear once the content lasts.
-    sync::file_system(store).during("could not flush the target")?;
+    sync::file_system(&store).during("could not flush the target")?;
     for name in &wanted {
         fs::rename(staging.join(name), store.join(name))
             .during(format!("could not put {name} into the store"))?;
     }
-    fs::remove_dir(staging).during("could not remove the staging directory")?;
+    fs::remove_dir(&staging).during("could not remove the staging directory")?;
     Ok(!wanted.is_empty())
 }
 
@@ -173,8 +198,10 @@ fn touch(path: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
+    use bedplate_tools::nix::archive;
+    use bedplate_tools::nix::registration::{self, StorePath};
+
     use super::*;
-    use crate::report::Reporter;
 
     #[test]
     fn a_tree_is_copied_with_store_permissions_links_and_times() {
@@ -201,5 +228,68 @@ mod tests {
         assert_eq!(fs::metadata(&to).unwrap().mtime(), 1);
         fs::set_permissions(to.join("bin"), Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(&to, Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// An image as the workstation lays it out: a path of one file, with what Nix says of it.
+    fn built(place: &Path, text: &str) -> PathBuf {
+        let image = place.join(bedplate_spec::boot::TOPLEVEL);
+        fs::create_dir_all(image.join("nix/store/a-system")).unwrap();
+        fs::write(image.join("nix/store/a-system/init"), text).unwrap();
+        let content = archive::content(&image.join("nix/store/a-system")).unwrap();
+        let path = StorePath {
+            path: "/nix/store/a-system".into(),
+            hash: content.hash,
+            size: content.size,
+            deriver: String::new(),
+            references: Vec::new(),
+        };
+        fs::write(image.join("registration"), registration::text(&[path])).unwrap();
+        image
+    }
+
+    fn copied(image: &Path, target: &Path) -> Result<bool, String> {
+        let reporter = Reporter::new(Vec::new());
+        copy_images(&[image.to_owned()], target, &reporter, "copy").map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_was_built_elsewhere_is_copied_once_and_verified() {
+        let place = tempfile::tempdir().unwrap();
+        let image = built(place.path(), "system");
+        assert_eq!(copied(&image, place.path()), Ok(true));
+        assert_eq!(copied(&image, place.path()), Ok(false));
+        let init = place.path().join("nix/store/a-system/init");
+        assert_eq!(fs::read_to_string(&init).unwrap(), "system");
+        fs::set_permissions(init.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn f7_a_damaged_path_is_refused_by_name_and_reaches_no_store() {
+        let place = tempfile::tempdir().unwrap();
+        let image = built(place.path(), "system");
+        fs::write(image.join("nix/store/a-system/init"), "sYstem").unwrap();
+        for _ in 0..2 {
+            let said = copied(&image, place.path()).unwrap_err();
+            assert!(said.contains("/nix/store/a-system is not what"), "{said}");
+            assert_eq!(names(&place.path().join("nix/store")), Vec::<String>::new());
+            // Who is not root may not clear a sealed directory.
+            let sealed = place.path().join("nix/.bedplate-copy/a-system");
+            fs::set_permissions(sealed, Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+
+    #[test]
+    fn t27_what_the_registration_does_not_name_or_the_medium_lacks_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let image = built(place.path(), "system");
+        fs::write(image.join("nix/store/b-more"), "").unwrap();
+        let said = copied(&image, place.path()).unwrap_err();
+        assert!(said.contains("/nix/store/b-more is not in the registration"), "{said}");
+        fs::remove_file(image.join("nix/store/b-more")).unwrap();
+        fs::rename(image.join("nix/store/a-system"), place.path().join("gone")).unwrap();
+        let said = copied(&image, place.path()).unwrap_err();
+        assert!(said.contains("the medium lacks /nix/store/a-system"), "{said}");
+        fs::write(image.join("registration"), "/nix/store/../x\n1\n1\n\n0\n").unwrap();
+        assert!(copied(&image, place.path()).unwrap_err().contains("cannot be read"));
     }
 }

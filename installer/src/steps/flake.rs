@@ -3,7 +3,6 @@
 mod directory;
 pub mod fetch;
 mod handover;
-mod hardware;
 mod message;
 mod patience;
 mod place;
@@ -15,18 +14,17 @@ mod stand_in;
 use std::fs;
 use std::path::Path;
 
-use bedplate_facts::roots::Roots;
 use bedplate_keystick::Mounted;
 use bedplate_keystick::layout::HOST_KEY;
 use bedplate_spec::event::Outcome;
 use bedplate_spec::facts::Facts;
+use bedplate_spec::hardware::{self, Needs};
 use bedplate_spec::host::Push;
 use bedplate_spec::repository_tree::DESCRIPTION;
 use bedplate_tools::git::{Git, Reader};
 use bedplate_tools::sync;
 
 use self::handover::Handover;
-use self::hardware::Needs;
 use crate::answers::Repository;
 use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
@@ -53,7 +51,7 @@ pub struct Enrolment<'a> {
     pub name: &'a str,
     /// `host.toml`, verbatim.
     pub host_toml: &'a str,
-    /// What the machine was found to be, as JSON.
+    /// The text of `hardware.json`.
     pub hardware: &'a str,
     /// The remote.
     pub remote: Option<&'a str>,
@@ -86,10 +84,9 @@ pub fn enrol(
     let mut sticks = context.sticks.iter();
     let prepared = sticks.any(|stick| stick.path().join(HOST_KEY).is_file());
     let host_key = HostKey { configuration: &configuration, warn: &warn };
-    let needs = Needs::read(&Roots::identity(), context.plan, facts);
-    let hardware = hardware::of(context.plan, facts, &needs);
-    let hardware =
-        serde_json::to_string_pretty(&hardware).during("could not describe the hardware")?;
+    let unknown = "could not describe the hardware";
+    let needs = Needs::of(context.plan, facts).during(unknown)?;
+    let hardware = hardware::text(context.plan, facts).during(unknown)?;
     let fetched = fetch::fetched(context)?;
     let commit = fetched.as_ref().map(place::commit_of).transpose()?.flatten();
     let enrolment = Enrolment {
@@ -204,7 +201,7 @@ impl Enrolment<'_> {
             fs::rename(&old, &place).during(what())?;
         }
         let mut files = vec![
-            ("hardware.json", format!("{}\n", self.hardware)),
+            (hardware::FILE, self.hardware.to_owned()),
             ("host.toml", self.host_toml.to_owned()),
         ];
         // The owner's may say more than ours.

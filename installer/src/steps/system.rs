@@ -37,8 +37,12 @@ pub fn build(
         BuildInputs::Network => Reach::Network,
     };
     let mut meter = NixMeter::new(context.reporter, step);
+    let mut valid = true;
     let toplevel = nix
-        .build(&reference, reach, &mut |progress| meter.tell(progress))
+        .build(&reference, reach, &mut |progress| {
+            valid &= progress.is_nothing();
+            meter.tell(progress);
+        })
         .during(format!("could not build {attribute} from the flake"))?;
     if !toplevel.starts_with("/nix/store/") || toplevel.contains('\n') {
         return Err(StepError::new(format!("the build gave no single store path: {toplevel}")));
@@ -50,7 +54,8 @@ pub fn build(
     nix.set_profile(&profile, &toplevel).during("could not set the system profile")?;
     sync::file_system(target).during("could not flush the target")?;
     context.toplevel = Some(toplevel);
-    Ok(Outcome::Done)
+    // By the medium, or by an earlier run.
+    Ok(if valid { Outcome::AlreadyDone } else { Outcome::Done })
 }
 
 /// Runs the activation of the built system inside the target.

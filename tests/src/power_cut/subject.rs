@@ -3,12 +3,11 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_qemu_harness::machine::{Disk, DiskKind, Machine};
+use bedplate_qemu_harness::machine::{Disk, Machine};
 
 use super::shape::Shape;
 use crate::failure::Failure;
 use crate::medium::{Workspace, put_answers};
-use crate::seed::{self, MEDIUM};
 use crate::small::{self, Medium};
 
 /// A machine, its answers and its medium.
@@ -58,16 +57,8 @@ impl Subject {
     }
 
     /// The machine as it is started from the medium.
-    pub fn installing(&self, mut disks: Vec<Disk>) -> Machine {
-        let mut medium = seed::medium(&self.medium.file, 0);
-        // The firmware starts the medium's kernel at once; what it would read itself is quicker
-        // to read as virtio than as USB.
-        (medium.kind, medium.boot_index) = (DiskKind::VirtioBlk, None);
-        debug_assert_eq!(medium.role, MEDIUM);
-        disks.push(medium);
-        let mut machine = small::machine("installing", disks);
-        machine.kernel = Some(self.medium.kernel.clone());
-        machine
+    pub fn installing(&self, disks: Vec<Disk>) -> Machine {
+        small::installing(&self.medium, disks)
     }
 }
 
@@ -79,6 +70,8 @@ fn digest(disks: &[Disk], answers: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use bedplate_qemu_harness::machine::DiskKind;
+
     use super::*;
 
     #[test]

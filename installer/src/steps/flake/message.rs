@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 
 use bedplate_spec::facts::{Facts, FirmwareKind};
+use bedplate_spec::hardware::Needs;
 use bedplate_spec::host::{HostFile, Platform};
 use bedplate_spec::plan::Plan;
-
-use super::hardware::Needs;
 
 /// The message; `fetched` is the commit that was fetched, when one was. What the machine says of
 /// itself is escaped: it is shown on terminals.
@@ -59,9 +58,8 @@ pub fn of(
 #[cfg(test)]
 mod tests {
     use bedplate_spec::plan::{FoundVolume, RepositoryPlace, Step};
-    use bedplate_spec::{document, planner};
+    use bedplate_spec::{document, hardware, planner};
 
-    use super::super::hardware;
     use super::*;
 
     fn enrolled() -> (Plan, HostFile, Facts, Needs) {
@@ -73,21 +71,25 @@ mod tests {
         let inventory = include_str!("../../../../profiles/hypervisor/inventory.json");
         let mut facts: Facts = serde_json::from_str(inventory).unwrap();
         facts.nics[0].driver = Some("odd\u{1b}[2J".to_owned());
+        facts.platform = Some("x86_64-linux".into());
+        facts.microcode = Some("amd".into());
+        facts.nics[0].modules = vec!["e1000e".into()];
+        for disk in &mut facts.disks {
+            let modules: &[&str] = match disk.kernel_name.as_bytes() {
+                [b'n', ..] => &["nvme"],
+                _ => &["ahci", "sd_mod"],
+            };
+            disk.modules = modules.iter().map(|name| (*name).to_owned()).collect();
+        }
         let plan = planner::plan(&host, &facts).unwrap_or_else(|e| panic!("{e}"));
-        let needs = Needs {
-            disk_modules: vec!["ahci".into(), "nvme".into(), "sd_mod".into()],
-            nic_modules: vec!["e1000e".into()],
-            microcode: Some("amd"),
-            platform: "x86_64-linux".into(),
-        };
+        let needs = Needs::of(&plan, &facts).unwrap();
         (plan, host, facts, needs)
     }
 
     #[test]
     fn hardware_json_and_the_message_say_what_was_found_and_installed() {
         let (plan, host, facts, needs) = enrolled();
-        let hardware = hardware::of(&plan, &facts, &needs);
-        insta::assert_snapshot!("hardware", serde_json::to_string_pretty(&hardware).unwrap());
+        insta::assert_snapshot!("hardware", hardware::text(&plan, &facts).unwrap());
         let said = of(&plan, &host, &facts, &needs, None);
         assert!(!said.contains('\u{1b}'), "{said}");
         insta::assert_snapshot!("message", said.replace(&plan.hash, "HASH"));
@@ -112,5 +114,23 @@ mod tests {
             "- repository: branch trunk from the volume INFRA (usb-Stick_1234-0:0, partition 1), \
              at 0123abc"
         );
+    }
+
+    #[test]
+    fn an_inventory_gives_the_very_bytes_that_the_installer_writes() {
+        let (plan, host, mut facts, _) = enrolled();
+        let inventory = serde_json::to_string_pretty(&facts).unwrap();
+        let read: Facts = serde_json::from_str(&inventory).unwrap();
+        let planned = planner::plan(&host, &read).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(hardware::text(&planned, &read), hardware::text(&plan, &facts));
+        // Another boot: other kernel names, another medium, nothing else.
+        facts.disks.reverse();
+        facts.boot_medium = None;
+        let again = planner::plan(&host, &facts).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(hardware::text(&again, &facts), hardware::text(&plan, &read));
+        // One of before: nothing is made up.
+        facts.platform = None;
+        let refused = hardware::text(&plan, &facts).unwrap_err().to_string();
+        assert!(refused.contains("make it again"), "{refused}");
     }
 }

@@ -24,6 +24,8 @@ fn facts(disk: DiskFacts) -> Facts {
         memory_bytes: 1 << 32,
         nics: Vec::new(),
         boot_medium: None,
+        platform: None,
+        microcode: None,
         closure_bytes: None,
         system_image: None,
     }
