@@ -283,8 +283,8 @@ fn what_the_workstation_built_is_valid_on_the_machine_and_nothing_is_built_again
     // With what was copied it can be made anew, offline.
     store(&["--delete", &built.toplevel]).run().unwrap();
     assert!(machine.build(&reference).is_err());
-    assert!(!log_of(&programs, &reference).is_nothing());
-    let (machine, _) = machines.machine(&target, 1);
+    let (machine, programs) = machines.machine(&target, 1);
+    assert!(!log_of(&programs, &reference).is_nothing(), "it was built");
     assert_eq!(machine.build(&reference).unwrap(), built.toplevel);
     assert_eq!(
         archive::content(&machine.place(&built.toplevel)).unwrap().hash,

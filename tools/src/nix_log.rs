@@ -46,9 +46,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Whether everything was there: nothing was built or copied, and nothing is to be.
+    /// Whether nothing was built or copied yet. What is expected is no sign: Nix expects a build
+    /// before it looks whether its output is there.
     pub fn is_nothing(&self) -> bool {
-        self.to_build == 0 && self.to_copy == 0
+        self.built == 0 && self.copied == 0
     }
 }
 
@@ -210,6 +211,22 @@ mod tests {
     /// What Nix 2.26 said while it substituted two paths from a binary cache in a directory; most
     /// of the lines with nothing but progress were left out.
     const SUBSTITUTION: &[u8] = include_bytes!("nix_log/substitution.log");
+
+    #[test]
+    fn a_build_that_is_only_expected_is_nothing_and_one_that_was_done_is_not() {
+        let mut reader = Reader::default();
+        reader.feed(br#"@nix {"action":"start","id":1,"level":0,"parent":0,"text":"","type":104}"#);
+        reader.feed(b"\n");
+        let told = |done: u64| {
+            format!(
+                "@nix {{\"action\":\"result\",\"fields\":[{done},1,0,0],\"id\":1,\"type\":105}}\n"
+            )
+        };
+        reader.feed(told(0).as_bytes());
+        assert_eq!((reader.progress().to_build, reader.progress().is_nothing()), (1, true));
+        reader.feed(told(1).as_bytes());
+        assert!(!reader.progress().is_nothing());
+    }
 
     /// What it said of three derivations to build, the last of which failed.
     const BUILD_LOG: &str = r#"@nix {"action":"start","id":8753143349250,"level":0,"parent":0,"text":"","type":104}
