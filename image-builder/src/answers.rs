@@ -13,7 +13,7 @@ use bedplate_spec::document::rules;
 use crate::error::{Error, file, unfit};
 use crate::owned::Owned;
 
-pub use bedplate_spec::repository_tree::DESCRIPTION;
+pub use bedplate_spec::platform::DESCRIPTION;
 
 const HOST: &str = "host.toml";
 const FLAKE: &str = "flake";

@@ -1,13 +1,12 @@
 //! The Nix of the tree, run from where the tree lies: the build machine needs no Nix, no
 //! namespace and no rights, and the tree is only read.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use bedplate_tools::command::{CommandError, CommandExt as _};
+use bedplate_tools::command::CommandExt as _;
+use bedplate_tools::nix::{archive, registration};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, file, tool, unfit};
 use crate::toplevel::Supplied;
@@ -45,9 +44,15 @@ impl StorePath {
         Supplied { name: self.name.clone(), path: self.path.clone(), place }
     }
 
-    /// What `nix-store --load-db` wants to know: path, hash, size, deriver, references.
+    /// What `nix-store --load-db` wants to know.
     pub(crate) fn registration(&self) -> String {
-        format!("{}\n{}\n{}\n\n0\n", self.path, self.nar_hash, self.nar_size)
+        registration::text(&[registration::StorePath {
+            path: self.path.clone(),
+            hash: self.nar_hash.clone(),
+            size: self.nar_size,
+            deriver: String::new(),
+            references: Vec::new(),
+        }])
     }
 }
 
@@ -70,8 +75,8 @@ impl TreePrograms {
 
     /// Hash, size and store path of the content of `path` under `name`.
     pub(crate) fn describe(&self, name: &str, path: &Path) -> Result<StorePath, Error> {
-        let (digest, nar_size) = self.nar(path)?;
-        let nar_hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = archive::content(path).map_err(file("read", path))?;
+        let (nar_hash, nar_size) = (found.hash, found.size);
         let hash = self.nix_line("nix-hash", &["--type", "sha256", "--to-sri", &nar_hash])?;
         let fixed = ["--print-fixed-path", "--recursive", "sha256", &nar_hash, name];
         let store_path = self.nix_line("nix-store", &fixed)?;
@@ -84,29 +89,5 @@ impl TreePrograms {
     fn nix_line(&self, argv0: &str, arguments: &[&str]) -> Result<String, Error> {
         let output = self.command("usr/bin/nix", argv0).args(arguments).read();
         Ok(output.map_err(tool("compute a store path"))?.trim().to_owned())
-    }
-
-    fn nar(&self, path: &Path) -> Result<([u8; 32], u64), Error> {
-        let mut command = self.command("usr/bin/nix", "nix-store");
-        command.arg("--dump").arg(path).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(file("run the tree's nix on", path))?;
-        let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
-        if let Some(mut pipe) = child.stdout.take() {
-            loop {
-                let count = pipe.read(&mut buffer).map_err(file("read the archive of", path))?;
-                if count == 0 {
-                    break;
-                }
-                hasher.update(buffer.get(..count).unwrap_or_default());
-                size += count as u64;
-            }
-        }
-        let status = child.wait().map_err(file("run the tree's nix on", path))?;
-        if !status.success() {
-            let line = format!("nix-store --dump {}", path.display());
-            let source = CommandError::Failed { line, status, stderr: String::new() };
-            return Err(Error::Tool { action: "hash a store path", source });
-        }
-        Ok((hasher.finalize().into(), size))
     }
 }

@@ -2,9 +2,6 @@
 //!
 //! Bytes in, decisions out: the listing is that of `git ls-tree -r -z --full-tree`.
 
-/// The description of the embedded platform in a repository.
-pub const DESCRIPTION: &str = "bedplate/platform.json";
-
 /// What a repository must hold besides, to build hosts of the embedded platform.
 pub const PLATFORM: [&str; 4] =
     ["flake.nix", "flake.lock", "bedplate/flake.nix", "bedplate/lib.nix"];

@@ -49,6 +49,11 @@ impl Host {
         Err(Failure::Unfit(format!("`{}` ended with {status}: {errors}", argv.join(" "))))
     }
 
+    /// Writes a file on the machine.
+    pub fn write(&self, path: &str, text: &str) -> Result<(), Failure> {
+        self.read(&["sh", "-c", "printf %s \"$2\" > \"$1\"", "sh", path, text]).map(drop)
+    }
+
     /// Waits until systemd has nothing left to start; returns what it then is (`running`,
     /// `degraded`). With a VM that starts on its own this takes until it was started.
     pub fn settle(&self) -> Result<String, Failure> {

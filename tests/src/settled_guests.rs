@@ -5,10 +5,10 @@ use std::time::Duration;
 use bedplate_qemu_harness::disk_image::sha256_of;
 use bedplate_qemu_harness::machine::HOST_ADDRESS;
 use bedplate_tools::qemu_img;
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{Item, Table, value};
 
 use crate::answers::{self, GUEST};
-use crate::failure::{Failure, file};
+use crate::failure::Failure;
 use crate::running_host::Host;
 use crate::story::Story;
 
@@ -29,8 +29,7 @@ pub fn measure(story: &Story) -> Result<Duration, Failure> {
     host.settle()?;
     // What is measured is the host alone.
     host.run(&["virsh", "destroy", GUEST])?;
-    let write = format!("printf %s \"$1\" > {DOCUMENT}");
-    host.read(&["sh", "-c", &write, "sh", &document])?;
+    host.write(DOCUMENT, &document)?;
     converge(&host)?;
     let defined = host.read(&["virsh", "--quiet", "list", "--all", "--name"])?;
     let defined = defined.lines().filter(|name| name.starts_with('m')).count();
@@ -64,10 +63,7 @@ fn with_machines(story: &Story) -> Result<String, Failure> {
     qemu_img::create(&image, DISK).map_err(|error| Failure::Unfit(error.to_string()))?;
     let sha256 = sha256_of(&image)?;
     story.server.offer(IMAGE_PATH, image);
-    let path = story.path("host.toml");
-    let text = std::fs::read_to_string(&path).map_err(file("read", &path))?;
-    let unfit = |error: toml_edit::TomlError| Failure::Unfit(error.to_string());
-    let mut document: DocumentMut = text.parse().map_err(unfit)?;
+    let mut document = story.document()?;
     for number in 0..MACHINES {
         let mut image = Table::new();
         let url = format!("http://{HOST_ADDRESS}:{}{IMAGE_PATH}", story.record.http_port);

@@ -60,10 +60,7 @@ pub fn with_machines(story: &Story) -> Result<DocumentMut, Failure> {
     installer["disk_gb"] = value(1);
     installer["iso_image"] = download(ISO_PATH, sha256_of(&iso)?);
 
-    let path = story.path("host.toml");
-    let text = std::fs::read_to_string(&path).map_err(file("read", &path))?;
-    let unfit = |error: toml_edit::TomlError| Failure::Unfit(error.to_string());
-    let mut document: DocumentMut = text.parse().map_err(unfit)?;
+    let mut document = story.document()?;
     for (name, machine) in
         [(STAND_IN, stand_in), (SECURE, secure), (RAW, cloud), (INSTALLER, installer)]
     {

@@ -18,6 +18,7 @@ use bedplate_qemu_harness::ssh::Key;
 use bedplate_qemu_harness::{HarnessError, canary};
 use bedplate_spec::event::Event;
 use serde::{Deserialize, Serialize};
+use toml_edit::{DocumentMut, TomlError};
 
 use crate::answers::{self, IMAGE_PATH, Substitutions};
 use crate::failure::{Failure, file};
@@ -145,6 +146,13 @@ impl Story {
             record,
             _borrowed: None,
         })
+    }
+
+    /// The `host.toml` that was installed, to be changed.
+    pub fn document(&self) -> Result<DocumentMut, Failure> {
+        let path = self.path("host.toml");
+        let text = std::fs::read_to_string(&path).map_err(file("read", &path))?;
+        text.parse().map_err(|error: TomlError| Failure::Unfit(error.to_string()))
     }
 
     /// A file of the story.

@@ -248,7 +248,6 @@ fn credentials_of_s3_reach_its_server() {
 
 /// The name and password of a rest-server reach it, and stand in no argument.
 #[test]
-#[ignore = "fetches restic-rest-server from a mirror of Debian"]
 fn credentials_of_a_rest_server_open_its_repository() {
     let mut case = Case::local();
     let users = case.directory.path().join("htpasswd");

@@ -17,12 +17,8 @@ const DOCUMENT: &str = "/root/guests.toml";
 /// A guest boots inside an emulated machine that is emulated itself.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
-fn put(host: &Host, document: &str) {
-    let write = format!("printf %s \"$1\" > {DOCUMENT}");
-    host.read(&["sh", "-c", &write, "sh", document]).unwrap();
-}
-
-fn converge(host: &Host) {
+fn converge(host: &Host, document: &str) {
+    host.write(DOCUMENT, document).unwrap();
     let answer = host.run(&["bedplate-host", "--host-file", DOCUMENT, "converge"]).unwrap();
     println!("{}{}", answer.stdout, answer.stderr);
     assert_eq!(answer.status, 0, "not everything could be made as intended");
@@ -84,8 +80,7 @@ fn machines_of_every_shape_start_and_those_that_can_boot_do() {
     // It has its own story, and would take half of the processors.
     host.run(&["virsh", "destroy", GUEST]).unwrap();
 
-    put(&host, &document.to_string());
-    converge(&host);
+    converge(&host, &document.to_string());
     let again = host.run(&["bedplate-host", "--host-file", DOCUMENT, "plan"]).unwrap();
     assert_eq!(again.status, 0, "a second converge would do something:\n{}", again.stdout);
     // What was declared is more than the image held.
@@ -107,8 +102,7 @@ fn machines_of_every_shape_start_and_those_that_can_boot_do() {
 
     // Exactly its own directory goes, with the firmware's variables.
     document["vms"][SECURE]["state"] = toml_edit::value("absent");
-    put(&host, &document.to_string());
-    converge(&host);
+    converge(&host, &document.to_string());
     let left = host.read(&["ls", "/mnt/vmstore"]).unwrap();
     assert!(!left.contains(SECURE) && left.contains(RAW) && left.contains(GUEST), "{left}");
     let variables = host.read(&["ls", "/var/lib/libvirt/qemu/nvram"]).unwrap();

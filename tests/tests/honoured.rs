@@ -16,13 +16,14 @@ use bedplate_host_service::kind::Kind as _;
 use bedplate_host_service::mounts::Mounts;
 use bedplate_host_service::nfs::{self, Exports};
 use bedplate_host_service::restore::Restores;
-use bedplate_host_service::system::{self, Parts};
+use bedplate_host_service::system;
 use bedplate_host_service::vm::{VirtualMachines, observe, seed};
 use bedplate_repository::shipped;
 use bedplate_spec::document::keys::{Form, KEYS, Key};
 use bedplate_spec::facts::Facts;
 use bedplate_spec::host::HostFile;
 use bedplate_spec::{document, planner};
+use bedplate_tests::embedded;
 use bedplate_tests::medium::Workspace;
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
@@ -116,17 +117,7 @@ fn plan(host: &HostFile) -> String {
 }
 
 fn toplevel(host: &HostFile) -> String {
-    let store = |name: &str| format!("/nix/store/x-{name}");
-    let parts = Parts {
-        tree: store("tree"),
-        programs: store("programs"),
-        runtime: store("runtime"),
-        initrd_modules: store("modules"),
-        initrd_program: store("program"),
-        kernel_version: "6.12".into(),
-        out: store("system"),
-    };
-    format!("{:?}", system::entries(host, "", &parts).unwrap())
+    format!("{:?}", system::entries(host, "", &embedded::parts()).unwrap())
 }
 
 fn accounts_of(host: &HostFile) -> String {

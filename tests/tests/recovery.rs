@@ -31,8 +31,7 @@ const UP: &str = "/guest/up";
 
 /// The story's `host.toml` with one backup, of the machines and of what they keep over NFS.
 fn with_backup(story: &Story, vault: &Vault) -> DocumentMut {
-    let text = std::fs::read_to_string(story.path("host.toml")).unwrap();
-    let mut document: DocumentMut = text.parse().unwrap();
+    let mut document = story.document().unwrap();
     let mut backup = Table::new();
     backup["repository"] = value(format!("rest:http://{HOST_ADDRESS}:{}/", vault.port));
     backup["paths"] = value(Array::from_iter(["/mnt/vmstore", "/mnt/bulk/apps-vm"]));
@@ -82,8 +81,7 @@ fn backed_up(story: &Story, document: &DocumentMut) -> String {
     let host = story.boot(story.disks()).unwrap();
     assert_eq!(host.settle().unwrap(), "running");
     story.server.wait_for(UP, GUEST_LIMIT).unwrap();
-    let write = format!("printf %s \"$1\" > {DOCUMENT}");
-    host.read(&["sh", "-c", &write, "sh", &document.to_string()]).unwrap();
+    host.write(DOCUMENT, &document.to_string()).unwrap();
     shell(&host, "mkdir -p /mnt/bulk/apps-vm/photos /mnt/vmstore/loose");
     for file in ["/mnt/bulk/apps-vm/photos/one", "/mnt/vmstore/loose/two"] {
         host.read(&["dd", "if=/dev/urandom", &format!("of={file}"), "bs=1M", "count=8"]).unwrap();

@@ -38,7 +38,7 @@ pub fn fuzz(seconds: u64, only: Option<&str>) -> Result<(), Problem> {
         return Err(Problem::NoTarget(targets));
     }
     run(Command::new("cargo")
-        .args(["+nightly", "build", "--release", "--target", TARGET])
+        .args(["+nightly", "build", "--release", "--target", TARGET, "--target-dir", "target"])
         .current_dir(root.join("fuzz"))
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("CARGO")

@@ -20,7 +20,7 @@ use bedplate_spec::event::Outcome;
 use bedplate_spec::facts::Facts;
 use bedplate_spec::hardware::{self, Needs};
 use bedplate_spec::host::Push;
-use bedplate_spec::repository_tree::DESCRIPTION;
+use bedplate_spec::platform::DESCRIPTION;
 use bedplate_tools::git::{Git, Reader};
 use bedplate_tools::sync;
 

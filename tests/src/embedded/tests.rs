@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use bedplate_host_service::system::{self, Entry, Parts};
+use bedplate_host_service::system::{self, Entry};
 use bedplate_image_builder::identity::with_own_id;
 use bedplate_spec::boot::BOOT_FILE;
 use bedplate_spec::facts::{Facts, Found, Signature};
@@ -37,17 +37,7 @@ fn plan_on(document: &str, facts: &Facts) -> String {
 fn toplevel(document: &str) -> TempDir {
     let place = tempfile::tempdir().unwrap();
     let host = document::parse(document, "host.toml").unwrap();
-    let store = |name: &str| format!("/nix/store/x-{name}");
-    let parts = Parts {
-        tree: store("tree"),
-        programs: store("programs"),
-        runtime: store("runtime"),
-        initrd_modules: store("modules"),
-        initrd_program: store("program"),
-        kernel_version: "6.12".into(),
-        out: store("system"),
-    };
-    for (name, entry) in system::entries(&host, document, &parts).unwrap() {
+    for (name, entry) in system::entries(&host, document, &super::parts()).unwrap() {
         let path = place.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         match entry {

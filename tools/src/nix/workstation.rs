@@ -32,6 +32,17 @@ struct Archived {
 }
 
 impl Archived {
+    /// An answer that does not say where the flake itself stands is refused: what must not travel
+    /// is known by it.
+    fn sources(self) -> Result<Sources, CommandError> {
+        let mut inputs = Vec::new();
+        self.collect(&mut inputs);
+        let own = self.path.filter(|path| registration::name(path).is_some());
+        let program = || "nix flake archive".to_owned();
+        let own = own.ok_or_else(|| CommandError::NotUnderstood { program: program() })?;
+        Ok(Sources { own, inputs })
+    }
+
     fn collect(&self, found: &mut Vec<String>) {
         for input in self.inputs.values() {
             found.extend(input.path.clone().filter(|path| !found.contains(path)));
@@ -93,9 +104,7 @@ impl Workstation {
         let unexpected =
             |source| CommandError::Unexpected { program: "nix flake archive".to_owned(), source };
         let archived: Archived = serde_json::from_str(&command.read()?).map_err(unexpected)?;
-        let mut inputs = Vec::new();
-        archived.collect(&mut inputs);
-        Ok(Sources { own: archived.path.unwrap_or_default(), inputs })
+        archived.sources()
     }
 
     /// Builds one output and returns its store path. Never touches the lock file.
@@ -132,8 +141,17 @@ mod tests {
         let text = r#"{"path":"/nix/store/s","inputs":{"bedplate":{"inputs":{}},"a":{"path":
             "/nix/store/a","inputs":{"n":{"path":"/nix/store/n","inputs":{}}}},
             "n":{"path":"/nix/store/n","inputs":{}}}}"#;
-        let mut found = Vec::new();
-        serde_json::from_str::<Archived>(text).unwrap().collect(&mut found);
-        assert_eq!(found, ["/nix/store/a", "/nix/store/n"]);
+        let found = serde_json::from_str::<Archived>(text).unwrap().sources().unwrap();
+        assert_eq!(found.own, "/nix/store/s");
+        assert_eq!(found.inputs, ["/nix/store/a", "/nix/store/n"]);
+    }
+
+    #[test]
+    fn t19_an_answer_that_does_not_name_the_flake_itself_is_refused() {
+        for text in [r#"{"inputs":{}}"#, r#"{"path":"","inputs":{}}"#] {
+            let archived: Archived = serde_json::from_str(text).unwrap();
+            let error = archived.sources().unwrap_err();
+            assert!(matches!(error, CommandError::NotUnderstood { .. }), "{error}");
+        }
     }
 }

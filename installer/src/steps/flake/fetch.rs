@@ -16,7 +16,7 @@ use bedplate_spec::answers::{BUNDLE_FILE, PLATFORM_FILE};
 use bedplate_spec::event::Outcome;
 use bedplate_spec::host::{HostFile, HttpsSource, Platform, SshSource};
 use bedplate_spec::plan::RepositoryPlace;
-use bedplate_spec::repository_tree::DESCRIPTION;
+use bedplate_spec::platform::DESCRIPTION;
 use bedplate_tools::git::{Git, HttpsAccess, Reader, Transport};
 
 use self::examined::Expected;

@@ -2,14 +2,19 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bedplate_tools::command::CommandExt as _;
 
+use super::Enrolment;
+use crate::answers::Repository;
+
 /// The private key that the server lets in.
 const KEY: &str =
     "-----BEGIN OPENSSH PRIVATE KEY-----\nnobody's\n-----END OPENSSH PRIVATE KEY-----\n";
+/// The remote, by its owner's name for it.
+pub const REMOTE: &str = "git@git.example.org:me/infra.git";
 /// What the server is known by.
 pub const HOST_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2Jh";
@@ -31,6 +36,25 @@ fi
 for last; do :; done
 eval "$(echo "$last" | sed "s|'me/infra.git'|'$PWD/infra.git'|")"
 "#;
+
+/// The host `box` of the owner of [`REMOTE`].
+pub fn enrolment<'a>(
+    repository: &'a Path,
+    source: Option<&'a Repository>,
+    hardware: &'a str,
+) -> Enrolment<'a> {
+    Enrolment {
+        repository,
+        source,
+        hosts: "nix/hosts",
+        name: "box",
+        host_toml: "schema = 1\n",
+        hardware,
+        remote: Some(REMOTE),
+        message: "Enrol box\n",
+        host_key: None,
+    }
+}
 
 /// A bare repository behind the stand-in, and a stick with the key for it.
 pub struct Remote {
@@ -61,6 +85,17 @@ impl Remote {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// git in a directory beside it, as its owner; what it said.
+    pub fn git(&self, directory: &str, owner: [&str; 2], words: &[&str]) -> String {
+        let directory = self.at(directory);
+        fs::create_dir_all(&directory).unwrap();
+        let [name, email] = owner;
+        let mut git = Command::new("git");
+        git.arg("-C").arg(directory).args(["-c", &format!("user.name={name}")]);
+        git.args(["-c", &format!("user.email={email}")]).args(words);
+        git.read().unwrap().trim().to_owned()
     }
 
     /// Reads one.

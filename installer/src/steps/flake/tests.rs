@@ -6,6 +6,7 @@ use std::process::Command;
 
 use bedplate_tools::command::CommandExt as _;
 
+use super::stand_in::enrolment;
 use super::*;
 
 fn log(repository: &Path) -> Vec<String> {
@@ -151,17 +152,7 @@ impl Owner {
         hardware: &str,
         then: impl FnOnce(&Enrolment<'_>) -> T,
     ) -> T {
-        then(&Enrolment {
-            repository: &self.target(),
-            source: Some(source),
-            hosts: "nix/hosts",
-            name: "box",
-            host_toml: "schema = 1\n",
-            hardware,
-            remote: Some("git@git.example.org:me/infra.git"),
-            message: "Enrol box\n",
-            host_key: None,
-        })
+        then(&enrolment(&self.target(), Some(source), hardware))
     }
 
     fn in_target(&self, arguments: &[&str]) -> String {

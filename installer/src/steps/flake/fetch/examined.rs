@@ -1,6 +1,7 @@
 //! What a repository must be before a disk is written to for it.
 
-use bedplate_spec::repository_tree::{self, DESCRIPTION, Entry, PLATFORM};
+use bedplate_spec::platform::DESCRIPTION;
+use bedplate_spec::repository_tree::{self, Entry, PLATFORM};
 use bedplate_tools::git::Reader;
 
 use super::super::place::look_through;

@@ -8,9 +8,9 @@ use bedplate_spec::host::SecretReference;
 use bedplate_spec::plan::FoundVolume;
 use bedplate_tools::command::CommandExt as _;
 
+use super::super::BASE;
 use super::super::ssh::MEMORY;
-use super::super::stand_in::{HOST_KEY, Remote};
-use super::super::{BASE, Enrolment};
+use super::super::stand_in::{HOST_KEY, REMOTE, Remote, enrolment};
 use super::*;
 
 mod https;
@@ -37,11 +37,7 @@ impl Fixture {
 
     /// git in the owner's work tree.
     fn git(&self, words: &[&str]) -> String {
-        let owner = self.at("owner");
-        fs::create_dir_all(&owner).unwrap();
-        let mut git = Command::new("git");
-        git.arg("-C").arg(owner).args(["-c", "user.name=Owner", "-c", "user.email=o@example.org"]);
-        git.args(words).read().unwrap().trim().to_owned()
+        self.remote.git("owner", ["Owner", "o@example.org"], words)
     }
 
     /// Commits everything of the owner's and brings it to the server.
@@ -104,19 +100,7 @@ impl Fixture {
 
     fn enrol(&self, hardware: &str) -> Outcome {
         let source = answers::repository(&self.at("fetched")).unwrap();
-        Enrolment {
-            repository: &self.at("nixos"),
-            source: source.as_ref(),
-            hosts: "nix/hosts",
-            name: "box",
-            host_toml: "schema = 1\n",
-            hardware,
-            remote: Some("git@git.example.org:me/infra.git"),
-            message: "Enrol box\n",
-            host_key: None,
-        }
-        .run()
-        .unwrap()
+        enrolment(&self.at("nixos"), source.as_ref(), hardware).run().unwrap()
     }
 
     fn on_the_machine(&self, words: &[&str]) -> String {
@@ -131,7 +115,7 @@ fn over_ssh() -> RepositoryPlace {
 
 fn with_key(path: &str) -> RepositoryPlace {
     RepositoryPlace::Ssh(SshSource {
-        url: "git@git.example.org:me/infra.git".into(),
+        url: REMOTE.into(),
         key: SecretReference::Stick(path.into()),
         host_key: format!("{HOST_KEY} git.example.org"),
     })

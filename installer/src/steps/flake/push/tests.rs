@@ -1,4 +1,3 @@
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -6,10 +5,8 @@ use bedplate_spec::host::SecretReference;
 use bedplate_tools::command::CommandExt as _;
 
 use super::super::ssh::MEMORY;
-use super::super::stand_in::{HOST_KEY, Remote};
+use super::super::stand_in::{HOST_KEY, REMOTE, Remote, enrolment};
 use super::*;
-
-const REMOTE: &str = "git@git.example.org:me/infra.git";
 
 /// A remote, a stick with the key, and a machine with a commit.
 struct Fixture {
@@ -37,11 +34,7 @@ impl Fixture {
     }
 
     fn git(&self, words: &[&str]) -> String {
-        let machine = self.at("nixos");
-        fs::create_dir_all(&machine).unwrap();
-        let mut git = Command::new("git");
-        git.arg("-C").arg(machine).args(["-c", "user.name=box", "-c", "user.email=bedplate@box"]);
-        git.args(words).read().unwrap().trim().to_owned()
+        self.remote.git("nixos", ["box", "bedplate@box"], words)
     }
 
     fn commit(&self, message: &str) {
@@ -62,17 +55,7 @@ impl Fixture {
 
     fn push(&self, with: &Push) -> Result<String, StepError> {
         let (repository, stick, ssh) = (self.at("nixos"), self.at("stick"), self.at("ssh"));
-        let enrolment = Enrolment {
-            repository: &repository,
-            source: None,
-            hosts: "nix/hosts",
-            name: "box",
-            host_toml: "schema = 1\n",
-            hardware: "{}",
-            remote: Some(REMOTE),
-            message: "Enrol box\n",
-            host_key: None,
-        };
+        let enrolment = enrolment(&repository, None, "{}");
         let ssh = ssh.display().to_string();
         let pauses = [Duration::from_millis(1); 2];
         Way { remote: REMOTE, with, sticks: &[&stick], ssh: &ssh, pauses: &pauses }.push(&enrolment)

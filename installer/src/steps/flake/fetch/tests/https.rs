@@ -36,36 +36,20 @@ impl Drop for Server {
     }
 }
 
-fn openssl(place: &Path, words: &[&str]) -> Vec<u8> {
-    Command::new("openssl").current_dir(place).args(words).read_bytes().unwrap()
+/// Makes a certificate that has signed itself, and its key.
+fn sign_itself(place: &Path, name: &str, certificate: &str, key: &str) {
+    let mut openssl = Command::new("openssl");
+    openssl.current_dir(place).args(["req", "-x509", "-nodes", "-days", "2", "-newkey", "ec"]);
+    openssl.args(["-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", key, "-out", certificate]);
+    openssl.args(["-subj", &format!("/CN={name}")]);
+    openssl.args(["-addext", &format!("subjectAltName=DNS:{name}")]).run().unwrap();
 }
 
 /// The fixture with a certificate for `localhost`, and the key's pin.
 fn with_certificate() -> (Fixture, String) {
     let fixture = Fixture::new();
     let place = fixture.at(".");
-    openssl(
-        &place,
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "cert.pem",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost",
-        ],
-    );
+    sign_itself(&place, "localhost", "cert.pem", "key.pem");
     let script = "openssl pkey -in key.pem -pubout -outform DER | openssl dgst -sha256 -binary | openssl base64";
     let pin = Command::new("sh").current_dir(&place).args(["-c", script]).read().unwrap();
     // A server of files, which is all that s_server is: the question behind the name is part of it.
@@ -111,26 +95,7 @@ fn t11_over_https_only_the_pinned_key_behind_a_trusted_certificate_is_fetched_fr
     assert!(error.contains("certificate"), "{error}");
     // Nor has another certificate.
     fs::rename(fixture.at("cert.pem"), fixture.at("mine.pem")).unwrap();
-    openssl(
-        &fixture.at("."),
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-keyout",
-            "other.key",
-            "-out",
-            "cert.pem",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=other",
-        ],
-    );
+    sign_itself(&fixture.at("."), "other", "cert.pem", "other.key");
     let error = told(&fixture.fetch("main", &at(&pin, Some("cert.pem"))).unwrap_err());
     assert!(error.contains("certificate"), "{error}");
     fixture.fetch("main", &at(&pin, Some("mine.pem"))).unwrap();
