@@ -94,3 +94,77 @@ fn uid(found: &fs::Metadata) -> u32 {
     use std::os::unix::fs::MetadataExt as _;
     found.uid()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bedplate_tools::command::CommandExt as _;
+
+    use super::*;
+
+    fn xml(name: &str, memory: u32) -> String {
+        // A definition takes the place of the one with its name and UUID.
+        let uuid = format!("00000000-0000-0000-0000-{:012}", name.len());
+        format!(
+            "<domain type='test'><name>{name}</name><uuid>{uuid}</uuid>\
+             <memory>{memory}</memory><os><type>hvm</type></os></domain>"
+        )
+    }
+
+    fn virsh(uri: &str, script: &str) -> String {
+        let mut command = Command::new("virsh");
+        command.args(["--quiet", "--connect", uri, script]).read().unwrap()
+    }
+
+    /// The same through virsh, one call a domain.
+    fn as_virsh_says(uri: &str) -> BTreeMap<String, (bool, bool, String, Option<String>)> {
+        let names = |list: &str| -> Vec<String> {
+            let lines = virsh(uri, list);
+            lines.split_whitespace().map(str::to_owned).collect()
+        };
+        let (running, autostarted) = (names("list --name"), names("list --all --autostart --name"));
+        let one = |name: String| {
+            let runs = running.contains(&name);
+            let live = runs.then(|| virsh(uri, &format!("dumpxml {name}")));
+            let persistent = virsh(uri, &format!("dumpxml --inactive {name}"));
+            (name.clone(), (runs, autostarted.contains(&name), persistent, live))
+        };
+        names("list --all --name").into_iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_is_read_from_the_socket_is_what_virsh_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut permissions = fs::metadata(directory.path()).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+        fs::set_permissions(directory.path(), permissions).unwrap();
+        let daemon = LibvirtDaemon::start(directory.path()).unwrap();
+        let daemon = daemon.expect("install libvirt-daemon and libvirt-clients");
+        let uri = daemon.uri();
+        for (name, memory, script) in [
+            ("off", 65536, "define"),
+            ("changed", 65536, "define; autostart changed; start changed"),
+            ("changed", 131_072, "define"),
+        ] {
+            let path = directory.path().join(name);
+            fs::write(&path, xml(name, memory)).unwrap();
+            let define = format!("define {}", path.display());
+            virsh(&uri, &script.replacen("define", &define, 1));
+        }
+
+        let wanted = as_virsh_says(&uri);
+        let found = bedplate_libvirt::domains(&uri).unwrap();
+        let trimmed = |text: &Option<String>| text.as_deref().map(|text| text.trim().to_owned());
+        assert_eq!(found.len(), wanted.len());
+        for one in &found {
+            let (running, autostart, persistent, live) = &wanted[&one.name];
+            assert_eq!((one.running, one.autostart), (*running, *autostart), "{}", one.name);
+            assert_eq!(trimmed(&one.persistent).as_deref(), Some(persistent.trim()));
+            assert_eq!(trimmed(&one.live), trimmed(live));
+        }
+        let changed = found.iter().find(|one| one.name == "changed").unwrap();
+        assert!(changed.running && changed.autostart && changed.live != changed.persistent);
+        assert!(found.iter().any(|one| one.name == "off" && !one.running && one.live.is_none()));
+    }
+}

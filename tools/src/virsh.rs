@@ -1,38 +1,8 @@
-//! `virsh`: libvirt, one command per call.
+//! `virsh`: libvirt is told by it, one command per call.
 
 use std::process::Command;
-use std::thread;
 
 use crate::command::{CommandError, CommandExt as _};
-
-/// What no XML of libvirt holds: `<` begins a name there.
-const MARK: &str = "<<<bedplate<<<";
-/// So many domains make one argument of about 50 KiB; Linux takes 128.
-const MOST_AT_ONCE: usize = 300;
-/// For fewer, another call would cost more than it saves.
-const FEWEST_AT_ONCE: usize = 25;
-
-/// A domain of the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// As libvirt writes it.
-    pub uuid: String,
-    /// Name.
-    pub name: String,
-    /// Whether it runs.
-    pub running: bool,
-    /// Whether libvirt starts it at boot.
-    pub autostart: bool,
-}
-
-/// XML of a domain; none when it is gone, or has no such definition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Definitions {
-    /// What counts from the next start on.
-    pub persistent: Option<String>,
-    /// What it was started with, where it runs.
-    pub live: Option<String>,
-}
 
 /// A connection, by its URI.
 #[derive(Debug, Clone)]
@@ -46,11 +16,9 @@ impl Virsh {
         Self { uri: uri.into() }
     }
 
-    /// All domains, with one call.
-    pub fn list(&self) -> Result<Vec<Listed>, CommandError> {
-        let lists = ["list --all --uuid --name", "list --uuid", "list --all --autostart --uuid"];
-        let script = lists.join(&format!(";echo {MARK};")) + ";echo";
-        Ok(listed(&self.command(&[&script]).read()?))
+    /// What it connects to.
+    pub fn uri(&self) -> &str {
+        &self.uri
     }
 
     /// Names of the domains that run.
@@ -62,29 +30,6 @@ impl Virsh {
         let lines = self.command(arguments).read()?;
         let names = lines.lines().map(str::trim).filter(|line| !line.is_empty());
         Ok(names.map(str::to_owned).collect())
-    }
-
-    /// The definitions of `domains`, in their order, with one call for hundreds of them: starting
-    /// virsh for each takes longer than everything else. libvirt answers as many calls at once as
-    /// there are processors.
-    pub fn definitions(&self, domains: &[Listed]) -> Result<Vec<Definitions>, CommandError> {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let share = domains.len().div_ceil(processors).clamp(FEWEST_AT_ONCE, MOST_AT_ONCE);
-        let answers: Vec<_> = thread::scope(|scope| {
-            let asked = |some| scope.spawn(move || self.some_definitions(some));
-            let asking: Vec<_> = domains.chunks(share).map(asked).collect();
-            let answer = |one: thread::ScopedJoinHandle<'_, _>| {
-                one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            asking.into_iter().map(answer).collect()
-        });
-        let all: Result<Vec<_>, _> = answers.into_iter().collect();
-        Ok(all?.concat())
-    }
-
-    fn some_definitions(&self, domains: &[Listed]) -> Result<Vec<Definitions>, CommandError> {
-        let script: String = domains.iter().map(dumps).collect();
-        Ok(definitions(domains, &self.command(&[&format!("{script}echo")]).read()?))
     }
 
     /// Defines what `xml` describes, once libvirt's schema has found nothing wrong with it.
@@ -159,70 +104,5 @@ impl Virsh {
         let mut command = Command::new("virsh");
         command.args(["--quiet", "--connect", &self.uri]).args(arguments).env("LC_ALL", "C");
         command
-    }
-}
-
-/// The commands that print what a domain is, each answer behind a mark.
-fn dumps(domain: &Listed) -> String {
-    let uuid = &domain.uuid;
-    let live = if domain.running { format!("dumpxml {uuid};") } else { String::new() };
-    format!("echo {MARK};dumpxml --inactive {uuid};echo {MARK};{live}")
-}
-
-fn listed(answer: &str) -> Vec<Listed> {
-    let mut lists = answer.split(MARK);
-    let mut next = || lists.next().unwrap_or_default();
-    let (all, running, autostarted) = (next(), next(), next());
-    let has = |list: &str, uuid: &str| list.lines().any(|line| line.trim() == uuid);
-    let one = |line: &str| {
-        let (uuid, name) = line.trim().split_once(char::is_whitespace)?;
-        Some(Listed {
-            uuid: uuid.to_owned(),
-            name: name.trim().to_owned(),
-            running: has(running, uuid),
-            autostart: has(autostarted, uuid),
-        })
-    };
-    all.lines().filter_map(one).collect()
-}
-
-fn definitions(domains: &[Listed], answer: &str) -> Vec<Definitions> {
-    let mut parts = answer.split(MARK).skip(1);
-    let mut next = || {
-        let text = parts.next().map(str::trim).filter(|text| !text.is_empty());
-        text.map(str::to_owned)
-    };
-    domains.iter().map(|_| Definitions { persistent: next(), live: next() }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TWO: &str = "\
- aaaaaaaa-0000-0000-0000-000000000001   haos
- aaaaaaaa-0000-0000-0000-000000000002   a b
-
-<<<bedplate<<<aaaaaaaa-0000-0000-0000-000000000002
-
-<<<bedplate<<<aaaaaaaa-0000-0000-0000-000000000001
-";
-
-    #[test]
-    fn domains_are_listed_with_what_runs_and_what_is_started() {
-        let all = listed(TWO);
-        let seen: Vec<_> =
-            all.iter().map(|one| (one.name.as_str(), one.running, one.autostart)).collect();
-        assert_eq!(seen, [("haos", false, true), ("a b", true, false)]);
-        assert!(listed("\n<<<bedplate<<<\n").is_empty());
-    }
-
-    #[test]
-    fn a_definition_that_is_not_there_leaves_the_others_in_their_places() {
-        let answer = "<<<bedplate<<<<<<bedplate<<<<<<bedplate<<<<domain>p</domain>\n\n<<<bedplate<<<<domain id='1'/>\n";
-        let found = definitions(&listed(TWO), answer);
-        assert_eq!(found[0], Definitions { persistent: None, live: None });
-        assert_eq!(found[1].persistent.as_deref(), Some("<domain>p</domain>"));
-        assert_eq!(found[1].live.as_deref(), Some("<domain id='1'/>"));
     }
 }

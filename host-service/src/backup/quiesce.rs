@@ -8,9 +8,10 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bedplate_libvirt::LibvirtError;
 use bedplate_spec::host::{HostFile, State};
 use bedplate_tools::command::CommandError;
-use bedplate_tools::virsh::{Listed, Virsh};
+use bedplate_tools::virsh::Virsh;
 
 use crate::atomic::{self, WriteError};
 use crate::vm::inspect::{self, InspectError};
@@ -23,7 +24,10 @@ const LOCK: &str = "held.lock";
 /// A machine that could not be held or let go.
 #[derive(Debug, thiserror::Error)]
 pub enum QuiesceError {
-    /// libvirt.
+    /// Reading.
+    #[error("libvirt could not be looked at")]
+    Look(#[from] LibvirtError),
+    /// virsh.
     #[error("libvirt could not be asked or told")]
     Libvirt(#[from] CommandError),
     /// XML.
@@ -65,15 +69,14 @@ pub fn running(virsh: &Virsh, names: Vec<String>) -> Result<Vec<String>, Quiesce
     }
     // One that somebody paused is not ours to wake.
     let paused = virsh.paused()?;
-    let runs =
-        |one: &Listed| one.running && names.contains(&one.name) && !paused.contains(&one.name);
-    let listed: Vec<Listed> = virsh.list()?.into_iter().filter(runs).collect();
     let mut ours = Vec::new();
-    for (one, found) in listed.iter().zip(virsh.definitions(&listed)?) {
-        if let Some(xml) = found.live
+    for one in bedplate_libvirt::domains(virsh.uri())? {
+        if names.contains(&one.name)
+            && !paused.contains(&one.name)
+            && let Some(xml) = one.live
             && inspect::intent(&xml)?.is_some()
         {
-            ours.push(one.name.clone());
+            ours.push(one.name);
         }
     }
     Ok(ours)

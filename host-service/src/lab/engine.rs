@@ -1,10 +1,11 @@
 //! Looks, plans and does: copies of machines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bedplate_libvirt::LibvirtError;
 use bedplate_spec::event::{EventKind, Outcome, StepSummary};
 use bedplate_tools::btrfs;
 use bedplate_tools::command::CommandError;
@@ -20,6 +21,7 @@ use crate::backup::session::wanted;
 use crate::backup::source;
 use crate::context::Context;
 use crate::report::Reporter;
+use crate::vm;
 use crate::vm::accelerator::Accelerator;
 use crate::vm::domain;
 use crate::vm::inspect::{self, InspectError};
@@ -40,6 +42,9 @@ pub enum LabError {
     /// There is none.
     #[error("there is no lab")]
     None,
+    /// Reading.
+    #[error("libvirt could not be looked at")]
+    Look(#[from] LibvirtError),
     /// libvirt or btrfs.
     #[error("a command failed")]
     Command(#[from] CommandError),
@@ -114,29 +119,24 @@ fn planned(context: &Context, lab: &Lab, facts: &Facts) -> Result<Vec<Step>, Lab
 }
 
 fn virsh() -> Virsh {
-    Virsh::new("qemu:///system")
+    Virsh::new(vm::LIBVIRT)
 }
 
 fn look(context: &Context) -> Result<Facts, LabError> {
-    let virsh = virsh();
-    let mut domains = BTreeMap::new();
-    let listed = virsh.list()?;
-    for (one, found) in listed.iter().zip(virsh.definitions(&listed)?) {
-        let ours = match found.persistent {
+    let (mut domains, mut running) = (BTreeMap::new(), BTreeSet::new());
+    for one in bedplate_libvirt::domains(vm::LIBVIRT)? {
+        let ours = match one.persistent {
             Some(xml) => inspect::intent(&xml)?.is_some(),
             None => false,
         };
-        domains.insert(one.name.clone(), ours);
+        if one.running {
+            running.insert(one.name.clone());
+        }
+        domains.insert(one.name, ours);
     }
     let mounts = context.intent.pools.keys().filter_map(|pool| context.pool_mount(pool).ok());
     let labs = mounts.map(PathBuf::from).filter(|mount| place(mount).exists()).collect();
-    Ok(Facts {
-        mounts: context.mounts.clone(),
-        sources: sources(context)?,
-        domains,
-        running: virsh.running()?.into_iter().collect(),
-        labs,
-    })
+    Ok(Facts { mounts: context.mounts.clone(), sources: sources(context)?, domains, running, labs })
 }
 
 /// The disk of each machine in the newest snapshot of a backup that ended well.

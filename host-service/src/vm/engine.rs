@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bedplate_libvirt::LibvirtError;
 use bedplate_spec::event::Outcome;
 use bedplate_spec::host::{HostFile, Vm};
 use bedplate_tools::command::CommandError;
@@ -24,8 +25,11 @@ use crate::report::Reporter;
 /// What can go wrong with virtual machines.
 #[derive(Debug, thiserror::Error)]
 pub enum VmError {
+    /// Reading.
+    #[error("libvirt could not be looked at")]
+    Look(#[from] LibvirtError),
     /// virsh.
-    #[error("libvirt could not be looked at or told")]
+    #[error("libvirt could not be told")]
     Libvirt(#[from] CommandError),
     /// XML.
     #[error("the definition could not be written")]

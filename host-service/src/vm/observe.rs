@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bedplate_libvirt::Domain;
 use bedplate_spec::host::Vm;
 use bedplate_tools::qcow2;
-use bedplate_tools::virsh::{Definitions, Listed, Virsh};
+use bedplate_tools::virsh::Virsh;
 
 use super::accelerator::Accelerator;
 use super::domain;
@@ -72,27 +73,21 @@ pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
         return Ok(observed);
     }
     observed.accelerator = Accelerator::of_this_boot(&context.runtime).map_err(VmError::Probe)?;
-    observed.domains = domains(virsh)?;
+    let domains = bedplate_libvirt::domains(virsh.uri())?;
+    observed.domains = domains.iter().map(|one| (one.name.clone(), domain(one))).collect();
     for (name, vm) in &context.intent.vms {
         observed.files.insert(name.clone(), files(context, name, vm));
     }
     Ok(observed)
 }
 
-fn domains(virsh: &Virsh) -> Result<BTreeMap<String, DomainFound>, VmError> {
-    let listed = virsh.list()?;
-    let definitions = virsh.definitions(&listed)?;
-    let found = listed.into_iter().zip(definitions);
-    Ok(found.map(|(listed, xml)| (listed.name.clone(), domain(&listed, &xml))).collect())
-}
-
 /// A definition that cannot be read is nobody's, and so never touched.
-fn domain(listed: &Listed, xml: &Definitions) -> DomainFound {
+fn domain(domain: &Domain) -> DomainFound {
     let tag = |xml: &Option<String>| inspect::intent(xml.as_deref()?).ok().flatten();
     DomainFound {
-        intent: tag(&xml.persistent),
-        running: listed.running.then(|| tag(&xml.live)),
-        autostart: listed.autostart,
+        intent: tag(&domain.persistent),
+        running: domain.running.then(|| tag(&domain.live)),
+        autostart: domain.autostart,
     }
 }
 

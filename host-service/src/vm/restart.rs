@@ -3,6 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use bedplate_libvirt::{Domain, LibvirtError};
 use bedplate_spec::host::{HostFile, State};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::virsh::Virsh;
@@ -26,6 +27,9 @@ pub enum RestartError {
     /// XML.
     #[error("the definition of the machine could not be read; nothing was done")]
     Definition(#[from] InspectError),
+    /// Reading.
+    #[error("libvirt could not be looked at; nothing was done")]
+    Look(#[from] LibvirtError),
     /// virsh.
     #[error("libvirt could not be told; `virsh list --all` says how the machine stands")]
     Libvirt(#[from] CommandError),
@@ -66,15 +70,19 @@ pub fn restart(
     if !intent.vms.get(vm).is_some_and(|found| found.state == State::Present) {
         return Err(RestartError::Unknown(vm.to_owned()));
     }
-    let not_ours = || RestartError::NotOurs(vm.to_owned());
-    let listed = virsh.list()?.into_iter().find(|one| one.name == vm).ok_or_else(not_ours)?;
-    let definition = virsh.definitions(std::slice::from_ref(&listed))?.into_iter().next();
-    let xml = definition.and_then(|found| found.persistent).ok_or_else(not_ours)?;
-    inspect::intent(&xml)?.ok_or_else(not_ours)?;
-    if listed.running {
+    if runs(&bedplate_libvirt::domains(virsh.uri())?, vm)? {
         shut_down(virsh, vm, patience)?;
     }
     Ok(virsh.start(vm)?)
+}
+
+/// Whether the machine runs; an error when it is not ours.
+fn runs(domains: &[Domain], vm: &str) -> Result<bool, RestartError> {
+    let not_ours = || RestartError::NotOurs(vm.to_owned());
+    let found = domains.iter().find(|one| one.name == vm).ok_or_else(not_ours)?;
+    let xml = found.persistent.as_deref().ok_or_else(not_ours)?;
+    inspect::intent(xml)?.ok_or_else(not_ours)?;
+    Ok(found.running)
 }
 
 fn shut_down(virsh: &Virsh, vm: &str, patience: Patience) -> Result<(), RestartError> {
@@ -112,16 +120,23 @@ mod tests {
         assert!(matches!(told(&intent, "haos"), Err(RestartError::Unknown(_))));
     }
 
-    /// The test driver begins with a domain `test` that runs and that nobody of us made.
     #[test]
     fn a_domain_without_our_tag_is_left_alone() {
-        let virsh = Virsh::new("test:///default");
-        let mut intent = sample::intent();
-        let vm = intent.vms["haos"].clone();
-        intent.vms.insert("test".into(), vm);
-        let told = restart(&intent, &virsh, "test", AT_ONCE);
-        assert!(matches!(told, Err(RestartError::NotOurs(_))), "{told:?}");
-        let told = restart(&intent, &virsh, "haos", AT_ONCE);
-        assert!(matches!(told, Err(RestartError::NotOurs(_))), "{told:?}");
+        let domain = |name: &str, metadata: &str| Domain {
+            name: name.into(),
+            running: true,
+            autostart: false,
+            persistent: Some(format!("<domain><metadata>{metadata}</metadata></domain>")),
+            live: None,
+        };
+        let ours = "<b:vm xmlns:b=\"urn:bedplate:vm:1\" intent=\"ab\"/>";
+        let mut gone = domain("gone", ours);
+        gone.persistent = None;
+        let all = [domain("haos", ours), domain("test", "<other/>"), gone];
+        assert!(matches!(runs(&all, "haos"), Ok(true)));
+        for name in ["test", "gone", "not-there"] {
+            let told = runs(&all, name);
+            assert!(matches!(&told, Err(RestartError::NotOurs(of)) if of == name), "{told:?}");
+        }
     }
 }

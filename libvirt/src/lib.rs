@@ -1,0 +1,54 @@
+//! Looks at all domains of libvirt at once, over its socket.
+//!
+//! Architecture invariant: nothing here changes anything; libvirt is told by `virsh`. Three
+//! procedures of its protocol are spoken, of the many there are: starting programs and linking
+//! libvirt both cost more than they give (`docs/decisions/0019-looking-at-libvirt.md`).
+
+mod address;
+mod connection;
+mod error;
+pub mod wire;
+
+use address::Address;
+use connection::Connection;
+pub use error::LibvirtError;
+
+/// A domain with its definitions, as they were a moment ago.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain {
+    /// Name.
+    pub name: String,
+    /// Whether it runs, or is paused.
+    pub running: bool,
+    /// Whether libvirt starts it at boot.
+    pub autostart: bool,
+    /// XML of what counts from the next start on; none when it has gone since, or has no such.
+    pub persistent: Option<String>,
+    /// XML of what it was started with, where it runs.
+    pub live: Option<String>,
+}
+
+/// All domains of the libvirt at `uri`: `qemu:///system`, or with a socket of its own
+/// `test+unix:///default?socket=/run/…`.
+///
+/// # Errors
+///
+/// When nobody listens there, wants a login, or does not answer as libvirt's protocol says. A
+/// domain that goes while it is looked at is no error.
+pub fn domains(uri: &str) -> Result<Vec<Domain>, LibvirtError> {
+    let mut connection = Connection::open(&Address::parse(uri)?)?;
+    let autostarted = connection.listed(wire::LIST_AUTOSTART)?;
+    let mut found = Vec::new();
+    for one in connection.listed(wire::LIST_ALL)? {
+        let running = one.id >= 0;
+        found.push(Domain {
+            running,
+            autostart: autostarted.iter().any(|other| other.uuid == one.uuid),
+            persistent: connection.definition(&one, wire::XML_INACTIVE)?,
+            live: if running { connection.definition(&one, wire::XML_LIVE)? } else { None },
+            name: one.name,
+        });
+    }
+    connection.close()?;
+    Ok(found)
+}
