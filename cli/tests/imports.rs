@@ -16,6 +16,7 @@ const LEAVES: &[&str] = &[
     "bedplate-keystick",
     "bedplate-secrets",
     "bedplate-discovery",
+    "bedplate-libvirt",
 ];
 /// Imported by everything that reads YAML; imports nothing.
 const YAML: &str = "bedplate-yaml";
