@@ -41,7 +41,10 @@ const LOADERS: &[(&str, &str)] = &[
     ("usr/lib/shim/shimx64.efi.signed", "EFI/BOOT/BOOTX64.EFI"),
 ];
 
-const LOADER: &str = "timeout 2\nconsole-mode keep\neditor no\n";
+/// Without `auto-firmware` a disk whose installation was cut off before it had an entry would wait in
+/// the firmware's setup; so the firmware goes on to what it starts next, which is the medium
+/// (`loader.conf(5)`; the key `f` still leads there).
+const LOADER: &str = "timeout 2\nconsole-mode keep\neditor no\nauto-firmware no\n";
 
 /// A boot entry that could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ pub mod answers;
 pub mod broken_evidence;
 pub mod claims;
 pub mod converge_figure;
+pub mod copy_figure;
 pub mod disk_figure;
 pub mod embedded;
 pub mod enrolment;

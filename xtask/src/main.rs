@@ -92,6 +92,7 @@ fn run(chore: Chore) -> Result<(), Problem> {
         Chore::Bench => {
             cargo::benchmark("bench_converge")?;
             cargo::build_medium_programs()?;
+            cargo::benchmark("bench_copy")?;
             cargo::story("bench", &[])
         }
         Chore::Fuzz { seconds, target } => fuzz::fuzz(seconds, target.as_deref()),

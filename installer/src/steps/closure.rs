@@ -65,7 +65,7 @@ pub fn copy(context: &Context<'_>, step: &str) -> Result<Outcome, StepError> {
 }
 
 /// Copies from the images what the store below `target` lacks, and registers it.
-fn copy_from(
+pub fn copy_from(
     images: &[PathBuf],
     target: &Path,
     reporter: &Reporter,
@@ -85,7 +85,7 @@ fn copy_from(
 
 /// Copies from the images what the store below `target` lacks; whether that was anything. What was
 /// built elsewhere is compared with its registration before it gets its name.
-pub fn copy_images(
+fn copy_images(
     images: &[PathBuf],
     target: &Path,
     reporter: &Reporter,

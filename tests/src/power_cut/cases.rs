@@ -34,7 +34,7 @@ pub fn telling(recording: &Recording) -> Result<Vec<Case>, Failure> {
         case("while a LUKS header is made", middle("luks-os")?, Unflushed::Random(2)),
         case("while the closure is copied", middle("copy-closure")?, Unflushed::Random(3)),
         case("just before the seal", recording.mark("seal")?.begun, Unflushed::Lost),
-        case("between seal and boot entry", recording.mark("seal")?.done, Unflushed::Lost),
+        case("when the boot entry has no name yet", commit, Unflushed::Lost),
         case("as soon as the boot entry is renamed", commit + 1, Unflushed::Kept),
     ])
 }
