@@ -117,6 +117,9 @@ impl Medium {
         let mut load = TreePrograms::new(tree).command("usr/bin/nix", "nix-store");
         load.arg("--store").arg(&stage).arg("--load-db").env("HOME", directory);
         load.env_remove("NIX_REMOTE").read_with_input(text.as_bytes()).map_err(unfit)?;
+        // Nix makes it in every store it opens; media have none.
+        let links = store.join(".links");
+        fs::remove_dir(&links).map_err(file("remove", &links))?;
         let registration = stage.join("registration");
         fs::write(&registration, text).map_err(file("write", &registration))?;
         fs::copy(program, stage.join(PROGRAM)).map_err(file("copy", program))?;
@@ -150,14 +153,24 @@ impl Medium {
         let device = format!("/dev/disk/by-id/virtio-{}", self.serial());
         host.read(&["mkdir", "-p", &medium, TARGETS])?;
         host.read(&["mount", "-t", "squashfs", "-o", "ro", &device, &medium])?;
+        // Nix opens no store that it cannot write to.
+        let writable = format!("{MEDIA}/{}-writable", self.role);
+        let layers = format!("lowerdir={medium},upperdir={writable}/upper,workdir={writable}/work");
+        for place in ["upper", "work", "store"] {
+            host.read(&["mkdir", "-p", &format!("{writable}/{place}")])?;
+        }
+        let store = format!("{writable}/store");
+        host.read(&["mount", "-t", "overlay", "-o", &layers, "overlay", &store])?;
         let time = |name: &str, line: &str| timed(host, &medium, name, line);
-        let nix = "nix --extra-experimental-features 'nix-command read-only-local-store' copy \
-             --offline --all --no-check-sigs --from \"local?root=$from&read-only=true\" --to \"$to\"";
+        let nix = format!(
+            "nix --extra-experimental-features nix-command copy --offline --all --no-check-sigs \
+             --from \"local?root={store}\" --to \"$to\""
+        );
         let dd = "for f in \"$from\"/nix/store/*/*; do \
              LC_ALL=C dd if=\"$f\" of=\"$to/${f##*/}\" bs=1M 2>/dev/null; done";
         Ok(Copied {
             ours: time("ours", &format!("\"$from/{PROGRAM}\" copy \"$from\" \"$to\""))?,
-            nix: time("nix", nix)?,
+            nix: time("nix", &nix)?,
             cp: time("cp", "cp -a \"$from/nix\" \"$to/\"")?,
             dd: beside_dd.then(|| time("dd", dd)).transpose()?,
         })

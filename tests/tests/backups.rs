@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use bedplate_tests::vault::Vault;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::restic::{Keep, Restic};
 use bedplate_tools::secret::Secret;
+use bedplate_tools::ssh_keygen;
 use tempfile::TempDir;
 
 const HOST: &str = "hypervisor";
@@ -266,6 +267,83 @@ fn credentials_of_a_rest_server_open_its_repository() {
     let refused = case.opener(PASSWORD).restic().probe().unwrap_err();
     assert_ne!(refused.exit_code(), Some(10), "who is not let in knows nothing");
     assert!(!refused.to_string().contains("hv:wrong"), "{refused}");
+}
+
+/// An ssh server of this test, which knows one key.
+struct Server {
+    sshd: Child,
+    keys: TempDir,
+    port: u16,
+}
+
+impl Server {
+    fn start() -> Self {
+        let keys = tempfile::tempdir().unwrap();
+        let at = |name: &str| keys.path().join(name);
+        for key in ["server", "backups", "stranger"] {
+            ssh_keygen::make(&at(key), key).unwrap();
+        }
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let configuration = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\n\
+             StrictModes no\nUsePAM no\nPasswordAuthentication no\nPidFile none\n\
+             PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n",
+            at("server").display(),
+            at("backups.pub").display()
+        );
+        fs::write(at("sshd.conf"), configuration).unwrap();
+        fs::create_dir_all("/run/sshd").unwrap();
+        let mut command = Command::new("/usr/sbin/sshd");
+        command.args(["-D", "-e", "-f"]).arg(at("sshd.conf")).stderr(Stdio::null());
+        let sshd = command.spawn().expect("NOT TESTED: install openssh-server");
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begun.elapsed() < LIMIT, "sshd does not listen");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { sshd, keys, port }
+    }
+
+    fn key(&self, name: &str) -> String {
+        fs::read_to_string(self.keys.path().join(name)).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It ends with the test, however that ends.
+        let _ = self.sshd.kill();
+        let _ = self.sshd.wait();
+    }
+}
+
+#[test]
+#[ignore = "wants root and a real sshd"]
+fn a_repository_over_sftp_is_opened_by_its_own_key_on_the_pinned_host_alone() {
+    let server = Server::start();
+    let mut case = Case::local();
+    let place = case.directory.path().join("over ssh");
+    case.backup.repository = format!("sftp://root@127.0.0.1:{}/{}", server.port, place.display());
+    let with = |case: &mut Case, key: &str, host: &str| {
+        case.credentials = Some(Secret::new(server.key(key).into_bytes()));
+        case.backup.host_key = Some(server.key(host).trim().to_owned());
+        case.opener(PASSWORD)
+    };
+    let opener = with(&mut case, "backups", "server.pub");
+    let restic = opener.restic();
+    assert_eq!(code(restic.probe()), Some(Some(10)));
+    restic.init().unwrap();
+    case.back_up(&restic);
+    assert_eq!(restic.snapshots(HOST, TAG).unwrap().len(), 1);
+    restic.check().unwrap();
+    for (key, host) in [("backups", "stranger.pub"), ("stranger", "server.pub")] {
+        let refused = with(&mut case, key, host).restic().probe().unwrap_err();
+        // Who is not let in, or speaks to somebody else, knows nothing of a repository.
+        assert_ne!(refused.exit_code(), Some(10), "{key} {host}: {refused}");
+        assert!(!format!("{refused}{refused:?}").contains("BEGIN"), "t19: {refused}");
+    }
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub fn fast() -> Result<(), Problem> {
         cargo::run(cargo().args(fetch).args(["--", "--ignored"]))?;
     } else {
         eprintln!(
-            "xtask: no /usr/sbin/sshd, or not root: `bedplate install` was NOT tested against the installer, nor fetching a repository against a real ssh server"
+            "xtask: no /usr/sbin/sshd, or not root: `bedplate install` was NOT tested against the installer, nor fetching a repository or keeping backups against a real ssh server"
         );
     }
     if has_platform() {
@@ -120,7 +120,7 @@ fn tell(story: &str, full: bool, shard: Option<&str>) -> Result<(), Problem> {
     let mut command = cargo();
     command.args(["test", "--locked", "--package", "bedplate-tests", "--test", story]);
     command.args(["--", "--nocapture", "--test-threads=1"]);
-    if full {
+    if full || story == BACKUPS && has_ssh_server() {
         command.arg("--include-ignored");
     }
     if let Some(shard) = shard {
