@@ -50,6 +50,14 @@ pub fn fast() -> Result<(), Problem> {
     let lint =
         ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"];
     cargo::run(cargo().args(lint))?;
+    // What runs by name is no target of `--all-targets`: a story that does not compile would be told
+    // of late.
+    let mut lint = cargo();
+    lint.args(["clippy", "--package", "bedplate-tests", "--locked", "--quiet"]);
+    for story in STORIES.into_iter().chain(FULL).chain([REMOTE]) {
+        lint.args(["--test", story]);
+    }
+    cargo::run(lint.args(["--", "-D", "warnings"]))?;
     if cargo::has_subcommand("deny") {
         cargo::run(cargo().args(["deny", "--offline", "check", "licenses", "bans"]))?;
     } else {

@@ -85,7 +85,7 @@ pub fn copy_from(
 
 /// Copies from the images what the store below `target` lacks; whether that was anything. What was
 /// built elsewhere is compared with its registration before it gets its name.
-fn copy_images(
+pub fn copy_images(
     images: &[PathBuf],
     target: &Path,
     reporter: &Reporter,
