@@ -50,8 +50,24 @@ pub struct Copied {
     pub nix: Duration,
     /// `cp -a`, which registers nothing.
     pub cp: Duration,
-    /// `dd` of every file, which makes no directories.
-    pub dd: Option<Duration>,
+}
+
+impl Copied {
+    /// Those that are not ours, with their names.
+    pub fn others(&self) -> [(&'static str, Duration); 2] {
+        [("nix copy --from the same medium", self.nix), ("cp -a", self.cp)]
+    }
+}
+
+/// Everything that is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    /// Of many small files.
+    pub small_files: Copied,
+    /// Of one large tree.
+    pub large_tree: Copied,
+    /// `dd` of every file of the large tree, which makes no directories.
+    pub dd: Duration,
 }
 
 impl Medium {
@@ -146,10 +162,15 @@ impl Medium {
         })
     }
 
+    /// Where it is mounted in the machine. Only what another machine's Nix built is verified: its
+    /// image has this name.
+    fn place(&self) -> String {
+        format!("{MEDIA}/{}/{TOPLEVEL}", self.role)
+    }
+
     /// Copies it by each, one after the other, in the machine.
-    fn copied(&self, host: &Host, beside_dd: bool) -> Result<Copied, Failure> {
-        // Only what another machine's Nix built is verified: its image has this name.
-        let medium = format!("{MEDIA}/{}/{TOPLEVEL}", self.role);
+    fn copied(&self, host: &Host) -> Result<Copied, Failure> {
+        let medium = self.place();
         let device = format!("/dev/disk/by-id/virtio-{}", self.serial());
         host.read(&["mkdir", "-p", &medium, TARGETS])?;
         host.read(&["mount", "-t", "squashfs", "-o", "ro", &device, &medium])?;
@@ -166,14 +187,18 @@ impl Medium {
             "nix --extra-experimental-features nix-command copy --offline --all --no-check-sigs \
              --from \"local?root={store}\" --to \"$to\""
         );
-        let dd = "for f in \"$from\"/nix/store/*/*; do \
-             LC_ALL=C dd if=\"$f\" of=\"$to/${f##*/}\" bs=1M 2>/dev/null; done";
         Ok(Copied {
             ours: time("ours", &format!("\"$from/{PROGRAM}\" copy \"$from\" \"$to\""))?,
             nix: time("nix", &nix)?,
             cp: time("cp", "cp -a \"$from/nix\" \"$to/\"")?,
-            dd: beside_dd.then(|| time("dd", dd)).transpose()?,
         })
+    }
+
+    /// Copies each of its files by `dd`; it is mounted already.
+    fn copied_by_dd(&self, host: &Host) -> Result<Duration, Failure> {
+        let dd = "for f in \"$from\"/nix/store/*/*; do \
+             dd if=\"$f\" of=\"$to/${f##*/}\" bs=1M 2>/dev/null; done";
+        timed(host, &self.place(), "dd", dd)
     }
 }
 
@@ -203,14 +228,15 @@ fn timed(host: &Host, medium: &str, name: &str, line: &str) -> Result<Duration, 
 }
 
 /// Boots the installed machine of `story` with both media, and copies both.
-pub fn measure(story: &Story, many: &Medium, large: &Medium) -> Result<(Copied, Copied), Failure> {
+pub fn measure(story: &Story, many: &Medium, large: &Medium) -> Result<Measured, Failure> {
     let mut disks = story.disks();
     disks.extend([many.disk()?, large.disk()?]);
     let host = story.boot(disks)?;
     host.settle()?;
     // What is measured is the host alone.
     host.run(&["virsh", "destroy", crate::answers::GUEST])?;
-    let measured = (many.copied(&host, false)?, large.copied(&host, true)?);
+    let (small_files, large_tree) = (many.copied(&host)?, large.copied(&host)?);
+    let measured = Measured { small_files, large_tree, dd: large.copied_by_dd(&host)? };
     host.power_off()?;
     Ok(measured)
 }

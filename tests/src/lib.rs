@@ -4,6 +4,7 @@
 //! not ours, and judges claims. Judging is pure: [`claims::judge`] sees evidence only.
 
 pub mod answers;
+pub mod benchmark;
 pub mod broken_evidence;
 pub mod claims;
 pub mod converge_figure;

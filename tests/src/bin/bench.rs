@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bedplate_spec::event::{Event, EventKind};
 use bedplate_tests::Failure;
+use bedplate_tests::benchmark::{directory, ended};
 use bedplate_tests::disk_figure::DiskFigure;
 use bedplate_tests::seed::Sizes;
 use bedplate_tests::settled_guests;
@@ -17,22 +18,11 @@ use bedplate_tests::unlocking::Unlocking;
 const BOOT_LIMIT: Duration = Duration::from_secs(6 * 60);
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("bench: {}", failure.chain());
-            ExitCode::FAILURE
-        }
-    }
+    ended(measure())
 }
 
 fn measure() -> Result<(), Failure> {
-    let made = tempfile::Builder::new().prefix("bedplate-bench-").tempdir_in("/var/tmp");
-    let directory = made.map_err(|source| Failure::File {
-        action: "make a directory in",
-        path: "/var/tmp".into(),
-        source,
-    })?;
+    let directory = directory()?;
     let quiet = Arc::new(|_: &str| ());
     let mut story = Story::begin(directory.path(), Sizes::True, false, quiet)?;
     let cold = story.path("cold-cache");

@@ -4,6 +4,7 @@
 use std::process::{Command, ExitCode};
 
 use bedplate_tests::Failure;
+use bedplate_tests::benchmark::{directory, ended};
 use bedplate_tests::converge_figure::{Ansible, SettledHost, peak_memory};
 use bedplate_tests::libvirt_daemon::LibvirtDaemon;
 
@@ -18,17 +19,10 @@ const ONCE: &str = "once";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.as_slice() {
+    ended(match arguments.as_slice() {
         [word, directory, uri, machines] if word == ONCE => once(directory, uri, machines),
         _ => measure(),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("bench: {}", failure.chain());
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// One converge in a process of its own; what memory it took.
@@ -40,9 +34,8 @@ fn once(directory: &str, uri: &str, machines: &str) -> Result<(), Failure> {
 }
 
 fn measure() -> Result<(), Failure> {
-    let made = tempfile::Builder::new().prefix("bedplate-bench-").tempdir_in("/var/tmp");
     let unfit = |what: &str| Failure::Unfit(what.to_owned());
-    let directory = made.map_err(|error| unfit(&format!("no directory in /var/tmp: {error}")))?;
+    let directory = directory()?;
     open_to_all(directory.path())?;
     let Some(daemon) = LibvirtDaemon::start(directory.path())? else {
         println!("Converge: not measured, libvirtd or virsh is not installed here");
