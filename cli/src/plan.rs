@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_spec::document::size;
 use bedplate_spec::facts::Facts;
+use bedplate_spec::host::Export;
 use bedplate_spec::{plan, planner};
 
 use crate::report::{self, Failure, Paint};
@@ -84,6 +85,14 @@ pub fn render(plan: &plan::Plan, paint: Paint) -> String {
     out.push_str(&format!("\n{}\n", paint.bold("Steps")));
     for (index, step) in plan.summaries().iter().enumerate() {
         out.push_str(&format!("  {:>2}  {}\n", index + 1, step.title));
+    }
+    if !plan.exports.is_empty() {
+        out.push_str(&format!("\n{}\n", paint.bold("Exports, once it runs")));
+        let row = |export: &Export| {
+            let clients: Vec<String> = export.clients.iter().map(ToString::to_string).collect();
+            [export.path.clone(), clients.join(" "), export.options.join(",")]
+        };
+        out.push_str(&columns(&plan.exports.iter().map(row).collect::<Vec<_>>()));
     }
     let then = match plan.then {
         bedplate_spec::host::Then::Reboot => "reboot",

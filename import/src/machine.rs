@@ -1,5 +1,6 @@
 //! One entry of the list.
 
+use bedplate_spec::document::addresses;
 use bedplate_spec::document::rules::{self, Rule};
 use bedplate_yaml::{Content, Node};
 use toml_edit::Value;
@@ -228,7 +229,7 @@ impl Machine<'_> {
         };
         let about = self.about(key);
         self.unknown_keys(&image, &about, &["url", "dest", "extract", "checksum", "sha256"]);
-        let url = self.part(&image, &about, "url", rules::download);
+        let url = self.part(&image, &about, "url", addresses::download);
         let dest = self.part(&image, &about, "dest", rules::absolute_path);
         let sum = self.checksum(&image, &about);
         if image.get("extract").and_then(Node::text).is_some_and(|text| text != "true") {

@@ -90,6 +90,7 @@ mod tests {
             disks: Vec::new(),
             steps: Vec::new(),
             then: bedplate_spec::host::Then::Wait,
+            exports: Vec::new(),
         };
         let ledger = Ledger::default();
         if let Some(step) = step {

@@ -4,6 +4,7 @@
 //! ([`keys::KEYS`]), and the result is checked for references between sections. No stage
 //! stops at the first mistake; only text that is no TOML at all ends early.
 
+pub mod addresses;
 mod decode;
 pub mod keys;
 mod machines;

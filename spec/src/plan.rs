@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::host::{HttpsSource, Push, Recovery, SshSource, Stick, Then};
+use crate::host::{Export, HttpsSource, Push, Recovery, SshSource, Stick, Then};
 
 /// Where the EFI system partition is mounted on the installed system.
 pub const BOOT: &str = "/boot";
@@ -36,6 +36,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What happens after success.
     pub then: Then,
+    /// What the installed machine exports over NFS; its host service does that, no step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exports: Vec<Export>,
     /// Fingerprints of the document's sections, for the headers of the volumes.
     pub sections: BTreeMap<String, String>,
 }

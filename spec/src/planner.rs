@@ -74,6 +74,7 @@ pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
         disks: chosen.iter().map(target).collect(),
         steps: steps::of(host, facts, &chosen, fetch),
         then: host.install.then,
+        exports: host.nfs.exports.clone(),
     })
 }
 

@@ -150,8 +150,7 @@ mod tests {
         disks.push(seed::key_stick(Path::new("/d")));
         disks.push(seed::second_key_stick(Path::new("/d")));
         let guest = GuestDisk { file: "/g".into(), sha256: "ab".repeat(32) };
-        let key =
-            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2Jh story";
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZv story";
         let with = Substitutions { disks: &disks, ssh_key: key, http_port: 8080, guest: &guest };
         let profile = include_str!("../../profiles/hypervisor/host.toml");
         let host = parse(&host_toml(profile, &with).unwrap()).unwrap_or_else(|e| panic!("{e}"));

@@ -14,7 +14,8 @@ use bedplate_tests::table;
 
 const BASE: &str = "1111111111111111111111111111111111111111";
 const HEAD: &str = "2222222222222222222222222222222222222222";
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2Jh";
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZv";
 const SECRETS: [&str; 4] = ["cbde fghi age", "cbde fghi sops", "cbde passphrase", "cbde recovery"];
 
 fn sound() -> Evidence {

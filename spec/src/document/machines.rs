@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::addresses;
 use super::rules::{self, Rule};
 use super::section::Section;
 use crate::host::{CloudInit, DiskBus, Download, Firmware, State, UsbDevice, Vm, VmKind};
@@ -91,7 +92,7 @@ fn cloud_init(name: &str, section: &Section<'_>) -> CloudInit {
 
 fn download(section: &Section<'_>) -> Download {
     Download {
-        url: section.text("url", rules::download).unwrap_or_default(),
+        url: section.text("url", addresses::download).unwrap_or_default(),
         sha256: section.text("sha256", rules::sha256).unwrap_or_default(),
         dest: section.text("dest", rules::absolute_path).unwrap_or_default(),
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use toml_edit::Item;
 
+use super::addresses;
 use super::problem::quote;
 use super::rules::{self, Wrong};
 use super::secret;
@@ -121,7 +122,7 @@ fn backup(section: &Section<'_>) -> Backup {
         keep.as_ref().and_then(|keep| keep.integer(name, 0..=10_000)).unwrap_or(default)
     };
     Backup {
-        repository: section.text("repository", rules::repository).unwrap_or_default(),
+        repository: section.text("repository", addresses::restic).unwrap_or_default(),
         repository_pool: None,
         paths: section.texts("paths", rules::absolute_path).unwrap_or_default(),
         schedule: section.text("schedule", rules::calendar).unwrap_or_else(|| "daily".into()),
@@ -167,23 +168,23 @@ pub(super) fn notify(section: Option<&Section<'_>>) -> Option<Notify> {
     let section = section?;
     let token = section.section("token", "notify.token");
     Some(Notify {
-        url: section.text("url", rules::download),
+        url: section.text("url", addresses::download),
         receiver: section
             .choice("receiver", &[("ntfy", Receiver::Ntfy), ("webhook", Receiver::Webhook)])
             .unwrap_or_default(),
         token: token.map(|token| secret::reference(&token)),
-        mail: section.text("mail", rules::mail),
+        mail: section.text("mail", addresses::mail),
         remind_hours: match section.integer("remind_hours", 0..=1000) {
             None => Some(REMIND_HOURS),
             Some(hours) => Some(hours).filter(|hours| *hours > 0),
         },
-        ping: section.text("ping", rules::download),
+        ping: section.text("ping", addresses::download),
     })
 }
 
 pub(super) fn flake(section: Option<&Section<'_>>) -> Flake {
     Flake {
-        remote: section.and_then(|flake| flake.text("remote", rules::remote)),
+        remote: section.and_then(|flake| flake.text("remote", addresses::remote)),
         hosts: section
             .and_then(|flake| flake.text("hosts", rules::repository_path))
             .unwrap_or_else(|| "nix/hosts".into()),

@@ -1,7 +1,8 @@
 //! What `bedplate plan --json` says of a machine, and for what a plan does not name (how long a stick
-//! is waited for, exports, bridges, virtual machines) the document it was made from.
+//! is waited for, version 3 of NFS, bridges, virtual machines) the document it was made from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use bedplate_spec::document;
 use bedplate_spec::host::HostFile;
@@ -30,14 +31,15 @@ pub fn planned(plan: &str, document: &str) -> Result<Machine, Failure> {
     let opened_by: BTreeSet<&String> = volumes.values().map(|volume| &volume.opened_by).collect();
     let keys = laid_out.keys(&host)?;
     let keys = opened_by.into_iter().map(|opener| (opener.clone(), keys.clone())).collect();
+    let exports = exports(&plan, &mounts)?;
     Ok(Machine {
         id: plan.host_id,
         name: plan.host_name.clone(),
         mounts,
         volumes,
         keys,
-        exports: exports(&host)?,
-        nfs: server(&host),
+        exports,
+        nfs: server(&plan, host.nfs.v3),
         bridges: host.network.bridges.iter().map(|(n, one)| (n.clone(), Bridge::of(one))).collect(),
         vms: machine::vms(&host)?,
     })
@@ -155,19 +157,26 @@ impl<'p> LaidOut<'p> {
     }
 }
 
-fn exports(host: &HostFile) -> Result<BTreeMap<String, Export>, Failure> {
+/// Each export is served while the pool is mounted that its directory is in.
+fn exports(
+    plan: &Plan,
+    mounts: &BTreeMap<String, Source>,
+) -> Result<BTreeMap<String, Export>, Failure> {
     let one = |export: &bedplate_spec::host::Export| {
-        let pool = host.pools.get(&export.pool);
-        let pool = pool.ok_or_else(|| unfit(format!("{} is in no pool", export.path)))?;
+        let holds = |(mount, source): &(&String, &Source)| {
+            matches!(source, Source::Pool { .. }) && Path::new(&export.path).starts_with(mount)
+        };
+        let pool = mounts.iter().find(holds);
+        let (only_with, _) = pool.ok_or_else(|| unfit(format!("{} is in no pool", export.path)))?;
         let options: BTreeSet<String> = export.options.iter().cloned().collect();
         let clients = export.clients.iter().map(|client| (client.to_string(), options.clone()));
-        let (only_with, clients) = (pool.mount.clone(), clients.collect());
+        let (only_with, clients) = (only_with.clone(), clients.collect());
         Ok((export.path.clone(), Export { only_with, clients }))
     };
-    host.nfs.exports.iter().map(one).collect()
+    plan.exports.iter().map(one).collect()
 }
 
-fn server(host: &HostFile) -> Server {
-    let clients = host.nfs.exports.iter().flat_map(|export| &export.clients);
-    Server { v3: host.nfs.v3, reached_by: clients.map(ToString::to_string).collect() }
+fn server(plan: &Plan, v3: bool) -> Server {
+    let clients = plan.exports.iter().flat_map(|export| &export.clients);
+    Server { v3, reached_by: clients.map(ToString::to_string).collect() }
 }

@@ -82,7 +82,7 @@ mod tests {
     fn the_document_is_valid_and_names_both_secrets() {
         let text = host_toml(
             &disks(Path::new("/d")),
-            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2Jh story",
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZv story",
         );
         let host = crate::answers::parse(&text).unwrap_or_else(|error| panic!("{error}"));
         let keys: Vec<String> = host.repository_secrets().into_iter().map(|(key, _)| key).collect();

@@ -17,7 +17,7 @@ const KEY: &str =
 pub const REMOTE: &str = "git@git.example.org:me/infra.git";
 /// What the server is known by.
 pub const HOST_KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2Jh";
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZvb2JhcmZv";
 /// In the place of ssh: notes what it is given, and starts what it is asked for on this machine. The
 /// first times it finds nobody.
 const STAND_IN: &str = r#"#!/bin/sh
