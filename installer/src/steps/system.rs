@@ -1,6 +1,9 @@
 //! Building the system and activating it for the first time.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -31,6 +34,8 @@ pub fn build(
     let target = Path::new(TARGET);
     let repository = target.join(REPOSITORY);
     let reference = format!("git+file://{}#{attribute}", repository.display());
+    clear_interrupted_builds(&target.join("nix/store"))
+        .during("could not clear what a build that was cut off left in the store")?;
     let nix = Nix::new(target);
     let reach = match inputs {
         BuildInputs::Medium => Reach::Store,
@@ -56,6 +61,24 @@ pub fn build(
     context.toplevel = Some(toplevel);
     // By the medium, or by an earlier run.
     Ok(if valid { Outcome::AlreadyDone } else { Outcome::Done })
+}
+
+/// Removes locks and sandboxes of builds that did not come to their end. Nix does so itself when it
+/// builds the same again; where the power went between the registration of a system and the end of
+/// its build, it does not, and they stayed until the owner collects garbage. Nobody else builds there.
+fn clear_interrupted_builds(store: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(store)? {
+        let path = entry?.path();
+        let found = fs::symlink_metadata(&path)?;
+        // A store path may be called `Cargo.lock`; nobody may write to one.
+        let is_written = found.mode() & 0o200 != 0;
+        match path.extension().and_then(OsStr::to_str) {
+            Some("lock") if is_written && found.is_file() => fs::remove_file(&path)?,
+            Some("chroot") if is_written && found.is_dir() => fs::remove_dir_all(&path)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Runs the activation of the built system inside the target.
@@ -120,4 +143,33 @@ pub fn in_target(
         .env("NIXOS_INSTALL_BOOTLOADER", "1")
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .run()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn f1_what_an_interrupted_build_left_goes_and_store_paths_stay() {
+        let place = tempfile::tempdir().unwrap();
+        let (store, mode) = (place.path(), fs::Permissions::from_mode);
+        for (name, mode_of) in
+            [("a-system", 0o444), ("a-system.lock", 0o600), ("b-Cargo.lock", 0o444)]
+        {
+            fs::write(store.join(name), "").unwrap();
+            fs::set_permissions(store.join(name), mode(mode_of)).unwrap();
+        }
+        fs::create_dir_all(store.join("c-system.drv.chroot/root/nix/store/x")).unwrap();
+        fs::create_dir(store.join("d-x.chroot")).unwrap();
+        fs::set_permissions(store.join("d-x.chroot"), mode(0o555)).unwrap();
+        // Of a link, everybody may do everything.
+        std::os::unix::fs::symlink("a-system", store.join("e-flake.lock")).unwrap();
+        clear_interrupted_builds(store).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(store).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["a-system", "b-Cargo.lock", "d-x.chroot", "e-flake.lock"]);
+    }
 }
