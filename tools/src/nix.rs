@@ -73,6 +73,11 @@ impl Nix {
         command
     }
 
+    /// Makes the database, which any use of a store does.
+    pub fn make_database(&self) -> Result<(), CommandError> {
+        self.command("nix-store").arg("--init").run()
+    }
+
     /// Loads registrations of paths that are in the store already.
     pub fn load_registration(&self, registration: &[u8]) -> Result<(), CommandError> {
         self.command("nix-store").arg("--load-db").read_with_input(registration).map(drop)
