@@ -32,12 +32,14 @@ const BACKUPS: &str = "backups";
 const REMOTE: &str = "remote";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 9] = [
+const FULL: [&str; 11] = [
     "network",
     "guests",
     "enrolment",
+    "over_ssh",
     "closure_medium",
     "recovery",
+    "lab",
     "generations",
     "update",
     "attended",

@@ -91,7 +91,23 @@ pub fn all(recording: &Recording) -> Result<Vec<Case>, Failure> {
             cases.push(case(name, position, Unflushed::Random(200 + seed)));
         }
     }
+    cases.extend(endings(recording)?);
     cases.extend(random(recording.log.entries(), RANDOM));
+    Ok(cases)
+}
+
+/// Cuts shortly before the end of the steps in which Nix writes: there it makes its database, and
+/// cleans up after a build.
+fn endings(recording: &Recording) -> Result<Vec<Case>, Failure> {
+    let mut cases = Vec::new();
+    for step in ["copy-closure", "build-system"] {
+        let done = recording.mark(step)?.done;
+        for writes in (2..=22).step_by(4) {
+            let unflushed = if writes % 8 == 2 { Unflushed::Kept } else { Unflushed::Lost };
+            let name = format!("{writes} writes before the end of {step}");
+            cases.push(case(name, done.saturating_sub(writes), unflushed));
+        }
+    }
     Ok(cases)
 }
 

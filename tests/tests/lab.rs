@@ -1,0 +1,139 @@
+//! T42: a copy of a machine to try things on, from the newest snapshot and on a bridge that leads
+//! nowhere, beside its original, by the real libvirt and on the real pool. Run by name.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bedplate_tests::answers::{self, GUEST};
+use bedplate_tests::installed::Installation;
+use bedplate_tests::running_host::Host;
+use bedplate_tests::story::{Story, Tell};
+use toml_edit::{Array, InlineTable, Item, Table, Value, value};
+
+/// The copy.
+const COPY: &str = "lab-guest";
+/// Its disk, and the directory of its lab.
+const COPIED_DISK: &str = "/mnt/vmstore/.bedplate-lab/guest/guest.qcow2";
+const LAB: &str = "/mnt/vmstore/.bedplate-lab";
+/// The disk of the original.
+const DISK: &str = "/mnt/vmstore/guest/guest.qcow2";
+/// The bridge that leads nowhere.
+const BRIDGE: &str = "br-test";
+/// The backup whose snapshots are copied, on the other pool.
+const BACKUP: &str = "machines";
+/// Where the machine is told of both.
+const DOCUMENT: &str = "/root/lab.toml";
+/// A guest boots inside an emulated machine that is emulated itself.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+fn with_lab(story: &Story) -> String {
+    let mut document = story.document().unwrap();
+    document["network"]["bridges"][BRIDGE] = Item::Table(Table::new());
+    let mut password = InlineTable::new();
+    password.insert("stick", Value::from("bedplate/restic-apps"));
+    let mut backup = Table::new();
+    backup["repository"] = value("/mnt/bulk/restic");
+    backup["paths"] = value(Array::from_iter(["/mnt/vmstore"]));
+    backup["password"] = value(password);
+    let mut backups = Table::new();
+    backups.set_implicit(true);
+    backups[BACKUP] = Item::Table(backup);
+    document["backups"] = Item::Table(backups);
+    answers::parse(&document.to_string()).unwrap();
+    document.to_string()
+}
+
+fn shell(host: &Host, line: &str) -> String {
+    host.read(&["sh", "-c", line]).unwrap().trim().to_owned()
+}
+
+fn bedplate(host: &Host, arguments: &[&str]) -> String {
+    let command = ["bedplate-host", "--host-file", DOCUMENT];
+    let answer = host.run(&[&command, arguments].concat()).unwrap();
+    println!("{arguments:?}: {}{}", answer.stdout, answer.stderr);
+    assert_eq!(answer.status, 0, "{arguments:?}");
+    answer.stdout
+}
+
+fn digest(host: &Host, file: &str) -> String {
+    shell(host, &format!("sha256sum < {file}"))
+}
+
+/// The value of one attribute in a domain's definition.
+fn of_definition(host: &Host, domain: &str, pattern: &str) -> String {
+    shell(host, &format!("virsh dumpxml --inactive {domain} | grep -o -m 1 {pattern}"))
+}
+
+/// Alone on its bridge, with another identity, and started by nobody but a person.
+fn is_a_copy(host: &Host) {
+    for pattern in ["'<uuid>.*</uuid>'", "\"mac address='[^']*'\""] {
+        let (own, theirs) =
+            (of_definition(host, COPY, pattern), of_definition(host, GUEST, pattern));
+        assert!(!own.is_empty() && own != theirs, "{own}");
+    }
+    let interfaces = shell(host, &format!("virsh --quiet domiflist {COPY}"));
+    assert!(interfaces.lines().count() == 1 && interfaces.contains(BRIDGE), "{interfaces}");
+    let automatic = shell(host, "virsh --quiet list --all --autostart --name");
+    assert_eq!(automatic, GUEST);
+    assert!(shell(host, &format!("ls /sys/class/net/{BRIDGE}/brif")).is_empty());
+}
+
+/// It boots from its own disk, asks for an address and is given none; the original's disk is
+/// not written to, and the host reports nothing amiss.
+fn reaches_nobody(host: &Host, story: &Story) {
+    let (original, copied) = (digest(host, DISK), digest(host, COPIED_DISK));
+    let reported = story.server.requests().len();
+    host.read(&["virsh", "--quiet", "start", COPY]).unwrap();
+    let heard = format!(
+        "timeout {} grep --text -m 1 -e 'no lease yet' \"$(virsh ttyconsole {COPY} | tr -d '\\n')\"",
+        LIMIT.as_secs()
+    );
+    assert!(shell(host, &heard).contains("guest: no lease yet"));
+    assert_eq!(story.server.requests().len(), reported, "somebody was told something");
+    bedplate(host, &["status"]);
+    shell(host, &format!("printf changed | dd of={COPIED_DISK} conv=notrunc status=none"));
+    assert_ne!(digest(host, COPIED_DISK), copied);
+    assert_eq!(digest(host, DISK), original);
+}
+
+#[test]
+fn t42_a_copy_is_tried_on_a_bridge_that_leads_nowhere_and_its_original_is_not_touched() {
+    let directory = tempfile::Builder::new().prefix("bedplate-lab-").tempdir_in("/var/tmp");
+    let directory = directory.unwrap();
+    let tell: Tell = Arc::new(|line: &str| println!("{line}"));
+    let installation = Installation::obtain(&tell).unwrap();
+    let story = installation.lend(directory.path(), tell).unwrap();
+    let host = story.boot(story.disks()).unwrap();
+    assert_eq!(host.settle().unwrap(), "running");
+    // Emulated within emulation, two would take turns.
+    host.run(&["virsh", "--quiet", "destroy", GUEST]).unwrap();
+    host.write(DOCUMENT, &with_lab(&story)).unwrap();
+    bedplate(&host, &["converge"]);
+    host.run(&["virsh", "--quiet", "destroy", GUEST]).unwrap();
+    bedplate(&host, &["backup", "run", BACKUP]);
+    let definition = shell(&host, &format!("virsh dumpxml --inactive {GUEST}"));
+    let snapshot =
+        digest(&host, &format!("/mnt/vmstore/.bedplate-snapshots/{BACKUP}/*/guest/guest.qcow2"));
+
+    bedplate(&host, &["lab", "clone", GUEST, "--bridge", BRIDGE]);
+    assert_eq!(digest(&host, COPIED_DISK), snapshot);
+    is_a_copy(&host);
+    reaches_nobody(&host, &story);
+
+    // What was tried is gone, and the copy is as the newest snapshot again.
+    bedplate(&host, &["lab", "reset"]);
+    assert_eq!(digest(&host, COPIED_DISK), snapshot);
+    assert_eq!(shell(&host, "virsh --quiet list --name"), "");
+    // No backup holds a copy.
+    bedplate(&host, &["backup", "run", BACKUP]);
+    let held = format!("find /mnt/vmstore/.bedplate-snapshots/{BACKUP} -path '*/.bedplate-lab/*'");
+    assert_eq!(shell(&host, &held), "");
+
+    bedplate(&host, &["lab", "destroy"]);
+    assert_eq!(shell(&host, "virsh --quiet list --all --name"), GUEST);
+    assert_eq!(shell(&host, &format!("virsh dumpxml --inactive {GUEST}")), definition);
+    assert_ne!(host.run(&["test", "-e", LAB]).unwrap().status, 0);
+    host.power_off().unwrap();
+}
