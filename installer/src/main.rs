@@ -16,7 +16,6 @@ use bedplate_render::json::JsonLines;
 use bedplate_spec::event::EventKind;
 use bedplate_spec::remote::{REPORT_SCHEMA, Report};
 use clap::{Parser, Subcommand};
-use rustix::fs::Mode;
 
 /// The one exit code by which a condition of a systemd unit says that it could not be looked at.
 const NOT_KNOWN: u8 = 255;
@@ -77,8 +76,6 @@ enum Command {
 
 fn main() -> ExitCode {
     let Arguments { directory, facts, command } = Arguments::parse();
-    // What it makes is for everybody to read unless it says otherwise, whoever starts it.
-    rustix::process::umask(Mode::from_raw_mode(0o022));
     let places = Places::below(&directory);
     let source = facts.map_or(Source::Machine, Source::Inventory);
     let result = match command {

@@ -1,25 +1,19 @@
 //! Copying the closure from the medium into the target's store.
-//!
-//! The platform's own images were hashed when they were made and are read through dm-verity: their
-//! few large trees are copied file by file. What another machine's Nix built is not taken on trust:
-//! its paths are hashed as they are copied, and compared with what that Nix said of them.
 
 mod database;
-mod listed;
-mod twin;
 mod verify;
 
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use bedplate_facts::roots::names;
 use bedplate_spec::event::Outcome;
 use bedplate_tools::nix::Nix;
-use bedplate_tools::nix::registration::StorePath;
 use bedplate_tools::sync;
-use rustix::fs::{Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, futimens, utimensat};
 
-use self::listed::Listing;
 use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
 use crate::meter::Meter;
@@ -35,17 +29,28 @@ const BUILT: &str = "/run/bedplate/toplevel";
 /// Stands in the place of the first one where what is installed is not the live system's tree.
 const CLOSURE: &str = "/run/bedplate/closure";
 
+/// Bytes read and written at once.
+const CHUNK: usize = 1 << 20;
+
 /// Everything in a store was changed one second after the epoch.
 const STORE_TIME: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 const STORE_TIMES: Timestamps =
     Timestamps { last_access: STORE_TIME, last_modification: STORE_TIME };
 
-/// A directory of a store may be read and searched, by everybody.
-const DIRECTORY_MODE: u32 = 0o555;
+/// One file to copy.
+struct Entry {
+    from: PathBuf,
+    to: PathBuf,
+    size: u64,
+    mode: u32,
+}
 
-/// A file of a store may be read by everybody, and run if it is a program; nobody writes to it.
-const fn file_mode(executable: bool) -> u32 {
-    if executable { 0o555 } else { 0o444 }
+/// What a tree holds.
+#[derive(Default)]
+struct Listing {
+    files: Vec<Entry>,
+    directories: Vec<PathBuf>,
+    bytes: u64,
 }
 
 fn images() -> Vec<PathBuf> {
@@ -80,43 +85,6 @@ pub fn copy_from(
     Ok(if copied { Outcome::Done } else { Outcome::AlreadyDone })
 }
 
-/// What a store lacks of the images.
-#[derive(Default)]
-struct Lacking {
-    /// Of the platform's own images.
-    vouched: Vec<PathBuf>,
-    /// What another machine's Nix built, with its registration.
-    built: Vec<(PathBuf, StorePath)>,
-}
-
-impl Lacking {
-    fn look(images: &[PathBuf], store: &Path) -> Result<Self, StepError> {
-        let mut lacking = Self::default();
-        for image in images {
-            let source = image.join("nix/store");
-            let names = names(&source);
-            let mut registered = verify::registered(image)?;
-            verify::agrees(&registered, image, &names)?;
-            for name in names {
-                if fs::symlink_metadata(store.join(&name)).is_ok() {
-                    continue;
-                }
-                match registered.remove(&name) {
-                    Some(path) => lacking.built.push((source.join(&name), path)),
-                    None => lacking.vouched.push(source.join(&name)),
-                }
-            }
-        }
-        // The largest first: begun last, it would be waited for alone.
-        lacking.built.sort_by_key(|(_, path)| std::cmp::Reverse(path.size));
-        Ok(lacking)
-    }
-
-    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        self.vouched.iter().chain(self.built.iter().map(|(path, _)| path))
-    }
-}
-
 /// Copies from the images what the store below `target` lacks; whether that was anything. What was
 /// built elsewhere is compared with its registration before it gets its name.
 pub fn copy_images(
@@ -126,40 +94,143 @@ pub fn copy_images(
     step: &str,
 ) -> Result<bool, StepError> {
     let (store, staging) = (target.join("nix/store"), target.join("nix/.bedplate-copy"));
+    let mut listing = Listing::default();
+    let (mut wanted, mut verified) = (Vec::new(), Vec::new());
     fs::create_dir_all(&store).during("could not make the target's store")?;
     if staging.exists() {
         fs::remove_dir_all(&staging).during("could not clear what an earlier copy left")?;
     }
     fs::create_dir_all(&staging).during("could not make the staging directory")?;
-    let lacking = Lacking::look(images, &store)?;
-    let listing = Listing::of(&lacking.vouched, &staging)?;
-    let built: u64 = lacking.built.iter().map(|(_, path)| path.size).sum();
-    let meter = Meter::new(reporter, step, listing.bytes().saturating_add(built));
-    listing.copy(&meter)?;
-    try_each(&lacking.built, movers(), &|(from, path)| {
-        let content = twin::copy(from, &staging, path.size, &meter)
-            .during(format!("could not copy {} to the target", path.path.escape_debug()))?;
-        verify::compare(path, &content)
-    })?;
+    for image in images {
+        let source = image.join("nix/store");
+        let names = names(&source);
+        let mut registered = verify::registered(image)?;
+        verify::agrees(&registered, image, &names)?;
+        for name in names {
+            if fs::symlink_metadata(store.join(&name)).is_err() {
+                list(&source.join(&name), &staging.join(&name), &mut listing)
+                    .during(format!("could not list {name} on the medium"))?;
+                verified.extend(registered.remove(&name));
+                wanted.push(name);
+            }
+        }
+    }
+    let read_back: u64 = verified.iter().map(|path| path.size).sum();
+    let meter = Meter::new(reporter, step, listing.bytes.saturating_add(read_back));
+    copy_files(&listing.files, &meter).during("could not copy the system to the target")?;
+    for directory in listing.directories.iter().rev() {
+        finish(directory, 0o555).during("could not finish a directory of the store")?;
+    }
+    verify::contents(&verified, &staging, &meter)?;
     // The names may only appear once the content lasts.
     sync::file_system(&store).during("could not flush the target")?;
-    for name in lacking.paths().filter_map(|path| path.file_name()) {
+    for name in &wanted {
         fs::rename(staging.join(name), store.join(name))
-            .during(format!("could not put {} into the store", name.display()))?;
+            .during(format!("could not put {name} into the store"))?;
     }
     fs::remove_dir(&staging).during("could not remove the staging directory")?;
-    Ok(lacking.paths().next().is_some())
+    Ok(!wanted.is_empty())
+}
+
+/// Makes directories and links, and lists files.
+fn list(from: &Path, to: &Path, listing: &mut Listing) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(from)?;
+    if metadata.is_symlink() {
+        symlink(fs::read_link(from)?, to)?;
+        return touch(to);
+    }
+    if !metadata.is_dir() {
+        let executable = metadata.permissions().mode() & 0o111 != 0;
+        listing.bytes += metadata.len();
+        listing.files.push(Entry {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            size: metadata.len(),
+            mode: if executable { 0o555 } else { 0o444 },
+        });
+        return Ok(());
+    }
+    fs::create_dir(to)?;
+    listing.directories.push(to.to_owned());
+    for entry in fs::read_dir(from)? {
+        let name = entry?.file_name();
+        list(&from.join(&name), &to.join(&name), listing)?;
+    }
+    Ok(())
+}
+
+fn copy_files(files: &[Entry], meter: &Meter<'_>) -> io::Result<()> {
+    try_each(files, movers(), &|file: &Entry| {
+        copy_file(file)?;
+        meter.add(file.size);
+        Ok(())
+    })
+}
+
+fn copy_file(entry: &Entry) -> io::Result<()> {
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", entry.to.display()));
+    let mut input = File::open(&entry.from).map_err(named)?;
+    let mut output = File::create_new(&entry.to).map_err(named)?;
+    let mut left = entry.size;
+    let mut buffer = vec![0; usize::try_from(left).map_or(CHUNK, |size| size.min(CHUNK))];
+    while left > 0 {
+        let count = input.read(&mut buffer).map_err(named)?;
+        if count == 0 {
+            return Err(named(io::ErrorKind::UnexpectedEof.into()));
+        }
+        output.write_all(buffer.get(..count).unwrap_or_default()).map_err(named)?;
+        left = left.saturating_sub(count as u64);
+    }
+    // By the open file: a path would be looked up once more each time.
+    output.set_permissions(Permissions::from_mode(entry.mode)).map_err(named)?;
+    futimens(&output, &STORE_TIMES).map_err(io::Error::from).map_err(named)
+}
+
+fn finish(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    touch(path)
+}
+
+fn touch(path: &Path) -> io::Result<()> {
+    Ok(utimensat(CWD, path, &STORE_TIMES, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::MetadataExt as _;
 
     use bedplate_tools::nix::archive;
     use bedplate_tools::nix::registration::{self, StorePath};
 
     use super::*;
+
+    #[test]
+    fn a_tree_is_copied_with_store_permissions_links_and_times() {
+        let place = tempfile::tempdir().unwrap();
+        let (from, to) = (place.path().join("from"), place.path().join("to"));
+        fs::create_dir_all(from.join("bin")).unwrap();
+        fs::write(from.join("bin/run"), vec![7; CHUNK + 5]).unwrap();
+        fs::set_permissions(from.join("bin/run"), Permissions::from_mode(0o755)).unwrap();
+        fs::write(from.join("text"), "x").unwrap();
+        symlink("bin/run", from.join("link")).unwrap();
+        let mut listing = Listing::default();
+        list(&from, &to, &mut listing).unwrap();
+        assert_eq!(listing.bytes, CHUNK as u64 + 6);
+        let reporter = Reporter::new(Vec::new());
+        copy_files(&listing.files, &Meter::new(&reporter, "copy", listing.bytes)).unwrap();
+        for directory in listing.directories.iter().rev() {
+            finish(directory, 0o555).unwrap();
+        }
+        assert_eq!(fs::read(to.join("bin/run")).unwrap(), vec![7; CHUNK + 5]);
+        let mode = |name: &str| fs::metadata(to.join(name)).unwrap().mode() & 0o777;
+        assert_eq!((mode("bin/run"), mode("text"), mode("bin")), (0o555, 0o444, 0o555));
+        assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("bin/run"));
+        assert_eq!(fs::symlink_metadata(to.join("link")).unwrap().mtime(), 1);
+        assert_eq!(fs::metadata(&to).unwrap().mtime(), 1);
+        fs::set_permissions(to.join("bin"), Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&to, Permissions::from_mode(0o755)).unwrap();
+    }
 
     /// An image as the workstation lays it out: a path of one file, with what Nix says of it.
     fn built(place: &Path, text: &str) -> PathBuf {

@@ -5,10 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use bedplate_spec::boot::TOPLEVEL;
-use bedplate_tools::nix::archive::Content;
+use bedplate_tools::nix::archive;
 use bedplate_tools::nix::registration::{self, StorePath};
 
 use crate::error::{During as _, StepError};
+use crate::meter::Meter;
+use crate::parallel::{movers, try_each};
 
 /// What to do about a medium that is not as it was made.
 const MAKE_AGAIN: &str = "make the medium again: `bedplate iso --with-closure`";
@@ -48,14 +50,24 @@ pub fn agrees(
     Err(StepError::new(why).next(MAKE_AGAIN))
 }
 
-/// Refuses a content that is not the registered one.
-pub fn compare(path: &StorePath, found: &Content) -> Result<(), StepError> {
-    if (found.hash.as_str(), found.size) == (path.hash.as_str(), path.size) {
-        return Ok(());
-    }
-    let why = "is not what the registration of the medium says: it was damaged or changed, \
-        and nothing of the copy was put into the store";
-    Err(StepError::new(format!("{} {why}", path.path.escape_debug())).next(MAKE_AGAIN))
+/// Hashes what was copied to `staging` and compares.
+pub fn contents(
+    expected: &[StorePath],
+    staging: &Path,
+    meter: &Meter<'_>,
+) -> Result<(), StepError> {
+    try_each(expected, movers(), &|path: &StorePath| {
+        let name = path.name().unwrap_or_default();
+        let found = archive::content(&staging.join(name));
+        let found = found.during(format!("could not read back {}", shown(name)))?;
+        meter.add(path.size);
+        if (found.hash.as_str(), found.size) == (path.hash.as_str(), path.size) {
+            return Ok(());
+        }
+        let why = "is not what the registration of the medium says: it was damaged or changed, \
+            and nothing of the copy was put into the store";
+        Err(StepError::new(format!("{} {why}", shown(name))).next(MAKE_AGAIN))
+    })
 }
 
 fn shown(name: &str) -> String {
