@@ -433,8 +433,49 @@ pub fn export_option(text: &str) -> Result<(), Wrong> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// What git, ssh, a shell, a path or a terminal would misread.
+    const MISREAD: [&str; 15] = [
+        "",
+        "-x",
+        "a b",
+        "a\nb",
+        "$(id)",
+        "`id`",
+        "a;b",
+        "a\"b",
+        "a'b",
+        "a\\b",
+        "a\u{1b}[2J",
+        "é",
+        "../x",
+        "a/../b",
+        "ext::sh",
+    ];
+
+    /// A rule with its name, and what it refuses beside [`MISREAD`].
+    type Refusing<'a> = (&'a str, Rule, &'a [&'a str]);
+
+    /// Each rule refuses what is misread and what it is given, and says so in one line.
+    pub(in crate::document) fn refuse(rules: &[Refusing<'_>]) {
+        for (name, rule, more) in rules {
+            for text in MISREAD.iter().chain(*more) {
+                let wrong = rule(text).err().unwrap_or_else(|| panic!("{name} accepts {text:?}"));
+                assert!(!wrong.message.contains(['\n', '\u{1b}']), "{name}: {wrong:?}");
+            }
+        }
+    }
+
+    /// Each rule takes what people write.
+    pub(in crate::document) fn accept(rules: &[(Rule, &[&str])]) {
+        for (rule, texts) in rules {
+            for text in *texts {
+                assert_eq!(rule(text), Ok(()), "{text}");
+            }
+        }
+    }
 
     const HOSTILE: [&str; 14] = [
         "",

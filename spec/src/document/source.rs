@@ -143,28 +143,12 @@ fn is_sequence(der: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::document::rules::Rule;
+    use crate::document::rules::tests::{accept, refuse};
 
     const PIN: &str = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 
     #[test]
     fn t16_t17_what_git_ssh_or_a_shell_would_misread_is_no_source() {
-        let hostile = [
-            "",
-            "-x",
-            "a b",
-            "a\nb",
-            "$(id)",
-            "`id`",
-            "a;b",
-            "a\"b",
-            "a'b",
-            "a\\b",
-            "a\u{1b}[2J",
-            "é",
-            "../x",
-            "a/../b",
-            "ext::sh",
-        ];
         let rules: [(&str, Rule, &[&str]); 3] = [
             ("volume_label", volume_label, &["a/b", "a:b"]),
             (
@@ -187,12 +171,7 @@ mod tests {
                 ],
             ),
         ];
-        for (name, rule, more) in rules {
-            for text in hostile.iter().chain(more) {
-                let wrong = rule(text).err().unwrap_or_else(|| panic!("{name} accepts {text:?}"));
-                assert!(!wrong.message.contains(['\n', '\u{1b}']), "{name}: {wrong:?}");
-            }
-        }
+        refuse(&rules);
     }
 
     #[test]
@@ -202,11 +181,7 @@ mod tests {
             (branch, &["main", "release/26.05", "feature/x_y-z"]),
             (pinned_key, &[PIN]),
         ];
-        for (rule, texts) in good {
-            for text in texts {
-                assert_eq!(rule(text), Ok(()), "{text}");
-            }
-        }
+        accept(&good);
     }
 
     #[test]
