@@ -11,9 +11,11 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bedplate_qemu_harness::disk_image;
 use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
 
 use crate::failure::{Failure, file};
 use crate::medium::Workspace;
@@ -144,6 +146,18 @@ impl Story {
         }
         Self::of_fork(directory, self)
     }
+}
+
+/// A story that begins where the installation ended, told line by line on standard output, in a
+/// directory that goes with the first of the three.
+pub fn lent(name: &str) -> Result<(TempDir, Installation, Story), Failure> {
+    let directory =
+        tempfile::Builder::new().prefix(&format!("bedplate-{name}-")).tempdir_in("/var/tmp");
+    let directory = directory.map_err(file("make a directory in", Path::new("/var/tmp")))?;
+    let tell: Tell = Arc::new(|line: &str| println!("{line}"));
+    let installation = Installation::obtain(&tell)?;
+    let story = installation.lend(directory.path(), tell)?;
+    Ok((directory, installation, story))
 }
 
 fn install(directory: &Path, medium: &Path, tell: &Tell) -> Result<(), Failure> {

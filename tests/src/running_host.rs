@@ -49,6 +49,11 @@ impl Host {
         Err(Failure::Unfit(format!("`{}` ended with {status}: {errors}", argv.join(" "))))
     }
 
+    /// What a line of a shell wrote on the machine; any status but 0 is a failure.
+    pub fn shell(&self, line: &str) -> Result<String, Failure> {
+        self.read(&["sh", "-c", line])
+    }
+
     /// Writes a file on the machine.
     pub fn write(&self, path: &str, text: &str) -> Result<(), Failure> {
         self.read(&["sh", "-c", "printf %s \"$2\" > \"$1\"", "sh", path, text]).map(drop)

@@ -3,14 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bedplate_tests::answers::GUEST;
-use bedplate_tests::installed::Installation;
+use bedplate_tests::installed;
 use bedplate_tests::running_host::Host;
 use bedplate_tests::shapes::{self, INSTALLER, RAW, SECURE, STAND_IN};
-use bedplate_tests::story::{Story, Tell};
+use bedplate_tests::story::Story;
 
 /// Where the machine is told of them.
 const DOCUMENT: &str = "/root/guests.toml";
@@ -69,11 +68,7 @@ fn format_of(host: &Host, name: &str) -> String {
 
 #[test]
 fn machines_of_every_shape_start_and_those_that_can_boot_do() {
-    let directory = tempfile::Builder::new().prefix("bedplate-guests-").tempdir_in("/var/tmp");
-    let directory = directory.unwrap();
-    let tell: Tell = Arc::new(|line: &str| println!("{line}"));
-    let installation = Installation::obtain(&tell).unwrap();
-    let story = installation.lend(directory.path(), tell).unwrap();
+    let (_directory, _, story) = installed::lent("guests").unwrap();
     let mut document = shapes::with_machines(&story).unwrap();
     let host = story.boot(story.disks()).unwrap();
     assert_eq!(host.settle().unwrap(), "running");

@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bedplate_tests::answers::{self, GUEST};
-use bedplate_tests::installed::Installation;
+use bedplate_tests::installed;
 use bedplate_tests::running_host::Host;
-use bedplate_tests::story::{Story, Tell};
+use bedplate_tests::story::Story;
 use toml_edit::{Array, InlineTable, Item, Table, Value, value};
 
 /// The copy.
@@ -45,8 +44,9 @@ fn with_lab(story: &Story) -> String {
     document.to_string()
 }
 
-fn shell(host: &Host, line: &str) -> String {
-    host.read(&["sh", "-c", line]).unwrap().trim().to_owned()
+/// What a line of a shell says, without the end of its last line.
+fn told(host: &Host, line: &str) -> String {
+    host.shell(line).unwrap().trim().to_owned()
 }
 
 fn bedplate(host: &Host, arguments: &[&str]) -> String {
@@ -58,12 +58,12 @@ fn bedplate(host: &Host, arguments: &[&str]) -> String {
 }
 
 fn digest(host: &Host, file: &str) -> String {
-    shell(host, &format!("sha256sum < {file}"))
+    told(host, &format!("sha256sum < {file}"))
 }
 
 /// The value of one attribute in a domain's definition.
 fn of_definition(host: &Host, domain: &str, pattern: &str) -> String {
-    shell(host, &format!("virsh dumpxml --inactive {domain} | grep -o -m 1 {pattern}"))
+    told(host, &format!("virsh dumpxml --inactive {domain} | grep -o -m 1 {pattern}"))
 }
 
 /// Alone on its bridge, with another identity, and started by nobody but a person.
@@ -73,11 +73,11 @@ fn is_a_copy(host: &Host) {
             (of_definition(host, COPY, pattern), of_definition(host, GUEST, pattern));
         assert!(!own.is_empty() && own != theirs, "{own}");
     }
-    let interfaces = shell(host, &format!("virsh --quiet domiflist {COPY}"));
+    let interfaces = told(host, &format!("virsh --quiet domiflist {COPY}"));
     assert!(interfaces.lines().count() == 1 && interfaces.contains(BRIDGE), "{interfaces}");
-    let automatic = shell(host, "virsh --quiet list --all --autostart --name");
+    let automatic = told(host, "virsh --quiet list --all --autostart --name");
     assert_eq!(automatic, GUEST);
-    assert!(shell(host, &format!("ls /sys/class/net/{BRIDGE}/brif")).is_empty());
+    assert!(told(host, &format!("ls /sys/class/net/{BRIDGE}/brif")).is_empty());
 }
 
 /// It boots from its own disk, asks for an address and is given none; the original's disk is
@@ -90,21 +90,17 @@ fn reaches_nobody(host: &Host, story: &Story) {
         "timeout {} grep --text -m 1 -e 'no lease yet' \"$(virsh ttyconsole {COPY} | tr -d '\\n')\"",
         LIMIT.as_secs()
     );
-    assert!(shell(host, &heard).contains("guest: no lease yet"));
+    assert!(told(host, &heard).contains("guest: no lease yet"));
     assert_eq!(story.server.requests().len(), reported, "somebody was told something");
     bedplate(host, &["status"]);
-    shell(host, &format!("printf changed | dd of={COPIED_DISK} conv=notrunc status=none"));
+    told(host, &format!("printf changed | dd of={COPIED_DISK} conv=notrunc status=none"));
     assert_ne!(digest(host, COPIED_DISK), copied);
     assert_eq!(digest(host, DISK), original);
 }
 
 #[test]
 fn t42_a_copy_is_tried_on_a_bridge_that_leads_nowhere_and_its_original_is_not_touched() {
-    let directory = tempfile::Builder::new().prefix("bedplate-lab-").tempdir_in("/var/tmp");
-    let directory = directory.unwrap();
-    let tell: Tell = Arc::new(|line: &str| println!("{line}"));
-    let installation = Installation::obtain(&tell).unwrap();
-    let story = installation.lend(directory.path(), tell).unwrap();
+    let (_directory, _, story) = installed::lent("lab").unwrap();
     let host = story.boot(story.disks()).unwrap();
     assert_eq!(host.settle().unwrap(), "running");
     // Emulated within emulation, two would take turns.
@@ -113,7 +109,7 @@ fn t42_a_copy_is_tried_on_a_bridge_that_leads_nowhere_and_its_original_is_not_to
     bedplate(&host, &["converge"]);
     host.run(&["virsh", "--quiet", "destroy", GUEST]).unwrap();
     bedplate(&host, &["backup", "run", BACKUP]);
-    let definition = shell(&host, &format!("virsh dumpxml --inactive {GUEST}"));
+    let definition = told(&host, &format!("virsh dumpxml --inactive {GUEST}"));
     let snapshot =
         digest(&host, &format!("/mnt/vmstore/.bedplate-snapshots/{BACKUP}/*/guest/guest.qcow2"));
 
@@ -125,15 +121,15 @@ fn t42_a_copy_is_tried_on_a_bridge_that_leads_nowhere_and_its_original_is_not_to
     // What was tried is gone, and the copy is as the newest snapshot again.
     bedplate(&host, &["lab", "reset"]);
     assert_eq!(digest(&host, COPIED_DISK), snapshot);
-    assert_eq!(shell(&host, "virsh --quiet list --name"), "");
+    assert_eq!(told(&host, "virsh --quiet list --name"), "");
     // No backup holds a copy.
     bedplate(&host, &["backup", "run", BACKUP]);
     let held = format!("find /mnt/vmstore/.bedplate-snapshots/{BACKUP} -path '*/.bedplate-lab/*'");
-    assert_eq!(shell(&host, &held), "");
+    assert_eq!(told(&host, &held), "");
 
     bedplate(&host, &["lab", "destroy"]);
-    assert_eq!(shell(&host, "virsh --quiet list --all --name"), GUEST);
-    assert_eq!(shell(&host, &format!("virsh dumpxml --inactive {GUEST}")), definition);
+    assert_eq!(told(&host, "virsh --quiet list --all --name"), GUEST);
+    assert_eq!(told(&host, &format!("virsh dumpxml --inactive {GUEST}")), definition);
     assert_ne!(host.run(&["test", "-e", LAB]).unwrap().status, 0);
     host.power_off().unwrap();
 }

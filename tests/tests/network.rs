@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bedplate_tests::installed::Installation;
+use bedplate_tests::installed;
 use bedplate_tests::running_host::Host;
 use bedplate_tests::seed::MAC;
-use bedplate_tests::story::Tell;
 
 /// A NIC that the machine does not have.
 const NO_NIC: &str = "52:54:00:0b:ad:00";
@@ -45,10 +43,7 @@ fn ended(host: &Host) -> String {
 
 #[test]
 fn t36_settings_that_lead_nowhere_are_taken_back_and_not_tried_again() {
-    let tell: Tell = Arc::new(|line: &str| println!("{line}"));
-    let directory = tempfile::Builder::new().prefix("bedplate-network-").tempdir_in("/var/tmp");
-    let directory = directory.unwrap();
-    let story = Installation::obtain(&tell).unwrap().lend(directory.path(), tell).unwrap();
+    let (_directory, _, story) = installed::lent("network").unwrap();
     let host = story.boot(story.disks()).unwrap();
     assert_eq!(host.settle().unwrap(), "running");
     let before = network(&host);

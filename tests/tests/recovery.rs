@@ -4,17 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bedplate_qemu_harness::disk_image;
 use bedplate_qemu_harness::machine::HOST_ADDRESS;
 use bedplate_tests::answers::{self, GUEST};
-use bedplate_tests::installed::Installation;
+use bedplate_tests::installed;
 use bedplate_tests::medium::put_answers;
 use bedplate_tests::running_host::Host;
 use bedplate_tests::seed::{self, HOST};
-use bedplate_tests::story::{Story, Tell};
+use bedplate_tests::story::Story;
 use bedplate_tests::vault::Vault;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
@@ -64,15 +63,11 @@ fn backup(host: &Host, arguments: &[&str]) -> String {
     host.read(&[&command, arguments].concat()).unwrap()
 }
 
-fn shell(host: &Host, line: &str) -> String {
-    host.read(&["sh", "-c", line]).unwrap()
-}
-
 /// Hashes of everything below two directories, but what is bedplate's own.
 fn hashes(host: &Host, vmstore: &str, apps: &str) -> String {
     let list =
         "find . -name '.bedplate-*' -prune -o -type f -print0 | sort -z | xargs -0 sha256sum";
-    shell(host, &format!("set -e; cd {vmstore}; {list}; cd {apps}; {list}"))
+    host.shell(&format!("set -e; cd {vmstore}; {list}; cd {apps}; {list}")).unwrap()
 }
 
 /// The first machine: data is written, all of it is backed up while the VM runs, and the backup is
@@ -82,17 +77,17 @@ fn backed_up(story: &Story, document: &DocumentMut) -> String {
     assert_eq!(host.settle().unwrap(), "running");
     story.server.wait_for(UP, GUEST_LIMIT).unwrap();
     host.write(DOCUMENT, &document.to_string()).unwrap();
-    shell(&host, "mkdir -p /mnt/bulk/apps-vm/photos /mnt/vmstore/loose");
+    host.shell("mkdir -p /mnt/bulk/apps-vm/photos /mnt/vmstore/loose").unwrap();
     for file in ["/mnt/bulk/apps-vm/photos/one", "/mnt/vmstore/loose/two"] {
         host.read(&["dd", "if=/dev/urandom", &format!("of={file}"), "bs=1M", "count=8"]).unwrap();
     }
     backup(&host, &["run", BACKUP]);
     // It has no agent, so it was paused for the snapshot.
     assert_eq!(host.read(&["virsh", "domstate", GUEST]).unwrap().trim(), "running");
-    assert!(shell(&host, "ls /run/bedplate/held").trim().is_empty());
+    assert!(host.shell("ls /run/bedplate/held").unwrap().trim().is_empty());
     let drilled = backup(&host, &["drill", BACKUP]);
     assert!(drilled.contains("all equal"), "{drilled}");
-    assert!(!shell(&host, "ls -a /mnt/vmstore").contains(".bedplate-drill"));
+    assert!(!host.shell("ls -a /mnt/vmstore").unwrap().contains(".bedplate-drill"));
     backup(&host, &["check", "--read-data", BACKUP]);
     assert_eq!(backup(&host, &["list", BACKUP]).lines().count(), 1);
     // What was backed up stands still in the snapshots; the machine itself goes on.
@@ -157,7 +152,7 @@ fn is_back(story: &Story, kept: &str) {
     let defined = journal.find(&format!("vm-{GUEST}-1: done")).expect(&journal);
     assert!(moved < defined, "the VM was defined before its disk was back:\n{journal}");
     assert_eq!(hashes(&host, "/mnt/vmstore", "/mnt/bulk/apps-vm"), kept);
-    assert!(!shell(&host, "ls /mnt/vmstore/.bedplate-restore").contains("mnt"));
+    assert!(!host.shell("ls /mnt/vmstore/.bedplate-restore").unwrap().contains("mnt"));
 
     let before = reports(story);
     host.read(&["virsh", "start", GUEST]).unwrap();
@@ -167,19 +162,15 @@ fn is_back(story: &Story, kept: &str) {
         std::thread::sleep(Duration::from_secs(1));
     }
     // Done once: what has changed since stays.
-    shell(&host, "echo newer > /mnt/bulk/apps-vm/photos/one");
+    host.shell("echo newer > /mnt/bulk/apps-vm/photos/one").unwrap();
     host.read(&["bedplate-host", "converge"]).unwrap();
-    assert_eq!(shell(&host, "cat /mnt/bulk/apps-vm/photos/one"), "newer\n");
+    assert_eq!(host.shell("cat /mnt/bulk/apps-vm/photos/one").unwrap(), "newer\n");
     host.power_off().unwrap();
 }
 
 #[test]
 fn f10_a_machine_that_was_lost_comes_back_with_its_data_and_its_vm() {
-    let directory = tempfile::Builder::new().prefix("bedplate-recovery-").tempdir_in("/var/tmp");
-    let directory = directory.unwrap();
-    let tell: Tell = Arc::new(|line: &str| println!("{line}"));
-    let installation = Installation::obtain(&tell).unwrap();
-    let story = installation.lend(directory.path(), tell).unwrap();
+    let (_directory, installation, story) = installed::lent("recovery").unwrap();
     let vault = Vault::start(&story.path("vault"), None).unwrap();
     let first = with_backup(&story, &vault);
     let kept = backed_up(&story, &first);

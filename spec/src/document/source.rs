@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::addresses;
-use super::rules::{self, Wrong, only, require};
+use super::rules::{self, Wrong, only, require, starts_plainly};
 use super::secret;
 use super::section::Section;
 use crate::host::{HttpsSource, Source, SourcePlace, SshSource, VolumeSource};
@@ -67,10 +67,6 @@ fn count(section: &Section<'_>) {
             section.wrong_here(Wrong { message, help: help.into() });
         }
     }
-}
-
-fn starts_plainly(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
 /// Label of a file system: at most what the longest, that of ISO 9660, has room for.
@@ -143,7 +139,7 @@ fn is_sequence(der: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::document::rules::Rule;
-    use crate::document::rules::tests::{accept, refuse};
+    use crate::document::rules::tests::{MISREAD, accept, refuse};
 
     const PIN: &str = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 
@@ -171,7 +167,7 @@ mod tests {
                 ],
             ),
         ];
-        refuse(&rules);
+        refuse(&MISREAD, &rules);
     }
 
     #[test]

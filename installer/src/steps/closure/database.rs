@@ -8,6 +8,7 @@
 use std::fs;
 use std::path::Path;
 
+use bedplate_tools::command::CommandError;
 use bedplate_tools::nix::Nix;
 use bedplate_tools::sync;
 
@@ -21,6 +22,14 @@ const ASIDE: &str = "nix/.bedplate-database";
 
 /// Makes the database, unless it is there.
 pub fn make(target: &Path) -> Result<(), StepError> {
+    make_by(target, |root| Nix::new(root).make_database())
+}
+
+/// As [`make`], by what makes a database below a root.
+fn make_by(
+    target: &Path,
+    maker: impl FnOnce(&Path) -> Result<(), CommandError>,
+) -> Result<(), StepError> {
     let (place, aside) = (target.join(DATABASE), target.join(ASIDE));
     if aside.exists() {
         fs::remove_dir_all(&aside).during("could not clear what an earlier run left")?;
@@ -29,7 +38,7 @@ pub fn make(target: &Path) -> Result<(), StepError> {
         return Ok(());
     }
     fs::create_dir_all(&aside).during("could not make a directory for Nix's database")?;
-    Nix::new(&aside).make_database().during("could not make Nix's database")?;
+    maker(&aside).during("could not make Nix's database")?;
     sync::file_system(&aside).during("could not flush the target")?;
     if let Some(parent) = place.parent() {
         fs::create_dir_all(parent).during("could not make the directory of Nix's database")?;
@@ -40,18 +49,36 @@ pub fn make(target: &Path) -> Result<(), StepError> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
+    use bedplate_tools::command::CommandExt as _;
+
     use super::*;
 
+    /// Writes the version and, unless it is torn, the tables.
+    fn maker(torn: bool) -> impl FnOnce(&Path) -> Result<(), CommandError> {
+        move |root| {
+            let place = root.join(DATABASE);
+            fs::create_dir_all(&place).unwrap();
+            fs::write(place.join("schema"), "10").unwrap();
+            if torn {
+                return Command::new("false").run();
+            }
+            fs::write(place.join("db.sqlite"), "tables").unwrap();
+            Ok(())
+        }
+    }
+
     #[test]
-    fn f1_a_database_that_has_its_place_stays_and_one_that_was_begun_aside_goes() {
+    fn f1_only_a_whole_database_gets_its_place_and_the_next_run_makes_it_when_one_was_torn() {
         let target = tempfile::tempdir().unwrap();
         let (place, aside) = (target.path().join(DATABASE), target.path().join(ASIDE));
-        fs::create_dir_all(aside.join(DATABASE)).unwrap();
-        fs::write(aside.join(DATABASE).join("schema"), "10").unwrap();
-        fs::create_dir_all(&place).unwrap();
-        fs::write(place.join("schema"), "10").unwrap();
-        make(target.path()).unwrap();
+        assert!(make_by(target.path(), maker(true)).is_err());
+        assert!(!place.exists() && aside.join(DATABASE).join("schema").exists());
+        make_by(target.path(), maker(false)).unwrap();
+        assert_eq!(fs::read_to_string(place.join("db.sqlite")).unwrap(), "tables");
         assert!(!aside.exists());
-        assert_eq!(fs::read_to_string(place.join("schema")).unwrap(), "10");
+        // One that has its place is left alone.
+        make_by(target.path(), |_| panic!("a second database is made")).unwrap();
     }
 }
