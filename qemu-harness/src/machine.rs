@@ -175,7 +175,7 @@ impl Machine {
         line.push("-name", self.name.clone());
         line.push("-M", "q35".to_owned());
         line.0.extend(accelerator.arguments().map(str::to_owned));
-        line.push("-smp", self.cpus.to_string());
+        line.push("-smp", accelerator.processors(self.cpus));
         line.push("-m", self.memory_mib.to_string());
         line.0.extend(["-nodefaults", "-display", "none"].map(str::to_owned));
         // A guest that goes down leaves QEMU waiting, so that its counters can still be asked for.
