@@ -3,12 +3,13 @@
 mod target;
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use bedplate_keystick::layout::{HEADER_LIMIT, HOST_KEY, LABEL, LEAST_KEYFILE_BYTES, header};
 use bedplate_keystick::{self as keystick, Contents, StickError, Volume};
 use bedplate_spec::host::{HostFile, Recovery, Stick};
+use bedplate_spec::passphrase;
 use bedplate_tools::secret::Secret;
 
 use crate::report::{self, Failure};
@@ -91,6 +92,11 @@ enum KeyError {
         #[source]
         source: io::Error,
     },
+    /// A secret that is typed, and no terminal to type at.
+    #[error(
+        "nobody can be asked for the {what}, which `{path}` on the stick is to hold: run this at a terminal"
+    )]
+    NotAsked { path: String, what: String },
     /// `--from`.
     #[error("{from} lacks `{path}`: it is no whole key stick of this host.toml")]
     NotWhole { from: String, path: String },
@@ -101,6 +107,8 @@ impl Create {
         let host = report::read_host(&self.host)?;
         let first = self.from.as_deref().map(|from| read_first(from, &host)).transpose()?;
         let stick = self.choose(&host, first.as_ref())?;
+        // Asked before anything is opened for writing.
+        let typed = if first.is_none() { ask(&host)? } else { Vec::new() };
         let mut target = match (&self.device, &self.image) {
             (Some(device), _) => Target::device(device, &host, stick, self.overwrite.as_deref())?,
             (None, image) => {
@@ -110,7 +118,7 @@ impl Create {
         };
         let files = match first {
             Some(first) => first.files,
-            None => fresh(&host)?,
+            None => fresh(&host, typed)?,
         };
         let volume = Volume { id: &stick.volume_id, label: LABEL, sector_size: target.sector_size };
         keystick::make(&mut target.file, &volume, &files)?;
@@ -184,11 +192,12 @@ impl Create {
 }
 
 /// Everything that the document wants on a stick; the keyfile last.
-fn fresh(host: &HostFile) -> keystick::Result<Vec<(String, Secret)>> {
+fn fresh(host: &HostFile, typed: Vec<(String, Secret)>) -> keystick::Result<Vec<(String, Secret)>> {
     let mut files = Vec::new();
     for path in host.stick_secrets() {
         files.push((path, keystick::passphrase()?));
     }
+    files.extend(typed);
     if let Recovery::Stick(path) = &host.unlock.recovery {
         files.push((path.clone(), keystick::passphrase()?));
     }
@@ -196,11 +205,29 @@ fn fresh(host: &HostFile) -> keystick::Result<Vec<(String, Secret)>> {
     Ok(files)
 }
 
+/// The secrets that somebody types.
+fn ask(host: &HostFile) -> Result<Vec<(String, Secret)>, Failure> {
+    let ask_for = |(path, what): (String, String)| {
+        if !io::stdin().is_terminal() {
+            return Err(KeyError::NotAsked { path, what }.into());
+        }
+        let fault = |typed: &String| passphrase::line_fault(typed).map_or(Ok(()), Err);
+        let typed = dialoguer::Password::new()
+            .with_prompt(format!("The {what}, for `{path}` on the stick"))
+            .with_confirmation("The same again", "the two differ, type both again")
+            .validate_with(fault)
+            .interact()?;
+        Ok((path, Secret::new(typed.into_bytes())))
+    };
+    host.typed_secrets().into_iter().map(ask_for).collect()
+}
+
 /// What the first stick carries: the secrets, and header backups where there are some.
 fn read_first(from: &Path, host: &HostFile) -> Result<Contents, KeyError> {
     let name = from.display().to_string();
     let failed = |source| KeyError::From { from: name.clone(), source };
     let mut paths = host.stick_secrets();
+    paths.extend(host.typed_secrets().into_keys());
     paths.extend(host.disks.keys().map(|role| header(role)));
     if let Recovery::Stick(path) = &host.unlock.recovery {
         paths.push(path.clone());

@@ -3,10 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use bedplate_keystick::{Contents, read_volume};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 
 const SECRETS: [&str; 3] = ["bedplate/restic-apps", "bedplate/recovery", "bedplate/keyfile"];
 
@@ -31,10 +36,16 @@ impl Desk {
         self.directory.path().join(name)
     }
 
-    fn create(&self, arguments: &[&str]) -> Output {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bedplate"));
         command.args(["key", "create", "--host", "host.toml"]).args(arguments);
-        command.current_dir(self.directory.path()).output().unwrap()
+        command.current_dir(self.directory.path());
+        command
+    }
+
+    fn create(&self, arguments: &[&str]) -> Output {
+        // Whoever runs the tests may sit at a terminal.
+        self.command(arguments).stdin(Stdio::null()).output().unwrap()
     }
 
     fn made(&self, arguments: &[&str]) -> String {
@@ -54,6 +65,41 @@ impl Desk {
     fn stick(&self, name: &str) -> Contents {
         let mut file = File::open(self.path(name)).unwrap();
         read_volume(&mut file, &SECRETS, 1 << 16).unwrap()
+    }
+}
+
+/// Somebody's side of a terminal, and what it has shown.
+struct Screen {
+    somebody: File,
+    shown: String,
+}
+
+/// A terminal, and the side of it that a program has.
+fn terminal() -> (Screen, File) {
+    let somebody = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&somebody).unwrap();
+    unlockpt(&somebody).unwrap();
+    let name = ptsname(&somebody, Vec::new()).unwrap().into_string().unwrap();
+    let program = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    (Screen { somebody: File::from(somebody), shown: String::new() }, File::from(program))
+}
+
+impl Screen {
+    fn wait_for(&mut self, text: &str) {
+        let mut bytes = [0; 512];
+        while !self.shown.contains(text) {
+            let read = self.somebody.read(&mut bytes).unwrap();
+            assert_ne!(read, 0, "it ended without `{text}`: {}", self.shown);
+            self.shown += &String::from_utf8_lossy(&bytes[..read]);
+        }
+    }
+
+    /// Types a line as soon as nothing that is typed is shown: what comes earlier is not heard.
+    fn type_hidden(&mut self, line: &str) {
+        while tcgetattr(&self.somebody).unwrap().local_modes.contains(LocalModes::ECHO) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.somebody.write_all(line.as_bytes()).unwrap();
     }
 }
 
@@ -79,6 +125,34 @@ fn t22_two_sticks_open_the_same_volumes() {
     assert_eq!(second.volume_id, "5E6F-7A8B");
     assert_eq!(second.files, first.files);
     assert!(!desk.path("second.img.new").exists());
+}
+
+#[test]
+fn t19_a_secret_is_typed_at_a_terminal_and_read_from_nothing_else() {
+    let desk = Desk::new();
+    let text = fs::read_to_string(desk.path("host.toml")).unwrap();
+    let typed = text
+        .replace("{ stick = \"bedplate/restic-apps\" }", "{ prompt = \"bedplate/restic-apps\" }");
+    assert_ne!(typed, text);
+    fs::write(desk.path("host.toml"), typed).unwrap();
+    let error = desk.refused(&["--image", "key.img", "--size", "2MiB"]);
+    assert!(error.contains("nobody can be asked for the password of the backup apps"), "{error}");
+    assert!(!desk.path("key.img").exists());
+
+    let (mut screen, keyboard) = terminal();
+    let mut command = desk.command(&["--image", "key.img", "--size", "2MiB"]);
+    command.stdin(keyboard.try_clone().unwrap()).stdout(keyboard.try_clone().unwrap());
+    let mut child = command.stderr(keyboard).spawn().unwrap();
+    drop(command);
+    screen.wait_for("for `bedplate/restic-apps` on the stick: ");
+    screen.type_hidden("resti\u{e7} 4ever\n");
+    screen.wait_for("The same again: ");
+    screen.type_hidden("resti\u{e7} 4ever\n");
+    screen.wait_for("written and read back");
+    assert!(child.wait().unwrap().success(), "{}", screen.shown);
+    assert!(!screen.shown.contains("4ever"), "{}", screen.shown);
+    let (path, secret) = &desk.stick("key.img").files[0];
+    assert_eq!((path.as_str(), secret.expose()), (SECRETS[0], "resti\u{e7} 4ever".as_bytes()));
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! What the person at the console is asked when `install.unattended` is false.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
 use bedplate_spec::host::{HostFile, Recovery};
-use bedplate_spec::passphrase::fault;
+use bedplate_spec::passphrase::{fault, line_fault};
 use bedplate_spec::plan::Plan;
 use bedplate_tools::secret::Secret;
 use bedplate_tools::terminals::Terminals;
@@ -89,8 +90,25 @@ pub fn recovery(host: &HostFile, ask: &dyn Ask) -> Result<Option<Secret>, StepEr
     ask.secret(question, fault).map(Some).during("nobody could be asked for a passphrase")
 }
 
+/// The secrets of the document that are asked for, but for those that a stick `has`.
+pub fn secrets(
+    host: &HostFile,
+    has: &BTreeSet<String>,
+    ask: &dyn Ask,
+) -> Result<BTreeMap<String, Secret>, StepError> {
+    let typed = host.typed_secrets().into_iter().filter(|(path, _)| !has.contains(path));
+    let ask_for = |(path, what): (String, String)| {
+        let question = format!("The {what}, which no key stick has as `{path}`");
+        let secret = ask.secret(&question, line_fault);
+        secret.map(|secret| (path, secret)).during("nobody could be asked for a secret")
+    };
+    typed.map(ask_for).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use bedplate_spec::host::SecretReference;
+
     use super::*;
 
     struct Answer(&'static str);
@@ -124,6 +142,21 @@ mod tests {
             let error = consent(&plan, &Answer(other)).unwrap_err();
             assert_eq!(error.to_string(), "the installation was not confirmed");
         }
+    }
+
+    #[test]
+    fn a_secret_that_a_stick_has_is_not_asked_for() {
+        let mut host = host();
+        let none = BTreeSet::new();
+        let answer = Answer("restic's own");
+        assert!(secrets(&host, &none, &answer).unwrap().is_empty());
+        for backup in host.backups.values_mut() {
+            backup.password = SecretReference::Prompt("bedplate/typed".into());
+        }
+        let typed = secrets(&host, &none, &answer).unwrap();
+        assert_eq!(typed["bedplate/typed"].expose(), b"restic's own");
+        assert!(secrets(&host, &["bedplate/typed".into()].into(), &answer).unwrap().is_empty());
+        assert!(secrets(&host, &none, &Answer("")).is_err());
     }
 
     #[test]

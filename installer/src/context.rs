@@ -1,5 +1,6 @@
 //! What the steps of one run share.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use bedplate_keystick::Mounted;
@@ -32,6 +33,15 @@ pub struct Keys {
     pub passphrase: Secret,
 }
 
+/// What somebody typed for this run.
+#[derive(Default)]
+pub struct Typed {
+    /// The recovery passphrase, where the document says that it is asked for.
+    pub recovery: Option<Secret>,
+    /// Secrets that no key stick had, by their paths.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
 /// What the steps of one run share.
 pub struct Context<'a> {
     /// The plan.
@@ -46,8 +56,8 @@ pub struct Context<'a> {
     pub health: Health,
     /// What was written so far.
     pub ledger: Ledger,
-    /// The recovery passphrase, when somebody was asked for it.
-    pub recovery: Option<Secret>,
+    /// What somebody was asked for.
+    pub typed: Typed,
     /// Known once the key stick is prepared.
     pub keys: Option<Keys>,
     /// The key sticks, mounted until the run is over.

@@ -114,9 +114,9 @@ fn end(
 /// A step that runs alone: it may leave something for the steps after it.
 fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outcome, StepError> {
     match step {
-        Step::PrepareStick { sticks, keyfile, recovery, secrets, existing } => {
+        Step::PrepareStick { sticks, keyfile, recovery, secrets, typed, existing } => {
             let existing = *existing;
-            let wanted = stick::Wanted { sticks, keyfile, recovery, secrets, existing };
+            let wanted = stick::Wanted { sticks, keyfile, recovery, secrets, typed, existing };
             stick::prepare(context, &step.id(), &wanted)
         }
         Step::BuildSystem { attribute, inputs } => {

@@ -3,6 +3,7 @@
 //! What is installed stands on the medium or was sent. Whoever sends it has seen the plan and
 //! names its hash, so nobody is asked at the machine.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -17,12 +18,11 @@ use bedplate_spec::facts::Facts;
 use bedplate_spec::host::{HostFile, Then};
 use bedplate_spec::plan::Plan;
 use bedplate_spec::{document, planner};
-use bedplate_tools::secret::Secret;
 use signal_hook::consts::SIGHUP;
 
 use crate::answers::{self, Answers, Payload};
 use crate::attended::{self, Everywhere};
-use crate::context::Context;
+use crate::context::{Context, Typed};
 use crate::engine;
 use crate::error::{During as _, StepError, chain};
 use crate::facts::Source;
@@ -36,7 +36,7 @@ use crate::places::Places;
 use crate::remote;
 use crate::report::Reporter;
 use crate::shown;
-use crate::steps::{boot, flake};
+use crate::steps::{boot, flake, stick};
 use crate::waiting;
 
 /// Where a harness listens.
@@ -150,14 +150,14 @@ impl Run {
         let plan = planner::plan(&host, &facts)
             .map_err(|error| StepError::new(format!("the plan is refused\n{error}")))
             .map_err(|error| error.next(nothing_written))?;
-        let recovery = self.consent(&host, &plan)?;
+        let typed = self.consent(&host, &plan)?;
         reporter.emit(EventKind::PlanStarted {
             title: plan.title(),
             plan: Some(plan.hash.clone()),
             steps: plan.summaries(),
             destroys: plan.destroyed_lines(),
         });
-        if execute(&host, &facts, &plan, &answers, recovery, reporter) {
+        if execute(&host, &facts, &plan, &answers, typed, reporter) {
             return Ok(End::Well(plan.then));
         }
         let message = keep_logs(&self.places.events(), &host);
@@ -193,24 +193,34 @@ impl Run {
         Ok(())
     }
 
-    /// Consent, and the recovery passphrase where it is asked for.
-    fn consent(&self, host: &HostFile, plan: &Plan) -> Result<Option<Secret>, StepError> {
+    /// Consent, and what is asked for.
+    fn consent(&self, host: &HostFile, plan: &Plan) -> Result<Typed, StepError> {
         match self.order {
-            Order::Sent { .. } => remote::recovery(&self.places, host),
-            Order::Medium if host.install.unattended => Ok(None),
+            Order::Sent { .. } => {
+                let recovery = remote::recovery(&self.places, host)?;
+                Ok(Typed { recovery, ..Typed::default() })
+            }
+            Order::Medium if host.install.unattended => Ok(Typed::default()),
             Order::Medium => ask(host, plan),
         }
     }
 }
 
 /// Asks at the console.
-fn ask(host: &HostFile, plan: &Plan) -> Result<Option<Secret>, StepError> {
+fn ask(host: &HostFile, plan: &Plan) -> Result<Typed, StepError> {
     let somebody = Everywhere::open(shown::terminals()).ok_or_else(|| {
         StepError::new("`install.unattended` is false, and nobody can type at this console")
             .next("nothing was written; boot with a console, or set `install.unattended = true`")
     })?;
     attended::consent(plan, &somebody)?;
-    attended::recovery(host, &somebody)
+    let recovery = attended::recovery(host, &somebody)?;
+    let wanted: Vec<String> = host.typed_secrets().into_keys().collect();
+    let has = match wanted.as_slice() {
+        [] => BTreeSet::new(),
+        wanted => stick::carried(&host.unlock.sticks, wanted)?,
+    };
+    let secrets = attended::secrets(host, &has, &somebody)?;
+    Ok(Typed { recovery, secrets })
 }
 
 /// Where the logs of a failed installation are.
@@ -231,7 +241,7 @@ fn execute(
     facts: &Facts,
     plan: &Plan,
     answers: &Answers,
-    recovery: Option<Secret>,
+    typed: Typed,
     reporter: &Reporter,
 ) -> bool {
     let mut context = Context {
@@ -241,7 +251,7 @@ fn execute(
         reporter,
         health: Health::watch(plan, facts),
         ledger: Ledger::default(),
-        recovery,
+        typed,
         keys: None,
         sticks: Vec::new(),
         argon: None,

@@ -191,6 +191,21 @@ impl HostFile {
         };
         self.backups.values().filter_map(of).collect::<BTreeSet<_>>().into_iter().collect()
     }
+
+    /// The secrets that somebody types and a key stick then carries: what each is for, by its path.
+    pub fn typed_secrets(&self) -> BTreeMap<String, String> {
+        let mut typed = BTreeMap::new();
+        for (name, backup) in &self.backups {
+            let references = [("password", Some(&backup.password))];
+            let credentials = [("credentials", backup.credentials.as_ref())];
+            for (what, reference) in references.into_iter().chain(credentials) {
+                if let Some(SecretReference::Prompt(path)) = reference {
+                    typed.entry(path.clone()).or_insert(format!("{what} of the backup {name}"));
+                }
+            }
+        }
+        typed
+    }
 }
 
 /// `[unlock]`.

@@ -101,6 +101,9 @@ pub enum Step {
         recovery: Recovery,
         /// Paths of further secrets to generate on the stick when absent.
         secrets: Vec<String>,
+        /// Paths of secrets that somebody has typed where no stick has them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        typed: Vec<String>,
         /// Pools are kept: keyfile and recovery passphrase must be on a stick already, none
         /// is made, and no stick is formatted.
         existing: bool,

@@ -26,7 +26,9 @@ pub fn find(directory: &Path, host: Option<&HostFile>) -> io::Result<Files> {
         match reference {
             SecretReference::Sops { file, .. } => files.sops.insert(file.clone()),
             SecretReference::Age(file) => files.age.insert(file.clone()),
-            SecretReference::Stick(_) | SecretReference::File(_) => false,
+            SecretReference::Stick(_) | SecretReference::Prompt(_) | SecretReference::File(_) => {
+                false
+            }
         };
     }
     walk(directory, "", DEPTH, &mut files.sops)?;

@@ -56,7 +56,9 @@ impl KeyError {
 /// Reads the secret that `reference` names.
 pub fn read(context: &Context, reference: &SecretReference) -> Result<Secret, KeyError> {
     match reference {
-        SecretReference::Stick(path) => from_stick(&context.intent, path, &context.runtime),
+        SecretReference::Stick(path) | SecretReference::Prompt(path) => {
+            from_stick(&context.intent, path, &context.runtime)
+        }
         SecretReference::Sops { .. } | SecretReference::Age(_) => {
             Ok(Repository::below(&context.configuration, &context.intent).open(reference)?)
         }

@@ -54,7 +54,9 @@ pub fn refuse_plain(host: &HostFile, repository: &Path) -> Result<(), Error> {
         let (name, encrypted): (_, fn(&[u8]) -> bool) = match reference {
             SecretReference::Sops { file, .. } => (file, is_sops),
             SecretReference::Age(file) => (file, is_age),
-            SecretReference::Stick(_) | SecretReference::File(_) => continue,
+            SecretReference::Stick(_) | SecretReference::Prompt(_) | SecretReference::File(_) => {
+                continue;
+            }
         };
         let path = directory.join(name);
         let content = match fs::read(&path) {

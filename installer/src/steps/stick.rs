@@ -1,5 +1,6 @@
 //! The key sticks: keyfile, recovery passphrase, generated secrets, the same on each.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use bedplate_tools::mount::Access;
 use bedplate_tools::secret::Secret;
 use bedplate_tools::udev;
 
-use crate::context::{Context, Keys, MORE_STICKS, STICK};
+use crate::context::{Context, Keys, MORE_STICKS, STICK, Typed};
 use crate::device::{exclusive, kernel_name};
 use crate::error::{During as _, StepError};
 use crate::facts;
@@ -35,6 +36,8 @@ pub struct Wanted<'a> {
     pub recovery: &'a Recovery,
     /// Further secrets to generate.
     pub secrets: &'a [String],
+    /// Secrets that are not generated.
+    pub typed: &'a [String],
     /// Whether keyfile and recovery passphrase must be there already; then no stick is formatted.
     pub existing: bool,
 }
@@ -50,7 +53,18 @@ enum Found {
 /// A file that every stick carries.
 struct Item<'a> {
     path: &'a str,
-    fresh: Option<fn() -> keystick::Result<Secret>>,
+    absent: Absent<'a>,
+}
+
+/// What is done about a file that no stick has.
+#[derive(Clone, Copy)]
+enum Absent<'a> {
+    /// It is made.
+    Made(fn() -> keystick::Result<Secret>),
+    /// Somebody has typed it, or was not asked.
+    Typed(Option<&'a Secret>),
+    /// It belongs to what is kept.
+    Refused,
 }
 
 /// Makes sure that every stick that is plugged in carries what is wanted, the same on each.
@@ -60,7 +74,7 @@ pub fn prepare(
     step: &str,
     wanted: &Wanted<'_>,
 ) -> Result<Outcome, StepError> {
-    let items = items(wanted)?;
+    let items = items(wanted, &context.typed)?;
     let sticks = find(context, step, wanted)?;
     let mut mounted = Vec::new();
     for (stick, found) in &sticks {
@@ -93,22 +107,41 @@ pub fn prepare(
             made = true;
         }
     }
-    context.keys = Some(keys(&secrets, wanted, context.recovery.as_ref())?);
+    let keys = keys(&secrets, wanted, context.typed.recovery.as_ref())?;
+    context.keys = Some(keys);
     context.sticks = mounted.into_iter().map(|(_, mount)| mount).collect();
     Ok(if made { Outcome::Done } else { Outcome::AlreadyDone })
 }
 
-/// The keyfile comes last: a stick that has it has everything.
-fn items<'a>(wanted: &Wanted<'a>) -> Result<Vec<Item<'a>>, StepError> {
-    let passphrase: fn() -> keystick::Result<Secret> = keystick::passphrase;
-    let keyfile: fn() -> keystick::Result<Secret> = keystick::keyfile;
-    let secrets = wanted.secrets.iter();
-    let mut items: Vec<Item<'a>> =
-        secrets.map(|path| Item { path, fresh: Some(passphrase) }).collect();
-    if let Recovery::Stick(recovery) = wanted.recovery {
-        items.push(Item { path: recovery, fresh: (!wanted.existing).then_some(passphrase) });
+/// Which of these files a key stick that is plugged in has. Nothing is written.
+pub fn carried(sticks: &[Stick], paths: &[String]) -> Result<BTreeSet<String>, StepError> {
+    udev::settle().during("udev did not come to rest")?;
+    let mut carried = BTreeSet::new();
+    for stick in sticks {
+        let link = Path::new("/dev/disk/by-uuid").join(&stick.volume_id);
+        let Ok(node) = fs::canonicalize(&link) else { continue };
+        let what = || format!("could not read the key stick {}", stick.volume_id);
+        let mount = Mounted::mount(&node, &place(0), Access::ReadOnly).during(what())?;
+        for path in paths {
+            let found = keystick::read_if_there(mount.path(), path, SECRET_LIMIT).during(what())?;
+            carried.extend(found.map(|_| path.clone()));
+        }
     }
-    items.push(Item { path: wanted.keyfile, fresh: (!wanted.existing).then_some(keyfile) });
+    Ok(carried)
+}
+
+/// The keyfile comes last: a stick that has it has everything.
+fn items<'a>(wanted: &Wanted<'a>, typed: &'a Typed) -> Result<Vec<Item<'a>>, StepError> {
+    let key = |make| if wanted.existing { Absent::Refused } else { Absent::Made(make) };
+    let generated = wanted.secrets.iter();
+    let generated = generated.map(|path| Item { path, absent: Absent::Made(keystick::passphrase) });
+    let asked = wanted.typed.iter();
+    let asked = asked.map(|path| Item { path, absent: Absent::Typed(typed.secrets.get(path)) });
+    let mut items: Vec<Item<'a>> = generated.chain(asked).collect();
+    if let Recovery::Stick(recovery) = wanted.recovery {
+        items.push(Item { path: recovery, absent: key(keystick::passphrase) });
+    }
+    items.push(Item { path: wanted.keyfile, absent: key(keystick::keyfile) });
     for item in &items {
         inside(item.path).during("host.toml names a file outside the key stick")?;
     }
@@ -217,12 +250,20 @@ fn agree(mounted: &[(&Stick, Mounted)], item: &Item<'_>) -> Result<(Secret, bool
             }
         }
     }
-    match (known, item.fresh) {
+    let lacking = |next| {
+        Err(StepError::new(format!("no key stick that is plugged in has `{}`", item.path))
+            .next(next))
+    };
+    match (known, item.absent) {
         (Some((_, secret)), _) => Ok((secret, false)),
-        (None, Some(fresh)) => Ok((fresh().during("no key could be made")?, true)),
-        (None, None) => {
-            Err(StepError::new(format!("no key stick that is plugged in has `{}`", item.path))
-                .next("plug in the stick of the pools that are kept; no disk was touched"))
+        (None, Absent::Made(make)) => Ok((make().during("no key could be made")?, true)),
+        (None, Absent::Typed(Some(typed))) => Ok((typed.clone(), true)),
+        (None, Absent::Typed(None)) => lacking(
+            "host.toml says that somebody types it, and nobody is asked here: `bedplate key \
+             create` asks for it; no disk was touched",
+        ),
+        (None, Absent::Refused) => {
+            lacking("plug in the stick of the pools that are kept; no disk was touched")
         }
     }
 }
@@ -297,9 +338,10 @@ mod tests {
             keyfile: "bedplate/keyfile",
             recovery,
             secrets: &secrets,
+            typed: &[],
             existing: false,
         };
-        items(&wanted).unwrap().iter().map(|item| item.path.to_owned()).collect()
+        items(&wanted, &Typed::default()).unwrap().iter().map(|item| item.path.to_owned()).collect()
     }
 
     #[test]
@@ -320,24 +362,39 @@ mod tests {
     }
 
     fn wanted(recovery: &Recovery, existing: bool) -> Wanted<'_> {
-        Wanted { sticks: &[], keyfile: "key", recovery, secrets: &[], existing }
+        Wanted { sticks: &[], keyfile: "key", recovery, secrets: &[], typed: &[], existing }
     }
 
     #[test]
     fn t22_a_pool_that_is_kept_gets_no_new_key() {
         let recovery = Recovery::Stick(RECOVERY.into());
         let wanted = wanted(&recovery, true);
-        for item in items(&wanted).unwrap() {
+        for item in items(&wanted, &Typed::default()).unwrap() {
             let error = agree(&[], &item).unwrap_err();
             assert!(error.to_string().contains("no key stick that is plugged in has"), "{error}");
         }
     }
 
     #[test]
+    fn a_secret_that_is_typed_is_never_made_up() {
+        let recovery = Recovery::Stick(RECOVERY.into());
+        let paths = ["bedplate/s3".to_owned()];
+        let wanted = Wanted { typed: &paths, ..wanted(&recovery, false) };
+        let nobody = Typed::default();
+        let error = agree(&[], &items(&wanted, &nobody).unwrap()[0]).unwrap_err();
+        assert!(error.to_string().contains("has `bedplate/s3`"), "{error}");
+        let secret = Secret::new(b"id:secret".to_vec());
+        let secrets = [(paths[0].clone(), secret.clone())].into();
+        let typed = Typed { secrets, ..Typed::default() };
+        let (agreed, _) = agree(&[], &items(&wanted, &typed).unwrap()[0]).unwrap();
+        assert_eq!(agreed, secret);
+    }
+
+    #[test]
     fn t15_a_path_that_leaves_the_stick_is_refused() {
         let recovery = Recovery::Stick("../../etc/shadow".into());
         let wanted = wanted(&recovery, false);
-        assert!(items(&wanted).is_err());
+        assert!(items(&wanted, &Typed::default()).is_err());
     }
 
     #[test]
@@ -367,8 +424,11 @@ mod tests {
     #[test]
     fn t22_a_passphrase_that_was_asked_for_is_on_no_stick() {
         let wanted = wanted(&Recovery::Prompt, false);
-        let paths: Vec<_> =
-            items(&wanted).unwrap().iter().map(|item| item.path.to_owned()).collect();
+        let paths: Vec<_> = items(&wanted, &Typed::default())
+            .unwrap()
+            .iter()
+            .map(|item| item.path.to_owned())
+            .collect();
         assert_eq!(paths, ["key"]);
         let on_stick = vec![("key".to_owned(), Secret::new(vec![7; 64]))];
         let asked = Secret::new(b"correct horse battery".to_vec());

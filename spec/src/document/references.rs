@@ -305,6 +305,7 @@ impl Report<'_> {
             Recovery::Stick(path) => vec![host.unlock.keyfile.clone(), path.clone()],
             Recovery::Prompt => vec![host.unlock.keyfile.clone()],
         };
+        let generated = host.stick_secrets();
         for (name, backup) in &mut host.backups {
             let key = format!("backups.{name}");
             if backup.repository.starts_with('/') {
@@ -346,15 +347,37 @@ impl Report<'_> {
                 );
             }
             self.server(&key, backup);
-            if let SecretReference::Stick(secret) = &backup.password
-                && taken.contains(secret)
-            {
-                let message = "this file is the keyfile or the recovery passphrase".into();
-                self.wrong(
-                    &format!("{key}.password.stick"),
-                    message,
-                    format!("write \"bedplate/restic-{name}\""),
-                );
+            self.file_on_the_stick(&key, name, backup, &taken, &generated);
+        }
+    }
+
+    /// A file of the key stick is one thing only.
+    fn file_on_the_stick(
+        &self,
+        key: &str,
+        name: &str,
+        backup: &Backup,
+        taken: &[String],
+        generated: &[String],
+    ) {
+        let references = [("password", Some(&backup.password))];
+        let references =
+            references.into_iter().chain([("credentials", backup.credentials.as_ref())]);
+        for (what, reference) in references {
+            let (place, path, is_typed) = match reference {
+                Some(SecretReference::Stick(path)) => ("stick", path, false),
+                Some(SecretReference::Prompt(path)) => ("prompt", path, true),
+                _ => continue,
+            };
+            let at = format!("{key}.{what}.{place}");
+            let file = if what == "password" { "restic" } else { "server" };
+            let help = format!("write \"bedplate/{file}-{name}\"");
+            if taken.contains(path) {
+                let message = "this file is the keyfile or the recovery passphrase";
+                self.wrong(&at, message.into(), help);
+            } else if is_typed && generated.contains(path) {
+                let message = "this file is a password that is generated";
+                self.wrong(&at, message.into(), help);
             }
         }
     }

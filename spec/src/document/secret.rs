@@ -8,8 +8,9 @@ use super::section::Section;
 use crate::host::{SecretFile, SecretReference};
 
 /// The places a secret may be at, each with its rule and an example.
-const PLACES: [(&str, Rule, &str); 4] = [
+const PLACES: [(&str, Rule, &str); 5] = [
     ("stick", rules::relative_path, "stick = \"bedplate/secret\""),
+    ("prompt", rules::relative_path, "prompt = \"bedplate/secret\""),
     ("file", rules::secret_file, "file = \"/var/lib/bedplate/secret\""),
     ("sops", rules::sops_file, "sops = \"secrets.yaml\", key = \"name\""),
     ("age", rules::relative_path, "age = \"secret.age\""),
@@ -46,6 +47,7 @@ pub(super) fn reference(section: &Section<'_>) -> SecretReference {
     let place = section.text(name, rule).unwrap_or_default();
     match *name {
         "stick" => SecretReference::Stick(place),
+        "prompt" => SecretReference::Prompt(place),
         "file" => SecretReference::File(place),
         "age" => SecretReference::Age(place),
         _ => sops(section, place, key),

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub enum SecretReference {
     /// A file on the first key stick, relative to its root. Generated at install if absent.
     Stick(String),
+    /// As [`Self::Stick`], but typed by somebody, when the stick is made or at install, not
+    /// generated.
+    Prompt(String),
     /// A value in a sops file of the repository, encrypted for the host's ssh key.
     Sops {
         /// A YAML file, relative to the host's directory.
@@ -27,7 +30,7 @@ pub enum SecretReference {
 impl fmt::Display for SecretReference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stick(path) => write!(formatter, "{path} on the key stick"),
+            Self::Stick(path) | Self::Prompt(path) => write!(formatter, "{path} on the key stick"),
             Self::Sops { file, key } => write!(formatter, "`{key}` in the sops file {file}"),
             Self::Age(file) => write!(formatter, "the age file {file}"),
             Self::File(path) => formatter.write_str(path),

@@ -67,6 +67,7 @@ fn stick(host: &HostFile) -> Option<Step> {
         keyfile: host.unlock.keyfile.clone(),
         recovery: host.unlock.recovery.clone(),
         secrets: host.stick_secrets(),
+        typed: host.typed_secrets().into_keys().collect(),
         existing: host.disks.values().any(|disk| disk.wipe == Wipe::Never),
     })
 }
