@@ -11,6 +11,7 @@ use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 
 use crate::disk_image::{self, sha256_of};
 use crate::error::{HarnessError, file_error};
+use crate::guest_agent::{self, GuestAgent};
 use crate::guest_modules::Kernel;
 use bedplate_tools::cpio::Archive;
 
@@ -18,6 +19,8 @@ use bedplate_tools::cpio::Archive;
 const DISK_BYTES: u64 = 48 << 20;
 /// Where its only partition starts, in bytes.
 pub const PARTITION_START: u64 = 1 << 20;
+/// Where the volume of [`GuestAgent`] starts, in bytes: behind everything else.
+pub const VOLUME_START: u64 = DISK_BYTES;
 /// Boot code for the master boot record, from syslinux-common.
 const BOOT_CODE: &str = "/usr/lib/SYSLINUX/mbr.bin";
 /// Boot code for UEFI, in the tree.
@@ -44,9 +47,14 @@ pub struct GuestDisk {
 }
 
 /// Builds `guest.qcow2.xz` (and the uncompressed `guest.qcow2`) in `directory` out of `tree`.
-pub fn build(tree: &Path, directory: &Path, errand: &Errand) -> Result<GuestDisk, HarnessError> {
+pub fn build(
+    tree: &Path,
+    directory: &Path,
+    errand: &Errand,
+    agent: Option<&GuestAgent>,
+) -> Result<GuestDisk, HarnessError> {
     let kernel = Kernel::find(tree)?;
-    let initramfs = initramfs(tree, &kernel)?;
+    let initramfs = initramfs(tree, &kernel, agent)?;
     let read = |path: &Path| std::fs::read(path).map_err(file_error("could not read", path));
     let loader = Loaded {
         kernel: read(&kernel.image)?,
@@ -55,7 +63,8 @@ pub fn build(tree: &Path, directory: &Path, errand: &Errand) -> Result<GuestDisk
         uefi: read(&tree.join(UEFI_LOADER))?,
     };
     let raw = directory.join("guest.raw");
-    loader.write_disk(&raw, errand).map_err(file_error("could not write", &raw))?;
+    let volume = agent.map_or(&[][..], |agent| &agent.volume);
+    loader.write_disk(&raw, errand, volume).map_err(file_error("could not write", &raw))?;
     let offset = PARTITION_START.to_string();
     Command::new("syslinux").args(["--install", "--offset", &offset]).arg(&raw).run()?;
     let qcow2 = directory.join("guest.qcow2");
@@ -66,10 +75,15 @@ pub fn build(tree: &Path, directory: &Path, errand: &Errand) -> Result<GuestDisk
     Ok(GuestDisk { sha256: sha256_of(&file)?, file })
 }
 
-fn initramfs(tree: &Path, kernel: &Kernel) -> Result<Vec<u8>, HarnessError> {
+fn initramfs(
+    tree: &Path,
+    kernel: &Kernel,
+    agent: Option<&GuestAgent>,
+) -> Result<Vec<u8>, HarnessError> {
     let busybox = tree.join("usr/bin/busybox");
     let busybox = std::fs::read(&busybox).map_err(file_error("could not read", &busybox))?;
-    let modules = kernel.load(&MODULES)?;
+    let more = agent.map_or(&[][..], |_| &guest_agent::MODULES);
+    let modules = kernel.load(&[&MODULES, more].concat())?;
     let order: String = modules.iter().map(|(name, _)| format!("{name}.ko\n")).collect();
     let pack = || -> io::Result<Vec<u8>> {
         let mut archive = Archive::new(zstd::Encoder::new(Vec::new(), 12)?);
@@ -84,6 +98,16 @@ fn initramfs(tree: &Path, kernel: &Kernel) -> Result<Vec<u8>, HarnessError> {
             archive.file(&format!("modules/{name}.ko"), 0o644, content)?;
         }
         archive.file("modules/order", 0o644, order.as_bytes())?;
+        if let Some(agent) = agent {
+            archive.file("agent", 0o755, include_bytes!("guest_agent_start"))?;
+            archive.file("agent-hook", 0o755, include_bytes!("guest_agent_hook"))?;
+            for directory in agent.directories() {
+                archive.directory(&directory)?;
+            }
+            for (path, content) in &agent.files {
+                archive.file(path, 0o755, content)?;
+            }
+        }
         archive.finish()?.finish()
     };
     pack().map_err(file_error("could not pack", Path::new("the guest's initramfs")))
@@ -99,7 +123,7 @@ struct Loaded {
 
 impl Loaded {
     /// Partition table, file system and files; the boot loader of BIOS is put in by `syslinux`.
-    fn write_disk(&self, path: &Path, errand: &Errand) -> io::Result<()> {
+    fn write_disk(&self, path: &Path, errand: &Errand, volume: &[u8]) -> io::Result<()> {
         let (bios, uefi) = (configuration(errand), entry(errand));
         let partition = partition(&[
             ("syslinux.cfg", bios.as_bytes()),
@@ -110,10 +134,11 @@ impl Loaded {
             ("loader/entries/guest.conf", uefi.as_bytes()),
         ])?;
         let mut disk = File::create(path)?;
-        disk.set_len(DISK_BYTES)?;
-        disk.write_all(&boot_record(&self.record))?;
+        disk.set_len(DISK_BYTES + volume.len() as u64)?;
+        disk.write_all(&boot_record(&self.record, volume.len() as u64))?;
         disk.seek(SeekFrom::Start(PARTITION_START))?;
-        disk.write_all(&partition)
+        disk.write_all(&partition)?;
+        disk.write_all(volume)
     }
 }
 
@@ -160,22 +185,31 @@ fn partition(files: &[(&str, &[u8])]) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A master boot record with one active FAT16 partition, addressed by LBA.
-fn boot_record(code: &[u8]) -> [u8; 512] {
+/// A master boot record with one active FAT16 partition, and behind it one for Linux where there
+/// is a volume of so many bytes.
+fn boot_record(code: &[u8], volume: u64) -> [u8; 512] {
     let mut record = [0; 512];
     let length = code.len().min(440);
     record[..length].copy_from_slice(&code[..length]);
-    let start = (PARTITION_START / 512) as u32;
-    let count = ((DISK_BYTES - PARTITION_START) / 512) as u32;
-    let entry = &mut record[446..462];
-    entry[0] = 0x80;
-    entry[1..4].copy_from_slice(&[0xfe, 0xff, 0xff]);
-    entry[4] = 0x0e;
-    entry[5..8].copy_from_slice(&[0xfe, 0xff, 0xff]);
-    entry[8..12].copy_from_slice(&start.to_le_bytes());
-    entry[12..16].copy_from_slice(&count.to_le_bytes());
+    let boot = record_entry(true, 0x0e, PARTITION_START, DISK_BYTES - PARTITION_START);
+    record[446..462].copy_from_slice(&boot);
+    if volume > 0 {
+        record[462..478].copy_from_slice(&record_entry(false, 0x83, VOLUME_START, volume));
+    }
     record[510..].copy_from_slice(&[0x55, 0xaa]);
     record
+}
+
+/// An entry of the boot record: a partition of this type, addressed by LBA.
+fn record_entry(active: bool, kind: u8, start: u64, bytes: u64) -> [u8; 16] {
+    let mut entry = [0; 16];
+    entry[0] = if active { 0x80 } else { 0 };
+    entry[1..4].copy_from_slice(&[0xfe, 0xff, 0xff]);
+    entry[4] = kind;
+    entry[5..8].copy_from_slice(&[0xfe, 0xff, 0xff]);
+    entry[8..12].copy_from_slice(&((start / 512) as u32).to_le_bytes());
+    entry[12..16].copy_from_slice(&((bytes / 512) as u32).to_le_bytes());
+    entry
 }
 
 #[cfg(test)]
@@ -186,13 +220,22 @@ mod tests {
 
     #[test]
     fn the_boot_record_names_one_active_partition_inside_the_disk() {
-        let record = boot_record(&[0x90; 440]);
+        let record = boot_record(&[0x90; 440], 0);
         assert_eq!(record[446], 0x80);
         let word = |at: usize| u32::from_le_bytes(record[at..at + 4].try_into().unwrap());
         assert_eq!(u64::from(word(454)) * 512, PARTITION_START);
         assert_eq!(u64::from(word(454) + word(458)) * 512, DISK_BYTES);
         assert_eq!(record[439], 0x90);
-        assert_eq!(record[510..], [0x55, 0xaa]);
+        assert_eq!(record[462..], [&[0; 48][..], &[0x55, 0xaa]].concat());
+    }
+
+    #[test]
+    fn a_volume_is_the_second_partition_behind_the_first() {
+        let record = boot_record(&[], 8 << 20);
+        let word = |at: usize| u32::from_le_bytes(record[at..at + 4].try_into().unwrap());
+        assert_eq!((record[462], record[466]), (0, 0x83));
+        assert_eq!(word(470), word(454) + word(458));
+        assert_eq!(u64::from(word(474)) * 512, 8 << 20);
     }
 
     #[test]

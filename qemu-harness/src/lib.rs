@@ -9,6 +9,7 @@ mod console;
 pub mod disk_image;
 pub mod error;
 pub mod faults;
+pub mod guest_agent;
 pub mod guest_disk;
 pub mod guest_modules;
 pub mod http;

@@ -20,7 +20,7 @@ fn the_small_guest_reports_its_lease() {
     let server = Server::start(0).unwrap();
     let report = format!("http://{HOST_ADDRESS}:{}", server.port());
     let errand = Errand { report, nfs: format!("{HOST_ADDRESS}:/nothing") };
-    let guest = guest_disk::build(&tree, directory.path(), &errand).unwrap();
+    let guest = guest_disk::build(&tree, directory.path(), &errand, None).unwrap();
     let size = guest.file.metadata().unwrap().len();
     assert!(size < 40 << 20, "{size}");
     let machine = Machine {

@@ -99,11 +99,19 @@ fn notify(http_port: u16) -> Table {
 }
 
 fn add_guest(root: &mut Table, with: &Substitutions<'_>) {
+    let guest = small_guest(GUEST, with.http_port, IMAGE_PATH, &with.guest.sha256);
+    let mut machines = Table::new();
+    machines.set_implicit(true);
+    machines[GUEST] = Item::Table(guest);
+    root["vms"] = Item::Table(machines);
+}
+
+/// A machine that boots a [`GuestDisk`], which the story's HTTP server offers at `path`.
+pub fn small_guest(name: &str, http_port: u16, path: &str, sha256: &str) -> Table {
     let mut image = Table::new();
-    let url = format!("http://{HOST_ADDRESS}:{}{IMAGE_PATH}", with.http_port);
-    image["url"] = value(url);
-    image["sha256"] = value(with.guest.sha256.as_str());
-    image["dest"] = value(format!("/mnt/vmstore/{GUEST}/{GUEST}.qcow2"));
+    image["url"] = value(format!("http://{HOST_ADDRESS}:{http_port}{path}"));
+    image["sha256"] = value(sha256);
+    image["dest"] = value(format!("/mnt/vmstore/{name}/{name}.qcow2"));
     let mut guest = Table::new();
     guest["vcpu"] = value(1);
     guest["ram_mb"] = value(256);
@@ -111,10 +119,21 @@ fn add_guest(root: &mut Table, with: &Substitutions<'_>) {
     guest["firmware"] = value("bios");
     guest["autostart"] = value(true);
     guest["disk_image"] = Item::Table(image);
-    let mut machines = Table::new();
-    machines.set_implicit(true);
-    machines[GUEST] = Item::Table(guest);
-    root["vms"] = Item::Table(machines);
+    guest
+}
+
+/// The disks of all machines are backed up, under this name, to the other pool.
+pub fn back_up_machines(document: &mut DocumentMut, name: &str) {
+    let mut password = InlineTable::new();
+    password.insert("stick", Value::from("bedplate/restic-apps"));
+    let mut backup = Table::new();
+    backup["repository"] = value("/mnt/bulk/restic");
+    backup["paths"] = value(Array::from_iter(["/mnt/vmstore"]));
+    backup["password"] = value(password);
+    let mut backups = Table::new();
+    backups.set_implicit(true);
+    backups[name] = Item::Table(backup);
+    document["backups"] = Item::Table(backups);
 }
 
 fn at<'a>(root: &'a mut Table, path: &[&str]) -> Result<&'a mut Item, Failure> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bedplate_qemu_harness::disk_image::{self, sha256_of};
+use bedplate_qemu_harness::guest_agent::GuestAgent;
 use bedplate_qemu_harness::guest_disk::{self, Errand, GuestDisk};
 use bedplate_qemu_harness::http::Server;
 use bedplate_qemu_harness::machine::{Disk, FIRST_LEASE, Format, HOST_ADDRESS};
@@ -200,11 +201,23 @@ impl Story {
             let sha256 = sha256_of(&file)?;
             return Ok(GuestDisk { file, sha256 });
         }
-        let errand = Errand {
+        Ok(guest_disk::build(&self.workspace.tree()?, &self.directory, &self.errand(), None)?)
+    }
+
+    /// The disk of another guest for this story's ports, with QEMU's agent in it.
+    pub fn guest_with_agent(&self) -> Result<GuestDisk, Failure> {
+        let directory = self.path("with-agent");
+        std::fs::create_dir_all(&directory).map_err(file("make", &directory))?;
+        let agent = GuestAgent::installed_here(&directory)?;
+        let tree = self.workspace.tree()?;
+        Ok(guest_disk::build(&tree, &directory, &self.errand(), Some(&agent))?)
+    }
+
+    fn errand(&self) -> Errand {
+        Errand {
             report: format!("http://{HOST_ADDRESS}:{}", self.record.http_port),
             nfs: format!("{FIRST_LEASE}:/mnt/bulk/apps-vm"),
-        };
-        Ok(guest_disk::build(&self.workspace.tree()?, &self.directory, &errand)?)
+        }
     }
 
     /// All disks but the medium.

@@ -22,9 +22,9 @@ const GUEST_LIMIT: Duration = Duration::from_secs(15 * 60);
 const DEGRADED: i32 = 3;
 /// What the machine's messages carry; it may stand nowhere else.
 const TOKEN: &str = "tk_canary_of_the_story";
-/// What a disk takes in a second whose work is to be cut off: what stands on it is at least ten
-/// times as much.
-const SLOW: u64 = 4 << 20;
+/// What a disk takes in a second whose work is to be cut off: what it has to take for it is at
+/// least eight times as much.
+const SLOW: u64 = 1 << 20;
 /// Where the EFI system partition begins, and how long it is.
 const ESP: (u64, u64) = (1 << 20, 1 << 30);
 
@@ -343,10 +343,11 @@ fn cut_off(host: Host, role: &str, new: &Disk) {
     let line = format!(
         "bedplate-host --json pool replace {role} --disk {} --yes > /run/replace.log 2>&1 & \
          until grep -q '\"step_started\".*\"leave\"' /run/replace.log; do \
-         kill -0 $! || {{ cat /run/replace.log; exit 1; }}; sleep 0.2; done; sleep 2",
+         kill -0 $! || {{ cat /run/replace.log; exit 1; }}; sleep 0.2; done; sleep 1; \
+         cat /run/replace.log; btrfs filesystem usage /mnt/bulk",
         new.by_id()
     );
-    host.read(&["sh", "-c", &line]).unwrap();
+    println!("{}", host.read(&["sh", "-c", &line]).unwrap());
     host.running.cut_power().unwrap();
 }
 

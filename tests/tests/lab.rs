@@ -9,12 +9,12 @@ use bedplate_tests::answers::{self, GUEST};
 use bedplate_tests::installed;
 use bedplate_tests::running_host::Host;
 use bedplate_tests::story::Story;
-use toml_edit::{Array, InlineTable, Item, Table, Value, value};
+use toml_edit::{Item, Table};
 
 /// The copy.
 const COPY: &str = "lab-guest";
 /// Its disk, and the directory of its lab.
-const COPIED_DISK: &str = "/mnt/vmstore/.bedplate-lab/guest/guest.qcow2";
+const COPIED_DISK: &str = "/mnt/vmstore/.bedplate-lab/guest/disk.qcow2";
 const LAB: &str = "/mnt/vmstore/.bedplate-lab";
 /// The disk of the original.
 const DISK: &str = "/mnt/vmstore/guest/guest.qcow2";
@@ -30,16 +30,7 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 fn with_lab(story: &Story) -> String {
     let mut document = story.document().unwrap();
     document["network"]["bridges"][BRIDGE] = Item::Table(Table::new());
-    let mut password = InlineTable::new();
-    password.insert("stick", Value::from("bedplate/restic-apps"));
-    let mut backup = Table::new();
-    backup["repository"] = value("/mnt/bulk/restic");
-    backup["paths"] = value(Array::from_iter(["/mnt/vmstore"]));
-    backup["password"] = value(password);
-    let mut backups = Table::new();
-    backups.set_implicit(true);
-    backups[BACKUP] = Item::Table(backup);
-    document["backups"] = Item::Table(backups);
+    answers::back_up_machines(&mut document, BACKUP);
     answers::parse(&document.to_string()).unwrap();
     document.to_string()
 }
@@ -58,7 +49,8 @@ fn bedplate(host: &Host, arguments: &[&str]) -> String {
 }
 
 fn digest(host: &Host, file: &str) -> String {
-    told(host, &format!("sha256sum < {file}"))
+    let line = told(host, &format!("sha256sum {file}"));
+    line.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
 /// The value of one attribute in a domain's definition.

@@ -32,7 +32,7 @@ const BACKUPS: &str = "backups";
 const REMOTE: &str = "remote";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 11] = [
+const FULL: [&str; 12] = [
     "network",
     "guests",
     "enrolment",
@@ -40,6 +40,7 @@ const FULL: [&str; 11] = [
     "closure_medium",
     "recovery",
     "lab",
+    "guest_agent",
     "generations",
     "update",
     "attended",

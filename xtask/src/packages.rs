@@ -7,7 +7,7 @@ use crate::cargo::run;
 use crate::report::Problem;
 
 /// Every package, with its purpose beside it.
-const PACKAGES: [&str; 27] = [
+const PACKAGES: [&str; 28] = [
     "gcc",                    // linking, C parts of crates
     "libc6-dev",              // the same
     "pkg-config",             // finds the two libraries below
@@ -33,6 +33,7 @@ const PACKAGES: [&str; 27] = [
     "syslinux",               // the boot loader of the small guest
     "syslinux-common",        // the same
     "mtools",                 // the same
+    "qemu-guest-agent",       // what runs in a small guest, too
     "xz-utils",               // its image
     "zstd",                   // looking into an initrd
 ];
