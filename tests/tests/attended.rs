@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
+use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bedplate_keystick::read_volume;
 use bedplate_qemu_harness::machine::Disk;
 use bedplate_qemu_harness::running::Running;
 use bedplate_tests::medium::put_answers;
@@ -21,6 +23,9 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// after the questions have ended is shown, as anything is.
 const ANSWERED: Duration = Duration::from_secs(90);
 const PASSPHRASE: &str = "four words of somebody";
+/// The password of a repository that exists already, and where the stick keeps it.
+const PASSWORD: &str = "of years ago";
+const ON_STICK: &str = "bedplate/restic";
 
 fn says(running: &Running, text: &str) {
     running.wait_for_text(&[text], LIMIT).unwrap_or_else(|error| panic!("{error}"));
@@ -32,10 +37,14 @@ fn answers(disks: &[Disk]) -> String {
         ("unattended = true", "unattended = false"),
         ("derivation = \"minimal\"", "recovery = \"prompt\""),
     ];
-    changes.iter().fold(text, |text, (from, to)| {
+    let text = changes.iter().fold(text, |text, (from, to)| {
         assert!(text.contains(from), "{from}");
         text.replacen(from, to, 1)
-    })
+    });
+    format!(
+        "{text}\n[backups.apps]\nrepository = \"rest:https://backup.example.org/small\"\n\
+         paths = [\"/mnt/data/apps\"]\npassword = {{ prompt = \"{ON_STICK}\" }}\n"
+    )
 }
 
 fn start(subject: &Subject, disks: &[Disk], place: &Path) -> Running {
@@ -59,9 +68,14 @@ fn is_not_confirmed(subject: &Subject, disks: &[Disk], place: &Path) {
 /// Types a line until the next question is there: what comes before a question is thrown away.
 fn types(running: &mut Running, line: &str, next: &str) {
     for _ in 0..10 {
+        let before = running.console().matches(next).count();
+        let deadline = Instant::now() + ANSWERED;
         running.type_line(line).unwrap();
-        if running.wait_for_text(&[next], ANSWERED).is_ok() {
-            return;
+        while Instant::now() < deadline {
+            if running.console().matches(next).count() > before {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(200));
         }
     }
     panic!("no `{next}`:\n{}", running.tail());
@@ -78,14 +92,17 @@ fn is_installed(subject: &Subject, disks: &[Disk], place: &Path) {
     says(&running, "Recovery passphrase of the volumes");
     types(&mut running, "short", "at least 12 characters");
     types(&mut running, PASSPHRASE, "The same again");
-    types(&mut running, PASSPHRASE, "Bedplate: install small");
+    types(&mut running, PASSPHRASE, "The password of the backup apps");
+    types(&mut running, PASSWORD, "The same again");
+    types(&mut running, PASSWORD, "Bedplate: install small");
     screens::keep(&running, "begun").unwrap();
     says(&running, "Enrol the host");
     screens::keep(&running, "halfway").unwrap();
     running.wait_for_end(LIMIT).unwrap();
     screens::keep(&running, "installed").unwrap();
     require_success(&running).unwrap();
-    assert!(!running.console().contains(PASSPHRASE), "t19: the passphrase was shown");
+    let console = running.console();
+    assert!(!console.contains(PASSPHRASE) && !console.contains(PASSWORD), "t19: it was shown");
 }
 
 /// Without its stick the machine asks, and the passphrase opens every volume.
@@ -114,4 +131,7 @@ fn t06_t22_somebody_consents_and_types_a_passphrase_that_is_kept_nowhere() {
     let content = std::fs::read(&stick.file).unwrap();
     let words = PASSPHRASE.as_bytes();
     assert!(!content.windows(words.len()).any(|part| part == words), "it is on the stick");
+    let mut volume = File::open(&stick.file).unwrap();
+    let kept = read_volume(&mut volume, &[ON_STICK], 1 << 12).unwrap();
+    assert_eq!(kept.files[0].1.expose(), PASSWORD.as_bytes());
 }
