@@ -122,14 +122,19 @@ pub fn small_guest(name: &str, http_port: u16, path: &str, sha256: &str) -> Tabl
     guest
 }
 
-/// The disks of all machines are backed up, under this name, to the other pool.
-pub fn back_up_machines(document: &mut DocumentMut, name: &str) {
+/// A backup of these paths, by the password that the key stick has from the installation.
+pub fn backup(repository: &str, paths: &[&str]) -> Table {
     let mut password = InlineTable::new();
     password.insert("stick", Value::from("bedplate/restic-apps"));
     let mut backup = Table::new();
-    backup["repository"] = value("/mnt/bulk/restic");
-    backup["paths"] = value(Array::from_iter(["/mnt/vmstore"]));
+    backup["repository"] = value(repository);
+    backup["paths"] = value(Array::from_iter(paths.iter().copied()));
     backup["password"] = value(password);
+    backup
+}
+
+/// Its only backup.
+pub fn back_up(document: &mut DocumentMut, name: &str, backup: Table) {
     let mut backups = Table::new();
     backups.set_implicit(true);
     backups[name] = Item::Table(backup);

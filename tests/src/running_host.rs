@@ -59,6 +59,14 @@ impl Host {
         self.read(&["sh", "-c", "printf %s \"$2\" > \"$1\"", "sh", path, text]).map(drop)
     }
 
+    /// Runs `bedplate-host` for the document in this file, prints what it says and returns it; any
+    /// status but 0 is a failure.
+    pub fn bedplate(&self, document: &str, arguments: &[&str]) -> Result<String, Failure> {
+        let said = self.read(&[&["bedplate-host", "--host-file", document], arguments].concat())?;
+        println!("{arguments:?}: {said}");
+        Ok(said)
+    }
+
     /// Waits until systemd has nothing left to start; returns what it then is (`running`,
     /// `degraded`). With a VM that starts on its own this takes until it was started.
     pub fn settle(&self) -> Result<String, Failure> {

@@ -32,16 +32,10 @@ fn with_machine(story: &Story, image: &GuestDisk) -> String {
     let mut document = story.document().unwrap();
     let machine = answers::small_guest(MACHINE, story.server.port(), IMAGE, &image.sha256);
     document["vms"][MACHINE] = Item::Table(machine);
-    answers::back_up_machines(&mut document, BACKUP);
+    let backup = answers::backup("/mnt/bulk/restic", &["/mnt/vmstore"]);
+    answers::back_up(&mut document, BACKUP, backup);
     answers::parse(&document.to_string()).unwrap();
     document.to_string()
-}
-
-fn bedplate(host: &Host, arguments: &[&str]) {
-    let command = ["bedplate-host", "--host-file", DOCUMENT];
-    let answer = host.run(&[&command, arguments].concat()).unwrap();
-    println!("{arguments:?}: {}{}", answer.stdout, answer.stderr);
-    assert_eq!(answer.status, 0, "{arguments:?}");
 }
 
 /// Whether the journal of the file system in this disk is to be replayed.
@@ -69,13 +63,13 @@ fn the_agent_of_a_machine_freezes_it_while_its_disk_is_in_a_snapshot() {
     assert_eq!(host.settle().unwrap(), "running");
     host.write(DOCUMENT, &with_machine(&story, &image)).unwrap();
     // Its agent is not there yet when the first backup is made: it is paused, and goes on.
-    bedplate(&host, &["converge"]);
+    host.bedplate(DOCUMENT, &["converge"]).unwrap();
     // Emulated within emulation, two would take turns.
     host.run(&["virsh", "--quiet", "destroy", GUEST]).unwrap();
     story.server.wait_for("/guest/agent", LIMIT).unwrap();
     assert_eq!((asked(&story, "/guest/freeze"), asked(&story, "/guest/thaw")), (0, 0));
 
-    bedplate(&host, &["backup", "run", BACKUP]);
+    host.bedplate(DOCUMENT, &["backup", "run", BACKUP]).unwrap();
     story.server.wait_for("/guest/freeze", LIMIT).unwrap();
     story.server.wait_for("/guest/thaw", LIMIT).unwrap();
     assert_eq!((asked(&story, "/guest/freeze"), asked(&story, "/guest/thaw")), (1, 1));

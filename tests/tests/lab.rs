@@ -30,7 +30,8 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 fn with_lab(story: &Story) -> String {
     let mut document = story.document().unwrap();
     document["network"]["bridges"][BRIDGE] = Item::Table(Table::new());
-    answers::back_up_machines(&mut document, BACKUP);
+    let backup = answers::backup("/mnt/bulk/restic", &["/mnt/vmstore"]);
+    answers::back_up(&mut document, BACKUP, backup);
     answers::parse(&document.to_string()).unwrap();
     document.to_string()
 }
@@ -38,14 +39,6 @@ fn with_lab(story: &Story) -> String {
 /// What a line of a shell says, without the end of its last line.
 fn told(host: &Host, line: &str) -> String {
     host.shell(line).unwrap().trim().to_owned()
-}
-
-fn bedplate(host: &Host, arguments: &[&str]) -> String {
-    let command = ["bedplate-host", "--host-file", DOCUMENT];
-    let answer = host.run(&[&command, arguments].concat()).unwrap();
-    println!("{arguments:?}: {}{}", answer.stdout, answer.stderr);
-    assert_eq!(answer.status, 0, "{arguments:?}");
-    answer.stdout
 }
 
 fn digest(host: &Host, file: &str) -> String {
@@ -84,7 +77,7 @@ fn reaches_nobody(host: &Host, story: &Story) {
     );
     assert!(told(host, &heard).contains("guest: no lease yet"));
     assert_eq!(story.server.requests().len(), reported, "somebody was told something");
-    bedplate(host, &["status"]);
+    host.bedplate(DOCUMENT, &["status"]).unwrap();
     told(host, &format!("printf changed | dd of={COPIED_DISK} conv=notrunc status=none"));
     assert_ne!(digest(host, COPIED_DISK), copied);
     assert_eq!(digest(host, DISK), original);
@@ -98,28 +91,28 @@ fn t42_a_copy_is_tried_on_a_bridge_that_leads_nowhere_and_its_original_is_not_to
     // Emulated within emulation, two would take turns.
     host.run(&["virsh", "--quiet", "destroy", GUEST]).unwrap();
     host.write(DOCUMENT, &with_lab(&story)).unwrap();
-    bedplate(&host, &["converge"]);
+    host.bedplate(DOCUMENT, &["converge"]).unwrap();
     host.run(&["virsh", "--quiet", "destroy", GUEST]).unwrap();
-    bedplate(&host, &["backup", "run", BACKUP]);
+    host.bedplate(DOCUMENT, &["backup", "run", BACKUP]).unwrap();
     let definition = told(&host, &format!("virsh dumpxml --inactive {GUEST}"));
     let snapshot =
         digest(&host, &format!("/mnt/vmstore/.bedplate-snapshots/{BACKUP}/*/guest/guest.qcow2"));
 
-    bedplate(&host, &["lab", "clone", GUEST, "--bridge", BRIDGE]);
+    host.bedplate(DOCUMENT, &["lab", "clone", GUEST, "--bridge", BRIDGE]).unwrap();
     assert_eq!(digest(&host, COPIED_DISK), snapshot);
     is_a_copy(&host);
     reaches_nobody(&host, &story);
 
     // What was tried is gone, and the copy is as the newest snapshot again.
-    bedplate(&host, &["lab", "reset"]);
+    host.bedplate(DOCUMENT, &["lab", "reset"]).unwrap();
     assert_eq!(digest(&host, COPIED_DISK), snapshot);
     assert_eq!(told(&host, "virsh --quiet list --name"), "");
     // No backup holds a copy.
-    bedplate(&host, &["backup", "run", BACKUP]);
+    host.bedplate(DOCUMENT, &["backup", "run", BACKUP]).unwrap();
     let held = format!("find /mnt/vmstore/.bedplate-snapshots/{BACKUP} -path '*/.bedplate-lab/*'");
     assert_eq!(told(&host, &held), "");
 
-    bedplate(&host, &["lab", "destroy"]);
+    host.bedplate(DOCUMENT, &["lab", "destroy"]).unwrap();
     assert_eq!(told(&host, "virsh --quiet list --all --name"), GUEST);
     assert_eq!(told(&host, &format!("virsh dumpxml --inactive {GUEST}")), definition);
     assert_ne!(host.run(&["test", "-e", LAB]).unwrap().status, 0);

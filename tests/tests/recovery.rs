@@ -15,7 +15,7 @@ use bedplate_tests::running_host::Host;
 use bedplate_tests::seed::{self, HOST};
 use bedplate_tests::story::Story;
 use bedplate_tests::vault::Vault;
-use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
+use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(20 * 60);
 const GUEST_LIMIT: Duration = Duration::from_secs(8 * 60);
@@ -31,16 +31,9 @@ const UP: &str = "/guest/up";
 /// The story's `host.toml` with one backup, of the machines and of what they keep over NFS.
 fn with_backup(story: &Story, vault: &Vault) -> DocumentMut {
     let mut document = story.document().unwrap();
-    let mut backup = Table::new();
-    backup["repository"] = value(format!("rest:http://{HOST_ADDRESS}:{}/", vault.port));
-    backup["paths"] = value(Array::from_iter(["/mnt/vmstore", "/mnt/bulk/apps-vm"]));
-    let mut password = InlineTable::new();
-    password.insert("stick", Value::from("bedplate/restic-apps"));
-    backup["password"] = value(password);
-    let mut backups = Table::new();
-    backups.set_implicit(true);
-    backups[BACKUP] = Item::Table(backup);
-    document["backups"] = Item::Table(backups);
+    let repository = format!("rest:http://{HOST_ADDRESS}:{}/", vault.port);
+    let backup = answers::backup(&repository, &["/mnt/vmstore", "/mnt/bulk/apps-vm"]);
+    answers::back_up(&mut document, BACKUP, backup);
     answers::parse(&document.to_string()).unwrap();
     document
 }

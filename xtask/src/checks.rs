@@ -32,7 +32,7 @@ const BACKUPS: &str = "backups";
 const REMOTE: &str = "remote";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 12] = [
+const FULL: [&str; 13] = [
     "network",
     "guests",
     "enrolment",
@@ -41,6 +41,7 @@ const FULL: [&str; 12] = [
     "recovery",
     "lab",
     "guest_agent",
+    "sftp_backup",
     "generations",
     "update",
     "attended",
