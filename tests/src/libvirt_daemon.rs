@@ -1,7 +1,7 @@
 //! A libvirt of its own with the test driver, reached through a daemon as on a host.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::Read as _;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -61,13 +61,14 @@ impl LibvirtDaemon {
     fn keep(daemon: Child, socket: PathBuf) -> Result<Self, Failure> {
         let mut command = Command::new("virsh");
         command.args(["--quiet", "--connect", &uri(&socket)]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut keeper = command.spawn().map_err(file("start", Path::new("virsh")))?;
-        let mut open = keeper.stdin.take();
-        if let Some(pipe) = &mut open {
-            pipe.write_all(b"list\n").map_err(file("tell", Path::new("virsh")))?;
-        }
-        Ok(Self { daemon, keeper, _open: open, socket })
+        let open = keeper.stdin.take();
+        // It connects before it asks for a command: until then nothing would be kept.
+        let asked = keeper.stdout.as_mut().map(|prompt| prompt.read_exact(&mut [0]));
+        let kept = Self { daemon, keeper, _open: open, socket };
+        asked.transpose().map_err(file("hear", Path::new("virsh")))?;
+        Ok(kept)
     }
 
     /// How to reach it.
