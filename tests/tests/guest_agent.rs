@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bedplate_qemu_harness::guest_disk::{GuestDisk, VOLUME_START};
-use bedplate_tests::answers::{self, GUEST};
+use bedplate_tests::answers::{GUEST, back_up, backup, parse, small_guest};
 use bedplate_tests::installed;
 use bedplate_tests::running_host::Host;
 use bedplate_tests::story::Story;
@@ -30,11 +30,11 @@ const RECOVER: u32 = 0x4;
 
 fn with_machine(story: &Story, image: &GuestDisk) -> String {
     let mut document = story.document().unwrap();
-    let machine = answers::small_guest(MACHINE, story.server.port(), IMAGE, &image.sha256);
+    let machine = small_guest(MACHINE, story.server.port(), IMAGE, &image.sha256);
     document["vms"][MACHINE] = Item::Table(machine);
-    let backup = answers::backup("/mnt/bulk/restic", &["/mnt/vmstore"]);
-    answers::back_up(&mut document, BACKUP, backup);
-    answers::parse(&document.to_string()).unwrap();
+    let disks = backup("/mnt/bulk/restic", &["/mnt/vmstore"]);
+    back_up(&mut document, BACKUP, disks);
+    parse(&document.to_string()).unwrap();
     document.to_string()
 }
 
@@ -48,6 +48,14 @@ fn wants_recovery(host: &Host, disk: &str) -> bool {
     let features: u32 = host.shell(&line).unwrap().trim().parse().unwrap();
     assert_ne!(features, 0, "{disk} holds no ext4");
     features & RECOVER != 0
+}
+
+/// Waits until the agent, which was started, is heard.
+fn answers(host: &Host) {
+    let ping = format!(
+        "timeout 120 sh -c 'until virsh qemu-agent-command {MACHINE} {{\\\"execute\\\":\\\"guest-ping\\\"}}; do sleep 1; done' 2>&1"
+    );
+    println!("{}", host.shell(&ping).unwrap());
 }
 
 fn asked(story: &Story, path: &str) -> usize {
@@ -67,6 +75,7 @@ fn the_agent_of_a_machine_freezes_it_while_its_disk_is_in_a_snapshot() {
     // Emulated within emulation, two would take turns.
     host.run(&["virsh", "--quiet", "destroy", GUEST]).unwrap();
     story.server.wait_for("/guest/agent", LIMIT).unwrap();
+    answers(&host);
     assert_eq!((asked(&story, "/guest/freeze"), asked(&story, "/guest/thaw")), (0, 0));
 
     host.bedplate(DOCUMENT, &["backup", "run", BACKUP]).unwrap();
@@ -81,5 +90,7 @@ fn the_agent_of_a_machine_freezes_it_while_its_disk_is_in_a_snapshot() {
     assert!(wants_recovery(&host, &live), "it was not mounted");
     assert_eq!(host.shell(&format!("virsh domstate {MACHINE}")).unwrap().trim(), "running");
     assert_eq!(host.shell("ls -A /run/bedplate/held").unwrap(), "");
+    // It knows no power button either.
+    host.read(&["virsh", "--quiet", "destroy", MACHINE]).unwrap();
     host.power_off().unwrap();
 }
