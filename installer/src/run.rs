@@ -3,7 +3,6 @@
 //! What is installed stands on the medium or was sent. Whoever sends it has seen the plan and
 //! names its hash, so nobody is asked at the machine.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -215,10 +214,7 @@ fn ask(host: &HostFile, plan: &Plan) -> Result<Typed, StepError> {
     attended::consent(plan, &somebody)?;
     let recovery = attended::recovery(host, &somebody)?;
     let wanted: Vec<String> = host.typed_secrets().into_keys().collect();
-    let has = match wanted.as_slice() {
-        [] => BTreeSet::new(),
-        wanted => stick::carried(&host.unlock.sticks, wanted)?,
-    };
+    let has = stick::carried(&host.unlock.sticks, &wanted)?;
     let secrets = attended::secrets(host, &has, &somebody)?;
     Ok(Typed { recovery, secrets })
 }

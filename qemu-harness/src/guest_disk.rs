@@ -17,7 +17,7 @@ use bedplate_tools::cpio::Archive;
 
 /// Size of the disk.
 const DISK_BYTES: u64 = 48 << 20;
-/// Where its only partition starts, in bytes.
+/// Where the partition it boots from starts, in bytes.
 pub const PARTITION_START: u64 = 1 << 20;
 /// Where the volume of [`GuestAgent`] starts, in bytes: behind everything else.
 pub const VOLUME_START: u64 = DISK_BYTES;

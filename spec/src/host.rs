@@ -166,17 +166,14 @@ pub struct Pool {
 impl HostFile {
     /// Every secret that lies encrypted in the repository, with its key in `host.toml`.
     pub fn repository_secrets(&self) -> Vec<(String, &SecretReference)> {
-        let passwords = self.backups.iter();
-        let passwords =
-            passwords.map(|(name, backup)| (format!("backups.{name}.password"), &backup.password));
-        let credentials = self.backups.iter().filter_map(|(name, backup)| {
-            Some((format!("backups.{name}.credentials"), backup.credentials.as_ref()?))
+        let backups = self.backups.iter().flat_map(|(name, backup)| {
+            backup.secrets().map(move |(what, secret)| (format!("backups.{name}.{what}"), secret))
         });
         let token = self.notify.as_ref().and_then(|notify| notify.token.as_ref());
         let files = self.secrets.iter();
         let files = files.map(|(name, file)| (format!("secrets.{name}"), &file.source));
         let token = token.map(|token| ("notify.token".to_owned(), token));
-        let all = passwords.chain(credentials).chain(token).chain(files);
+        let all = backups.chain(token).chain(files);
         all.filter(|(_, reference)| {
             matches!(reference, SecretReference::Sops { .. } | SecretReference::Age(_))
         })
@@ -196,10 +193,8 @@ impl HostFile {
     pub fn typed_secrets(&self) -> BTreeMap<String, String> {
         let mut typed = BTreeMap::new();
         for (name, backup) in &self.backups {
-            let references = [("password", Some(&backup.password))];
-            let credentials = [("credentials", backup.credentials.as_ref())];
-            for (what, reference) in references.into_iter().chain(credentials) {
-                if let Some(SecretReference::Prompt(path)) = reference {
+            for (what, reference) in backup.secrets() {
+                if let SecretReference::Prompt(path) = reference {
                     typed.entry(path.clone()).or_insert(format!("{what} of the backup {name}"));
                 }
             }

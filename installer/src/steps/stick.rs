@@ -115,11 +115,13 @@ pub fn prepare(
 
 /// Which of these files a key stick that is plugged in has. Nothing is written.
 pub fn carried(sticks: &[Stick], paths: &[String]) -> Result<BTreeSet<String>, StepError> {
-    udev::settle().during("udev did not come to rest")?;
     let mut carried = BTreeSet::new();
+    if paths.is_empty() {
+        return Ok(carried);
+    }
+    udev::settle().during("udev did not come to rest")?;
     for stick in sticks {
-        let link = Path::new("/dev/disk/by-uuid").join(&stick.volume_id);
-        let Ok(node) = fs::canonicalize(&link) else { continue };
+        let Some(node) = volume(stick) else { continue };
         let what = || format!("could not read the key stick {}", stick.volume_id);
         let mount = Mounted::mount(&node, &place(0), Access::ReadOnly).during(what())?;
         for path in paths {
@@ -156,6 +158,11 @@ fn place(number: usize) -> PathBuf {
     }
 }
 
+/// The device with the file system of a stick that is plugged in.
+fn volume(stick: &Stick) -> Option<PathBuf> {
+    fs::canonicalize(Path::new("/dev/disk/by-uuid").join(&stick.volume_id)).ok()
+}
+
 fn find<'a>(
     context: &Context<'_>,
     step: &str,
@@ -165,8 +172,7 @@ fn find<'a>(
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for stick in wanted.sticks {
-        let link = Path::new("/dev/disk/by-uuid").join(&stick.volume_id);
-        if let Ok(node) = fs::canonicalize(&link) {
+        if let Some(node) = volume(stick) {
             found.push((stick, Found::Volume(node)));
         } else if !wanted.existing
             && let Some(id) = &stick.id

@@ -360,13 +360,10 @@ impl Report<'_> {
         taken: &[String],
         generated: &[String],
     ) {
-        let references = [("password", Some(&backup.password))];
-        let references =
-            references.into_iter().chain([("credentials", backup.credentials.as_ref())]);
-        for (what, reference) in references {
+        for (what, reference) in backup.secrets() {
             let (place, path, is_typed) = match reference {
-                Some(SecretReference::Stick(path)) => ("stick", path, false),
-                Some(SecretReference::Prompt(path)) => ("prompt", path, true),
+                SecretReference::Stick(path) => ("stick", path, false),
+                SecretReference::Prompt(path) => ("prompt", path, true),
                 _ => continue,
             };
             let at = format!("{key}.{what}.{place}");

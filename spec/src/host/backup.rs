@@ -34,6 +34,14 @@ pub struct Backup {
     pub stale_after_hours: Option<u32>,
 }
 
+impl Backup {
+    /// Its secrets, by their keys in `host.toml`.
+    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &SecretReference)> {
+        let credentials = self.credentials.iter().map(|secret| ("credentials", secret));
+        std::iter::once(("password", &self.password)).chain(credentials)
+    }
+}
+
 /// What happens to a repository besides backups: systemd calendar expressions, or never.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upkeep {
