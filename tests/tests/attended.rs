@@ -105,6 +105,18 @@ fn is_installed(subject: &Subject, disks: &[Disk], place: &Path) {
     assert!(!console.contains(PASSPHRASE) && !console.contains(PASSWORD), "t19: it was shown");
 }
 
+/// The stick has what was typed for it: the next installation with it does not ask again.
+fn is_not_asked_twice(subject: &Subject, disks: &[Disk], place: &Path) {
+    let others: Vec<Disk> = disks.iter().filter(|disk| disk.role != KEY).cloned().collect();
+    blank(&others).unwrap();
+    let mut running = start(subject, disks, place);
+    says(&running, "Type the host's name, small, to install");
+    types(&mut running, "small", "Recovery passphrase of the volumes");
+    types(&mut running, PASSPHRASE, "The same again");
+    types(&mut running, PASSPHRASE, "Bedplate: install small");
+    assert!(!running.console().contains("The password of the backup"), "it was asked for");
+}
+
 /// Without its stick the machine asks, and the passphrase opens every volume.
 fn opens_by_it(subject: &Subject, disks: &[Disk], place: &Path) {
     let without: Vec<Disk> = disks.iter().filter(|disk| disk.role != KEY).cloned().collect();
@@ -134,4 +146,5 @@ fn t06_t22_somebody_consents_and_types_a_passphrase_that_is_kept_nowhere() {
     let mut volume = File::open(&stick.file).unwrap();
     let kept = read_volume(&mut volume, &[ON_STICK], 1 << 12).unwrap();
     assert_eq!(kept.files[0].1.expose(), PASSWORD.as_bytes());
+    is_not_asked_twice(&subject, &disks, place);
 }
