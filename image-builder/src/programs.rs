@@ -70,6 +70,7 @@ const LIVE: &[(&str, &str)] = &[
         "etc/udev/rules.d/61-bedplate-live.rules",
         include_str!("../live/etc/udev/rules.d/61-bedplate-live.rules"),
     ),
+    ("etc/udev/rules.d/99-nfs.rules", include_str!("../live/etc/udev/rules.d/99-nfs.rules")),
     ("etc/hostname", "bedplate-live\n"),
     // Newer than /usr: nothing is to be updated at boot, the linker's cache least of all.
     ("etc/.updated", ""),

@@ -6,22 +6,24 @@ use std::time::Instant;
 use bedplate_spec::event::{EventKind, Outcome, Unit};
 use bedplate_spec::facts::Facts;
 use bedplate_spec::identity::mapper_name;
-use bedplate_spec::plan::{DiskTarget, Step};
+use bedplate_spec::plan::{DiskTarget, Plan, Step};
 
 use crate::context::Context;
 use crate::device;
 use crate::error::StepError;
 use crate::failure;
+use crate::ledger::roles_written;
 use crate::meter::Meter;
-use crate::parallel::{movers, try_each};
+use crate::parallel::{Unfinished, movers, try_each, try_each_in_turn};
 use crate::steps::{boot, btrfs, closure, disks, flake, kept, luks, stick, system};
 
-/// Executes every step in order. The first failure is reported, and nothing follows it.
+/// Executes the steps in order, side by side where they may be. The first failure is reported, and
+/// nothing follows it.
 pub fn execute(context: &mut Context<'_>, facts: &Facts) -> bool {
     let plan = context.plan;
     let mut rest = plan.steps.as_slice();
     while let Some(first) = rest.first() {
-        let (now, later) = rest.split_at_checked(alike(rest)).unwrap_or((rest, &[]));
+        let (now, later) = rest.split_at_checked(beside(rest)).unwrap_or((rest, &[]));
         let well = match now {
             [alone] => run_one(context, facts, alone),
             several => run_beside(context, facts, several),
@@ -34,17 +36,14 @@ pub fn execute(context: &mut Context<'_>, facts: &Facts) -> bool {
     true
 }
 
-/// How many of the first steps run side by side: those of one kind that each work on disks of
-/// their own.
-fn alike(steps: &[Step]) -> usize {
-    let Some(first) = steps.first() else { return 0 };
-    let kind = std::mem::discriminant(first);
-    match first {
-        Step::Partition { .. } | Step::FormatLuks { .. } | Step::MakeBtrfs { .. } => {
-            steps.iter().take_while(|step| std::mem::discriminant(*step) == kind).count()
-        }
-        _ => 1,
-    }
+/// How many of the first steps may run side by side, each once those before it on the same disks
+/// are done: tables and what stands beside a volume, then volumes and what stands on them. Between
+/// the two it is measured, on a machine at rest, what a volume may cost.
+fn beside(steps: &[Step]) -> usize {
+    let lays_out = |step: &Step| matches!(step, Step::Partition { .. } | Step::FormatEsp { .. });
+    let fills = |step: &Step| matches!(step, Step::FormatLuks { .. } | Step::MakeBtrfs { .. });
+    let first = |may: fn(&Step) -> bool| steps.iter().take_while(|step| may(step)).count();
+    first(lays_out).max(first(fills)).max(steps.len().min(1))
 }
 
 /// btrfs hides the loss of one member of a pool: nothing is built further on a disk that vanished
@@ -67,22 +66,33 @@ fn run_one(context: &mut Context<'_>, facts: &Facts, step: &Step) -> bool {
 
 /// Volumes are made side by side as memory allows, everything else as there are processors.
 fn run_beside(context: &mut Context<'_>, facts: &Facts, steps: &[Step]) -> bool {
-    let permits = match steps.first() {
-        Some(first @ Step::FormatLuks { .. }) => {
-            if let Err(error) = luks::measure(context) {
-                return end(context, first, Instant::now(), Err(error));
-            }
-            context.argon.map_or(1, luks::permits)
-        }
-        _ => movers(),
-    };
+    if let Some(first) = steps.iter().find(|step| makes_volume(step))
+        && let Err(error) = luks::measure(context)
+    {
+        return end(context, first, Instant::now(), Err(error));
+    }
+    let volumes = context.argon.map_or(1, luks::permits);
     let shared = &*context;
-    let all = try_each(steps, permits, &|step: &Step| {
+    let may_begin = |step: &Step, unfinished: &Unfinished<'_, Step>| {
+        let volumes_begun = unfinished.begun.iter().filter(|begun| makes_volume(begun)).count();
+        (!makes_volume(step) || volumes_begun < volumes)
+            && unfinished.before.iter().all(|before| are_apart(shared.plan, before, step))
+    };
+    let all = try_each_in_turn(steps, movers(), &may_begin, &|step: &Step| {
         let started = begin(shared, step);
         let result = perform_shared(shared, facts, step);
         end(shared, step, started, result).then_some(()).ok_or(())
     });
     all.is_ok()
+}
+
+fn makes_volume(step: &Step) -> bool {
+    matches!(step, Step::FormatLuks { .. })
+}
+
+/// Whether two steps write to different disks.
+fn are_apart(plan: &Plan, one: &Step, other: &Step) -> bool {
+    !roles_written(plan, one).any(|role| roles_written(plan, other).any(|of| of == role))
 }
 
 fn begin(context: &Context<'_>, step: &Step) -> Instant {
@@ -201,26 +211,36 @@ fn verify_keys(context: &Context<'_>, id: &str, roles: &[String]) -> Result<Outc
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
+    use crate::ledger::tests::{plan, step};
 
     #[test]
-    fn steps_of_one_kind_on_different_disks_run_side_by_side_and_no_others() {
-        let table = |role: &str| Step::Partition {
-            role: role.to_owned(),
-            guid: Uuid::nil(),
-            partitions: Vec::new(),
+    fn tables_run_side_by_side_and_volumes_with_what_stands_on_them_but_not_the_two() {
+        let plan = plan();
+        let from = |id: &str| {
+            let begin = plan.steps.iter().position(|step| step.id() == id).unwrap();
+            let ids: Vec<String> = plan.steps[begin..].iter().map(Step::id).collect();
+            let (now, later) = ids.split_at(beside(&plan.steps[begin..]));
+            (now.len(), now.last().cloned().unwrap(), later.first().cloned().unwrap())
         };
-        let seal = || Step::Seal { roles: Vec::new() };
-        assert_eq!(alike(&[table("a"), table("b"), seal(), table("c")]), 2);
-        assert_eq!(alike(&[seal(), seal()]), 1);
-        assert_eq!(alike(&[]), 0);
+        assert_eq!(from("partition-os"), (8, "partition-vm3".to_owned(), "luks-bulk1".to_owned()));
+        assert_eq!(from("luks-bulk1"), (10, "btrfs-os".to_owned(), "mount".to_owned()));
+        assert_eq!(from("verify-keys"), (1, "verify-keys".to_owned(), "seal".to_owned()));
+        assert_eq!(beside(&[]), 0);
     }
 
     #[test]
-    fn f1_one_sealed_member_makes_the_whole_file_system_a_sealed_one() {
-        let disk = |role: &str, sealed| DiskTarget {
+    fn a_step_waits_for_those_on_its_own_disks_only() {
+        let plan = plan();
+        let apart = |one, other| are_apart(&plan, step(&plan, one), step(&plan, other));
+        assert!(!apart("luks-vm3", "btrfs-vmstore"));
+        assert!(!apart("partition-os", "esp-os"));
+        assert!(apart("luks-os", "btrfs-vmstore"));
+        assert!(apart("luks-vm1", "luks-vm2"));
+    }
+
+    fn disk(role: &str, sealed: bool) -> DiskTarget {
+        DiskTarget {
             role: role.into(),
             id: format!("nvme-{role}"),
             serial: None,
@@ -231,7 +251,11 @@ mod tests {
             resume: true,
             sealed,
             discard: true,
-        };
+        }
+    }
+
+    #[test]
+    fn f1_one_sealed_member_makes_the_whole_file_system_a_sealed_one() {
         let disks = [disk("os", false), disk("vm1", false), disk("vm2", true)];
         let mappers =
             |roles: &[&str]| roles.iter().map(|role| mapper_name(role)).collect::<Vec<_>>();

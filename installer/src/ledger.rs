@@ -122,13 +122,14 @@ fn roles_behind(plan: &Plan, mappers: &[String]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use bedplate_spec::facts::Facts;
     use bedplate_spec::{document, planner};
 
     use super::*;
 
-    pub fn plan() -> Plan {
+    /// The plan of the hypervisor profile on its own machine.
+    pub(crate) fn plan() -> Plan {
         let profile = include_str!("../../profiles/hypervisor/host.toml").replace(
             "00000000-0000-4000-8000-000000000004",
             "6ba7b810-9dad-41d1-80b4-00c04fd430c8",
@@ -139,7 +140,7 @@ mod tests {
         planner::plan(&host, &facts).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    fn step<'a>(plan: &'a Plan, id: &str) -> &'a Step {
+    pub(crate) fn step<'a>(plan: &'a Plan, id: &str) -> &'a Step {
         plan.steps.iter().find(|step| step.id() == id).unwrap()
     }
 

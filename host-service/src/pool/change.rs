@@ -236,8 +236,9 @@ impl<'a> Change<'a> {
         // udev saw the disk closed after writing: it takes the partitions away, and brings them
         // back, at a time of its own.
         udev::settle().map_err(command("udev did not come to rest"))?;
-        udev::reread_partitions(&disk)
-            .map_err(command("the kernel did not take the new partition table"))?;
+        File::open(&disk)
+            .and_then(|disk| udev::reread_partitions(&disk))
+            .map_err(failed("make the kernel take the new partition table"))?;
         udev::settle().map_err(command("udev did not come to rest"))?;
         Ok(Outcome::Done)
     }

@@ -68,8 +68,6 @@ impl Make<'_> {
                 false
             }
         };
-        // Without it the kernel does not know the other members.
-        btrfs::scan(&nodes).during("could not scan for btrfs members")?;
         let made = self.make_subvolumes(&nodes)?;
         Ok(if present && !made { Outcome::AlreadyDone } else { Outcome::Done })
     }

@@ -38,7 +38,8 @@ pub fn partition(
         .during("could not write the partition table")
         .map_err(on)?;
     drop(file);
-    udev::reread_partitions(Path::new(&node))
+    File::open(&node)
+        .and_then(|disk| udev::reread_partitions(&disk))
         .during("the kernel did not take the new partition table")
         .map_err(on)?;
     for partition in partitions {

@@ -1,5 +1,7 @@
 //! The steps of an installation, in order.
 
+use std::iter;
+
 use super::choose::{Choice, Part};
 use super::{geometry, kept};
 use crate::facts::Facts;
@@ -30,11 +32,13 @@ pub(super) fn of(
     steps.extend(kept::pools(host, chosen));
     // Its key is on the stick; and nothing is written to a disk before it has arrived.
     steps.extend(fetch);
-    // Steps of one kind on different disks come one after the other: the engine runs them side
-    // by side.
-    steps.extend(written().map(|choice| table(host, choice)));
-    steps.extend(written().filter_map(|choice| esp(host, choice)));
-    steps.extend(written().filter_map(|choice| luks(host, choice)));
+    // The engine runs them side by side, each once those before it on the same disks are done. The
+    // OS disk's volume comes last: the pools' file systems are made beside it.
+    steps.extend(
+        written().flat_map(|choice| iter::once(table(host, choice)).chain(esp(host, choice))),
+    );
+    let (system, others): (Vec<_>, Vec<_>) = written().partition(|choice| choice.part == Part::Os);
+    steps.extend(others.into_iter().chain(system).filter_map(|choice| luks(host, choice)));
     steps.extend(pools(host));
     steps.push(system_file_system(host, facts, chosen));
     let (esp, mirror) = boot_partitions(host, chosen);
