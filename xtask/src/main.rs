@@ -90,6 +90,7 @@ fn run(chore: Chore) -> Result<(), Problem> {
             checks::stories(full, shard.as_deref())
         }
         Chore::Bench => {
+            cargo::benchmark("bench_disks")?;
             cargo::benchmark("bench_converge")?;
             cargo::build_medium_programs()?;
             cargo::benchmark("bench_copy")?;

@@ -7,7 +7,7 @@ use crate::cargo::run;
 use crate::report::Problem;
 
 /// Every package, with its purpose beside it.
-const PACKAGES: [&str; 28] = [
+const PACKAGES: [&str; 29] = [
     "gcc",                    // linking, C parts of crates
     "libc6-dev",              // the same
     "pkg-config",             // finds the two libraries below
@@ -28,6 +28,7 @@ const PACKAGES: [&str; 28] = [
     "openssh-client",         // looking into them
     "openssl",                // the https server that a repository is fetched from
     "age",                    // holds our reading and writing of its files against its own
+    "btrfs-progs",            // file systems of a benchmark
     "libvirt-daemon",         // its test driver, looked at as on a host
     "libvirt-clients",        // holds definitions of machines against libvirt's own schema
     "syslinux",               // the boot loader of the small guest
