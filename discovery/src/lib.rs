@@ -7,11 +7,11 @@
 
 mod summary;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
 use serde::Serialize;
 
 pub use summary::{Activity, Disk, Summary};
@@ -43,8 +43,9 @@ fn failed(what: &'static str) -> impl FnOnce(mdns_sd::Error) -> DiscoveryError {
 pub struct Found {
     /// Its name on the local network, for example `bedplate-3c4d5e.local`.
     pub name: String,
-    /// Its addresses, sorted; those of IPv4 first.
-    pub addresses: Vec<IpAddr>,
+    /// Its addresses as ssh takes them, those of IPv4 first; a link-local one with the interface here
+    /// that leads to it, as in `fe80::1%eth0`.
+    pub addresses: Vec<String>,
     /// Port of its ssh server.
     pub port: u16,
     /// What it says of itself.
@@ -116,13 +117,18 @@ pub fn look(time: Duration) -> Result<Vec<Found>, DiscoveryError> {
     Ok(found.into_values().collect())
 }
 
+/// Nobody is reached at his own loopback address, and one machine may be heard on two interfaces.
+fn addresses<'a>(all: impl Iterator<Item = &'a ScopedIp>) -> Vec<String> {
+    let reached = all.filter(|address| !address.is_loopback());
+    let sorted: BTreeSet<(IpAddr, String)> =
+        reached.map(|address| (address.to_ip_addr(), address.to_string())).collect();
+    sorted.into_iter().map(|(_, shown)| shown).take(MOST_ADDRESSES).collect()
+}
+
 /// None for what calls itself by no name that could be one of ours.
 fn machine(service: &ResolvedService) -> Option<Found> {
     let name = summary::host_name(&service.host)?;
     let summary = Summary::read(|key| service.txt_properties.get(key).and_then(|one| one.val()));
-    let mut addresses: Vec<IpAddr> =
-        service.addresses.iter().map(|address| address.to_ip_addr()).collect();
-    addresses.sort();
-    addresses.truncate(MOST_ADDRESSES);
+    let addresses = addresses(service.addresses.iter());
     Some(Found { name, addresses, port: service.port, summary })
 }

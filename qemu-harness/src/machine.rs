@@ -28,6 +28,8 @@ pub struct Machine {
     pub disks: Vec<Disk>,
     /// The network, if any.
     pub network: Option<Lan>,
+    /// A cable to another machine, if any.
+    pub cable: Option<Cable>,
 }
 
 /// A kernel handed over by QEMU.
@@ -146,6 +148,26 @@ pub struct Lan {
     pub forwards: Vec<(u16, u16)>,
 }
 
+/// A cable between the NICs of two machines, with nothing else on it: no DHCP, no router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cable {
+    /// The socket that both ends name; its path must be short.
+    pub socket: PathBuf,
+    /// Which end this is.
+    pub end: CableEnd,
+    /// The NIC's MAC address.
+    pub mac: String,
+}
+
+/// One end of a [`Cable`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CableEnd {
+    /// Of the machine that is started first.
+    First,
+    /// Of the machine that is started second.
+    Second,
+}
+
 /// Where a running machine keeps its files and sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
@@ -204,6 +226,9 @@ impl Machine {
         }
         if let Some(lan) = &self.network {
             lan.arguments(&mut line);
+        }
+        if let Some(cable) = &self.cable {
+            cable.arguments(&mut line);
         }
         line.0
     }
@@ -291,6 +316,25 @@ impl Lan {
     }
 }
 
+impl Cable {
+    fn arguments(&self, line: &mut Line) {
+        let server = match self.end {
+            CableEnd::First => "on",
+            CableEnd::Second => "off",
+        };
+        let socket = self.socket.display();
+        line.push(
+            "-netdev",
+            format!("stream,id=cable,server={server},addr.type=unix,addr.path={socket}"),
+        );
+        line.device("pcie-root-port,id=port-cable,chassis=101,slot=101".to_owned());
+        line.device(format!(
+            "virtio-net-pci,bus=port-cable,netdev=cable,mac={},romfile=",
+            self.mac
+        ));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,6 +372,11 @@ mod tests {
                 cidr: "192.168.1.0/24".into(),
                 mac: "52:54:00:00:00:01".into(),
                 forwards: vec![(2222, 22)],
+            }),
+            cable: Some(Cable {
+                socket: "/s/cable".into(),
+                end: CableEnd::First,
+                mac: "52:54:00:00:00:02".into(),
             }),
         }
     }

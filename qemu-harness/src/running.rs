@@ -285,6 +285,7 @@ mod tests {
                 boot_index: Some(0),
             }],
             network: None,
+            cable: None,
         };
         let running = machine.start(directory.path(), None).unwrap();
         running.wait_for_text(&["Oops: int3"], Duration::from_secs(120)).unwrap();

@@ -44,6 +44,7 @@ fn the_small_guest_reports_its_lease() {
             mac: "52:54:00:12:34:56".into(),
             forwards: Vec::new(),
         }),
+        cable: None,
     };
     let running = machine
         .start(directory.path(), Some(std::sync::Arc::new(|line| println!("{line}"))))

@@ -153,5 +153,6 @@ pub fn machine(name: &str, disks: Vec<Disk>, memory_mib: u32, ssh_port: u16) -> 
             mac: MAC.into(),
             forwards: vec![(ssh_port, 22)],
         }),
+        cable: None,
     }
 }

@@ -237,6 +237,7 @@ pub fn machine(name: &str, disks: Vec<Disk>) -> Machine {
         kernel: None,
         disks,
         network: None,
+        cable: None,
     }
 }
 

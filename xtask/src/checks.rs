@@ -32,11 +32,12 @@ const BACKUPS: &str = "backups";
 const REMOTE: &str = "remote";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 13] = [
+const FULL: [&str; 14] = [
     "network",
     "guests",
     "enrolment",
     "over_ssh",
+    "discovery",
     "closure_medium",
     "recovery",
     "lab",
