@@ -74,6 +74,13 @@ const DIRECTORIES: &[(&str, u32)] = &[
     ("var", 0o755),
 ];
 
+/// The running system's toplevel.
+const RUNNING: &str = "run/current-system";
+
+/// What stands here is never collected; a link to a link is followed (Nix manual, "Garbage Collector
+/// Roots").
+const COLLECTION_ROOTS: &str = "nix/var/nix/gcroots";
+
 /// Links of a root into `/usr`.
 const LINKS: &[&str] = &["bin", "sbin", "lib", "lib64"];
 
@@ -88,12 +95,25 @@ pub fn activate(root: &Path, toplevel: &Path) -> Result<Report, ActivationError>
     let sources = [tree.join("etc"), toplevel.join("etc")];
     let kept = manifest::apply(&etc, &sources, &state.join("etc-manifest.json"))?;
     copy::directories(&tree.join("etc"), &etc)?;
-    let (databases, notes) = merge_accounts(&etc, &tree.join("etc"), &host)?;
+    let (databases, mut notes) = merge_accounts(&etc, &tree.join("etc"), &host)?;
     make_homes(root, &databases, &host)?;
     variable::populate(root, &tree, &databases)?;
     ensure_machine_id(&etc)?;
-    replace_link(&root.join("run/current-system"), toplevel)?;
+    replace_link(&root.join(RUNNING), toplevel)?;
+    notes.extend(
+        keep_from_collection(root)
+            .err()
+            .map(|error| format!("Nix's garbage collection may take the running system: {error}")),
+    );
     Ok(Report { kept, notes })
+}
+
+/// The profile names what boots next, which may be another system than the one that runs: without
+/// a root of its own a collection takes that one's `/usr` away, and what a failed boot goes back to.
+fn keep_from_collection(root: &Path) -> Result<(), ActivationError> {
+    let roots = root.join(COLLECTION_ROOTS);
+    make_directory(&roots, 0o755)?;
+    replace_link(&roots.join("current-system"), &Path::new("/").join(RUNNING))
 }
 
 fn make_skeleton(root: &Path) -> Result<(), ActivationError> {
@@ -185,4 +205,19 @@ fn ensure_machine_id(etc: &Path) -> Result<(), ActivationError> {
         return Ok(());
     }
     replace_file(&path, b"", 0o444)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_running_system_is_a_root_of_the_collector_though_the_profile_names_another() {
+        let root = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            keep_from_collection(root.path()).unwrap();
+        }
+        let link = root.path().join("nix/var/nix/gcroots/current-system");
+        assert_eq!(fs::read_link(link).unwrap(), Path::new("/run/current-system"));
+    }
 }

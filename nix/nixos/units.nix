@@ -49,7 +49,9 @@ let
         "libvirtd.service"
         "nfs-server.service"
       ];
+      # It may restore, or back up for the first time, for hours: nothing waits for it.
       after = [
+        "multi-user.target"
         "network-online.target"
         "libvirtd.service"
         "nfs-server.service"

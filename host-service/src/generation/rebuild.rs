@@ -5,12 +5,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bedplate_spec::identity::{Purpose, derive};
 use bedplate_tools::command::{CommandError, CommandExt as _};
+use uuid::Uuid;
 
 use super::{GenerationError, PROFILES, generations};
+use crate::intent::{self, IntentError};
 
 /// The repository on the machine.
 pub const REPOSITORY: &str = "/etc/nixos";
+
+/// The toplevel of the running system.
+const RUNNING: &str = "/run/current-system";
 
 /// No other generation boots next. What boots next is what it was, unless that is said.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,22 @@ pub enum RebuildError {
         /// What it printed.
         said: String,
     },
+    /// Its stage 1 would look for another volume, for ever.
+    #[error(
+        "{} is built for the volume {built}, and this system stands on {own}: it would not boot. `host.id` and `[os].disk` stay what they were when the machine was installed. Nothing was changed",
+        .toplevel.display()
+    )]
+    OtherVolume {
+        /// The toplevel.
+        toplevel: PathBuf,
+        /// The LUKS volume of the OS disk that it is built for.
+        built: Uuid,
+        /// The one of the running system.
+        own: Uuid,
+    },
+    /// A document.
+    #[error("could not compare the new system with the running one. Nothing was changed")]
+    Compare(#[from] IntentError),
     /// The profile or the boot entry.
     #[error("the generation was built and does not boot next yet: run the command again")]
     Switch(#[source] CommandError),
@@ -89,9 +111,33 @@ pub fn rebuild(host: &str, offline: bool) -> Result<Next, RebuildError> {
     if !toplevel.starts_with("/nix/store") || !toplevel.is_dir() {
         return Err(RebuildError::NoPath { attribute, said });
     }
+    require_own_volume(&toplevel, Path::new(RUNNING))?;
     nix_env(&["--set", &said])?;
     boot_next(&toplevel)?;
     Ok(Next { generation: current(Path::new(PROFILES))?, toplevel })
+}
+
+/// Stage 1 waits for its volume without an end, and a machine that waits does not fall back to the
+/// generation before.
+fn require_own_volume(toplevel: &Path, running: &Path) -> Result<(), RebuildError> {
+    let (Some(built), Some(own)) = (os_volume(toplevel)?, os_volume(running)?) else {
+        return Ok(());
+    };
+    if built == own {
+        return Ok(());
+    }
+    Err(RebuildError::OtherVolume { toplevel: toplevel.to_owned(), built, own })
+}
+
+/// The LUKS volume that a toplevel's stage 1 opens. Only those of the embedded platform hold their
+/// document.
+fn os_volume(toplevel: &Path) -> Result<Option<Uuid>, RebuildError> {
+    let path = toplevel.join("host.toml");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let host = intent::read(&path)?;
+    Ok(Some(derive(host.host.id, Purpose::Luks, &host.os.disk, 0)))
 }
 
 /// Makes the generation before the current one boot next.
@@ -158,5 +204,32 @@ mod tests {
         assert_eq!(current(profiles).unwrap(), 4);
         assert_eq!(earlier(profiles, 4).unwrap(), 1);
         assert!(matches!(earlier(profiles, 1), Err(RebuildError::NoEarlier { current: 1 })));
+    }
+
+    #[test]
+    fn a_system_for_another_volume_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let profile = include_str!("../../../profiles/hypervisor/host.toml");
+        let toplevel = |name: &str, document: Option<String>| {
+            let path = directory.path().join(name);
+            fs::create_dir(&path).unwrap();
+            if let Some(document) = document {
+                fs::write(path.join("host.toml"), document).unwrap();
+            }
+            path
+        };
+        let id = "00000000-0000-4000-8000-000000000004";
+        assert!(profile.contains(id));
+        let of = |digit: char| {
+            profile.replace(id, &format!("6ba7b810-9dad-41d1-80b4-00c04fd430c{digit}"))
+        };
+        let running = toplevel("running", Some(of('8')));
+        let same = toplevel("same", Some(of('8').replace("Europe/Brussels", "Europe/Lisbon")));
+        let other = toplevel("other", Some(of('9')));
+        let nixos = toplevel("nixos", None);
+        assert!(require_own_volume(&same, &running).is_ok());
+        assert!(require_own_volume(&nixos, &running).is_ok());
+        let error = require_own_volume(&other, &running).unwrap_err();
+        assert!(matches!(error, RebuildError::OtherVolume { .. }), "{error}");
     }
 }

@@ -50,6 +50,13 @@ pub(crate) const MIRROR_UNIT: &str = "boot\\x2dmirror.mount";
 /// Puts a prepared ssh key in place.
 const HOST_KEY_UNIT: &str = "bedplate-host-key.service";
 
+/// What a generation on trial that does not reach multi-user.target ends in.
+const TRIAL_FAILED: &str = "bedplate-trial-failed.service";
+
+/// How long a boot on trial may take from systemd's start, beside what somebody takes for typing a
+/// passphrase: more than any unit of ours but converge, which is not waited for.
+const TRIAL_SECONDS: u64 = 30 * 60;
+
 /// How long boot waits for a disk with an EFI system partition.
 const ESP_SECONDS: u32 = 15;
 
@@ -73,6 +80,8 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
     units.entries.insert("systemd/system/default.target".into(), Entry::Link(target));
     units.add("sshd-keygen.service.d/10-bedplate.conf", HOST_KEYS.to_owned(), None);
     units.add("emergency.service.d/10-bedplate.conf", emergency(parts), None);
+    units.add("boot-complete.target.d/10-bedplate.conf", boot_complete(host), None);
+    units.add(TRIAL_FAILED, trial_failed(parts), None);
     units.add_esp("boot.mount", host, &host.os.disk, BOOT);
     if let Some(mirror) = &host.os.esp_mirror {
         units.add_esp(MIRROR_UNIT, host, mirror, BOOT_MIRROR);
@@ -153,6 +162,26 @@ fn emergency(parts: &Parts) -> String {
     format!("[Service]\nExecStartPre=-{}/bin/bedplate-host generation failed\n", parts.programs)
 }
 
+/// What a boot on trial has to reach before it is blessed, or else gives way to the generation before:
+/// what systemd asks for by itself is there before the network and any login are.
+fn boot_complete(host: &HostFile) -> String {
+    let timeout = u64::from(host.unlock.timeout_seconds) + TRIAL_SECONDS;
+    format!(
+        "[Unit]\nRequires=multi-user.target\nAfter=multi-user.target\n\
+         OnFailure={TRIAL_FAILED}\nJobTimeoutSec={timeout}\n"
+    )
+}
+
+/// Whether anything follows is decided there: a generation that came up before stays as it is.
+fn trial_failed(parts: &Parts) -> String {
+    format!(
+        "[Unit]\nDescription=Bedplate: this generation did not come up\nDefaultDependencies=no\n\n\
+         [Service]\nType=oneshot\nExecStart={}/bin/bedplate-host generation failed\n\
+         StandardOutput=journal+console\nStandardError=journal+console\n",
+        parts.programs
+    )
+}
+
 struct Units {
     entries: BTreeMap<String, Entry>,
 }
@@ -226,12 +255,14 @@ fn host_key(parts: &Parts) -> String {
     )
 }
 
+/// After multi-user.target, which would wait for it otherwise: it may restore, or back up for the
+/// first time, for hours.
 fn converge(host: &HostFile, parts: &Parts) -> String {
     let key = if has_secrets(host) { " sshd-keygen.service" } else { "" };
     format!(
         "[Unit]\nDescription=Bedplate: make the machine agree with host.toml\n\
          Wants=network-online.target libvirtd.service nfs-server.service\n\
-         After=network-online.target libvirtd.service nfs-server.service {}{key}\n{}\n\
+         After=multi-user.target network-online.target libvirtd.service nfs-server.service {}{key}\n{}\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={}/bin/bedplate-host converge\n\
          TimeoutStartSec=infinity\nLimitCORE=0\n",
         pool_units(host),
