@@ -8,11 +8,13 @@ mod diff;
 mod files;
 mod heard;
 mod leases;
+mod proof;
 mod rollback;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -29,13 +31,14 @@ use crate::atomic::{self, WriteError};
 use crate::context::Context;
 use crate::digest;
 use crate::kind::{Description, Kind, Resource};
+use crate::lab::{self, LabError};
 use crate::report::Reporter;
 
 pub use applied::ApplyError;
 pub use files::files;
 pub use rollback::{Record, RollbackError, take_back, try_again};
 
-use files::{DIRECTORY, PREFIX, uplinks};
+use files::{DIRECTORY, PREFIX};
 
 /// How long a lease may take, and an answer from outside.
 const LEASE: Duration = Duration::from_secs(60);
@@ -55,6 +58,8 @@ pub struct Observed {
     pub leases: BTreeMap<String, (String, bool)>,
     /// Where dnsmasq is.
     pub dnsmasq: Option<PathBuf>,
+    /// The bridge of the lab, when there is one.
+    pub lab: Option<String>,
 }
 
 /// A bridge that stands.
@@ -171,6 +176,9 @@ pub enum BridgeError {
     /// A file could not be read or removed.
     #[error("files in /etc/{DIRECTORY} or of leases could not be read or removed")]
     Files(#[from] std::io::Error),
+    /// The lab.
+    #[error("it could not be found out which bridge the lab is on")]
+    Lab(#[from] LabError),
     /// It never came up.
     #[error("{bridge} is not as intended after {} s: {why}", LEASE.as_secs())]
     Late {
@@ -204,6 +212,7 @@ impl Kind for Bridges {
             record: rollback::read(&context.state)?,
             leases: leases::observe(Path::new(leases::UNITS))?,
             dnsmasq: programs::find("dnsmasq"),
+            lab: lab::bridge(&context.state)?,
         })
     }
 
@@ -229,7 +238,7 @@ impl Kind for Bridges {
             Action::RemoveFile { path } => fs::remove_file(context.configuration.join(path))?,
             Action::Reload => applied::apply(&context.configuration, &context.runtime)?,
             Action::Await { bridge } => wait(&context.intent, bridge)?,
-            Action::Prove => prove(context, reporter)?,
+            Action::Prove => proof::prove(context, reporter)?,
             Action::TakeBack => {
                 let record = rollback::read(&context.state)?.unwrap_or_default();
                 rollback::restore(&context.configuration, &record)?;
@@ -265,8 +274,18 @@ fn missing(bridge: &Bridge, found: Option<&ObservedBridge>) -> Option<String> {
     if bridge.dhcp && !has_lease {
         return Some("it has no lease".to_owned());
     }
-    let lacks = bridge.addresses.iter().find(|address| !found.addresses.contains(address));
+    // Of version 6 there are many ways to write one, and the kernel knows its own alone.
+    let has = |wanted: &String| found.addresses.iter().any(|one| is_same_address(one, wanted));
+    let lacks = bridge.addresses.iter().find(|address| !has(address));
     lacks.map(|address| format!("it does not have the address {address}"))
+}
+
+fn is_same_address(one: &str, other: &str) -> bool {
+    let parsed = |text: &str| -> Option<(IpAddr, u8)> {
+        let (address, prefix) = text.split_once('/')?;
+        Some((address.parse().ok()?, prefix.parse().ok()?))
+    };
+    one == other || parsed(one).is_some_and(|one| parsed(other) == Some(one))
 }
 
 fn stamp(files: &BTreeMap<String, String>) -> String {
@@ -283,68 +302,6 @@ fn wait(intent: &HostFile, name: &str) -> Result<(), BridgeError> {
         }
         sleep(Duration::from_millis(500));
     }
-}
-
-/// Keeps what leads outside, or takes it back. Where nothing was ever proven there is nothing to
-/// go back to, and what stands is kept with a warning.
-fn prove(context: &Context, reporter: &mut Reporter<'_>) -> Result<(), BridgeError> {
-    let state = &context.state;
-    let proven: BTreeMap<_, _> = files(&context.intent).into_iter().collect();
-    let has_way_back = rollback::read(state)?.is_some_and(|record| record.trying.is_some());
-    let judged = heard_outside(&context.intent);
-    match (judged, has_way_back) {
-        (Ok(None), _) => rollback::keep(state, &uplinks(&proven))?,
-        (Ok(Some(why)), false) => {
-            let text = format!("{why}; the settings are kept, there are none to go back to");
-            reporter.warn(None, text);
-            rollback::keep(state, &uplinks(&proven))?;
-        }
-        (Ok(Some(why)), true) => {
-            take_back(&context.configuration, state, &context.runtime)?;
-            return Err(BridgeError::TakenBack(why));
-        }
-        (Err(error), _) => {
-            take_back(&context.configuration, state, &context.runtime)?;
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
-/// Waits until somebody is heard on every bridge that leads outside; what is missing after a
-/// minute.
-fn heard_outside(intent: &HostFile) -> Result<Option<String>, BridgeError> {
-    let bridges = || intent.network.bridges.iter().filter(|(_, bridge)| bridge.nic.is_some());
-    for (name, _) in bridges() {
-        // An answer from before the change proves nothing. One that does not exist knows nobody.
-        let _ = ip::forget_neighbours(name);
-    }
-    let began = Instant::now();
-    loop {
-        let links = links(&ip::addresses()?);
-        let mut why = None;
-        for (name, bridge) in bridges() {
-            why = why.or(silent(name, bridge, links.get(name))?);
-        }
-        if why.is_none() || began.elapsed() > LEASE {
-            return Ok(why);
-        }
-        sleep(Duration::from_millis(500));
-    }
-}
-
-fn silent(
-    name: &str,
-    bridge: &Bridge,
-    found: Option<&ObservedBridge>,
-) -> Result<Option<String>, BridgeError> {
-    if let Some(why) = missing(bridge, found) {
-        return Ok(Some(format!("{name}: {why}")));
-    }
-    // Without an address nobody can be asked, and nobody is cut off.
-    let Some(found) = found.filter(|found| !found.addresses.is_empty()) else { return Ok(None) };
-    let heard = heard::outside(name, bridge, found)?;
-    Ok((!heard).then(|| format!("{name}: nobody outside was heard within {} s", LEASE.as_secs())))
 }
 
 fn our_files(configuration: &Path) -> Result<BTreeMap<String, String>, std::io::Error> {

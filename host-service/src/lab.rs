@@ -11,7 +11,7 @@ mod record;
 use std::path::{Path, PathBuf};
 
 pub use engine::{LabError, clone, destroy, reset};
-pub use plan::{Facts, Refusal, Source, Step, clones, removals};
+pub use plan::{Facts, Refusal, Source, Step, clones, leads_somewhere, removals};
 pub use record::Lab;
 
 /// Subvolume at the top of a pool.
@@ -22,6 +22,11 @@ const PREFIX: &str = "lab-";
 /// The name of the copy of `machine`.
 pub fn name(machine: &str) -> String {
     format!("{PREFIX}{machine}")
+}
+
+/// The bridge that the copies are on; none when there is no lab.
+pub fn bridge(state: &Path) -> Result<Option<String>, LabError> {
+    Ok(record::read(state)?.map(|lab| lab.bridge))
 }
 
 fn place(mount: &Path) -> PathBuf {

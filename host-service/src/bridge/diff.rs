@@ -1,48 +1,82 @@
 //! What it takes to make bridges as intended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bedplate_spec::host::{Bridge, HostFile, Nic};
 
-use super::files::{bridge_files, files, uplinks};
+use super::files::{belongs, bridge_files, files, of_bridges, uplink_names, uplinks};
 use super::{Action, Observed, leases, missing, stamp};
 use crate::kind::{Description, Resource};
+use crate::lab;
 
 /// The resource of everything that leads outside, while it is not proven.
 pub(super) const OUTSIDE: &str = "outside";
 
 pub(super) fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
     let wanted: BTreeMap<_, _> = files(intent).into_iter().collect();
-    let outside = uplinks(&wanted);
-    let mut resources: Vec<_> = unproven(&outside, observed).into_iter().collect();
-    // What is tried is written there, and what was taken back stays as it is.
+    let of_lab = of_lab(intent, observed);
+    let held = of_lab.as_ref().filter(|(_, bridge, _)| bridge.nic.is_some());
+    let held = held.map(|(_, _, why)| why.as_str());
+    let mut resources: Vec<_> = unproven(&wanted, observed, held).into_iter().collect();
+    // What is tried is written there, and what was taken back stays as it is. So does a bridge that
+    // is to lose its NIC: it must not be touched behind the back of the trial.
     let settled = resources.is_empty();
+    let tried = if settled { BTreeSet::new() } else { tried(&wanted, observed) };
     for (name, bridge) in &intent.network.bridges {
-        let mut resource = one(name, bridge, observed, settled || bridge.nic.is_none());
-        match lease(name, bridge, observed) {
-            Ok(action) => resource.actions.extend(action),
-            Err(why) => resource.notes.push(why),
-        }
-        resources.push(resource);
+        resources.push(match &of_lab {
+            Some((held, _, why)) if *held == name => Resource::refused(name, why),
+            _ => one(name, bridge, observed, !tried.contains(name)),
+        });
     }
-    resources.extend(withdrawn(intent, &wanted, observed, settled));
+    resources.extend(withdrawn(intent, &wanted, observed, &tried));
     resources
 }
 
-/// Files that lead outside and were not proven: they are tried, unless they were before.
-fn unproven(wanted: &BTreeMap<String, String>, observed: &Observed) -> Option<Resource<Action>> {
+/// The bridge of the lab, when it is to lead somewhere, and why it must not (T42).
+fn of_lab<'i>(
+    intent: &'i HostFile,
+    observed: &Observed,
+) -> Option<(&'i String, &'i Bridge, String)> {
+    let (name, bridge) = intent.network.bridges.get_key_value(observed.lab.as_ref()?)?;
+    let leads = lab::leads_somewhere(bridge)?;
+    let why = format!(
+        "the copies of the lab are on the bridge `{name}`, which {leads}; it is left as it is: call \
+         `bedplate-host lab destroy` first, or write `[network.bridges.{name}]` as it was"
+    );
+    Some((name, bridge, why))
+}
+
+/// The bridges that lead outside, or did: what becomes of them is tried.
+fn tried(wanted: &BTreeMap<String, String>, observed: &Observed) -> BTreeSet<String> {
+    let mut names = uplink_names(wanted);
+    names.extend(uplink_names(&observed.files));
+    names.extend(observed.record.iter().flat_map(|record| uplink_names(&record.kept)));
+    names
+}
+
+/// Files that lead outside and were not proven: they are tried, unless they were before, or are
+/// `held`.
+fn unproven(
+    all: &BTreeMap<String, String>,
+    observed: &Observed,
+    held: Option<&str>,
+) -> Option<Resource<Action>> {
+    let wanted = &uplinks(all);
     let record = observed.record.as_ref();
     let kept = record.map(|record| &record.kept);
     if kept == Some(wanted) || (wanted.is_empty() && kept.is_none_or(BTreeMap::is_empty)) {
         return None;
     }
     let trying = stamp(wanted);
-    let standing = uplinks(&observed.files);
-    if record.is_some_and(|record| record.taken_back.as_ref() == Some(&trying)) {
-        let why = "these settings were tried, and nobody outside was heard: the last ones that \
-                   worked stand instead. Correct `network` in host.toml; \
-                   `bedplate-host network try-again` tries the same once more";
-        return Some(match kept == Some(&standing) {
+    let taken_back = record.is_some_and(|record| record.taken_back.as_ref() == Some(&trying));
+    let why = held.or(taken_back.then_some(
+        "these settings were tried, and nobody outside was heard: the last ones that worked stand \
+         instead. Correct `network` in host.toml; `bedplate-host network try-again` tries the same \
+         once more",
+    ));
+    if let Some(why) = why {
+        let standing = uplinks(&observed.files);
+        return Some(match kept.is_none_or(|kept| *kept == standing) {
             true => Resource::refused(OUTSIDE, why),
             false => Resource {
                 notes: vec![why.to_owned()],
@@ -50,8 +84,14 @@ fn unproven(wanted: &BTreeMap<String, String>, observed: &Observed) -> Option<Re
             },
         });
     }
+    Some(Resource::new(OUTSIDE, trial(all, observed, trying)))
+}
+
+fn trial(all: &BTreeMap<String, String>, observed: &Observed, trying: String) -> Vec<Action> {
+    let tried = tried(all, observed);
+    let (wanted, standing) = (of_bridges(&tried, all), of_bridges(&tried, &observed.files));
     let mut actions = Vec::new();
-    if record.is_some_and(|record| !record.kept.is_empty()) {
+    if observed.record.as_ref().is_some_and(|record| !record.kept.is_empty()) {
         actions.push(Action::Arm { trying });
     }
     let changed = wanted.iter().filter(|(path, text)| standing.get(*path) != Some(*text));
@@ -68,11 +108,12 @@ fn unproven(wanted: &BTreeMap<String, String>, observed: &Observed) -> Option<Re
         actions.push(Action::Reload);
     }
     actions.push(Action::Prove);
-    Some(Resource::new(OUTSIDE, actions))
+    actions
 }
 
 fn one(name: &str, bridge: &Bridge, observed: &Observed, settled: bool) -> Resource<Action> {
     let mut actions = Vec::new();
+    let mut notes = Vec::new();
     if settled {
         let wanted = bridge_files(name, bridge).into_iter();
         let changed = wanted.filter(|(path, text)| observed.files.get(path) != Some(text));
@@ -85,8 +126,15 @@ fn one(name: &str, bridge: &Bridge, observed: &Observed, settled: bool) -> Resou
         if missing(bridge, observed.bridges.get(name)).is_some() || !actions.is_empty() {
             actions.push(Action::Await { bridge: name.to_owned() });
         }
+        match lease(name, bridge, observed) {
+            Ok(action) => actions.extend(action),
+            Err(why) => notes.push(why),
+        }
+    } else if bridge.nat {
+        // Never while its NIC may come back: the LAN has somebody who gives leases.
+        notes.push(format!("{name} gives leases once the change is kept and converge runs again"));
     }
-    Resource::new(name, actions)
+    Resource { notes, ..Resource::new(name, actions) }
 }
 
 fn lease(name: &str, bridge: &Bridge, observed: &Observed) -> Result<Option<Action>, String> {
@@ -106,11 +154,10 @@ fn withdrawn(
     intent: &HostFile,
     wanted: &BTreeMap<String, String>,
     observed: &Observed,
-    settled: bool,
+    tried: &BTreeSet<String>,
 ) -> Option<Resource<Action>> {
-    let outside = uplinks(&observed.files);
     let stale = observed.files.keys().filter(|path| !wanted.contains_key(*path));
-    let stale = stale.filter(|path| settled || !outside.contains_key(*path));
+    let stale = stale.filter(|path| !belongs(path, tried));
     let mut actions: Vec<_> = stale.map(|path| Action::RemoveFile { path: path.clone() }).collect();
     if !actions.is_empty() {
         actions.push(Action::Reload);

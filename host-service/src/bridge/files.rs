@@ -1,6 +1,6 @@
 //! Bridges as files of systemd-networkd (systemd.netdev(5), systemd.network(5), systemd.link(5)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use bedplate_spec::host::{Bridge, HostFile, Nic};
@@ -83,15 +83,39 @@ pub(super) fn port_network(bridge: &str, nic: &Nic, vlan_aware: bool) -> String 
 
 /// The files of the bridges that have a NIC: those that can cut the machine off.
 pub(super) fn uplinks(all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let stems: Vec<&str> = all.keys().filter_map(|path| path.strip_suffix(PORT)).collect();
-    let leads_out = |path: &str| {
-        stems.iter().any(|stem| {
-            let rest = path.strip_prefix(stem);
-            rest.is_some_and(|rest| [".link", ".netdev", ".network", PORT].contains(&rest))
-        })
-    };
+    of_bridges(&uplink_names(all), all)
+}
+
+/// The bridges that have a NIC.
+pub(super) fn uplink_names(all: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let start = format!("{DIRECTORY}/{PREFIX}");
+    let name = |path: &String| Some(path.strip_prefix(&start)?.strip_suffix(PORT)?.to_owned());
+    all.keys().filter_map(name).collect()
+}
+
+/// Those of the files that belong to one of the bridges.
+pub(super) fn of_bridges(
+    names: &BTreeSet<String>,
+    all: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     all.iter()
-        .filter(|(path, _)| leads_out(path))
+        .filter(|(path, _)| belongs(path, names))
         .map(|(path, content)| (path.clone(), content.clone()))
         .collect()
+}
+
+/// Whether a file belongs to one of the bridges.
+pub(super) fn belongs(path: &str, names: &BTreeSet<String>) -> bool {
+    names.iter().any(|name| {
+        let rest = path.strip_prefix(&format!("{DIRECTORY}/{PREFIX}{name}"));
+        rest.is_some_and(|rest| [".link", ".netdev", ".network", PORT].contains(&rest))
+    })
+}
+
+/// Whether some bridge among these files gets an address.
+pub(super) fn has_address(files: &BTreeMap<String, String>) -> bool {
+    let gives = |line: &str| {
+        line.starts_with("Address=") || (line.starts_with("DHCP=") && line != "DHCP=no")
+    };
+    files.values().any(|text| text.lines().any(gives))
 }

@@ -1,5 +1,6 @@
 use super::diff::{OUTSIDE, describe, diff};
-use super::files::port_network;
+use super::files::{port_network, uplinks};
+use super::proof::cut_off;
 use super::*;
 use crate::sample;
 
@@ -119,6 +120,27 @@ fn an_address_of_version_6_is_no_lease() {
 }
 
 #[test]
+fn an_address_of_version_6_counts_however_it_is_written() {
+    let mut bridge = isolated(false);
+    let stands = ObservedBridge {
+        ports: Vec::new(),
+        addresses: vec!["fd00::1/64".into(), "10.9.0.1/24".into()],
+    };
+    for (written, has) in [
+        ("FD00::1/64", true),
+        ("fd00:0:0:0:0:0:0:1/64", true),
+        ("fd00::01/064", true),
+        ("fd00::1/48", false),
+        ("fd00::2/64", false),
+        ("10.9.0.1/24", true),
+        ("10.9.0.1/16", false),
+    ] {
+        bridge.addresses = vec![written.into()];
+        assert_eq!(missing(&bridge, Some(&stands)).is_none(), has, "{written}");
+    }
+}
+
+#[test]
 fn t36_a_change_of_what_leads_outside_is_armed_first_and_proven_last() {
     let intent = other_nic();
     let resources = diff(&intent, &as_wanted(&sample::intent()));
@@ -147,6 +169,145 @@ fn t36_a_bridge_that_is_renamed_or_withdrawn_is_a_change_too() {
     assert!(matches!(renamed[0].actions[0], Action::Arm { .. }));
     let removed = titles(&renamed[0]).iter().filter(|title| title.starts_with("remove")).count();
     assert_eq!(removed, 4);
+}
+
+#[test]
+fn t36_the_last_address_that_leads_outside_is_given_up_only_when_somebody_is_heard_elsewhere() {
+    let kept = as_wanted(&sample::intent()).record.unwrap().kept;
+    let bridges = |change: &dyn Fn(&mut BTreeMap<String, Bridge>)| {
+        let mut intent = sample::intent();
+        change(&mut intent.network.bridges);
+        cut_off(&intent, &kept).map(|names| names.into_iter().collect::<Vec<_>>())
+    };
+    assert_eq!(bridges(&|_| ()), None);
+    let named = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+    // Withdrawn, without its NIC, without an address.
+    assert_eq!(bridges(&|all| all.clear()), named(&["br0"]));
+    let isolated = bridges(&|all| {
+        all.insert("br0".into(), isolated(true));
+        all.insert("guests".into(), isolated(true));
+    });
+    assert_eq!(isolated, named(&["br0", "guests"]), "behind those are guests alone");
+    let silent = |all: &mut BTreeMap<String, Bridge>| all.get_mut("br0").unwrap().dhcp = false;
+    assert_eq!(bridges(&silent), named(&["br0"]));
+    // Another uplink with an address is asked itself.
+    let moved = |all: &mut BTreeMap<String, Bridge>| {
+        let mut second = all["br0"].clone();
+        second.nic = Some(Nic::Name("enp6s0".into()));
+        (second.dhcp, second.addresses) = (false, vec!["192.168.1.5/24".into()]);
+        all.insert("br1".into(), second);
+        silent(all);
+    };
+    assert_eq!(bridges(&moved), None);
+    // Where nothing had an address, nothing is lost; a static one counts as well.
+    let mut intent = sample::intent();
+    intent.network.bridges.get_mut("br0").unwrap().dhcp = false;
+    let without: BTreeMap<_, _> = files(&intent).into_iter().collect();
+    intent.network.bridges.clear();
+    assert_eq!(cut_off(&intent, &uplinks(&without)), None);
+    let mut intent = sample::intent();
+    let bridge = intent.network.bridges.get_mut("br0").unwrap();
+    (bridge.dhcp, bridge.addresses) = (false, vec!["192.168.1.5/24".into()]);
+    let fixed: BTreeMap<_, _> = files(&intent).into_iter().collect();
+    intent.network.bridges.clear();
+    assert!(cut_off(&intent, &uplinks(&fixed)).is_some());
+}
+
+#[test]
+fn t36_elsewhere_is_a_link_with_an_address_that_is_no_bridge_of_ours() {
+    let address = serde_json::json!([{"family": "inet", "local": "10.0.0.2", "scope": "global"}]);
+    let link = |name: &str, kind: Option<&str>| {
+        let mut one = serde_json::json!(
+            {"ifname": name, "link_type": "ether", "addr_info": address.clone()});
+        if let Some(kind) = kind {
+            one["linkinfo"] = serde_json::json!({"info_kind": kind});
+        }
+        one
+    };
+    let mut all = vec![
+        link("br0", Some("bridge")),
+        link("enp9s0", None),
+        link("wg0", Some("wireguard")),
+        link("enp5s0", None),
+        link("lo", None),
+        link("enp7s0", None),
+    ];
+    all[3]["master"] = "br0".into();
+    all[4]["link_type"] = "loopback".into();
+    all[5]["addr_info"][0]["scope"] = "link".into();
+    let found = heard::other_links(&all.into(), &["br0".to_owned()].into());
+    let found: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.is_hardware)).collect();
+    assert_eq!(found, [("enp9s0", true), ("wg0", false)]);
+    let heard = |state: &str| {
+        let one =
+            serde_json::json!({"dst": "10.0.0.9", "lladdr": "02:00:00:00:00:09", "state": [state]});
+        heard::anybody(&serde_json::json!([one]))
+    };
+    assert!(heard("REACHABLE") && heard("STALE"));
+    assert!(!heard("FAILED") && !heard("INCOMPLETE") && !heard("PERMANENT"));
+}
+
+#[test]
+fn t36_a_bridge_that_is_to_lose_its_nic_is_part_of_the_trial_with_all_its_files() {
+    let mut intent = sample::intent();
+    intent.network.bridges.insert("br0".into(), isolated(true));
+    let mut observed = as_wanted(&sample::intent());
+    observed.dnsmasq = Some("/usr/sbin/dnsmasq".into());
+    let resources = diff(&intent, &observed);
+    let wanted = [
+        "arm a timer that takes the change back",
+        "write /etc/systemd/network/10-bedplate-br0.network",
+        "remove /etc/systemd/network/10-bedplate-br0-port.network",
+        "reload systemd-networkd",
+        "keep the change once somebody outside is heard, or take it back",
+    ];
+    assert_eq!(titles(&resources[0]), wanted);
+    // Taken back or not: what comes after touches neither its files nor the leases of the LAN.
+    assert!(resources[1..].iter().all(|one| one.actions.is_empty()), "{resources:?}");
+    assert!(resources[1].notes[0].contains("once the change is kept"), "{resources:?}");
+    // After a boot the platform's files stand, and those that worked are put back alone.
+    observed.files = files(&intent).into_iter().collect();
+    observed.record.as_mut().unwrap().taken_back = Some(stamp(&BTreeMap::new()));
+    let resources = diff(&intent, &observed);
+    assert_eq!(resources[0].actions, [Action::TakeBack]);
+    assert!(resources[1..].iter().all(|one| one.actions.is_empty()), "{resources:?}");
+    // Kept, it is an isolated bridge as any other.
+    observed.record.as_mut().unwrap().kept = BTreeMap::new();
+    assert!(titles(&diff(&intent, &observed)[0]).contains(&"give leases on br0".to_owned()));
+}
+
+#[test]
+fn t42_the_bridge_of_the_lab_gets_neither_nic_nor_address_while_there_are_copies() {
+    let mut intent = sample::intent();
+    let nowhere = Bridge { addresses: Vec::new(), ..isolated(false) };
+    intent.network.bridges.insert("br-test".into(), nowhere);
+    let mut observed = as_wanted(&intent);
+    observed.bridges.insert("br-test".into(), ObservedBridge::default());
+    observed.lab = Some("br-test".into());
+    assert!(diff(&intent, &observed).iter().all(|one| *one == Resource::new(&one.name, vec![])));
+    // Addresses, with or without NAT: this bridge alone is refused.
+    let mut addressed = intent.clone();
+    addressed.network.bridges.insert("br-test".into(), isolated(true));
+    let resources = diff(&addressed, &observed);
+    assert!(resources.iter().all(|one| one.actions.is_empty()), "{resources:?}");
+    let refused = |resources: &[Resource<Action>], name: &str| {
+        let one = resources.iter().find(|one| one.name == name).unwrap();
+        one.refused.clone().unwrap_or_default()
+    };
+    assert!(refused(&resources, "br-test").contains("lab destroy"), "{resources:?}");
+    assert!(refused(&resources, "br0").is_empty());
+    // A NIC: it is not even tried, and where the platform wrote it at boot it is taken back.
+    let bridge = intent.network.bridges.get_mut("br-test").unwrap();
+    bridge.nic = Some(Nic::Name("enp6s0".into()));
+    let resources = diff(&intent, &observed);
+    assert!(resources.iter().all(|one| one.actions.is_empty()), "{resources:?}");
+    assert!(refused(&resources, OUTSIDE).contains("copies must not reach the LAN"));
+    assert!(refused(&resources, "br-test").contains("lab destroy"));
+    observed.files = files(&intent).into_iter().collect();
+    assert_eq!(diff(&intent, &observed)[0].actions, [Action::TakeBack]);
+    // Without a lab it is a change as any other.
+    observed.lab = None;
+    assert!(matches!(diff(&intent, &observed)[0].actions[0], Action::Arm { .. }));
 }
 
 #[test]

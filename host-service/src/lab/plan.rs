@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::{HostFile, State, Vm};
+use bedplate_spec::host::{Bridge, HostFile, State, Vm};
 use serde::Serialize;
 
 use super::{name, place};
@@ -161,24 +161,31 @@ fn alone(vm: &Vm, bridge: &str) -> Vm {
         usb_devices: Vec::new(),
         disk_image: None,
         iso_image: None,
+        // Its seed was read at the first start, and stands beside the disk of the original alone.
+        cloud_init: None,
         ..vm.clone()
     }
 }
 
-/// A bridge with a NIC leads to the LAN; one with addresses leads to this machine, which may forward.
 fn expect_isolated(intent: &HostFile, bridge: &str) -> Result<(), Refusal> {
     let refuse = |why: String| Err(Refusal::Bridge(why));
     match intent.network.bridges.get(bridge) {
         None => refuse(format!(
             "host.toml declares no bridge `{bridge}`; write `[network.bridges.{bridge}]` without `nic`"
         )),
-        Some(found) if found.nic.is_some() => {
-            refuse(format!("the bridge `{bridge}` has a NIC: copies must not reach the LAN"))
-        }
-        Some(found) if !found.addresses.is_empty() => refuse(format!(
-            "the bridge `{bridge}` has addresses: copies must not reach this machine"
-        )),
-        Some(_) => Ok(()),
+        Some(found) => match leads_somewhere(found) {
+            Some(why) => refuse(format!("the bridge `{bridge}` {why}")),
+            None => Ok(()),
+        },
+    }
+}
+
+/// A bridge with a NIC leads to the LAN; one with addresses leads to this machine, which may forward.
+pub fn leads_somewhere(bridge: &Bridge) -> Option<&'static str> {
+    match (&bridge.nic, bridge.addresses.is_empty()) {
+        (Some(_), _) => Some("has a NIC: copies must not reach the LAN"),
+        (None, false) => Some("has addresses: copies must not reach this machine"),
+        (None, true) => None,
     }
 }
 
@@ -200,7 +207,7 @@ pub fn removals(facts: &Facts, machines: &[String]) -> Vec<Step> {
 
 #[cfg(test)]
 mod tests {
-    use bedplate_spec::host::{Bridge, Nic};
+    use bedplate_spec::host::Nic;
     use bedplate_spec::identity;
 
     use super::*;
@@ -257,6 +264,23 @@ mod tests {
         assert!(own.contains("hostdev") && !xml.contains("hostdev"));
         assert!(own.contains("<vlan>") && !xml.contains("<vlan>"));
         assert!(!xml.contains("/mnt/vmstore/haos") && xml.contains("bridge=\"br-test\""), "{xml}");
+    }
+
+    #[test]
+    fn a_copy_of_a_cloud_image_names_no_file_that_no_step_makes() {
+        let mut intent = intent();
+        let seed = bedplate_spec::host::CloudInit {
+            hostname: "haos".into(),
+            user: "admin".into(),
+            ssh_keys: vec!["ssh-ed25519 AAAA".into()],
+            packages: Vec::new(),
+        };
+        intent.vms.get_mut("haos").unwrap().cloud_init = Some(seed);
+        let steps = planned(&intent, &facts(), "br-test").unwrap();
+        let Some(Step::Define { xml, .. }) = steps.last() else { panic!("{steps:?}") };
+        let files: Vec<_> =
+            xml.split("file=\"").skip(1).filter_map(|it| it.split('"').next()).collect();
+        assert_eq!(files, ["/mnt/vmstore/.bedplate-lab/haos/disk.qcow2"], "{xml}");
     }
 
     #[test]

@@ -163,6 +163,9 @@ fn machine(intent: &HostFile, observed: &Observed, name: &str, vm: &Vm) -> Resou
         return Resource::refused(name, why);
     }
     let directory = Path::new(mount).join(name);
+    if let Some(why) = lost_disk(name, domain, &files, &domain::disk_path(&directory, vm)) {
+        return Resource::refused(name, why);
+    }
     let seed = match wanted_seed(intent, name, vm) {
         Ok(seed) => seed,
         Err(error) => return Resource::refused(name, format!("its seed cannot be made: {error}")),
@@ -172,6 +175,27 @@ fn machine(intent: &HostFile, observed: &Observed, name: &str, vm: &Vm) -> Resou
         Ok(wanted) => present(name, vm, domain, &files, stale_seed, &wanted.intent),
         Err(error) => Resource::refused(name, format!("its XML cannot be written: {error}")),
     }
+}
+
+/// A machine is defined after its disk is made: one that is defined and has none had one, with data
+/// on it. A new one in its place would be taken for the machine itself.
+fn lost_disk(
+    name: &str,
+    domain: Option<&DomainFound>,
+    files: &FilesFound,
+    disk: &Path,
+) -> Option<String> {
+    let domain = domain.filter(|_| files.disk_bytes.is_none())?;
+    let running = match domain.running {
+        Some(_) => "; it still runs from its old file, so save its data before you turn it off",
+        None => "",
+    };
+    Some(format!(
+        "it is defined, and its disk {} is not there; no new one is made in its place{running}: put \
+         the file there, or write `pool` and `dest` as they were; where its data may go, \
+         `virsh undefine --nvram --managed-save {name}` lets `converge` begin anew",
+        disk.display()
+    ))
 }
 
 /// The volume that the machine's cloud-init is to find.
@@ -244,7 +268,8 @@ fn present(
         actions.push(Action::Autostart { vm: name_of(), wanted: by_libvirt });
     }
     let running = domain.and_then(|domain| domain.running.as_ref());
-    match (running, files.started) {
+    // A note of one that was undefined since says nothing of the one that is defined now.
+    match (running, files.started && domain.is_some()) {
         (None, false) if vm.autostart => actions.push(Action::Start { vm: name_of() }),
         (Some(_), false) => actions.push(Action::Remember { vm: name_of() }),
         _ => {}

@@ -1,5 +1,6 @@
 //! Does what was decided about virtual machines.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -117,7 +118,11 @@ impl Kind for VirtualMachines {
             }
             Action::Remember { vm } => remember(context, vm)?,
             Action::Destroy { vm } => self.virsh.destroy(vm)?,
-            Action::Undefine { vm } => self.virsh.undefine(vm)?,
+            Action::Undefine { vm } => {
+                // First: a cut in between leaves what is found and undefined the next time.
+                forget(context, vm)?;
+                self.virsh.undefine(vm)?;
+            }
             Action::DeleteDirectory { vm } => {
                 let machine = Machine::find(context, vm)?;
                 directory::delete(machine.pool, &machine.directory, &context.mounts)?;
@@ -165,6 +170,17 @@ fn remember(context: &Context, name: &str) -> Result<(), VmError> {
     Ok(atomic::write(&observe::started_file(context, name), "", 0o644)?)
 }
 
+/// Declared again within this boot, a machine is a new one, and is started.
+fn forget(context: &Context, name: &str) -> Result<(), VmError> {
+    let path = observe::started_file(context, name);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(VmError::Note(WriteError { path, source }))
+        }
+        _ => Ok(()),
+    }
+}
+
 struct Machine<'a> {
     vm: &'a Vm,
     pool: &'a Path,
@@ -195,5 +211,35 @@ impl<'a> Machine<'a> {
         let Some(image) = &self.vm.iso_image else { return Ok(()) };
         directory::check_file(&self.directory, Path::new(&image.dest))?;
         Ok(disk::fetch_installer(image, &self.directory, reporter)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mounts::Mounts;
+    use crate::sample;
+
+    #[test]
+    fn a_machine_that_is_undefined_is_no_longer_known_as_started() {
+        let place = tempfile::tempdir().unwrap();
+        let context = Context {
+            intent: sample::intent(),
+            mounts: Mounts::default(),
+            configuration: place.path().join("etc"),
+            runtime: place.path().join("run"),
+            state: place.path().join("state"),
+        };
+        remember(&context, "haos").unwrap();
+        let note = observe::started_file(&context, "haos");
+        assert!(note.exists());
+        let mut sink = |_: &bedplate_spec::event::Event| {};
+        let machines = VirtualMachines::of("test:///nowhere");
+        let undefine = Action::Undefine { vm: "haos".into() };
+        // No libvirt is there: what matters is that the note is gone before it is asked.
+        for _ in 0..2 {
+            machines.perform(&context, &undefine, &mut Reporter::new(&mut sink)).unwrap_err();
+            assert!(!note.exists());
+        }
     }
 }

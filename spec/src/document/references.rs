@@ -32,6 +32,7 @@ pub(super) fn resolve(decoder: &Decoder<'_>, host: &mut HostFile) {
     report.mac_addresses(host);
     report.exports(host);
     report.backups(host);
+    report.machine_directories(host);
     report.restore(host);
     report.notify(host);
     report.push(host);

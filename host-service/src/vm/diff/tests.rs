@@ -75,6 +75,34 @@ fn a_disk_only_grows() {
 }
 
 #[test]
+fn t38_a_defined_machine_whose_disk_is_gone_gets_no_new_one_in_its_place() {
+    let mut intent = sample::intent();
+    let mut observed = as_wanted(&intent);
+    observed.files.insert("haos".into(), FilesFound::default());
+    let refused = |intent: &HostFile, observed: &Observed| {
+        let resource = diff(intent, observed).remove(0);
+        assert!(resource.actions.is_empty(), "{resource:?}");
+        resource.refused.unwrap()
+    };
+    let why = refused(&intent, &observed);
+    assert!(why.contains("/mnt/vmstore/haos/haos.qcow2 is not there"), "{why}");
+    assert!(why.contains("it still runs") && why.contains("virsh undefine"), "{why}");
+    observed.domains.get_mut("haos").unwrap().running = None;
+    assert!(!refused(&intent, &observed).contains("it still runs"));
+    // Nothing is to be found at the new place after `pool` or `dest` was changed.
+    let vm = intent.vms.get_mut("haos").unwrap();
+    vm.pool = "bulk".into();
+    vm.disk_image.as_mut().unwrap().dest = "/mnt/bulk/haos/haos.qcow2".into();
+    assert!(refused(&intent, &observed).contains("/mnt/bulk/haos/haos.qcow2"));
+    // So it is for an empty disk, and once it is undefined it begins anew.
+    intent.vms.get_mut("haos").unwrap().disk_image = None;
+    assert!(refused(&intent, &observed).contains("/mnt/bulk/haos/disk.qcow2"));
+    observed.domains.clear();
+    let titles = titles(&intent, &observed);
+    assert!(titles.contains(&"make an empty disk of 32 GiB for haos".to_owned()), "{titles:?}");
+}
+
+#[test]
 fn an_absent_machine_goes_and_a_second_run_finds_nothing() {
     let mut intent = sample::intent();
     let observed = as_wanted(&intent);
@@ -195,6 +223,15 @@ fn f10_every_half_of_a_machine_is_recognised_and_finished() {
     observed.domains = whole.domains.clone();
     assert_eq!(titles(&intent, &observed), ["note that haos runs"]);
     assert!(titles(&intent, &whole).is_empty());
+}
+
+#[test]
+fn a_machine_that_was_undefined_and_is_declared_again_is_started() {
+    let intent = sample::intent();
+    let mut observed = as_wanted(&intent);
+    observed.domains.clear();
+    assert!(observed.files["haos"].started, "the note of the machine before");
+    assert_eq!(titles(&intent, &observed).last().unwrap(), "start haos");
 }
 
 #[test]

@@ -45,6 +45,37 @@ impl Report<'_> {
         }
     }
 
+    /// A machine's directory is its own: clients of an export in it could write its disk, and
+    /// `state = "absent"` deletes all that lies in it.
+    pub(super) fn machine_directories(&self, host: &HostFile) {
+        let exports = host.nfs.exports.iter().enumerate();
+        let exports = exports.map(|(index, it)| (format!("nfs.exports[{index}].path"), &it.path));
+        let repositories = host.backups.iter();
+        let repositories =
+            repositories.map(|(name, it)| (format!("backups.{name}.repository"), &it.repository));
+        let others: Vec<_> =
+            exports.chain(repositories).filter(|(_, path)| path.starts_with('/')).collect();
+        for (name, vm) in &host.vms {
+            let path = format!("vms.{name}");
+            let mount = host.pools.get(&vm.pool).map(|pool| &pool.mount);
+            let Some(mount) = mount.filter(|mount| !mount.is_empty()) else { continue };
+            if self.incomplete(&format!("{path}.pool")) {
+                continue; // The pool is a guess.
+            }
+            let directory = format!("{mount}/{name}");
+            for (key, other) in &others {
+                if within(other, &directory) || within(&directory, other) {
+                    let message = format!(
+                        "its directory {directory} and {other} of `{key}` lie in each other"
+                    );
+                    let help = "a VM has its directory to itself, and `state = \"absent\"` deletes \
+                                it: name the VM otherwise, or write another path there";
+                    self.wrong(&path, message, help);
+                }
+            }
+        }
+    }
+
     fn wanted_vm(&self, path: &str, vm: &Vm, bridges: &BTreeMap<String, Bridge>) {
         let bridge = bridges.get(&vm.bridge);
         if bridge.is_none() {
