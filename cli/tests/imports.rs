@@ -24,8 +24,10 @@ const YAML: &str = "bedplate-yaml";
 const IMPORT: &str = "bedplate-import";
 /// Imported by the middle row; imports `tools`, and no C library.
 const FACTS: &str = "bedplate-facts";
-/// Imported by the top row alone; imports `spec`, and no C library.
+/// Imported by the top row, and by those who look through a repository before a disk is written;
+/// imports `spec`, and no C library.
 const REPOSITORY: &str = "bedplate-repository";
+const LOOK_THROUGH: &[&str] = &["bedplate-installer", "bedplate-image-builder"];
 /// Imported by whoever receives events; imports `spec`.
 const RENDER: &str = "bedplate-render";
 const MIDDLE: &[&str] = &[
@@ -49,6 +51,8 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
         &[SPEC]
     } else if name == IMPORT {
         &[SPEC, &[YAML]]
+    } else if LOOK_THROUGH.contains(&name) {
+        &[SPEC, LEAVES, &[FACTS, RENDER, REPOSITORY]]
     } else if MIDDLE.contains(&name) {
         &[SPEC, LEAVES, &[FACTS, RENDER]]
     } else if TOP.contains(&name) {
@@ -123,7 +127,9 @@ fn wrong_arrows_are_found() {
         ("bedplate-image-builder", "bedplate-cli"),
         ("bedplate-render", "bedplate-tools"),
         ("bedplate-repository", "bedplate-tools"),
-        ("bedplate-installer", "bedplate-repository"),
+        ("bedplate-repository", "bedplate-installer"),
+        ("bedplate-initrd", "bedplate-repository"),
+        ("bedplate-host-service", "bedplate-repository"),
         ("xtask", "bedplate-spec"),
         ("bedplate-new", "bedplate-spec"),
     ] {

@@ -287,6 +287,21 @@ fn a_flake_that_is_not_understood_ends_with_4_and_the_lines_to_add() {
 }
 
 #[test]
+fn a_host_is_not_added_to_a_flake_whose_platform_lacks_it() {
+    let place = tempfile::tempdir().unwrap();
+    let flake = "{\n  inputs.bedplate.url = \"path:/srv/bedplate\";\n  \
+        outputs = { bedplate, ... }: { nixosConfigurations = bedplate.lib.hosts ./nix/hosts; };\n}\n";
+    fs::write(place.path().join("flake.nix"), flake).unwrap();
+    let before = files(place.path());
+    let output = without_nix(place.path(), &["host", "add", "attic"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    let said = stderr(&output);
+    assert!(said.contains("lib.host") && said.contains("path:./bedplate"), "{said}");
+    assert!(said.contains("nothing was written") && said.contains("docs/nixos.md"), "{said}");
+    assert_eq!(files(place.path()), before);
+}
+
+#[test]
 fn mistakes_of_a_flake_are_told_with_their_place() {
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("flake.nix"), "{\n  outputs = ;\n}\n").unwrap();

@@ -216,3 +216,29 @@ fn what_cannot_be_prepared_leaves_nothing_behind() {
     assert_eq!(usage.status.code(), Some(2));
     assert_eq!(desk.files(), before);
 }
+
+#[test]
+fn t26_no_recipient_of_a_file_of_age_is_left_out_in_silence() {
+    let yubikey = "age1yubikey1q2w7u3vpya839jxxuq8g0sedh3d740d4xvn639sqhr95ejj8vu3hyfumptt";
+    let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDkFf0JhdZkPsPVFJrAnbxg9lQ9Jvjuc5Zz1xUiQpZzV";
+    for foreign in [yubikey, line, "age1\u{1b}[2J"] {
+        let desk = Desk::new();
+        desk.done(&format!("{PREPARE} --identity admin"));
+        let rules = desk.text(".sops.yaml").replace(ADMIN, &format!("{ADMIN},{foreign}"));
+        desk.write(".sops.yaml", rules.as_bytes());
+        let before = desk.files();
+        let error = desk.refused("secrets rekey hypervisor --identity admin", true);
+        let named = foreign.escape_debug().to_string();
+        assert!(foreign.contains('\u{1b}') || error.contains(&named), "{error}");
+        assert!(error.contains("restic.age") && error.contains("Nothing was written"), "{error}");
+        assert!(!error.contains('\u{1b}'), "{error:?}");
+        assert_eq!(desk.files(), before);
+    }
+    // Nor is a key made for a host whose files could not follow.
+    let desk = Desk::new();
+    desk.write(".sops.yaml", RULES.replace(ADMIN, &format!("{ADMIN},{yubikey}")).as_bytes());
+    let before = desk.files();
+    let error = desk.refused(&format!("{PREPARE} --identity admin"), true);
+    assert!(error.contains(yubikey), "{error}");
+    assert_eq!(desk.files(), before);
+}

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bedplate_repository::flake::known::Sought;
 use bedplate_spec::repository_tree::{self, Entry};
 use bedplate_tools::git::Reader;
 
@@ -35,6 +36,7 @@ pub struct State {
     directory: PathBuf,
     branch: String,
     files: Vec<Entry>,
+    flake: Option<Vec<u8>>,
     description: Option<Vec<u8>>,
 }
 
@@ -64,15 +66,18 @@ pub fn look(directory: &Path) -> Result<State, Error> {
         repository_tree::check_link(&link.path, &target)
             .map_err(|error| refused(error.to_string()))?;
     }
-    let described = files.iter().find(|entry| entry.path == DESCRIPTION && !entry.link);
-    let description = described.map(|entry| git.blob(&entry.object)).transpose();
-    let description = description.map_err(tool("read the repository's platform"))?;
-    Ok(State { directory: directory.to_owned(), branch, files, description })
+    let content = |path: &str| {
+        let found = files.iter().find(|entry| entry.path == path && !entry.link);
+        found.map(|entry| git.blob(&entry.object)).transpose()
+    };
+    let flake = content("flake.nix").map_err(tool("read the repository's flake.nix"))?;
+    let description = content(DESCRIPTION).map_err(tool("read the repository's platform"))?;
+    Ok(State { directory: directory.to_owned(), branch, files, flake, description })
 }
 
 impl State {
     /// Refuses a repository in which the directory of the host that `document` (the text of a
-    /// `host.toml`) describes could not be made.
+    /// `host.toml`) describes could not be made, or whose flake would not know the host.
     pub fn has_room_for(&self, document: &str) -> Result<(), Error> {
         let host = bedplate_spec::document::parse(document, "host.toml");
         let host = host.map_err(|problems| {
@@ -82,9 +87,14 @@ impl State {
             let why = "its `flake.source` names another; leave one of the two out";
             return Err(unfit("the document does not go with", &self.directory, why));
         }
-        let path = format!("{}/{}", host.flake.hosts, host.host.name);
+        let (name, hosts) = (&host.host.name, &host.flake.hosts);
+        let path = format!("{hosts}/{name}");
+        let sought = Sought { name, hosts, platform: host.host.platform };
         match repository_tree::in_the_way(&self.files, &path) {
-            None => Ok(()),
+            None => match self.flake.as_ref().and_then(|flake| sought.missing(flake)) {
+                None => Ok(()),
+                Some(why) => Err(unfit("the repository", &self.directory, why)),
+            },
             Some(entry) => {
                 let name = entry.path.escape_debug();
                 let why = format!(
@@ -259,6 +269,22 @@ mod tests {
         commit(place.path());
         let error = look(place.path()).unwrap().has_room_for(document).unwrap_err();
         assert!(error.to_string().contains("nix/hosts is no directory"), "{error}");
+    }
+
+    #[test]
+    fn a_host_that_the_flake_was_not_told_of_is_refused_before_a_medium_is_made() {
+        let document = include_str!("../../profiles/hypervisor/host.toml");
+        let place = repository();
+        let flake = |hosts: &str| {
+            let text = format!("{{ outputs = _: {{ nixosConfigurations = {hosts}; }}; }}\n");
+            fs::write(place.path().join("flake.nix"), text).unwrap();
+            commit(place.path());
+            look(place.path()).unwrap().has_room_for(document)
+        };
+        let error = flake("{ oracle = 1; }").unwrap_err().to_string();
+        assert!(error.contains("bedplate host add hypervisor"), "{error}");
+        flake("{ oracle = 1; hypervisor = 2; }").unwrap();
+        flake("f ./nix/hosts").unwrap();
     }
 
     #[test]

@@ -51,10 +51,9 @@ in
   # Its chain is beside those of NixOS, whichever program makes them: what it drops is dropped.
   systemd.services.bedplate-firewall = {
     description = "Bedplate: who reaches the ports of NFS";
-    wantedBy = [
-      "multi-user.target"
-      "nfs-server.service"
-    ];
+    wantedBy = [ "multi-user.target" ];
+    # NFS is not served where these rules did not load: 2049 is open to every interface then.
+    requiredBy = [ "nfs-server.service" ];
     wants = [ "network-pre.target" ];
     before = [
       "network-pre.target"

@@ -23,6 +23,7 @@
   nfs-utils,
   nix,
   openssh,
+  OVMF,
   patchelf,
   qemu,
   restic,
@@ -35,13 +36,18 @@
 let
   workspace = builtins.fromTOML (builtins.readFile ../../Cargo.toml);
 
-  # Without docs and profiles: a changed page builds no program anew.
+  # Without docs: a changed page builds no program anew. What programs carry of the directories
+  # beside their crates is held by `cli/tests/source.rs`.
   source = lib.fileset.toSource {
     root = ../..;
     fileset = lib.fileset.unions (
       [
         ../../Cargo.toml
         ../../Cargo.lock
+        ../../nix/blueprint
+        ../../nix/embedded
+        ../../nix/host
+        ../../profiles
       ]
       ++ map (member: ../.. + "/${member}") workspace.workspace.members
     );
@@ -163,6 +169,9 @@ in
       mkdir -p "$out/libexec"
       mv "$out/bin" "$out/libexec/bedplate"
       cp -r ${../embedded} "$out/libexec/bedplate/embedded"
+      # No subcommand starts a machine: the firmware is for whoever tries a medium in QEMU.
+      mkdir -p "$out/share"
+      ln -s ${OVMF.fd}/FV "$out/share/OVMF"
       makeWrapper "$out/libexec/bedplate/bedplate" "$out/bin/bedplate" \
         --prefix PATH : ${
           lib.makeBinPath (

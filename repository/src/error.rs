@@ -113,6 +113,14 @@ pub enum Error {
         /// The directory.
         path: &'static str,
     },
+    /// The flake's platform is another than the one that `host add` writes for.
+    #[error(
+        "the flake's input `bedplate` is not the embedded platform beside it ({address:?}), which alone has the `lib.host` that a host is written with; nothing was written\n  help: write inputs.bedplate.url = {address:?}; where the input is this project's own flake, hosts with platform = \"nixos\" are put there by hand (docs/nixos.md), and embedded ones want a repository of their own: `bedplate init`"
+    )]
+    NotVendored {
+        /// What the input would have to be.
+        address: &'static str,
+    },
     /// A file could not be read or written.
     #[error("could not {action} {}", path.display())]
     File {

@@ -2,6 +2,7 @@
 
 mod depth;
 pub mod edit;
+pub mod known;
 mod tree;
 
 use rnix::SyntaxKind::NODE_PATH_REL;

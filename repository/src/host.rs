@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::flake::{Flake, Layout, edit};
 use crate::lock;
 use crate::read::{Facts, Platform};
-use crate::shipped::{self, BLUEPRINT, CONFIGURATION, DESCRIPTION, PLATFORM};
+use crate::shipped::{self, BLUEPRINT, CONFIGURATION, DESCRIPTION, INPUT, PLATFORM};
 
 /// Names of a repository's own files.
 pub(crate) const FLAKE_FILE: &str = "flake.nix";
@@ -34,15 +34,16 @@ pub fn decide(facts: &Facts, request: &Request<'_>) -> Result<Proposal, Error> {
     let (name, directory) = (request.name, facts.hosts.as_str());
     let (text, host) = document::fit(request.document, name, directory)?;
     let flake = Flake::parse(&facts.flake)?;
+    if !flake.vendors_platform() {
+        return Err(Error::NotVendored { address: INPUT });
+    }
     let layout = flake.layout();
     let listed = listed(&layout, directory)?;
     let resumed = flake.calls(name, directory);
     check(facts, &flake, &host, resumed)?;
 
     let (mut changes, mut left) = (Vec::new(), Vec::new());
-    if flake.vendors_platform() {
-        vendor(facts, request.description, &mut changes, &mut left)?;
-    }
+    vendor(facts, request.description, &mut changes, &mut left)?;
     if !(flake.has_platform() && (listed || resumed)) {
         match flake.with_host(name, directory) {
             Ok(edited) => changes.push(Change::Edit {
@@ -58,9 +59,7 @@ pub fn decide(facts: &Facts, request: &Request<'_>) -> Result<Proposal, Error> {
             }),
         }
     }
-    if flake.vendors_platform() {
-        complete_lock(facts, &mut changes, &mut left);
-    }
+    complete_lock(facts, &mut changes, &mut left);
     // Last: where directories are listed, the host is there from this moment on.
     let blueprint = matches!(layout, Layout::Blueprint { .. });
     let path = format!("{directory}/{name}");

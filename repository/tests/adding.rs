@@ -177,18 +177,20 @@ fn what_stands_in_the_way_is_refused() {
 }
 
 #[test]
-fn a_platform_input_from_elsewhere_is_its_owner_s() {
-    let place = of_flake(
-        "{ inputs.bedplate.url = \"path:/srv/bedplate\"; outputs = inputs: { nixosConfigurations = { }; }; }",
-    );
-    let proposal = decide(place.path(), "attic", ID).unwrap();
-    let paths: Vec<String> =
-        proposal.changes.iter().flat_map(Change::lines).map(|line| line.path).collect();
-    let host = "nix/hosts/attic";
-    let expected =
-        ["flake.nix".to_owned(), format!("{host}/configuration.nix"), format!("{host}/host.toml")];
-    assert_eq!(paths, expected);
-    assert_eq!(proposal.left, []);
+fn a_platform_from_elsewhere_has_no_place_for_the_host_and_is_refused() {
+    let blueprint = "inputs: inputs.blueprint { inherit inputs; prefix = \"nix\"; }";
+    let lister = "{ bedplate, ... }: { nixosConfigurations = bedplate.lib.hosts ./nix/hosts; }";
+    for outputs in ["inputs: { nixosConfigurations = { }; }", lister, blueprint] {
+        for input in [
+            "bedplate.url = \"path:/srv/bedplate\"",
+            "bedplate = { url = \"git+file:///srv/bedplate\"; }",
+        ] {
+            let place = of_flake(&format!("{{ inputs.{input}; outputs = {outputs}; }}"));
+            let error = decide(place.path(), "attic", ID).unwrap_err();
+            let Error::NotVendored { address } = error else { panic!("{input}: {error}") };
+            assert_eq!(address, "path:./bedplate");
+        }
+    }
 }
 
 #[test]

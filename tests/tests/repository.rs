@@ -67,11 +67,13 @@ fn parses(nix: &Evaluation, directory: &Path, least: usize) {
     let mut files = Vec::new();
     nix_files(directory, &mut files);
     assert!(files.len() >= least, "{files:?}");
-    for path in files {
-        nix.parse(&path).unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(rnix::Root::parse(&text).errors().is_empty(), "{}", path.display());
-    }
+    files.iter().for_each(|path| parses_alone(nix, path));
+}
+
+fn parses_alone(nix: &Evaluation, path: &Path) {
+    nix.parse(path).unwrap();
+    let text = fs::read_to_string(path).unwrap();
+    assert!(rnix::Root::parse(&text).errors().is_empty(), "{}", path.display());
 }
 
 fn toplevel(nix: &Evaluation, root: &Path, name: &str) -> Value {
@@ -146,7 +148,9 @@ fn a_host_added_to_each_layout_evaluates_beside_those_that_are_there() {
 
 #[test]
 fn every_nix_file_that_is_shipped_parses() {
-    parses(&evaluation(), &Workspace::own().root.join("nix"), 5);
+    let (nix, root) = (evaluation(), Workspace::own().root);
+    parses(&nix, &root.join("nix"), 5);
+    parses_alone(&nix, &root.join("flake.nix"));
 }
 
 #[test]

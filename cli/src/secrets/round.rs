@@ -63,6 +63,16 @@ pub enum RoundError {
         #[source]
         source: AgeError,
     },
+    /// Recipients that a file of age cannot be sealed for here.
+    #[error(
+        "{file} would be lost to {names}: its rule of {RULES} names them, and a file of age is re-encrypted for age's own keys (age1…) alone, not for plugins or ssh keys. Nothing was written. Give {file} a rule that names such keys only, or keep the secret in a file of sops, which re-encrypts for all of them; then run this again"
+    )]
+    Recipients {
+        /// Which file.
+        file: String,
+        /// The recipients, as the rule names them.
+        names: String,
+    },
     /// What is left.
     #[error("not everything could be done here:\n{0}")]
     Left(String),
@@ -119,7 +129,23 @@ impl<'a> Round<'a> {
             Some(path) => identities(path)?,
             None => Vec::new(),
         };
-        Ok(Self { place, name, recipient, files, keys, admins })
+        let round = Self { place, name, recipient, files, keys, admins };
+        round.check_recipients()?;
+        Ok(round)
+    }
+
+    /// Refuses rules by which a file of age would lose a recipient, before anything is written.
+    fn check_recipients(&self) -> Result<(), RoundError> {
+        if self.files.age.is_empty() {
+            return Ok(());
+        }
+        let path = self.place.repository.join(RULES);
+        let rules = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(failed("read", &path))?,
+        };
+        let files = self.files.age.iter().map(|file| format!("{}/{file}", self.directory()));
+        files.into_iter().try_for_each(|file| wanted(&rules, &file).map(drop))
     }
 
     /// `.sops.yaml`, then the files of sops, then those of age.
@@ -242,9 +268,7 @@ impl<'a> Round<'a> {
 
     fn age(&self, file: &str, rules: Option<&str>, done: &mut Done) -> Result<(), RoundError> {
         let file = format!("{}/{file}", self.directory());
-        let wanted = rules.and_then(|rules| sops_config::recipients(rules, &file).ok());
-        let wanted: Vec<Recipient> =
-            wanted.unwrap_or_default().iter().filter_map(|name| name.parse().ok()).collect();
+        let wanted = rules.map(|rules| wanted(rules, &file)).transpose()?.unwrap_or_default();
         if !wanted.contains(&self.recipient) {
             done.left.push(format!("{file}: no rule of {RULES} says for whom it is"));
             return Ok(());
@@ -262,6 +286,23 @@ impl<'a> Round<'a> {
         done.say(format!("{file} is encrypted for {} and {} more", self.name, wanted.len() - 1));
         Ok(())
     }
+}
+
+/// For whom the rules want a file of age; nobody where they have no rule for it. A recipient that
+/// cannot be encrypted for is never left out in silence: it would lose the secret.
+fn wanted(rules: &str, file: &str) -> Result<Vec<Recipient>, RoundError> {
+    let names = sops_config::recipients(rules, file).unwrap_or_default();
+    let (mut wanted, mut foreign) = (Vec::new(), Vec::new());
+    for name in &names {
+        match name.parse::<Recipient>() {
+            Ok(recipient) => wanted.push(recipient),
+            Err(_) => foreign.push(name.escape_debug().to_string()),
+        }
+    }
+    if foreign.is_empty() {
+        return Ok(wanted);
+    }
+    Err(RoundError::Recipients { file: file.to_owned(), names: foreign.join(", ") })
 }
 
 /// The keys in a file of `age-keygen` or `ssh-keygen`.

@@ -19,8 +19,9 @@ use bedplate_keystick::layout::HOST_KEY;
 use bedplate_spec::event::Outcome;
 use bedplate_spec::facts::Facts;
 use bedplate_spec::hardware::{self, Needs};
-use bedplate_spec::host::Push;
+use bedplate_spec::host::{HostFile, Push};
 use bedplate_spec::platform::DESCRIPTION;
+use bedplate_spec::repository_tree;
 use bedplate_tools::git::{Git, Reader};
 use bedplate_tools::sync;
 
@@ -57,7 +58,7 @@ pub struct Enrolment<'a> {
     pub remote: Option<&'a str>,
     /// Body of the commit's message.
     pub message: &'a str,
-    /// The machine's ssh key; none when it was made in advance.
+    /// The machine's ssh key; none makes none.
     pub host_key: Option<&'a HostKey<'a>>,
 }
 
@@ -80,10 +81,8 @@ pub fn enrol(
 ) -> Result<Outcome, StepError> {
     let configuration = Path::new(TARGET).join("etc");
     let warn = |message: String| context.reporter.warn(step, message);
-    // One that was made in advance is taken at the first boot, with its passphrase.
-    let mut sticks = context.sticks.iter();
-    let prepared = sticks.any(|stick| stick.path().join(HOST_KEY).is_file());
-    let host_key = HostKey { configuration: &configuration, warn: &warn };
+    let sealed = has_sealed_key(context.host, context.sticks.iter().map(Mounted::path));
+    let host_key = HostKey { configuration: &configuration, sealed, warn: &warn };
     let unknown = "could not describe the hardware";
     let needs = Needs::of(context.plan, facts).during(unknown)?;
     let hardware = hardware::text(context.plan, facts).during(unknown)?;
@@ -98,7 +97,7 @@ pub fn enrol(
         hardware: &hardware,
         remote: target.remote,
         message: &message::of(context.plan, context.host, facts, &needs, commit.as_deref()),
-        host_key: (!prepared).then_some(&host_key),
+        host_key: Some(&host_key),
     };
     let outcome = enrolment.run()?;
     let sticks: Vec<&Path> = context.sticks.iter().map(Mounted::path).collect();
@@ -122,6 +121,12 @@ pub fn enrol(
     Ok(outcome)
 }
 
+/// Whether a stick has a sealed key that the first boot would take: only a host whose document
+/// names secrets of the repository does.
+fn has_sealed_key<'a>(host: &HostFile, mut sticks: impl Iterator<Item = &'a Path>) -> bool {
+    !host.repository_secrets().is_empty() && sticks.any(|stick| stick.join(HOST_KEY).is_file())
+}
+
 /// A failure in one line.
 fn told(error: &StepError) -> String {
     format!("{error} ({})", error.causes().join(": "))
@@ -135,8 +140,7 @@ impl Enrolment<'_> {
         git.clear_locks().during("could not remove the locks of an earlier run")?;
         place::stays_inside(self.repository, &format!("{}/{}", self.hosts, self.name))?;
         place::stays_inside(self.repository, RULES)?;
-        let public = self.host_key.map(|key| key.public(self.repository, self.name)).transpose()?;
-        let public = public.flatten();
+        let public = self.public_key()?;
         let mut written = self.write_host(public.as_deref())?;
         if let (Some(key), Some(public)) = (self.host_key, &public) {
             let directory = format!("{}/{}", self.hosts, self.name);
@@ -156,6 +160,28 @@ impl Enrolment<'_> {
             .during("could not commit the host's directory")?;
         sync::file_system(self.repository).during("could not flush the repository")?;
         Ok(Outcome::Done)
+    }
+
+    /// The public half of the key that is made here. One that was made in advance is taken at the
+    /// first boot, with its passphrase.
+    fn public_key(&self) -> Result<Option<String>, StepError> {
+        let Some(key) = self.host_key else { return Ok(None) };
+        if key.sealed && self.came_with_public_key()? {
+            return Ok(None);
+        }
+        key.public(self.repository, self.name)
+    }
+
+    /// Whether the repository came with a public key of this host, as one does for which a key was
+    /// made in advance. Without it what is sealed on a stick is another host's, or an old one.
+    fn came_with_public_key(&self) -> Result<bool, StepError> {
+        let read = Reader::new(self.repository);
+        // Not the work tree: an earlier run may have written one there.
+        let Some(base) = read.commit(BASE) else { return Ok(false) };
+        let what = "could not list the repository's files";
+        let files = repository_tree::parse(&read.listing(&base).during(what)?).during(what)?;
+        let path = format!("{}/{}/{PUBLIC_KEY}", self.hosts, self.name);
+        Ok(files.iter().any(|entry| entry.path == path))
     }
 
     fn email(&self) -> String {

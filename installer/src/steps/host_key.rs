@@ -23,6 +23,8 @@ pub const RULES: &str = ".sops.yaml";
 pub struct HostKey<'a> {
     /// The target's `/etc`.
     pub configuration: &'a Path,
+    /// Whether a key stick has a sealed key that the first boot would take.
+    pub sealed: bool,
     /// What a person should know.
     pub warn: &'a dyn Fn(String),
 }
@@ -108,7 +110,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let (repository, etc) = (place.path().join("nixos"), place.path().join("etc"));
         fs::create_dir_all(repository.join(".git")).unwrap();
-        let key = HostKey { configuration: &etc, warn: &|_| {} };
+        let key = HostKey { configuration: &etc, sealed: false, warn: &|_| {} };
         assert_eq!(key.public(&repository, "box").unwrap(), None);
         assert!(!etc.exists());
         fs::write(repository.join(RULES), "creation_rules: []\n").unwrap();
@@ -132,7 +134,11 @@ mod tests {
         let rules = format!("creation_rules:\n  - age: {ADMIN}\n");
         fs::write(repository.join(RULES), &rules).unwrap();
         let told = RefCell::new(Vec::new());
-        let key = HostKey { configuration: &etc, warn: &|line| told.borrow_mut().push(line) };
+        let key = HostKey {
+            configuration: &etc,
+            sealed: false,
+            warn: &|line| told.borrow_mut().push(line),
+        };
         let line = key.public(&repository, "box").unwrap().unwrap();
         let recipient = ssh::recipient(&line).unwrap();
         for _ in 0..2 {

@@ -105,6 +105,7 @@ in
       services = named (
         unit
         // {
+          requiredBy = texts;
           wants = texts;
           after = texts;
           before = texts;

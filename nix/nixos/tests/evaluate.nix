@@ -197,6 +197,9 @@ let
       (service "bedplate-firewall").serviceConfig.ExecStart
       == "/package/nftables/bin/nft -f /package/bedplate-rendered-hypervisor/bedplate/firewall.nft"
       && lib.elem "nfs-server.service" (service "bedplate-firewall").before;
+    "NFS is not served without its firewall" =
+      (service "bedplate-firewall").requiredBy == [ "nfs-server.service" ]
+      && (service "bedplate-firewall").wantedBy == [ "multi-user.target" ];
     "guests behind the host may ask it for leases and names, and nobody else may" =
       builtins.attrNames host.networking.firewall.interfaces == [ "lab0" ]
       && host.networking.firewall.interfaces.lab0.allowedTCPPorts == [ 53 ]

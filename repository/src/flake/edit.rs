@@ -29,12 +29,14 @@ struct Insertion {
 pub fn by_hand(name: &str, directory: &str) -> Vec<String> {
     vec![
         format!("inputs.{PLATFORM}.url = {};", literal::string(INPUT)),
-        format!(
-            "outputs: nixosConfigurations.{} = inputs.{};",
-            literal::attribute(name),
-            call(name, directory)
-        ),
+        format!("outputs: {}", output(name, directory)),
     ]
+}
+
+/// The line among the outputs that is a host's.
+pub(super) fn output(name: &str, directory: &str) -> String {
+    let (attribute, call) = (literal::attribute(name), call(name, directory));
+    format!("nixosConfigurations.{attribute} = inputs.{call};")
 }
 
 fn call(name: &str, directory: &str) -> String {

@@ -348,7 +348,7 @@ fn a_repository_with_rules_gets_the_hosts_public_key_and_recipient_in_one_commit
     let admin = "age1yt3tfqlfrwdwx0z0ynwplcr6qxcxfaqycuprpmy89nr83ltx74tqdpszlw";
     fs::write(source.join(RULES), format!("creation_rules:\n  - age: {admin}\n")).unwrap();
     let etc = place.path().join("etc");
-    let host_key = HostKey { configuration: &etc, warn: &|_| {} };
+    let host_key = HostKey { configuration: &etc, sealed: false, warn: &|_| {} };
     let run = || {
         Enrolment {
             repository: &repository,
@@ -380,4 +380,57 @@ fn a_repository_with_rules_gets_the_hosts_public_key_and_recipient_in_one_commit
     );
     let public = fs::read_to_string(repository.join("nix/hosts/box").join(PUBLIC_KEY)).unwrap();
     assert_eq!(public, fs::read_to_string(etc.join("ssh").join(PUBLIC_KEY)).unwrap());
+}
+
+#[test]
+fn a_sealed_key_counts_only_for_a_host_whose_public_key_came_with_the_repository() {
+    const OURS: &str = "ssh-ed25519 AAAAprepared root@box\n";
+    for (came, sealed, made) in
+        [(true, true, false), (false, true, true), (true, false, true), (false, false, true)]
+    {
+        let place = tempfile::tempdir().unwrap();
+        let (source, repository) = plain_files(place.path());
+        let admin = "age1yt3tfqlfrwdwx0z0ynwplcr6qxcxfaqycuprpmy89nr83ltx74tqdpszlw";
+        let rules = format!("creation_rules:\n  - age: {admin}\n");
+        fs::write(source.join(RULES), &rules).unwrap();
+        let host = source.join("nix/hosts/box");
+        fs::create_dir_all(&host).unwrap();
+        fs::write(host.join("notes.txt"), "mine\n").unwrap();
+        if came {
+            fs::write(host.join(PUBLIC_KEY), OURS).unwrap();
+        }
+        let etc = place.path().join("etc");
+        let host_key = HostKey { configuration: &etc, sealed, warn: &|_| {} };
+        let files = Repository::Files(source);
+        // The second run finds what the first has written.
+        for outcome in [Outcome::Done, Outcome::AlreadyDone] {
+            let host_key = Some(&host_key);
+            let one = Enrolment { host_key, ..enrolment(&repository, Some(&files), "{}") };
+            assert_eq!(one.run().unwrap(), outcome, "{came} {sealed}");
+            assert_eq!(etc.join("ssh/ssh_host_ed25519_key").exists(), made, "{came} {sealed}");
+            let public = repository.join("nix/hosts/box").join(PUBLIC_KEY);
+            let public = fs::read_to_string(public).unwrap();
+            assert_eq!(public == OURS, !made, "{came} {sealed}");
+            let edited = fs::read_to_string(repository.join(RULES)).unwrap() != rules;
+            assert_eq!(edited, made, "{came} {sealed}");
+            // As when the first was cut off before the rules.
+            fs::write(repository.join(RULES), &rules).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_sealed_key_is_for_a_host_that_names_secrets_of_the_repository() {
+    let profile = include_str!("../../../../profiles/hypervisor/host.toml");
+    let stick = "password = { stick = \"bedplate/restic-apps\" }";
+    let with_secrets = profile.replace(stick, "password = { age = \"restic.age\" }");
+    assert_ne!(with_secrets, profile);
+    let [plain, with_secrets] = [profile, &with_secrets]
+        .map(|text| bedplate_spec::document::parse(text, "host.toml").unwrap());
+    let place = tempfile::tempdir().unwrap();
+    let has = |host: &HostFile| has_sealed_key(host, [place.path()].into_iter());
+    assert!(!has(&with_secrets));
+    fs::create_dir(place.path().join("bedplate")).unwrap();
+    fs::write(place.path().join(HOST_KEY), "sealed").unwrap();
+    assert!(has(&with_secrets) && !has(&plain));
 }

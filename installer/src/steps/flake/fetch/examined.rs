@@ -1,5 +1,7 @@
 //! What a repository must be before a disk is written to for it.
 
+use bedplate_repository::flake::known::Sought;
+use bedplate_spec::host::Platform;
 use bedplate_spec::platform::DESCRIPTION;
 use bedplate_spec::repository_tree::{self, Entry, PLATFORM};
 use bedplate_tools::git::Reader;
@@ -32,7 +34,21 @@ impl Expected<'_> {
                 return Err(StepError::new(format!("{needed} is not committed in it")));
             }
         }
+        self.is_known(git, &files)?;
         self.platform.map_or(Ok(None), |wanted| description(git, &files, wanted))
+    }
+
+    /// Refuses a flake of which no system could be built for the host.
+    fn is_known(&self, git: &Reader, files: &[Entry]) -> Result<(), StepError> {
+        let flake = files.iter().find(|entry| entry.path == "flake.nix" && !entry.link);
+        let Some(flake) = flake else { return Ok(()) };
+        let text = git.blob(&flake.object).during("could not read its flake.nix")?;
+        let (hosts, name) = self.host.rsplit_once('/').unwrap_or(("", self.host));
+        let platform = self.platform.map_or(Platform::Nixos, |_| Platform::Embedded);
+        match (Sought { name, hosts, platform }).missing(&text) {
+            None => Ok(()),
+            Some(why) => Err(StepError::new(why)),
+        }
     }
 }
 

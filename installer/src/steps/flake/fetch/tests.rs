@@ -272,6 +272,23 @@ fn t15_no_link_on_the_volume_is_followed() {
 }
 
 #[test]
+fn a_flake_that_was_not_told_of_the_host_is_refused_before_any_disk() {
+    let fixture = Fixture::new();
+    let flake = |hosts: &str| format!("{{ outputs = _: {{ nixosConfigurations = {hosts}; }}; }}\n");
+    fixture.remote.write("owner/flake.nix", &flake("{ oracle = 1; }"), 0o644);
+    fixture.publish("Written out");
+    let error = fixture.fetch("main", &over_ssh()).unwrap_err();
+    assert!(told(&error).contains("box is none of them"), "{}", told(&error));
+    assert!(error.next.as_deref().unwrap().contains("wrote to no disk"), "{:?}", error.next);
+    assert!(!fixture.at("fetched/flake.bundle").exists());
+    for (known, message) in [("{ oracle = 1; box = 2; }", "Told"), ("f ./nix/hosts", "Listed")] {
+        fixture.remote.write("owner/flake.nix", &flake(known), 0o644);
+        fixture.publish(message);
+        fixture.fetch("main", &over_ssh()).unwrap();
+    }
+}
+
+#[test]
 fn t15_links_and_paths_that_leave_and_submodules_are_refused_before_any_disk() {
     for (path, target) in [("x", "/etc"), ("nix/y", "../../etc"), ("z", ".git/hooks")] {
         let fixture = Fixture::new();
