@@ -10,6 +10,7 @@ pub mod error;
 pub mod fresh;
 pub mod key;
 pub mod lock;
+pub mod nested;
 pub mod quiesce;
 pub mod record;
 pub mod retrieve;

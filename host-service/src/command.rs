@@ -361,10 +361,17 @@ pub fn notify(host_file: &Path, is_test: bool, out: &mut dyn Write) -> Finished 
     }
     let virsh = Virsh::new("qemu:///system");
     // A backup that was killed may have left a machine standing still.
-    for name in quiesce::recover_if_idle(&virsh, &context.runtime)? {
-        writeln!(out, "let go again: {name}")?;
+    let held = quiesce::recover_if_idle(&virsh, &context.runtime);
+    if let Ok(Some(recovered)) = &held {
+        for name in &recovered.free {
+            writeln!(out, "let go again: {name}")?;
+        }
+        for (name, why) in &recovered.left {
+            writeln!(out, "held still: {name}: {}", converge::chain(why))?;
+        }
     }
-    for title in notify::news(&context)? {
+    // One that cannot be let go is something to tell, and no reason to tell nothing else.
+    for title in notify::news(&context, held)? {
         writeln!(out, "told: {title}")?;
     }
     Ok(())

@@ -284,7 +284,8 @@ fn status_of<K: Kind>(resource: &Resource<K::Action>, description: Option<&Descr
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, in a line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let texts = std::iter::successors(Some(error), |cause| (*cause).source());
     texts.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use bedplate_spec::host::{HostFile, Notify};
 
 use crate::atomic::{self, WriteError};
+use crate::backup::quiesce::{QuiesceError, Recovered};
 use crate::backup::record::now;
 use crate::context::Context;
 use crate::converge::Status;
@@ -82,10 +83,13 @@ pub enum SendError {
 }
 
 /// Looks at everything and tells whom host.toml names what has changed. Returns the titles of what
-/// arrived.
-pub fn news(context: &Context) -> Result<Vec<String>, NotifyError> {
+/// arrived. `held` is what became of the machines that a backup left held; none while one holds them.
+pub fn news(
+    context: &Context,
+    held: Result<Option<Recovered>, QuiesceError>,
+) -> Result<Vec<String>, NotifyError> {
     let notify = context.intent.notify.as_ref().ok_or(NotifyError::Nobody)?;
-    let (found, mut failures) = observe::observe(context, now());
+    let (found, mut failures) = observe::observe(context, held, now());
     let repository = Repository::of(&context.intent);
     let mut send = |channel: &str, message: &Message| {
         send(notify, &context.intent, &repository, channel, message)

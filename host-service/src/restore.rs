@@ -11,6 +11,9 @@ mod record;
 use std::path::{Path, PathBuf};
 
 use bedplate_spec::host::HostFile;
+use bedplate_tools::restic;
+
+use crate::context::Context;
 
 pub use diff::{Action, Observed, Occupied};
 pub use engine::{RestoreError, Restores};
@@ -20,7 +23,8 @@ pub use record::{Record, Stage};
 const DIRECTORY: &str = ".bedplate-restore";
 
 /// The document without what would use the paths of the backups `pending`: their machines, their
-/// exports, and backups of them, which would store that nothing is there.
+/// exports, and backups of them, which would store that nothing is there. A repository on a path that
+/// comes back would be made there anew.
 pub fn held_back(intent: &HostFile, pending: &[String]) -> HostFile {
     let paths: Vec<PathBuf> = pending
         .iter()
@@ -35,8 +39,34 @@ pub fn held_back(intent: &HostFile, pending: &[String]) -> HostFile {
         !pool.is_some_and(|pool| concerns(&Path::new(&pool.mount).join(name)))
     });
     rest.nfs.exports.retain(|export| !concerns(Path::new(&export.path)));
-    rest.backups.retain(|_, backup| !backup.paths.iter().any(|path| concerns(Path::new(path))));
+    rest.backups.retain(|_, backup| {
+        let repository = restic::is_local(&backup.repository).then_some(&backup.repository);
+        !backup.paths.iter().chain(repository).any(|path| concerns(Path::new(path)))
+    });
     rest
+}
+
+/// A restore that is not done, and that a backup must wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Name of the backup that is to come back.
+    pub restore: String,
+    /// How far it is, or why that cannot be said.
+    pub why: String,
+}
+
+/// The restore for which the backup `name` must wait: what it would store now is what has not come
+/// back, and the restore would take that for the newest there is.
+pub fn in_the_way(context: &Context, name: &str) -> Option<Pending> {
+    let names = context.intent.restore.iter().flat_map(|restore| &restore.backups);
+    let mut concerned = names.filter(|restore| {
+        let rest = held_back(&context.intent, std::slice::from_ref(restore));
+        !rest.backups.contains_key(name)
+    });
+    concerned.find_map(|restore| {
+        let why = engine::left(context, restore)?;
+        Some(Pending { restore: restore.clone(), why })
+    })
 }
 
 #[cfg(test)]
@@ -57,6 +87,9 @@ mod tests {
         let mut vms = intent.backups["apps"].clone();
         vms.paths = vec!["/mnt/vmstore".into()];
         intent.backups.insert("vms".into(), vms);
+        // The repository of `apps` would be made anew where the old one comes back.
+        assert!(held_back(&intent, &["vms".into()]).backups.is_empty());
+        intent.backups.get_mut("apps").unwrap().repository = "sftp:b@nas:/r".into();
         let rest = held_back(&intent, &["vms".into()]);
         assert!(rest.vms.is_empty() && rest.backups.contains_key("apps"));
         assert_eq!(held_back(&intent, &[]), intent);

@@ -2,6 +2,8 @@
 
 mod superblock;
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -56,6 +58,50 @@ pub fn delete_subvolume(path: &Path) -> Result<(), CommandError> {
     Command::new("btrfs").args(["subvolume", "delete"]).arg(path).run()
 }
 
+/// The subvolumes directly inside the one at `path`, as paths from the top of the file system.
+pub fn subvolumes_in(path: &Path) -> Result<Vec<PathBuf>, CommandError> {
+    let text = Command::new("btrfs").args(["subvolume", "list", "-o"]).arg(path).read_bytes()?;
+    listed(&text).ok_or_else(|| CommandError::NotUnderstood { program: "btrfs".into() })
+}
+
+/// More subvolumes than this in one are no list of btrfs-progs.
+const MOST_LISTED: usize = 100_000;
+
+/// The paths of lines such as `ID 256 gen 7 top level 5 path d/two words`. A name may hold a line
+/// feed: what does not begin as a line does goes on with the name before.
+fn listed(text: &[u8]) -> Option<Vec<PathBuf>> {
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    for line in text.split(|byte| *byte == b'\n') {
+        match entry(line) {
+            Some(name) if names.len() < MOST_LISTED => names.push(name.to_owned()),
+            Some(_) => return None,
+            None => {
+                let before = names.last_mut()?;
+                before.push(b'\n');
+                before.extend_from_slice(line);
+            }
+        }
+    }
+    Some(names.into_iter().map(|name| OsString::from_vec(name).into()).collect())
+}
+
+/// The path of one line.
+fn entry(line: &[u8]) -> Option<&[u8]> {
+    let rest = number(line.strip_prefix(b"ID ")?)?;
+    let rest = number(rest.strip_prefix(b" gen ")?)?;
+    number(rest.strip_prefix(b" top level ")?)?.strip_prefix(b" path ")
+}
+
+/// What follows a number.
+fn number(text: &[u8]) -> Option<&[u8]> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    text.get(digits..).filter(|_| digits > 0)
+}
+
 /// What only one may do at a time waits for its turn: a balance that was cut off goes on by itself
 /// when the file system is mounted again.
 const IN_TURN: &str = "--enqueue";
@@ -102,6 +148,26 @@ fn counted(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nested_subvolumes_are_read_whatever_their_names_hold() {
+        // Of btrfs-progs 6.2.
+        let text = b"ID 256 gen 7 top level 5 path photos\n\
+            ID 257 gen 7 top level 5 path d/two words path x\n\
+            ID 261 gen 8 top level 5 path d/a\nb\n\
+            ID 262 gen 8 top level 5 path \xff\n";
+        let found: Vec<_> = listed(text)
+            .unwrap()
+            .into_iter()
+            .map(|path| path.into_os_string().into_vec())
+            .collect();
+        assert_eq!(found, [&b"photos"[..], b"d/two words path x", b"d/a\nb", b"\xff"]);
+        assert!(listed(b"").unwrap().is_empty());
+        for other in [&b"no list\n"[..], b"\n\n", b"ID  gen 7 top level 5 path a\n"] {
+            assert_eq!(listed(other), None, "{other:?}");
+        }
+        assert!(listed(&b"ID 1 gen 1 top level 5 path a\n".repeat(MOST_LISTED + 1)).is_none());
+    }
 
     #[test]
     fn errors_of_all_devices_are_counted() {

@@ -80,9 +80,12 @@ pub struct Size {
     pub total_bytes_processed: u64,
 }
 
-/// A lock on a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// A lock on a repository. One that cannot be read says nothing: it is the default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct Lock {
+    /// When it was made or last confirmed, RFC 3339.
+    #[serde(default)]
+    pub time: String,
     /// Host that holds it.
     #[serde(default)]
     pub hostname: String,
@@ -204,12 +207,32 @@ impl Restic<'_> {
         self.run(&["check", "--read-data", "--quiet", "--retry-lock", PATIENCE]).map(drop)
     }
 
-    /// Who holds locks. One that is gone when it is looked at is none.
+    /// Who holds locks. One that is gone when it is looked at is none; one that is still there and
+    /// cannot be read is somebody's.
     pub fn locks(&self) -> Result<Vec<Lock>, CommandError> {
+        let (mut locks, mut unread) = (Vec::new(), Vec::new());
+        for id in self.lock_ids()? {
+            match self.lock(&id) {
+                Some(lock) => locks.push(lock),
+                None => unread.push(id),
+            }
+        }
+        if !unread.is_empty() {
+            let there = self.lock_ids()?;
+            let left = unread.iter().filter(|id| there.contains(id));
+            locks.extend(left.map(|_| Lock::default()));
+        }
+        Ok(locks)
+    }
+
+    fn lock_ids(&self) -> Result<Vec<String>, CommandError> {
         let ids = self.run(&["list", "locks", "--no-lock", "--quiet"])?;
-        let ids = ids.split_whitespace();
-        let read = |id| self.run(&["cat", "lock", id, "--no-lock", "--quiet"]);
-        Ok(ids.filter_map(|id| serde_json::from_str(&read(id).ok()?).ok()).collect())
+        Ok(ids.split_whitespace().map(str::to_owned).collect())
+    }
+
+    fn lock(&self, id: &str) -> Option<Lock> {
+        let text = self.run(&["cat", "lock", id, "--no-lock", "--quiet"]).ok()?;
+        serde_json::from_str(&text).ok()
     }
 
     /// Removes the locks that restic takes for stale: those of processes of this host that are
@@ -314,6 +337,36 @@ mod tests {
         {
             assert!(lines.contains(part), "{part}: {lines}");
         }
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_read_is_somebodys_for_as_long_as_it_is_there() {
+        let place = tempfile::tempdir().unwrap();
+        let (program, list) = (place.path().join("restic"), place.path().join("list"));
+        // `gone` goes when it is read, `torn` is no JSON, and `shut` cannot be read.
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in\n*'list locks'*) cat {0};;\n\
+             *'lock own'*) echo '{{\"time\": \"t\", \"hostname\": \"hv\", \"pid\": 7}}';;\n\
+             *'lock gone'*) grep -v gone {0} >{0}.new; mv {0}.new {0}; exit 1;;\n\
+             *'lock torn'*) echo '{{';;\n*) exit 1;;\nesac\n",
+            list.display()
+        );
+        std::fs::write(&program, script).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&program, mode).unwrap();
+        let password = Secret::new(b"x".to_vec());
+        let restic = Restic {
+            program: &program,
+            repository: "/r",
+            password: &password,
+            access: &Access::Open,
+            cache: "/c".into(),
+        };
+        let own = Lock { time: "t".into(), hostname: "hv".into(), pid: 7, exclusive: false };
+        std::fs::write(&list, "own\ngone\n").unwrap();
+        assert_eq!(restic.locks().unwrap(), std::slice::from_ref(&own));
+        std::fs::write(&list, "own\ngone\ntorn\nshut\n").unwrap();
+        assert_eq!(restic.locks().unwrap(), [own, Lock::default(), Lock::default()]);
     }
 
     #[test]

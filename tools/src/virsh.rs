@@ -1,5 +1,6 @@
 //! `virsh`: libvirt is told by it, one command per call.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::command::{CommandError, CommandExt as _};
@@ -7,13 +8,20 @@ use crate::command::{CommandError, CommandExt as _};
 /// A connection, by its URI.
 #[derive(Debug, Clone)]
 pub struct Virsh {
+    program: PathBuf,
     uri: String,
 }
 
 impl Virsh {
     /// Connects to `uri` with every call, for example `qemu:///system`.
     pub fn new(uri: impl Into<String>) -> Self {
-        Self { uri: uri.into() }
+        Self { program: "virsh".into(), uri: uri.into() }
+    }
+
+    /// With another program than the `virsh` of the path.
+    #[must_use]
+    pub fn with_program(self, program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), ..self }
     }
 
     /// What it connects to.
@@ -24,6 +32,11 @@ impl Virsh {
     /// Names of the domains that run.
     pub fn running(&self) -> Result<Vec<String>, CommandError> {
         self.names(&["list", "--name"])
+    }
+
+    /// The number of a domain that runs or is paused: another one each time it is started.
+    pub fn id(&self, domain: &str) -> Result<Option<u32>, CommandError> {
+        Ok(self.command(&["domid", "--domain", domain]).read()?.trim().parse().ok())
     }
 
     fn names(&self, arguments: &[&str]) -> Result<Vec<String>, CommandError> {
@@ -101,7 +114,7 @@ impl Virsh {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("virsh");
+        let mut command = Command::new(&self.program);
         command.args(["--quiet", "--connect", &self.uri]).args(arguments).env("LC_ALL", "C");
         command
     }

@@ -45,6 +45,19 @@ impl Compared {
 
 /// Compares `restored` with `original`, and adds to `found`. Sockets are in no backup.
 pub fn compare(original: &Path, restored: &Path, found: &mut Compared) -> Result<(), CompareError> {
+    compare_without(original, restored, &[], found)
+}
+
+/// As [`compare`], except for the paths of `original` that are compared with something else.
+pub fn compare_without(
+    original: &Path,
+    restored: &Path,
+    except: &[PathBuf],
+    found: &mut Compared,
+) -> Result<(), CompareError> {
+    if except.iter().any(|one| one == original) {
+        return Ok(());
+    }
     let one = look(original)?;
     let Some(other) = look_if_there(restored)? else {
         found.differs(original, "is missing");
@@ -58,7 +71,7 @@ pub fn compare(original: &Path, restored: &Path, found: &mut Compared) -> Result
         found.differs(original, "has another mode");
     }
     if one.is_dir() {
-        return compare_directories(original, restored, found);
+        return compare_directories(original, restored, except, found);
     }
     if one.is_symlink() {
         if read(original, |path| fs::read_link(path))?
@@ -79,6 +92,7 @@ pub fn compare(original: &Path, restored: &Path, found: &mut Compared) -> Result
 fn compare_directories(
     original: &Path,
     restored: &Path,
+    except: &[PathBuf],
     found: &mut Compared,
 ) -> Result<(), CompareError> {
     let names = read(original, names)?;
@@ -88,7 +102,7 @@ fn compare_directories(
     for name in &names {
         let path = original.join(name);
         if !look(&path)?.file_type().is_socket() {
-            compare(&path, &restored.join(name), found)?;
+            compare_without(&path, &restored.join(name), except, found)?;
         }
     }
     Ok(())
@@ -161,6 +175,10 @@ mod tests {
         let mut found = Compared::default();
         compared(&mut found);
         assert_eq!(found.differences, 4, "{found:?}");
+        // What is compared elsewhere is not compared here.
+        let mut found = Compared::default();
+        compare_without(&one, &other, &[one.join("inner")], &mut found).unwrap();
+        assert_eq!((found.differences, found.files), (3, 1), "{found:?}");
         fs::remove_dir_all(other.join("inner")).unwrap();
         fs::write(other.join("inner"), "").unwrap();
         let mut found = Compared::default();

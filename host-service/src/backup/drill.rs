@@ -56,8 +56,11 @@ fn restore_and_compare(
 ) -> Result<Compared, BackupError> {
     restic.restore(&snapshot.id, scratch, &[])?;
     let mut found = Compared::default();
-    for source in source::sources(session.name, &session.wanted()?)? {
-        compare::compare(&source.content, &below(scratch, &source.path), &mut found)?;
+    let sources = source::sources(session.name, &session.wanted()?)?;
+    for source in &sources {
+        let restored = below(scratch, &source.path);
+        let elsewhere = source.elsewhere(&sources);
+        compare::compare_without(&source.content, &restored, &elsewhere, &mut found)?;
     }
     Ok(found)
 }

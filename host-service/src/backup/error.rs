@@ -19,6 +19,21 @@ pub enum BackupError {
     /// No such backup.
     #[error("host.toml declares no backup `{0}`")]
     Unknown(String),
+    /// A restore comes first.
+    #[error(
+        "nothing was stored: what `{backup}` would store is not back from the restore of `{restore}` \
+         yet ({why}), and a snapshot of now would be taken for the newest there is; the repository is \
+         as it was; run `bedplate-host converge` to finish the restore, or take `{restore}` out of \
+         `[restore]` when nothing is to come back"
+    )]
+    NotBack {
+        /// Name of the backup.
+        backup: String,
+        /// Name of the backup that is to come back.
+        restore: String,
+        /// How far it is.
+        why: String,
+    },
     /// A pool is not mounted.
     #[error("{0}")]
     Pool(String),

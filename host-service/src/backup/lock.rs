@@ -1,5 +1,8 @@
 //! Locks on a repository: what a process of this host left behind goes, another host's stays.
 
+use std::fs;
+use std::path::Path;
+
 use bedplate_tools::restic::Lock;
 
 /// What to do about the locks that are found.
@@ -17,10 +20,13 @@ pub enum Decision {
 ///
 /// restic removes, when asked, every lock older than half an hour, whosever it is. So it is never
 /// asked while there is a lock of another host.
-pub fn decide(locks: &[Lock], host: &str, lives: &dyn Fn(u32) -> bool) -> Decision {
+pub fn decide(locks: &[Lock], host: &str, lives: &dyn Fn(&Lock) -> bool) -> Decision {
     let others = locks.iter().find(|lock| lock.hostname != host);
-    let alive = locks.iter().find(|lock| lock.hostname == host && lives(lock.pid));
+    let alive = locks.iter().find(|lock| lock.hostname == host && lives(lock));
     match (others, alive) {
+        (Some(lock), _) if lock.hostname.is_empty() => {
+            Decision::Wait("there is a lock that does not say whose it is".into())
+        }
         (Some(lock), _) => Decision::Wait(format!("the host {} holds a lock", lock.hostname)),
         (None, Some(lock)) => Decision::Wait(format!("process {} holds a lock", lock.pid)),
         (None, None) if locks.is_empty() => Decision::Free,
@@ -28,9 +34,69 @@ pub fn decide(locks: &[Lock], host: &str, lives: &dyn Fn(u32) -> bool) -> Decisi
     }
 }
 
-/// Whether a process of this machine lives.
-pub fn lives(pid: u32) -> bool {
-    std::path::Path::new("/proc").join(pid.to_string()).exists()
+/// Whether the process of this machine that took a lock lives.
+pub fn lives(lock: &Lock) -> bool {
+    lives_in(Path::new("/proc"), lock)
+}
+
+/// After a restart of the machine the number of the process may be a stranger's. A lock that says
+/// nothing of its time, or one of a time that is in doubt because the clock was put right since (F9),
+/// is not broken while a restic has that number.
+fn lives_in(processes: &Path, lock: &Lock) -> bool {
+    let process = processes.join(lock.pid.to_string());
+    if !process.exists() {
+        return false;
+    }
+    match (seconds(&lock.time), booted(processes)) {
+        (Some(taken), Some(booted)) if taken < booted => {
+            let name = fs::read_to_string(process.join("comm"));
+            name.is_ok_and(|name| name.contains("restic"))
+        }
+        _ => true,
+    }
+}
+
+/// When this machine was started, in seconds since 1970.
+fn booted(processes: &Path) -> Option<i64> {
+    let text = fs::read_to_string(processes.join("stat")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
+/// Seconds since 1970 of a time such as `2026-11-22T15:30:05.123456789+01:00` (RFC 3339).
+fn seconds(time: &str) -> Option<i64> {
+    let number = |from: usize, to: usize| {
+        let digits = time.get(from..to)?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<i64>().ok())?
+    };
+    let days = days(number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let clock = number(11, 13)? * 3600 + number(14, 16)? * 60 + number(17, 19)?;
+    let zone = time.get(19..)?.trim_start_matches(|one: char| one == '.' || one.is_ascii_digit());
+    Some(days * 86_400 + clock - offset(zone)?)
+}
+
+/// Days since 1970-01-01.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    // Years begin in March: the leap day is their last.
+    let months = year * 12 + month - 3;
+    let (year, month) = (months.div_euclid(12), months.rem_euclid(12));
+    let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    year * 365 + leaps + (month * 153 + 2) / 5 + day - 1 - 719_468
+}
+
+/// Seconds of a zone such as `+01:00`.
+fn offset(zone: &str) -> Option<i64> {
+    if zone.eq_ignore_ascii_case("z") {
+        return Some(0);
+    }
+    let (sign, rest) = zone.split_at_checked(1)?;
+    let (hours, minutes) = rest.split_once(':')?;
+    let number = |text: &str| text.parse::<u8>().ok().map(i64::from);
+    let seconds = number(hours)? * 3600 + number(minutes)? * 60;
+    match sign {
+        "+" => Some(seconds),
+        "-" => Some(-seconds),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -38,26 +104,64 @@ mod tests {
     use super::*;
 
     fn lock(hostname: &str, pid: u32) -> Lock {
-        Lock { hostname: hostname.into(), pid, exclusive: false }
+        Lock { hostname: hostname.into(), pid, ..Lock::default() }
     }
 
     #[test]
     fn a_lock_of_another_host_is_never_broken() {
-        let nobody = |_: u32| false;
-        let one = |pid: u32| pid == 7;
+        let nobody = |_: &Lock| false;
+        let one = |lock: &Lock| lock.pid == 7;
         assert_eq!(decide(&[], "hv", &nobody), Decision::Free);
         assert_eq!(decide(&[lock("hv", 7), lock("hv", 8)], "hv", &nobody), Decision::Unlock);
         assert!(matches!(decide(&[lock("hv", 7)], "hv", &one), Decision::Wait(_)));
         let both = [lock("hv", 7), lock("nas", 7)];
         let Decision::Wait(why) = decide(&both, "hv", &nobody) else { panic!("unlocks") };
         assert!(why.contains("nas"), "{why}");
-        // A lock that does not say whose it is counts as another's.
-        assert!(matches!(decide(&[lock("", 0)], "hv", &nobody), Decision::Wait(_)));
+        // A lock that does not say whose it is, or cannot be read, counts as another's.
+        let unread = [lock("hv", 7), Lock::default()];
+        let Decision::Wait(why) = decide(&unread, "hv", &nobody) else { panic!("unlocks") };
+        assert!(why.contains("whose"), "{why}");
     }
 
     #[test]
     fn this_process_lives() {
-        assert!(lives(std::process::id()));
-        assert!(!lives(u32::MAX));
+        assert!(lives(&lock("hv", std::process::id())));
+        assert!(!lives(&lock("hv", u32::MAX)));
+        let of = |time: &str| lives(&Lock { time: time.into(), ..lock("hv", std::process::id()) });
+        assert!(of("2999-01-01T00:00:00Z") && !of("1970-01-02T00:00:00Z"), "no boot time");
+    }
+
+    #[test]
+    fn a_lock_of_before_the_machine_was_started_is_no_strangers_who_has_its_number() {
+        let processes = tempfile::tempdir().unwrap();
+        let stranger = processes.path().join("7");
+        fs::create_dir(&stranger).unwrap();
+        fs::write(stranger.join("comm"), "sshd\n").unwrap();
+        fs::write(processes.path().join("stat"), "cpu 1\nbtime 1800000000\n").unwrap();
+        let lives =
+            |time: &str| lives_in(processes.path(), &Lock { time: time.into(), ..lock("hv", 7) });
+        // 1800000000 is 2027-01-15T08:00:00Z.
+        assert!(!lives("2027-01-15T07:59:59.999999999Z"));
+        assert!(!lives("2027-01-15T08:59:59.5+01:00"));
+        assert!(lives("2027-01-15T08:00:00Z") && lives("2027-01-15T02:30:00-05:30"));
+        assert!(lives("") && lives("yesterday"), "nobody knows");
+        // f9: a clock that was put right makes what is locked look old.
+        fs::write(stranger.join("comm"), ".restic-wrapped\n").unwrap();
+        assert!(lives("1970-01-01T00:10:00Z"));
+        fs::remove_dir_all(&stranger).unwrap();
+        assert!(!lives("2027-01-15T08:00:00Z"));
+    }
+
+    #[test]
+    fn times_are_read_as_restic_writes_them() {
+        assert_eq!(seconds("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(seconds("2024-02-29T23:59:59.123+00:00"), Some(1_709_251_199));
+        assert_eq!(seconds("2000-03-01T00:00:00-01:30"), Some(951_874_200));
+        for bad in
+            ["", "2024", "2024-02-29T23:59:59", "2024-02-29T23:59:59+", "2024-02-29T23:59:59Zx"]
+        {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+        assert_eq!(seconds("éééééééééééééééééééé"), None);
     }
 }

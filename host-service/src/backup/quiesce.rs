@@ -36,6 +36,19 @@ pub enum QuiesceError {
     /// A note.
     #[error("could not note that a machine is held")]
     Note(#[from] WriteError),
+    /// A backup that was cut off left it so.
+    #[error(
+        "the machine `{name}` was frozen or paused by a backup that was cut off and cannot be let go; \
+         see that its agent answers (`virsh domfsthaw {name}`), or start it anew: \
+         `bedplate-host vm restart {name} --force`"
+    )]
+    StillHeld {
+        /// Its name.
+        name: String,
+        /// Why it cannot be let go.
+        #[source]
+        source: Box<QuiesceError>,
+    },
     /// A note.
     #[error("could not read or remove {}", .path.display())]
     File {
@@ -82,6 +95,40 @@ pub fn running(virsh: &Virsh, names: Vec<String>) -> Result<Vec<String>, Quiesce
     Ok(ours)
 }
 
+/// What is noted of a machine: `frozen 3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Note {
+    how: How,
+    /// libvirt's number of it; none in a note of an earlier version.
+    id: Option<u32>,
+}
+
+/// How a machine is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// By its agent.
+    Frozen,
+    /// By libvirt.
+    Paused,
+}
+
+impl Note {
+    fn parse(text: &str) -> Self {
+        let mut words = text.split_whitespace();
+        let how = if words.next() == Some("paused") { How::Paused } else { How::Frozen };
+        Self { how, id: words.next().and_then(|id| id.parse().ok()) }
+    }
+
+    fn write(self, path: &Path) -> Result<(), WriteError> {
+        let how = match self.how {
+            How::Frozen => "frozen",
+            How::Paused => "paused",
+        };
+        let id = self.id.map(|id| format!(" {id}")).unwrap_or_default();
+        atomic::write(path, &format!("{how}{id}\n"), 0o600)
+    }
+}
+
 /// Machines that are held until [`Held::release`], or until it is dropped.
 #[derive(Debug)]
 pub struct Held<'a> {
@@ -96,10 +143,13 @@ impl<'a> Held<'a> {
         let mut held = Self { virsh, notes: runtime.join(DIRECTORY), names: Vec::new() };
         for name in names {
             let note = held.notes.join(name);
-            atomic::write(&note, "frozen\n", 0o600)?;
+            let id = virsh.id(name)?;
+            Note { how: How::Frozen, id }.write(&note)?;
             held.names.push(name.clone());
             if virsh.freeze(name).is_err() {
-                atomic::write(&note, "paused\n", 0o600)?;
+                // It may have been heard all the same, and come late.
+                let _ = virsh.thaw(name);
+                Note { how: How::Paused, id }.write(&note)?;
                 virsh.suspend(name)?;
             }
         }
@@ -138,47 +188,98 @@ fn lock_file(runtime: &Path) -> Result<File, QuiesceError> {
     fs::create_dir_all(runtime).and_then(|()| File::create(runtime.join(LOCK))).map_err(failed)
 }
 
-/// As [`recover`], unless machines are held just now for a backup that runs.
-pub fn recover_if_idle(virsh: &Virsh, runtime: &Path) -> Result<Vec<String>, QuiesceError> {
+/// What became of the machines that an earlier run held.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Held no longer.
+    pub free: Vec<String>,
+    /// Held still, and tried again the next time.
+    pub left: Vec<(String, QuiesceError)>,
+}
+
+impl Recovered {
+    /// A machine of `names` that is held still cannot be held anew; those of others are no obstacle.
+    pub fn expect_free(self, names: &[String]) -> Result<(), QuiesceError> {
+        let needed = self.left.into_iter().find(|(name, _)| names.contains(name));
+        needed.map_or(Ok(()), |(name, source)| {
+            Err(QuiesceError::StillHeld { name, source: Box::new(source) })
+        })
+    }
+}
+
+/// As [`recover`]; none when machines are held just now for a backup that runs.
+pub fn recover_if_idle(virsh: &Virsh, runtime: &Path) -> Result<Option<Recovered>, QuiesceError> {
     let file = lock_file(runtime)?;
     match file.try_lock() {
-        Ok(()) => recover(virsh, runtime),
-        Err(TryLockError::WouldBlock) => Ok(Vec::new()),
+        Ok(()) => recover(virsh, runtime).map(Some),
+        Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(source)) => {
             Err(QuiesceError::File { path: runtime.join(LOCK), source })
         }
     }
 }
 
-/// Lets go what an earlier run held and did not let go. Returns the names.
-pub fn recover(virsh: &Virsh, runtime: &Path) -> Result<Vec<String>, QuiesceError> {
+/// Lets go what an earlier run held and did not let go. One that cannot be let go does not keep the
+/// others.
+pub fn recover(virsh: &Virsh, runtime: &Path) -> Result<Recovered, QuiesceError> {
     let notes = runtime.join(DIRECTORY);
     let entries = match fs::read_dir(&notes) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Recovered::default()),
         entries => entries.map_err(|source| QuiesceError::File { path: notes.clone(), source })?,
     };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
-    names.iter().try_for_each(|name| let_go(virsh, &notes, name))?;
-    Ok(names)
+    let mut recovered = Recovered::default();
+    for name in names.filter(|name| !name.starts_with('.')) {
+        match let_go(virsh, &notes, &name) {
+            Ok(()) => recovered.free.push(name),
+            Err(why) => recovered.left.push((name, why)),
+        }
+    }
+    Ok(recovered)
+}
+
+/// What it takes to let a machine go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Nothing.
+    Forget,
+    /// Its agent.
+    Thaw,
+    /// libvirt.
+    Resume,
+}
+
+/// Decides by its note and its number now, none when it does not run: a machine that has gone, or
+/// was started anew, is held no longer.
+fn step(note: Note, now: Option<u32>) -> Step {
+    match (now, note.id) {
+        (None, _) => Step::Forget,
+        (Some(now), Some(then)) if now != then => Step::Forget,
+        _ if note.how == How::Paused => Step::Resume,
+        _ => Step::Thaw,
+    }
 }
 
 fn let_go(virsh: &Virsh, notes: &Path, name: &str) -> Result<(), QuiesceError> {
     let path = notes.join(name);
     let failed = |source| QuiesceError::File { path: path.clone(), source };
-    let how = match fs::read_to_string(&path) {
+    let note = match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        how => how.map_err(failed)?,
+        note => Note::parse(&note.map_err(failed)?),
     };
-    // One that has gone away meanwhile is held no longer.
-    if virsh.running()?.contains(&name.to_owned()) || virsh.paused()?.contains(&name.to_owned()) {
-        if how.trim() == "paused" {
+    let is_in = |names: Vec<String>| names.iter().any(|one| one == name);
+    let is_paused = is_in(virsh.paused()?);
+    let now = if is_paused || is_in(virsh.running()?) { virsh.id(name)? } else { None };
+    match step(note, now) {
+        Step::Forget => {}
+        Step::Thaw => virsh.thaw(name)?,
+        Step::Resume => {
             // Suspending may have failed before anything was paused.
-            if virsh.paused()?.contains(&name.to_owned()) {
+            if is_paused {
                 virsh.resume(name)?;
             }
-        } else {
-            virsh.thaw(name)?;
+            // Its agent may have been told to freeze and hears of it only now. Most have none.
+            let _ = virsh.thaw(name);
         }
     }
     fs::remove_file(&path).map_err(failed)
@@ -213,11 +314,77 @@ mod tests {
     fn f10_what_a_run_that_was_cut_off_held_is_let_go() {
         let runtime = tempfile::tempdir().unwrap();
         let notes = runtime.path().join(DIRECTORY);
-        atomic::write(&notes.join("haos"), "frozen\n", 0o600).unwrap();
-        // No libvirt answers: the note stays, to be tried again.
+        for name in ["haos", "apps"] {
+            atomic::write(&notes.join(name), "frozen 3\n", 0o600).unwrap();
+        }
+        // No libvirt answers: the notes stay, to be tried again, and each was tried.
         let nowhere = Virsh::new("test:///no/such/file");
-        assert!(recover(&nowhere, runtime.path()).is_err());
-        assert!(notes.join("haos").exists());
-        assert!(recover(&nowhere, &runtime.path().join("none")).unwrap().is_empty());
+        let recovered = recover(&nowhere, runtime.path()).unwrap();
+        assert_eq!((recovered.free.len(), recovered.left.len()), (0, 2));
+        assert!(notes.join("haos").exists() && notes.join("apps").exists());
+        assert!(recover(&nowhere, &runtime.path().join("none")).unwrap().left.is_empty());
+    }
+
+    #[test]
+    fn a_machine_that_cannot_be_let_go_stops_the_backups_of_its_own_disks_alone() {
+        let left = || {
+            let error = QuiesceError::File { path: "/x".into(), source: io::Error::other("no") };
+            Recovered { free: vec!["apps".into()], left: vec![("haos".into(), error)] }
+        };
+        left().expect_free(&[]).unwrap();
+        left().expect_free(&["apps".into()]).unwrap();
+        let error = left().expect_free(&["apps".into(), "haos".into()]).unwrap_err();
+        assert!(error.to_string().contains("vm restart haos"), "{error}");
+    }
+
+    #[test]
+    fn a_machine_that_is_gone_or_was_started_anew_is_held_no_longer() {
+        let note = |text: &str| Note::parse(text);
+        assert_eq!(step(note("frozen 3\n"), None), Step::Forget);
+        assert_eq!(step(note("frozen 3\n"), Some(4)), Step::Forget);
+        assert_eq!(step(note("paused 3\n"), Some(4)), Step::Forget);
+        assert_eq!(step(note("frozen 3\n"), Some(3)), Step::Thaw);
+        assert_eq!(step(note("paused 3\n"), Some(3)), Step::Resume);
+        // Of an earlier version: nobody knows.
+        assert_eq!(step(note("frozen\n"), Some(3)), Step::Thaw);
+        assert_eq!(step(note("paused\n"), Some(3)), Step::Resume);
+    }
+
+    /// A `virsh` that notes what it is told, knows the machine `haos` by the number 3, and whose guest
+    /// has no agent.
+    fn without_agent(place: &Path) -> Virsh {
+        let (program, log) = (place.join("virsh"), place.join("log"));
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in\n\
+             *state-paused*) if [ -e {0}.paused ]; then echo haos; fi;;\n\
+             *--name) echo haos;;\n*domid*) echo 3;;\n\
+             *domfs*) echo \"$4\" >>{0}; exit 1;;\n\
+             *suspend*) echo \"$4\" >>{0}; : >{0}.paused;;\n\
+             *resume*) echo \"$4\" >>{0}; rm {0}.paused;;\nesac\n",
+            log.display()
+        );
+        atomic::write(&program, &script, 0o700).unwrap();
+        Virsh::new("qemu:///system").with_program(program)
+    }
+
+    #[test]
+    fn a_freeze_that_comes_late_is_undone() {
+        let place = tempfile::tempdir().unwrap();
+        let virsh = without_agent(place.path());
+        let told = || fs::read_to_string(place.path().join("log")).unwrap().replace('\n', " ");
+        let held = Held::hold(&virsh, place.path(), &["haos".into()]).unwrap();
+        assert_eq!(told(), "domfsfreeze domfsthaw suspend ");
+        let note = place.path().join(DIRECTORY).join("haos");
+        assert_eq!(fs::read_to_string(&note).unwrap(), "paused 3\n");
+        held.release().unwrap();
+        assert_eq!(told(), "domfsfreeze domfsthaw suspend resume domfsthaw ");
+        assert!(!note.exists());
+
+        // Killed between two notes, of a guest without an agent.
+        atomic::write(&note, "frozen 3\n", 0o600).unwrap();
+        assert_eq!(recover(&virsh, place.path()).unwrap().left.len(), 1);
+        atomic::write(&note, "frozen 2\n", 0o600).unwrap();
+        assert_eq!(recover(&virsh, place.path()).unwrap().free, ["haos"]);
+        assert!(!note.exists());
     }
 }

@@ -7,11 +7,14 @@ use bedplate_tools::restic::{Keep, Restic, Summary};
 use bedplate_tools::virsh::Virsh;
 
 use super::error::BackupError;
+use super::nested;
 use super::quiesce::{self, Held};
 use super::record::{self, Attempt};
 use super::session::Session;
 use super::source::{self, Shown, Source, Wanted};
 use crate::context::Context;
+use crate::converge::chain;
+use crate::restore;
 
 /// Runs the backup `name` and records how it ended.
 pub fn run(context: &Context, name: &str) -> Result<Summary, BackupError> {
@@ -22,7 +25,7 @@ pub fn run(context: &Context, name: &str) -> Result<Summary, BackupError> {
     let mut record = record::read(&context.state, name, &backup.repository)?;
     let attempt = match &result {
         Ok(summary) => Attempt::now(Some(summary.snapshot_id.clone()), summary.data_added, None),
-        Err(error) => Attempt::now(None, 0, Some(error.to_string())),
+        Err(error) => Attempt::now(None, 0, Some(chain(error))),
     };
     if let Ok(summary) = &result {
         record.local = Some(summary.snapshot_id.clone());
@@ -36,6 +39,11 @@ pub fn run(context: &Context, name: &str) -> Result<Summary, BackupError> {
 }
 
 fn attempt(context: &Context, name: &str) -> Result<Summary, BackupError> {
+    // Before the repository is touched: an empty pool must not become the newest backup, whoever runs
+    // it. A restore that is done stays done, so that this cannot change meanwhile.
+    if let Some(restore::Pending { restore, why }) = restore::in_the_way(context, name) {
+        return Err(BackupError::NotBack { backup: name.to_owned(), restore, why });
+    }
     let session = Session::open(context, name)?;
     let wanted = session.wanted()?;
     let restic = session.make_ready()?;
@@ -61,14 +69,20 @@ fn snapshots(session: &Session<'_>, wanted: &[Wanted]) -> Result<Vec<Source>, Ba
     let sources = source::sources(name, wanted)?;
     let virsh = Virsh::new("qemu:///system");
     let _one_at_a_time = quiesce::lock(&context.runtime)?;
-    quiesce::recover(&virsh, &context.runtime)?;
     let paths: Vec<PathBuf> = wanted.iter().map(|one| one.path.clone()).collect();
-    let names = quiesce::running(&virsh, quiesce::affected(&context.intent, &paths))?;
+    let affected = quiesce::affected(&context.intent, &paths);
+    quiesce::recover(&virsh, &context.runtime)?.expect_free(&affected)?;
+    let names = quiesce::running(&virsh, affected)?;
     let held = Held::hold(&virsh, &context.runtime, &names)?;
     let taken = source::take(name, wanted, &sources);
     let released = held.release();
     taken?;
     released?;
+    if let Err(error) = nested::expect_none(wanted, &sources) {
+        // Nothing will ever be compared with these.
+        let _ = source::remove(name, wanted);
+        return Err(error.into());
+    }
     Ok(sources)
 }
 
@@ -90,4 +104,90 @@ fn store(
 fn keep(backup: &Backup) -> Keep {
     let keep = &backup.keep;
     Keep { daily: keep.daily, weekly: keep.weekly, monthly: keep.monthly }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use bedplate_spec::host::Restore;
+
+    use super::*;
+    use crate::mounts::Mounts;
+    use crate::sample;
+
+    /// A pool that was just made, and a backup of all of it that is to come back.
+    fn reinstalled(mount: &Path) -> Context {
+        let place = mount.display().to_string();
+        let mut intent = sample::intent();
+        intent.pools.get_mut("vmstore").unwrap().mount = place.clone();
+        let mut vms = intent.backups.remove("apps").unwrap();
+        (vms.paths, vms.repository) = (vec![place.clone()], "rest:https://nas.example/".into());
+        vms.repository_pool = None;
+        intent.backups.insert("vms".into(), vms);
+        intent.restore = Some(Restore { backups: vec!["vms".into()], snapshot: None });
+        Context {
+            intent,
+            mounts: Mounts::parse(&format!("1 1 0:1 / {place} rw - btrfs a rw\n")),
+            configuration: mount.join(".bedplate-etc"),
+            runtime: mount.join(".bedplate-run"),
+            state: mount.join(".bedplate-state"),
+        }
+    }
+
+    #[test]
+    fn f6_an_empty_pool_is_not_stored_while_what_was_on_it_is_not_back() {
+        let pool = tempfile::tempdir().unwrap();
+        let context = reinstalled(pool.path());
+        let refused = |context: &Context| match run(context, "vms") {
+            Err(BackupError::NotBack { restore, why, .. }) => Some((restore, why)),
+            _ => None,
+        };
+        let (restore, why) = refused(&context).unwrap();
+        assert_eq!(restore, "vms");
+        assert!(why.contains("fetch "), "{why}");
+        // It is on record, for whoever is told that the backup is too old.
+        let record = record::read(&context.state, "vms", "rest:https://nas.example/").unwrap();
+        let failure = record.last.and_then(|last| last.failure).unwrap();
+        assert!(failure.contains("bedplate-host converge"), "{failure}");
+
+        // What cannot be looked at is not known to be back.
+        let unmounted = Context { mounts: Mounts::default(), ..context.clone() };
+        assert!(refused(&unmounted).unwrap().1.contains("not mounted"));
+        let restores = pool.path().join(".bedplate-restore");
+        fs::create_dir(&restores).unwrap();
+        fs::write(restores.join("vms.json"), "{").unwrap();
+        assert!(refused(&context).is_some(), "a damaged record");
+        let at = |stage: &str| {
+            let text =
+                format!(r#"{{"schema": 1, "snapshot": "ab", "paths": [], "stage": "{stage}"}}"#);
+            fs::write(restores.join("vms.json"), text).unwrap();
+        };
+        for stage in ["fetching", "moving"] {
+            at(stage);
+            assert!(refused(&context).is_some(), "{stage}");
+        }
+        at("done");
+        assert_eq!(restore::in_the_way(&context, "vms"), None);
+        fs::remove_file(restores.join("vms.json")).unwrap();
+        // Somebody put something there: nothing will be restored.
+        fs::create_dir(pool.path().join("haos")).unwrap();
+        assert_eq!(restore::in_the_way(&context, "vms"), None);
+    }
+
+    #[test]
+    fn a_backup_that_no_restore_concerns_does_not_wait() {
+        let pool = tempfile::tempdir().unwrap();
+        let mut context = reinstalled(pool.path());
+        let mut other = context.intent.backups["vms"].clone();
+        other.paths = vec!["/mnt/bulk/apps-vm".into()];
+        context.intent.backups.insert("apps".into(), other);
+        assert!(restore::in_the_way(&context, "vms").is_some());
+        assert_eq!(restore::in_the_way(&context, "apps"), None);
+        // As converge runs the others while it holds back what waits.
+        let intent = restore::held_back(&context.intent, &["vms".into()]);
+        let converging = Context { intent, ..context };
+        assert_eq!(restore::in_the_way(&converging, "apps"), None);
+    }
 }

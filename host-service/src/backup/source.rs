@@ -46,6 +46,19 @@ pub enum SourceError {
     /// btrfs.
     #[error("a snapshot could not be made or deleted")]
     Snapshot(#[from] CommandError),
+    /// Nobody knows what would be left out.
+    #[error(
+        "it could not be found out whether there are subvolumes in what is to be backed up; nothing \
+         was stored"
+    )]
+    List(#[source] CommandError),
+    /// What a snapshot does not hold.
+    #[error(
+        "there are subvolumes in what is to be backed up, and a snapshot leaves out what is in them: \
+         {0}; nothing was stored; name each in `paths` of this backup too, or move it to where \
+         nothing is backed up"
+    )]
+    Nested(String),
     /// The bind mount.
     #[error("a snapshot could not be shown")]
     Show(#[from] MountError),
@@ -66,11 +79,21 @@ pub struct Source {
     /// As on the machine.
     pub path: PathBuf,
     /// The subvolume it is in.
-    subvolume: PathBuf,
+    pub(super) subvolume: PathBuf,
     /// The snapshot of that subvolume.
     snapshot: PathBuf,
     /// The path inside the snapshot.
     pub content: PathBuf,
+}
+
+impl Source {
+    /// The places inside `content` whose subvolumes are other sources: empty directories in this
+    /// snapshot.
+    pub fn elsewhere(&self, all: &[Self]) -> Vec<PathBuf> {
+        let others = all.iter().filter(|other| other.subvolume != self.subvolume);
+        let inside = others.filter_map(|other| other.path.strip_prefix(&self.path).ok());
+        inside.map(|inside| self.content.join(inside)).collect()
+    }
 }
 
 /// Finds the subvolume of each path, and where its snapshot stands for the backup `name`.
@@ -126,10 +149,13 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Shows each source at its own path below `place`, read-only.
+    /// Shows each source at its own path below `place`, read-only. A path inside another comes after
+    /// it: the other would cover it.
     pub fn new(place: &Path, sources: &[Source]) -> Result<Self, SourceError> {
         hide(place)?;
         let mut shown = Self { place: place.to_owned(), paths: Vec::new() };
+        let mut sources: Vec<&Source> = sources.iter().collect();
+        sources.sort_by(|one, other| one.path.cmp(&other.path));
         for source in sources {
             let relative = source.path.strip_prefix("/").unwrap_or(&source.path).to_owned();
             let at = place.join(&relative);
@@ -231,6 +257,24 @@ mod tests {
     fn the_name_of_a_snapshot_depends_on_its_subvolume_alone() {
         assert_eq!(short(Path::new("/mnt/bulk")), short(Path::new("/mnt/bulk")));
         assert_ne!(short(Path::new("/mnt/bulk/a")), short(Path::new("/mnt/bulk/b")));
+    }
+
+    #[test]
+    fn what_another_source_reads_is_not_compared_in_this_one() {
+        let source = |path: &str, subvolume: &str, snapshot: &str| Source {
+            path: path.into(),
+            subvolume: subvolume.into(),
+            snapshot: snapshot.into(),
+            content: place(Path::new(snapshot), Path::new(subvolume), Path::new(path)),
+        };
+        let all = [
+            source("/mnt/bulk/photos", "/mnt/bulk/photos", "/s/1"),
+            source("/mnt/bulk", "/mnt/bulk", "/s/0"),
+            // In the same snapshot: it can be compared there.
+            source("/mnt/bulk/apps", "/mnt/bulk", "/s/0"),
+        ];
+        assert_eq!(all[1].elsewhere(&all), [Path::new("/s/0/photos")]);
+        assert!(all[0].elsewhere(&all).is_empty() && all[2].elsewhere(&all).is_empty());
     }
 
     #[test]

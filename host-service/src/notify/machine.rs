@@ -20,6 +20,8 @@ pub enum Area {
     Units,
     /// What differs from host.toml.
     Drift,
+    /// Machines that a backup left held.
+    Machines,
 }
 
 /// Something that wants somebody, for as long as it is found.
@@ -209,6 +211,7 @@ fn key(area: Area, name: &str) -> String {
         Area::Backups => "backup",
         Area::Units => "unit",
         Area::Drift => "drift",
+        Area::Machines => "machine",
     };
     format!("{area} {name}")
 }

@@ -9,9 +9,10 @@ use bedplate_tools::systemctl;
 
 use super::machine::{Area, Condition, Observation};
 use crate::backup::fresh;
+use crate::backup::quiesce::{QuiesceError, Recovered};
 use crate::backup::record::{self, Record, RecordError};
 use crate::context::Context;
-use crate::converge::{self, Status as Resource};
+use crate::converge::{self, Status as Resource, chain};
 use crate::pool::{self, Health, MemberState, PoolError, Status};
 
 /// Somebody may just be changing something: what differs is told when it still does later.
@@ -33,6 +34,9 @@ pub enum LookError {
     /// Units.
     #[error("systemd could not be asked for units that failed")]
     Units(#[from] CommandError),
+    /// Machines.
+    #[error("it could not be found out which machines a backup left held")]
+    Machines(#[from] QuiesceError),
     /// The lock.
     #[error("could not lock {}", .path.display())]
     Lock {
@@ -46,7 +50,11 @@ pub enum LookError {
 
 /// Looks at everything. What cannot be looked at does not keep the rest from being told of; it is
 /// returned beside it.
-pub fn observe(context: &Context, now: u64) -> (Observation, Vec<LookError>) {
+pub fn observe(
+    context: &Context,
+    held: Result<Option<Recovered>, QuiesceError>,
+    now: u64,
+) -> (Observation, Vec<LookError>) {
     let mut found = Observation::default();
     let mut failures = Vec::new();
     let mut add = |area, conditions: Result<Option<Vec<Condition>>, LookError>| match conditions {
@@ -62,6 +70,7 @@ pub fn observe(context: &Context, now: u64) -> (Observation, Vec<LookError>) {
     add(Area::Pools, pools.map(|pools| Some(pools?.0)));
     add(Area::Backups, backups(context, now).map(Some));
     add(Area::Units, units().map(Some));
+    add(Area::Machines, machines(held));
     add(Area::Drift, drift(context));
     found.well = well.unwrap_or_default();
     (found, failures)
@@ -157,6 +166,34 @@ fn unit_condition(unit: &str) -> Condition {
     }
 }
 
+/// None while a backup holds machines.
+fn machines(
+    held: Result<Option<Recovered>, QuiesceError>,
+) -> Result<Option<Vec<Condition>>, LookError> {
+    let of = |found: Recovered| found.left.iter().map(machine_condition).collect();
+    Ok(held?.map(of))
+}
+
+/// Whoever uses it sees that it hangs; its backups fail until it is let go.
+fn machine_condition((name, why): &(String, QuiesceError)) -> Condition {
+    Condition {
+        area: Area::Machines,
+        name: name.clone(),
+        kind: "held".into(),
+        title: format!("machine {name} may stand still since a backup that was cut off"),
+        cleared: format!("machine {name} is held no longer"),
+        text: format!(
+            "A backup that was cut off froze or paused it, and it cannot be let go: {}\n\
+             It is tried again every ten minutes, and backups of its disks fail until then. See \
+             that libvirt runs and the guest's agent answers (`virsh domfsthaw {name}`), or \
+             start it anew: `bedplate-host vm restart {name} --force`.",
+            chain(why)
+        ),
+        urgent: true,
+        patience: 0,
+    }
+}
+
 /// None while converge is at work.
 fn drift(context: &Context) -> Result<Option<Vec<Condition>>, LookError> {
     let file = lock_file(context, "host.lock")?;
@@ -227,6 +264,29 @@ mod tests {
         assert!(backups(&context, 1_000_000 + 3600).unwrap().is_empty());
         let old = backups(&context, 1_000_000 + 72 * 3600).unwrap();
         assert_eq!((old[0].title.as_str(), old[0].patience), ("backup apps is too old", 0));
+    }
+
+    #[test]
+    fn a_machine_that_cannot_be_let_go_is_told_and_the_rest_with_it() {
+        let place = tempfile::tempdir().unwrap();
+        let context = context(place.path().to_owned());
+        let error = || QuiesceError::File { path: "/x".into(), source: io::Error::other("no") };
+        let left = vec![("haos".to_owned(), error())];
+        let recovered = Recovered { left, ..Recovered::default() };
+        let (found, _) = observe(&context, Ok(Some(recovered)), 1_000_000);
+        let held = found.conditions.iter().find(|one| one.area == Area::Machines).unwrap();
+        assert!(held.urgent && held.patience == 0 && held.title.contains("haos"), "{held:?}");
+        assert!(held.text.contains("vm restart haos") && held.text.contains(": no\n"), "{held:?}");
+        let rest = |areas: &std::collections::BTreeSet<Area>| {
+            areas.contains(&Area::Backups) && areas.contains(&Area::Drift)
+        };
+        assert!(rest(&found.areas), "{found:?}");
+        // Held by a backup that runs; and when that cannot be said everything else is looked at.
+        let (busy, _) = observe(&context, Ok(None), 1_000_000);
+        assert!(!busy.areas.contains(&Area::Machines) && rest(&busy.areas));
+        let (found, failures) = observe(&context, Err(error()), 1_000_000);
+        assert!(rest(&found.areas) && !found.areas.contains(&Area::Machines));
+        assert!(failures.iter().any(|one| matches!(one, LookError::Machines(_))), "{failures:?}");
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
     names.filter_map(|name| Some(resource(name, observed.get(name)?))).collect()
 }
 
-fn resource(name: &str, found: &Found) -> Resource<Action> {
+pub(super) fn resource(name: &str, found: &Found) -> Resource<Action> {
     let (record, paths) = match found {
         Err(why) => return Resource::refused(name, why),
         Ok(found) => found,

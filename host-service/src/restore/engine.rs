@@ -18,6 +18,7 @@ use crate::backup::session::{Session, wanted};
 use crate::backup::source::Wanted;
 use crate::backup::{BackupError, drill};
 use crate::context::Context;
+use crate::converge::chain;
 use crate::kind::{Kind, Resource};
 use crate::report::Reporter;
 
@@ -87,6 +88,19 @@ impl Kind for Restores {
         }
         Ok(Outcome::Done)
     }
+}
+
+/// What is left to do of one restore, or why that cannot be said; none when it is done, or when
+/// there is nothing to do.
+pub(super) fn left(context: &Context, name: &str) -> Option<String> {
+    let found = match find(context, name) {
+        Ok(found) => diff::resource(name, &found),
+        Err(error) => Resource::refused(name, chain(&error)),
+    };
+    let actions = found.actions.iter().map(ToString::to_string).collect::<Vec<_>>();
+    found
+        .refused
+        .or_else(|| (!actions.is_empty()).then(|| format!("to do: {}", actions.join("; "))))
 }
 
 fn places(context: &Context, name: &str) -> Result<Vec<Wanted>, RestoreError> {
@@ -186,7 +200,11 @@ fn put_in_place(places: &[Wanted], name: &str) -> Result<(), RestoreError> {
     let mount = first_mount(places, name)?;
     let record = record::read(mount, name)?;
     let mut record = record.ok_or_else(|| RestoreError::Nothing(name.to_owned()))?;
-    for place in places.iter().filter(|place| record.paths.contains(&place.path)) {
+    let mut chosen: Vec<_> =
+        places.iter().filter(|place| record.paths.contains(&place.path)).collect();
+    // A path inside another comes with it: before it, it would be in its place.
+    chosen.sort_by(|one, other| one.path.cmp(&other.path));
+    for place in chosen {
         let staged = drill::below(&staging(place, name), &place.path);
         if place.path == place.mount {
             // A mount point cannot be replaced: what is in it can.

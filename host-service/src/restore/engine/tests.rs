@@ -70,3 +70,17 @@ fn an_empty_directory_is_nothing_and_a_link_is_something() {
     std::os::unix::fs::symlink("/etc", &path).unwrap();
     assert_eq!(existing(&path, &mount).unwrap(), [path]);
 }
+
+#[test]
+fn a_path_inside_another_comes_back_with_it_whichever_is_named_first() {
+    let pool = tempfile::tempdir().unwrap();
+    let mount = pool.path().to_owned();
+    let place = |path: &str| Wanted { path: mount.join(path), mount: mount.clone() };
+    let places = [place("apps/photos"), place("apps")];
+    staged(&places[0], "two", "2");
+    staged(&places[1], "one", "1");
+    begin(&places);
+    put_in_place(&places, "apps").unwrap();
+    assert_eq!(fs::read_to_string(mount.join("apps/photos/two")).unwrap(), "2");
+    assert_eq!(fs::read_to_string(mount.join("apps/one")).unwrap(), "1");
+}
