@@ -130,7 +130,7 @@ pub fn write(state: &Path, name: &str, record: &Record) -> Result<(), WriteError
     atomic::write(&path, &format!("{text}\n"), 0o644)
 }
 
-fn path(state: &Path, name: &str) -> PathBuf {
+pub(crate) fn path(state: &Path, name: &str) -> PathBuf {
     state.join("backups").join(format!("{name}.json"))
 }
 

@@ -22,6 +22,22 @@ pub enum Area {
     Drift,
     /// Machines that a backup left held.
     Machines,
+    /// What could not be looked at.
+    Looks,
+}
+
+impl Area {
+    /// In the names of conditions.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Pools => "pool",
+            Self::Backups => "backup",
+            Self::Units => "unit",
+            Self::Drift => "drift",
+            Self::Machines => "machine",
+            Self::Looks => "look",
+        }
+    }
 }
 
 /// Something that wants somebody, for as long as it is found.
@@ -206,14 +222,7 @@ impl State {
 }
 
 fn key(area: Area, name: &str) -> String {
-    let area = match area {
-        Area::Pools => "pool",
-        Area::Backups => "backup",
-        Area::Units => "unit",
-        Area::Drift => "drift",
-        Area::Machines => "machine",
-    };
-    format!("{area} {name}")
+    format!("{} {name}", area.label())
 }
 
 /// What is known of a condition that is found, and what is to be told of it.

@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::PathBuf;
 
+use bedplate_spec::host::Backup;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::systemctl;
 
@@ -17,6 +18,8 @@ use crate::pool::{self, Health, MemberState, PoolError, Status};
 
 /// Somebody may just be changing something: what differs is told when it still does later.
 const DRIFT_PATIENCE: u64 = 15 * 60;
+/// One look that fails may be the machine's start, or its end.
+const LOOK_PATIENCE: u64 = 15 * 60;
 /// Our own units.
 const UNITS: &str = "bedplate-*";
 /// The unit that tells: it fails because nobody could be told.
@@ -28,9 +31,6 @@ pub enum LookError {
     /// Pools.
     #[error("it could not be found out how the pools stand")]
     Pools(#[from] PoolError),
-    /// Backups.
-    #[error("it could not be found out how old the backups are")]
-    Backups(#[from] RecordError),
     /// Units.
     #[error("systemd could not be asked for units that failed")]
     Units(#[from] CommandError),
@@ -49,7 +49,7 @@ pub enum LookError {
 }
 
 /// Looks at everything. What cannot be looked at does not keep the rest from being told of; it is
-/// returned beside it.
+/// told of itself (T43), and returned beside it.
 pub fn observe(
     context: &Context,
     held: Result<Option<Recovered>, QuiesceError>,
@@ -57,23 +57,48 @@ pub fn observe(
 ) -> (Observation, Vec<LookError>) {
     let mut found = Observation::default();
     let mut failures = Vec::new();
+    let mut busy = false;
     let mut add = |area, conditions: Result<Option<Vec<Condition>>, LookError>| match conditions {
         Ok(Some(conditions)) => {
             found.areas.insert(area);
             found.conditions.extend(conditions);
         }
-        Ok(None) => {}
-        Err(failure) => failures.push(failure),
+        Ok(None) => busy = true,
+        Err(failure) => {
+            found.conditions.push(unseen(area, &failure));
+            failures.push(failure);
+        }
     };
     let pools = pools(context);
     let well = pools.as_ref().ok().and_then(|pools| Some(pools.as_ref()?.1.clone()));
     add(Area::Pools, pools.map(|pools| Some(pools?.0)));
-    add(Area::Backups, backups(context, now).map(Some));
+    add(Area::Backups, Ok(Some(backups(context, now))));
     add(Area::Units, units().map(Some));
     add(Area::Machines, machines(held));
     add(Area::Drift, drift(context));
     found.well = well.unwrap_or_default();
+    // What was not looked at for a good reason may still be what cannot be looked at.
+    if !busy {
+        found.areas.insert(Area::Looks);
+    }
     (found, failures)
+}
+
+/// Something that cannot be looked at: nobody would be told how it stands.
+fn unseen(area: Area, failure: &LookError) -> Condition {
+    Condition {
+        area: Area::Looks,
+        name: area.label().to_owned(),
+        kind: failure.to_string(),
+        title: failure.to_string(),
+        cleared: format!("it is seen again how it stands: {}", area.label()),
+        text: format!(
+            "{}\nUntil that is mended nothing is told of it. `bedplate-host notify` looks again.",
+            chain(failure)
+        ),
+        urgent: true,
+        patience: LOOK_PATIENCE,
+    }
 }
 
 /// Conditions, and what is well.
@@ -117,20 +142,35 @@ pub(super) fn pool_condition(status: &Status) -> Option<Condition> {
     })
 }
 
-fn backups(context: &Context, now: u64) -> Result<Vec<Condition>, LookError> {
-    let mut conditions = Vec::new();
-    for (name, backup) in &context.intent.backups {
-        let record = record::read(&context.state, name, &backup.repository)?;
+fn backups(context: &Context, now: u64) -> Vec<Condition> {
+    let condition = |(name, backup): (&String, &Backup)| {
+        let record = match record::read(&context.state, name, &backup.repository) {
+            Ok(record) => record,
+            Err(error) => return Some(unknown_age(name, &error)),
+        };
         let never = || {
             let never = record.last_success.is_none();
             never.then(|| ("there is none".to_owned(), fresh::limit(backup)))
         };
         let old = fresh::stale(backup, &record, now).map(|why| (why, 0));
-        if let Some((why, patience)) = old.or_else(never) {
-            conditions.push(backup_condition(name, &record, &why, patience));
-        }
+        let (why, patience) = old.or_else(never)?;
+        Some(backup_condition(name, &record, &why, patience))
+    };
+    context.intent.backups.iter().filter_map(condition).collect()
+}
+
+/// One record that cannot be read says nothing of the other backups.
+fn unknown_age(name: &str, error: &RecordError) -> Condition {
+    Condition {
+        area: Area::Backups,
+        name: name.to_owned(),
+        kind: "unknown".into(),
+        title: format!("it is not known how old the backup {name} is"),
+        cleared: format!("backup {name} is fresh again"),
+        text: chain(error),
+        urgent: true,
+        patience: 0,
     }
-    Ok(conditions)
 }
 
 fn backup_condition(name: &str, record: &Record, why: &str, patience: u64) -> Condition {
@@ -255,15 +295,41 @@ mod tests {
     fn the_age_of_a_backup_is_told_although_nothing_runs_it() {
         let place = tempfile::tempdir().unwrap();
         let context = context(place.path().to_owned());
-        let never = backups(&context, 1_000_000).unwrap();
+        let never = backups(&context, 1_000_000);
         assert_eq!(never[0].patience, 50 * 3600, "{never:?}");
         let attempt = Attempt { at: 1_000_000, snapshot: None, added: 0, failure: None };
         let repository = context.intent.backups["apps"].repository.clone();
         let record = Record { repository, last_success: Some(attempt), ..Record::default() };
         record::write(&context.state, "apps", &record).unwrap();
-        assert!(backups(&context, 1_000_000 + 3600).unwrap().is_empty());
-        let old = backups(&context, 1_000_000 + 72 * 3600).unwrap();
+        assert!(backups(&context, 1_000_000 + 3600).is_empty());
+        let old = backups(&context, 1_000_000 + 72 * 3600);
         assert_eq!((old[0].title.as_str(), old[0].patience), ("backup apps is too old", 0));
+    }
+
+    #[test]
+    fn t43_what_cannot_be_looked_at_is_told_and_hides_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let context = context(place.path().to_owned());
+        let error = || QuiesceError::File { path: "/x".into(), source: io::Error::other("no") };
+        let (found, _) = observe(&context, Err(error()), 1_000_000);
+        let told = found.conditions.iter().find(|one| one.name == "machine").unwrap();
+        assert!(told.area == Area::Looks && told.urgent && told.text.contains("no"), "{told:?}");
+        // While something is under way it is not said that everything is seen again.
+        let (busy, _) = observe(&context, Ok(None), 1_000_000);
+        assert!(!busy.areas.contains(&Area::Looks), "{busy:?}");
+
+        let mut context = context;
+        let other = context.intent.backups["apps"].clone();
+        context.intent.backups.insert("other".into(), other);
+        let directory = record::path(&context.state, "apps");
+        fs::create_dir_all(directory.parent().unwrap()).unwrap();
+        fs::write(&directory, "{ cut").unwrap();
+        let titles: Vec<String> =
+            backups(&context, 1_000_000).into_iter().map(|one| one.title).collect();
+        assert_eq!(
+            titles,
+            ["it is not known how old the backup apps is", "backup other is too old"]
+        );
     }
 
     #[test]
