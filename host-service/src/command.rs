@@ -367,7 +367,7 @@ pub fn notify(host_file: &Path, is_test: bool, out: &mut dyn Write) -> Finished 
             writeln!(out, "let go again: {name}")?;
         }
         for (name, why) in &recovered.left {
-            writeln!(out, "held still: {name}: {}", converge::chain(why))?;
+            writeln!(out, "held still: {name}: {}", crate::chain::chain(why))?;
         }
     }
     // One that cannot be let go is something to tell, and no reason to tell nothing else.

@@ -6,6 +6,7 @@ use bedplate_spec::event::{EventKind, StepSummary};
 
 use crate::backup::Backups;
 use crate::bridge::Bridges;
+use crate::chain::chain;
 use crate::context::Context;
 use crate::kind::{Description, Kind, Resource};
 use crate::nfs::Exports;
@@ -282,12 +283,6 @@ fn status_of<K: Kind>(resource: &Resource<K::Action>, description: Option<&Descr
         refused: resource.refused.clone(),
         notes: resource.notes.clone(),
     }
-}
-
-/// An error with its causes, in a line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let texts = std::iter::successors(Some(error), |cause| (*cause).source());
-    texts.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

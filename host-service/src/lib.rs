@@ -4,6 +4,7 @@ pub mod activation;
 pub mod atomic;
 pub mod backup;
 pub mod bridge;
+mod chain;
 pub mod command;
 pub mod context;
 pub mod converge;

@@ -18,6 +18,7 @@ use bedplate_spec::host::{HostFile, Notify};
 use crate::atomic::{self, WriteError};
 use crate::backup::quiesce::{QuiesceError, Recovered};
 use crate::backup::record::now;
+use crate::chain::chain;
 use crate::context::Context;
 use crate::converge::Status;
 use crate::secret::Repository;
@@ -222,11 +223,6 @@ fn write(path: &Path, state: &State) -> Result<(), WriteError> {
     let text = serde_json::to_string_pretty(state)
         .map_err(|error| WriteError { path: path.to_owned(), source: error.into() })?;
     atomic::write(path, &text, 0o600)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let texts = std::iter::successors(Some(error), |cause| (*cause).source());
-    texts.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

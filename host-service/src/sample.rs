@@ -85,3 +85,13 @@ pub fn intent() -> HostFile {
 pub fn mounts() -> Mounts {
     Mounts::parse("1 1 0:1 / /mnt/bulk rw - btrfs a rw\n2 1 0:2 / /mnt/vmstore rw - btrfs b rw\n")
 }
+
+/// What a cloud image of a machine is told.
+pub fn cloud_init() -> bedplate_spec::host::CloudInit {
+    bedplate_spec::host::CloudInit {
+        hostname: "haos".into(),
+        user: "admin".into(),
+        ssh_keys: vec!["ssh-ed25519 AAAA".into()],
+        packages: Vec::new(),
+    }
+}

@@ -12,8 +12,8 @@ use super::quiesce::{self, Held};
 use super::record::{self, Attempt};
 use super::session::Session;
 use super::source::{self, Shown, Source, Wanted};
+use crate::chain::chain;
 use crate::context::Context;
-use crate::converge::chain;
 use crate::restore;
 
 /// Runs the backup `name` and records how it ended.

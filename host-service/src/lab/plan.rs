@@ -269,13 +269,7 @@ mod tests {
     #[test]
     fn a_copy_of_a_cloud_image_names_no_file_that_no_step_makes() {
         let mut intent = intent();
-        let seed = bedplate_spec::host::CloudInit {
-            hostname: "haos".into(),
-            user: "admin".into(),
-            ssh_keys: vec!["ssh-ed25519 AAAA".into()],
-            packages: Vec::new(),
-        };
-        intent.vms.get_mut("haos").unwrap().cloud_init = Some(seed);
+        intent.vms.get_mut("haos").unwrap().cloud_init = Some(crate::sample::cloud_init());
         let steps = planned(&intent, &facts(), "br-test").unwrap();
         let Some(Step::Define { xml, .. }) = steps.last() else { panic!("{steps:?}") };
         let files: Vec<_> =

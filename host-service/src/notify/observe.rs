@@ -11,9 +11,10 @@ use bedplate_tools::systemctl;
 use super::machine::{Area, Condition, Observation};
 use crate::backup::fresh;
 use crate::backup::quiesce::{QuiesceError, Recovered};
-use crate::backup::record::{self, Record, RecordError};
+use crate::backup::record::{self, Record};
+use crate::chain::chain;
 use crate::context::Context;
-use crate::converge::{self, Status as Resource, chain};
+use crate::converge::{self, Status as Resource};
 use crate::pool::{self, Health, MemberState, PoolError, Status};
 
 /// Somebody may just be changing something: what differs is told when it still does later.
@@ -146,7 +147,10 @@ fn backups(context: &Context, now: u64) -> Vec<Condition> {
     let condition = |(name, backup): (&String, &Backup)| {
         let record = match record::read(&context.state, name, &backup.repository) {
             Ok(record) => record,
-            Err(error) => return Some(unknown_age(name, &error)),
+            Err(error) => {
+                let title = format!("it is not known how old the backup {name} is");
+                return Some(backup_condition(name, "unknown", title, chain(&error), 0));
+            }
         };
         let never = || {
             let never = record.last_success.is_none();
@@ -154,35 +158,32 @@ fn backups(context: &Context, now: u64) -> Vec<Condition> {
         };
         let old = fresh::stale(backup, &record, now).map(|why| (why, 0));
         let (why, patience) = old.or_else(never)?;
-        Some(backup_condition(name, &record, &why, patience))
+        let title = format!("backup {name} is too old");
+        Some(backup_condition(name, "stale", title, too_old(name, &record, &why), patience))
     };
     context.intent.backups.iter().filter_map(condition).collect()
 }
 
-/// One record that cannot be read says nothing of the other backups.
-fn unknown_age(name: &str, error: &RecordError) -> Condition {
-    Condition {
-        area: Area::Backups,
-        name: name.to_owned(),
-        kind: "unknown".into(),
-        title: format!("it is not known how old the backup {name} is"),
-        cleared: format!("backup {name} is fresh again"),
-        text: chain(error),
-        urgent: true,
-        patience: 0,
-    }
-}
-
-fn backup_condition(name: &str, record: &Record, why: &str, patience: u64) -> Condition {
+fn too_old(name: &str, record: &Record, why: &str) -> String {
     let failure = record.last.as_ref().and_then(|last| last.failure.as_deref());
     let failure = failure.map(|why| format!("\nThe newest run failed: {why}"));
+    format!("Of the backup {name} {why}.{}", failure.unwrap_or_default())
+}
+
+fn backup_condition(
+    name: &str,
+    kind: &str,
+    title: String,
+    text: String,
+    patience: u64,
+) -> Condition {
     Condition {
         area: Area::Backups,
         name: name.to_owned(),
-        kind: "stale".into(),
-        title: format!("backup {name} is too old"),
+        kind: kind.to_owned(),
+        title,
         cleared: format!("backup {name} is fresh again"),
-        text: format!("Of the backup {name} {why}.{}", failure.unwrap_or_default()),
+        text,
         urgent: true,
         patience,
     }

@@ -30,6 +30,7 @@ use super::facts::{self, node};
 use super::member::{headers, mapped};
 use super::record::Record;
 use crate::atomic::WriteError;
+use crate::chain::chain;
 use crate::esp_mirror;
 
 /// Where the key stick is mounted while it is read or written.
@@ -446,9 +447,4 @@ fn wait_for_partition(disk: &str, partition: u32) -> Result<PathBuf, ChangeError
 fn exclusive(path: &Path) -> io::Result<File> {
     let flags = i32::try_from(rustix::fs::OFlags::EXCL.bits()).unwrap_or(0);
     OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let all = std::iter::successors(Some(error), |error| error.source());
-    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

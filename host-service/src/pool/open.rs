@@ -19,6 +19,7 @@ use super::key::{Keys, Trials};
 use super::member::{Member, Members, headers, mapped};
 use super::record::Record;
 use super::status::is_mounted;
+use crate::chain::chain;
 
 /// How long members are waited for that were not there at the last boot either. A disk that
 /// needs longer is left out once more, and said to be missing.
@@ -322,9 +323,4 @@ impl<'a> Opening<'a> {
             )
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let all = std::iter::successors(Some(error), |error| error.source());
-    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

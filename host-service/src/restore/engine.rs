@@ -17,8 +17,8 @@ use crate::atomic::WriteError;
 use crate::backup::session::{Session, wanted};
 use crate::backup::source::Wanted;
 use crate::backup::{BackupError, drill};
+use crate::chain::chain;
 use crate::context::Context;
-use crate::converge::chain;
 use crate::kind::{Kind, Resource};
 use crate::report::Reporter;
 

@@ -1,7 +1,6 @@
 //! Secrets as a kind of resource: whether each opens, and whether its file holds it.
 
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::fmt;
 
 use bedplate_spec::event::Outcome;
@@ -10,6 +9,7 @@ use serde::Serialize;
 
 use super::Repository;
 use super::file::{self, Access, FileError};
+use crate::chain::chain;
 use crate::context::Context;
 use crate::kind::{Description, Kind, Resource};
 use crate::report::Reporter;
@@ -151,9 +151,4 @@ fn look(context: &Context, key: &str, reference: &SecretReference) -> Result<Sta
     let access = Access::of(wanted, &context.configuration)?;
     let path = file::directory(&context.runtime).join(name);
     Ok(if file::agrees(&path, &secret, access) { State::Sound } else { State::NoFile })
-}
-
-fn chain(error: &dyn Error) -> String {
-    let texts = std::iter::successors(Some(error), |cause| (*cause).source());
-    texts.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -248,13 +248,7 @@ fn f10_a_removal_that_was_cut_off_is_finished() {
 #[test]
 fn a_seed_is_written_once_and_again_when_it_changes() {
     let mut intent = sample::intent();
-    let seed = bedplate_spec::host::CloudInit {
-        hostname: "haos".into(),
-        user: "admin".into(),
-        ssh_keys: vec!["ssh-ed25519 AAAA".into()],
-        packages: Vec::new(),
-    };
-    intent.vms.get_mut("haos").unwrap().cloud_init = Some(seed);
+    intent.vms.get_mut("haos").unwrap().cloud_init = Some(sample::cloud_init());
     let mut observed = as_wanted(&intent);
     let action = ["write the cloud-init seed of haos"];
     assert_eq!(titles(&intent, &observed), action);
