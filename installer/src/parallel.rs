@@ -31,12 +31,17 @@ pub fn try_each_in_turn<T: Sync, E: Send>(
     let queue = Queue {
         items,
         may_begin,
-        turns: Mutex::new(Turns { states: vec![State::Left; items.len()], failure: None }),
+        turns: Mutex::new(Turns {
+            states: vec![State::Left; items.len()],
+            stopped: false,
+            failure: None,
+        }),
         changed: Condvar::new(),
     };
     std::thread::scope(|scope| {
         for _ in 0..workers.max(1) {
             scope.spawn(|| {
+                let _watch = StopOnPanic(&queue);
                 while let Some((number, item)) = queue.next() {
                     queue.ended(number, work(item));
                 }
@@ -57,6 +62,8 @@ enum State {
 struct Turns<E> {
     /// One an item.
     states: Vec<State>,
+    /// Whether nothing new is begun.
+    stopped: bool,
     /// The first.
     failure: Option<E>,
 }
@@ -72,7 +79,7 @@ impl<'a, T, E> Queue<'a, T, E> {
     /// Waits for an item that may begin, and begins it; none when none is left.
     fn next(&self) -> Option<(usize, &'a T)> {
         let mut turns = self.turns();
-        while turns.failure.is_none() && turns.states.contains(&State::Left) {
+        while !turns.stopped && turns.states.contains(&State::Left) {
             if let Some((number, item)) = self.first_that_may(&turns.states) {
                 if let Some(state) = turns.states.get_mut(number) {
                     *state = State::Begun;
@@ -103,6 +110,7 @@ impl<'a, T, E> Queue<'a, T, E> {
             *state = State::Done;
         }
         if let Err(error) = result {
+            turns.stopped = true;
             turns.failure.get_or_insert(error);
         }
         drop(turns);
@@ -111,6 +119,18 @@ impl<'a, T, E> Queue<'a, T, E> {
 
     fn turns(&self) -> MutexGuard<'_, Turns<E>> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody waits for an item whose thread is gone: the panic goes on to whoever called.
+struct StopOnPanic<'a, 'b, T, E>(&'a Queue<'b, T, E>);
+
+impl<T, E> Drop for StopOnPanic<'_, '_, T, E> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.turns().stopped = true;
+            self.0.changed.notify_all();
+        }
     }
 }
 
@@ -179,5 +199,17 @@ mod tests {
             Ok::<(), ()>(())
         });
         assert_eq!((done, begun.into_inner()), (Ok(()), 2));
+    }
+
+    #[test]
+    fn a_panic_is_not_waited_for() {
+        let may_begin = |_: &u64, unfinished: &Unfinished<'_, u64>| unfinished.before.is_empty();
+        let ended = std::panic::catch_unwind(|| {
+            try_each_in_turn(&[1, 2], 2, &may_begin, &|item| {
+                assert_ne!(*item, 1, "on purpose");
+                Ok::<(), ()>(())
+            })
+        });
+        assert!(ended.is_err());
     }
 }
