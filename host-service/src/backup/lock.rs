@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use bedplate_tools::restic::Lock;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// What to do about the locks that are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,39 +66,7 @@ fn booted(processes: &Path) -> Option<i64> {
 
 /// Seconds since 1970 of a time such as `2026-11-22T15:30:05.123456789+01:00` (RFC 3339).
 fn seconds(time: &str) -> Option<i64> {
-    let number = |from: usize, to: usize| {
-        let digits = time.get(from..to)?;
-        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<i64>().ok())?
-    };
-    let days = days(number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let clock = number(11, 13)? * 3600 + number(14, 16)? * 60 + number(17, 19)?;
-    let zone = time.get(19..)?.trim_start_matches(|one: char| one == '.' || one.is_ascii_digit());
-    Some(days * 86_400 + clock - offset(zone)?)
-}
-
-/// Days since 1970-01-01.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin in March: the leap day is their last.
-    let months = year * 12 + month - 3;
-    let (year, month) = (months.div_euclid(12), months.rem_euclid(12));
-    let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    year * 365 + leaps + (month * 153 + 2) / 5 + day - 1 - 719_468
-}
-
-/// Seconds of a zone such as `+01:00`.
-fn offset(zone: &str) -> Option<i64> {
-    if zone.eq_ignore_ascii_case("z") {
-        return Some(0);
-    }
-    let (sign, rest) = zone.split_at_checked(1)?;
-    let (hours, minutes) = rest.split_once(':')?;
-    let number = |text: &str| text.parse::<u8>().ok().map(i64::from);
-    let seconds = number(hours)? * 3600 + number(minutes)? * 60;
-    match sign {
-        "+" => Some(seconds),
-        "-" => Some(-seconds),
-        _ => None,
-    }
+    OffsetDateTime::parse(time, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
 }
 
 #[cfg(test)]
