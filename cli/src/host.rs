@@ -49,8 +49,10 @@ impl Add {
     fn run(&self) -> Result<ExitCode, Failure> {
         let facts = read::facts(&self.repository, self.hosts.as_deref())?;
         let (document, description) = (self.source.document()?, self.source.description()?);
-        let description = description.as_deref();
-        let request = Request { name: &self.name, document: &document, description };
+        let (description, platform) = (description.as_deref(), self.source.platform());
+        let address = self.source.address();
+        let request =
+            Request { name: &self.name, document: &document, description, platform, address };
         let proposal = host::decide(&facts, &request)?;
         self.source.finish(&self.repository, proposal)
     }

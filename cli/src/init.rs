@@ -10,7 +10,10 @@ use bedplate_repository::{init, read};
 use crate::report::{self, Failure};
 use crate::repository::Source;
 
-/// Start a repository of hosts: a flake with its platform beside it, locked, and a first host.
+/// Start a repository of hosts: a flake with a first host.
+///
+/// The embedded platform is put beside it, locked. For NixOS the flake names nixpkgs and
+/// Bedplate's own flake, and Nix locks them; where it cannot, the command is printed.
 ///
 /// The directory must be new, or hold nothing but `.git`.
 #[derive(clap::Args)]
@@ -36,8 +39,15 @@ impl Init {
             (None, Some(path)) => report::read_host(path)?.host.name,
             (None, None) => self.source.profile().to_owned(),
         };
-        let description = description.as_deref();
-        let proposal = init::decide(&Request { name: &name, document: &document, description })?;
+        let (description, platform) = (description.as_deref(), self.source.platform());
+        let address = self.source.address();
+        let proposal = init::decide(&Request {
+            name: &name,
+            document: &document,
+            description,
+            platform,
+            address,
+        })?;
         self.source.finish(&self.directory, proposal)
     }
 }

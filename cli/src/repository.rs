@@ -8,6 +8,7 @@ use bedplate_image_builder::{identity, personalize};
 use bedplate_repository::change::{Left, Line, Proposal};
 use bedplate_repository::shipped::{self, DESCRIPTION, PLATFORM};
 use bedplate_repository::write;
+use bedplate_spec::host::Platform;
 use bedplate_tools::nix;
 
 use crate::report::{self, Failure};
@@ -26,6 +27,12 @@ pub struct Source {
     /// Start from this host.toml; an example's id is replaced by a fresh one.
     #[arg(long, value_name = "FILE", conflicts_with = "profile")]
     from: Option<PathBuf>,
+    /// The platform that builds the host [default: what its host.toml says].
+    #[arg(long, value_enum, value_name = "PLATFORM")]
+    platform: Option<PlatformName>,
+    /// For NixOS: where Bedplate's own flake is, as a flake reference (git+https://…, path:/…).
+    #[arg(long, value_name = "FLAKE")]
+    bedplate: Option<String>,
     /// Take the description of the embedded platform from this medium (`bedplate iso`), so that
     /// the system can be built, too.
     #[arg(long, value_name = "FILE")]
@@ -36,6 +43,15 @@ pub struct Source {
     /// Print what was written as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// A platform by its name in host.toml.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum PlatformName {
+    /// Bedplate's own, which needs no network.
+    Embedded,
+    /// NixOS, from nixpkgs.
+    Nixos,
 }
 
 /// A medium of another kind.
@@ -54,6 +70,19 @@ impl Source {
     /// Whether the host comes from a file.
     pub fn from(&self) -> Option<&Path> {
         self.from.as_deref()
+    }
+
+    /// The platform that was asked for.
+    pub fn platform(&self) -> Option<Platform> {
+        self.platform.map(|name| match name {
+            PlatformName::Embedded => Platform::Embedded,
+            PlatformName::Nixos => Platform::Nixos,
+        })
+    }
+
+    /// Where this project's flake is said to be.
+    pub fn address(&self) -> Option<&str> {
+        self.bedplate.as_deref()
     }
 
     /// The document, with an id of its own.
@@ -132,6 +161,7 @@ fn lock(root: &Path, left: &mut Vec<Left>) -> Option<Line> {
         return None;
     }
     let index = left.iter().position(|left| matches!(left, Left::Lock { .. }))?;
+    eprintln!("locking the inputs of flake.nix with Nix, which fetches what they name ...");
     match nix::lock_flake(root) {
         Ok(()) => {
             left.remove(index);

@@ -278,6 +278,32 @@ fn a_lock_is_made_by_nix_or_left_with_the_command_and_an_exit_code_of_its_own() 
 }
 
 #[test]
+fn a_repository_of_nixos_is_locked_by_nix_or_left_with_the_command() {
+    let arguments =
+        ["init", "--platform", "nixos", "--bedplate", "path:/srv/bedplate", "--name", "attic", "."];
+    let made = tempfile::tempdir().unwrap();
+    let good = nix("test -e flake.nix && echo \"$@\" > flake.lock");
+    let output = bedplate(made.path(), good.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("flake.lock\n        + by nix flake lock"), "{output:?}");
+    assert!(!made.path().join("bedplate").exists());
+    let text = fs::read_to_string(made.path().join("nix/hosts/attic/host.toml")).unwrap();
+    assert!(text.contains("platform = \"nixos\""), "{text}");
+
+    let left = tempfile::tempdir().unwrap();
+    let output = without_nix(left.path(), &arguments);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stdout(&output).contains("Run:\n  nix --extra"), "{}", stdout(&output));
+    assert!(!left.path().join("flake.lock").exists(), "no hash is made up");
+
+    let nowhere = tempfile::tempdir().unwrap();
+    let output = without_nix(nowhere.path(), &["init", "--platform", "nixos", "."]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--bedplate git+https://"), "{}", stderr(&output));
+    assert_eq!(fs::read_dir(nowhere.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_flake_that_is_not_understood_ends_with_4_and_the_lines_to_add() {
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("flake.nix"), "{ outputs = import ./outputs.nix; }\n").unwrap();
@@ -296,8 +322,8 @@ fn a_host_is_not_added_to_a_flake_whose_platform_lacks_it() {
     let output = without_nix(place.path(), &["host", "add", "attic"]);
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
     let said = stderr(&output);
-    assert!(said.contains("lib.host") && said.contains("path:./bedplate"), "{said}");
-    assert!(said.contains("nothing was written") && said.contains("docs/nixos.md"), "{said}");
+    assert!(said.contains("platform = \"embedded\"; nothing was written"), "{said}");
+    assert!(said.contains("path:./bedplate") && said.contains("--platform nixos"), "{said}");
     assert_eq!(files(place.path()), before);
 }
 

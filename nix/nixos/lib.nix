@@ -19,9 +19,21 @@ let
         }
       ];
     };
+
+  # One host, for a flake that writes its hosts out.
+  host =
+    name: directory:
+    nixpkgs.lib.nixosSystem {
+      # An argument that `imports` depends on can be no other.
+      specialArgs.bedplate = { inherit platformModule; };
+      modules = [
+        (directory + "/configuration.nix")
+        (isNamed name)
+      ];
+    };
 in
 {
-  inherit platformModule;
+  inherit platformModule host;
 
   # Every directory with a configuration.nix, as `nixosConfigurations`.
   hosts =
@@ -32,16 +44,8 @@ in
         name:
         entries.${name} == "directory"
         && builtins.pathExists (directory + "/${name}/configuration.nix");
-      system =
-        name:
-        nixpkgs.lib.nixosSystem {
-          # An argument that `imports` depends on can be no other.
-          specialArgs.bedplate = { inherit platformModule; };
-          modules = [
-            (directory + "/${name}/configuration.nix")
-            (isNamed name)
-          ];
-        };
     in
-    nixpkgs.lib.genAttrs (builtins.filter isHost (builtins.attrNames entries)) system;
+    nixpkgs.lib.genAttrs (builtins.filter isHost (builtins.attrNames entries)) (
+      name: host name (directory + "/${name}")
+    );
 }

@@ -15,6 +15,7 @@ in
 {
   imports = [
     ./boot.nix
+    ./hardware.nix
     ./network.nix
     ./units.nix
   ];
@@ -29,6 +30,16 @@ in
       default = (pkgs.callPackage ./packages.nix { }).bedplate-host;
       defaultText = lib.literalMD "`bedplate-host` of this flake, built with the host's nixpkgs";
       description = "The package with `bin/bedplate-host`.";
+    };
+    hardware = lib.mkOption {
+      type = lib.types.nullOr lib.types.path;
+      default =
+        let
+          beside = builtins.dirOf cfg.document + "/hardware.json";
+        in
+        if builtins.pathExists beside then beside else null;
+      defaultText = lib.literalMD "`hardware.json` beside `bedplate.document`, where the installer left one";
+      description = "What the machine was found to be: kernel modules, microcode, platform.";
     };
     host = lib.mkOption {
       type = lib.types.raw;
@@ -66,7 +77,6 @@ in
         pkgs.restic
       ];
 
-      nixpkgs.hostPlatform = lib.mkDefault "x86_64-linux";
       system.stateVersion = cfg.host.host.state_version;
       time.timeZone = cfg.host.host.timezone;
       i18n.defaultLocale = cfg.host.host.locale;

@@ -47,6 +47,7 @@ let
         ../../nix/blueprint
         ../../nix/embedded
         ../../nix/host
+        ../../nix/nixos/template
         ../../profiles
       ]
       ++ map (member: ../.. + "/${member}") workspace.workspace.members

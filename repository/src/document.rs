@@ -1,14 +1,16 @@
 //! A host's document in its repository: its name and where hosts are kept.
 
 use bedplate_spec::document::{self, rules};
-use bedplate_spec::host::{HostFile, Platform};
+use bedplate_spec::host::HostFile;
 use toml_edit::{DocumentMut, Item, Table, Value};
 
 use crate::error::Error;
+use crate::host::Request;
 
-/// The text of `host.toml` with another name and directory of hosts, and what it says. Comments
-/// and everything else stay as they are.
-pub(crate) fn fit(text: &str, name: &str, hosts: &str) -> Result<(String, HostFile), Error> {
+/// The text of `host.toml` with another name and directory of hosts, on another platform where one
+/// is asked for, and what it says. Comments and everything else stay as they are.
+pub(crate) fn fit(request: &Request<'_>, hosts: &str) -> Result<(String, HostFile), Error> {
+    let Request { name, document: text, .. } = *request;
     rules::host_name(name).map_err(Error::rule)?;
     rules::relative_path(hosts).map_err(Error::rule)?;
     let mut tree: DocumentMut = text.parse().map_err(|error| {
@@ -17,15 +19,15 @@ pub(crate) fn fit(text: &str, name: &str, hosts: &str) -> Result<(String, HostFi
         Error::Toml(error.message().escape_debug().to_string())
     })?;
     set(&mut tree, "host", "name", name);
+    if let Some(platform) = request.platform {
+        set(&mut tree, "host", "platform", platform.name());
+    }
     let known = tree.get("flake").and_then(|flake| flake.get("hosts")).and_then(Item::as_str);
     if known.unwrap_or(crate::shipped::HOSTS) != hosts {
         set(&mut tree, "flake", "hosts", hosts);
     }
     let fitted = tree.to_string();
     let host = document::parse(&fitted, "host.toml").map_err(Error::Document)?;
-    if host.host.platform == Platform::Nixos {
-        return Err(Error::NixosByHand);
-    }
     Ok((fitted, host))
 }
 
@@ -45,10 +47,14 @@ mod tests {
     use super::*;
     use crate::shipped;
 
+    fn fitted(document: &str, name: &str, hosts: &str) -> Result<(String, HostFile), Error> {
+        fit(&Request { name, document, ..Request::default() }, hosts)
+    }
+
     #[test]
     fn only_the_name_and_the_directory_of_hosts_change() {
         let profile = shipped::profile("hypervisor").unwrap();
-        let (text, host) = fit(profile, "attic", "hosts").unwrap();
+        let (text, host) = fitted(profile, "attic", "hosts").unwrap();
         let differing: Vec<(&str, &str)> =
             profile.lines().zip(text.lines()).filter(|(a, b)| a != b).collect();
         let expected = [
@@ -82,7 +88,7 @@ mod tests {
             "a;b",
         ];
         for name in hostile {
-            let error = fit(profile, name, "hosts").unwrap_err();
+            let error = fitted(profile, name, "hosts").unwrap_err();
             assert!(matches!(error, Error::Name { .. }), "{name:?}: {error}");
             assert!(!error.to_string().contains('\u{1b}'), "{error:?}");
         }
@@ -92,7 +98,7 @@ mod tests {
     fn t16_directories_that_leave_the_repository_are_refused() {
         let profile = shipped::profile("hypervisor").unwrap();
         for hosts in ["../x", "/etc", "a b", "a\"b", "${x}", "a/../b", "-x", ""] {
-            assert!(matches!(fit(profile, "box", hosts), Err(Error::Name { .. })), "{hosts:?}");
+            assert!(matches!(fitted(profile, "box", hosts), Err(Error::Name { .. })), "{hosts:?}");
         }
     }
 
@@ -100,7 +106,7 @@ mod tests {
     fn t17_what_a_document_says_in_comments_stays_to_the_byte() {
         let comment = "# ${builtins.throw \"x\"} ''${y}'' \"quoted\" 'single' `z` \\n\n";
         let profile = format!("{comment}{}", shipped::profile("hypervisor").unwrap());
-        let (text, _) = fit(&profile, "hypervisor", "nix/hosts").unwrap();
+        let (text, _) = fitted(&profile, "hypervisor", "nix/hosts").unwrap();
         assert_eq!(text, profile);
     }
 
@@ -110,7 +116,7 @@ mod tests {
         for hostile in ["${x}", "''", "a\\\"b", "a\\nb"] {
             let text = profile.replace("Europe/Brussels", hostile);
             assert_ne!(text, profile);
-            let error = fit(&text, "box", "hosts").unwrap_err().to_string();
+            let error = fitted(&text, "box", "hosts").unwrap_err().to_string();
             assert!(error.contains("host.toml:13:"), "{error}");
         }
     }

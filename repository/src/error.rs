@@ -31,11 +31,32 @@ pub enum Error {
     /// The document could not be read as TOML.
     #[error("the host's document is no TOML: {0}; nothing was written")]
     Toml(String),
-    /// A platform that no host of this version can be written for.
+    /// Nobody said where this project's flake is.
     #[error(
-        "only hosts of the embedded platform are written into a flake; one with platform = \"nixos\" is put there by hand (docs/nixos.md); nothing was written\n  help: write platform = \"embedded\""
+        "the host is one of NixOS (platform = \"nixos\"), whose module comes from Bedplate's own flake, and where that is was not said; nothing was written\n  help: --bedplate git+https://…, or --bedplate path:/… for a clone on this machine"
     )]
-    NixosByHand,
+    NoAddress,
+    /// No flake reference, or one that depends on where it is read.
+    #[error(
+        "--bedplate wants a flake reference with a scheme and an absolute place, not {address:?}; nothing was written\n  help: git+https://…, git+ssh://…, or path:/… for a clone on this machine"
+    )]
+    Address {
+        /// What was given.
+        address: String,
+    },
+    /// A medium's platform is not for hosts of NixOS.
+    #[error(
+        "--medium brings the embedded platform, and the host is one of NixOS (platform = \"nixos\"); nothing was written\n  help: leave --medium out"
+    )]
+    Medium,
+    /// The flake has the embedded platform under our name.
+    #[error(
+        "the flake's input `bedplate` is the embedded platform beside it ({address:?}), which builds no NixOS; nothing was written\n  help: hosts of NixOS want a repository of their own, `bedplate init --platform nixos`; or write platform = \"embedded\""
+    )]
+    Vendored {
+        /// The input's address.
+        address: &'static str,
+    },
     /// A directory that is not empty.
     #[error(
         "{} is not empty; nothing was written\n  help: name a new directory, or add a host to the repository there: `bedplate host add`",
@@ -115,7 +136,7 @@ pub enum Error {
     },
     /// The flake's platform is another than the one that `host add` writes for.
     #[error(
-        "the flake's input `bedplate` is not the embedded platform beside it ({address:?}), which alone has the `lib.host` that a host is written with; nothing was written\n  help: write inputs.bedplate.url = {address:?}; where the input is this project's own flake, hosts with platform = \"nixos\" are put there by hand (docs/nixos.md), and embedded ones want a repository of their own: `bedplate init`"
+        "the flake's input `bedplate` is not the embedded platform beside it ({address:?}), which alone builds a host with platform = \"embedded\"; nothing was written\n  help: write inputs.bedplate.url = {address:?}; where the input is this project's own flake, add hosts of NixOS (--platform nixos), and start a repository of their own for embedded ones: `bedplate init`"
     )]
     NotVendored {
         /// What the input would have to be.

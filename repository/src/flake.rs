@@ -10,6 +10,9 @@ use rnix::ast::{self, Expr, HasEntry as _};
 use rnix::{Root, SyntaxNode};
 
 use crate::error::Error;
+use crate::input::Found as FoundInput;
+use crate::literal;
+use crate::shipped::{INPUT, PLATFORM};
 use tree::{attribute_path, called, children, entry, node, operands, position, relative_path};
 
 /// How a flake comes to `nixosConfigurations`.
@@ -70,9 +73,22 @@ impl Flake {
         }
     }
 
-    /// Whether it has an input of our name, under any address.
-    pub fn has_platform(&self) -> bool {
-        self.top().is_some_and(|top| !edit::platform_inputs(&top).is_empty())
+    /// What its input of our name is.
+    pub fn input(&self) -> FoundInput {
+        let inputs = self.top().map(|top| edit::inputs_of(&top, PLATFORM)).unwrap_or_default();
+        let address = literal::string(INPUT);
+        if inputs.is_empty() {
+            FoundInput::Absent
+        } else if inputs.iter().any(|pair| node(pair).text().to_string().contains(&address)) {
+            FoundInput::Vendored
+        } else {
+            FoundInput::Elsewhere
+        }
+    }
+
+    /// Whether it has an input `nixpkgs`.
+    pub fn has_nixpkgs(&self) -> bool {
+        self.top().is_some_and(|top| !edit::inputs_of(&top, "nixpkgs").is_empty())
     }
 
     /// Where the flake writes a host of that name out: line and column.

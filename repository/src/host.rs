@@ -1,15 +1,16 @@
 //! One more host in a repository that is there.
 
-use bedplate_spec::host::HostFile;
+use bedplate_spec::host::{HostFile, Platform};
 use bedplate_spec::identity;
 
 use crate::change::{Added, Change, Files, Left, Proposal};
 use crate::document;
 use crate::error::Error;
 use crate::flake::{Flake, Layout, edit};
+use crate::input::Input;
 use crate::lock;
-use crate::read::{Facts, Platform};
-use crate::shipped::{self, BLUEPRINT, CONFIGURATION, DESCRIPTION, INPUT, PLATFORM};
+use crate::read::{Facts, Vendored};
+use crate::shipped::{self, BLUEPRINT, CONFIGURATION, DESCRIPTION, PLATFORM};
 
 /// Names of a repository's own files.
 pub(crate) const FLAKE_FILE: &str = "flake.nix";
@@ -19,33 +20,38 @@ pub(crate) const LOCK_FILE: &str = "flake.lock";
 const NIX_LOCK: &str = "nix --extra-experimental-features 'nix-command flakes' flake lock path:.";
 
 /// What is asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Request<'a> {
     /// The host's name.
     pub name: &'a str,
     /// The document it starts from, with an id of its own.
     pub document: &'a str,
-    /// The description of a medium's platform.
+    /// The description of a medium's platform, for one of the embedded platform.
     pub description: Option<&'a [u8]>,
+    /// The platform, where it is to be another than the document's.
+    pub platform: Option<Platform>,
+    /// Where this project's flake is, for a host of NixOS.
+    pub address: Option<&'a str>,
 }
 
 /// What adding the host comes to.
 pub fn decide(facts: &Facts, request: &Request<'_>) -> Result<Proposal, Error> {
     let (name, directory) = (request.name, facts.hosts.as_str());
-    let (text, host) = document::fit(request.document, name, directory)?;
+    let (text, host) = document::fit(request, directory)?;
     let flake = Flake::parse(&facts.flake)?;
-    if !flake.vendors_platform() {
-        return Err(Error::NotVendored { address: INPUT });
-    }
+    let lacking = Input::lacking(&flake, host.host.platform, request.address)?;
     let layout = flake.layout();
     let listed = listed(&layout, directory)?;
     let resumed = flake.calls(name, directory);
     check(facts, &flake, &host, resumed)?;
 
     let (mut changes, mut left) = (Vec::new(), Vec::new());
-    vendor(facts, request.description, &mut changes, &mut left)?;
-    if !(flake.has_platform() && (listed || resumed)) {
-        match flake.with_host(name, directory) {
+    match host.host.platform {
+        Platform::Embedded => vendor(facts, request.description, &mut changes, &mut left)?,
+        Platform::Nixos => nothing_vendored(request)?,
+    }
+    if lacking.is_some() || !(listed || resumed) {
+        match flake.with_host(name, directory, lacking.as_ref()) {
             Ok(edited) => changes.push(Change::Edit {
                 path: FLAKE_FILE.to_owned(),
                 before: facts.flake.clone(),
@@ -55,11 +61,14 @@ pub fn decide(facts: &Facts, request: &Request<'_>) -> Result<Proposal, Error> {
             Err(why) => left.push(Left::Lines {
                 file: FLAKE_FILE.to_owned(),
                 why: why.to_owned(),
-                lines: edit::by_hand(name, directory),
+                lines: edit::by_hand(name, directory, lacking.as_ref()),
             }),
         }
     }
-    complete_lock(facts, &mut changes, &mut left);
+    match host.host.platform {
+        Platform::Embedded => complete_lock(facts, &mut changes, &mut left),
+        Platform::Nixos => left.extend(unlocked(facts, lacking.is_some())),
+    }
     // Last: where directories are listed, the host is there from this moment on.
     let blueprint = matches!(layout, Layout::Blueprint { .. });
     let path = format!("{directory}/{name}");
@@ -121,24 +130,39 @@ fn vendor(
 ) -> Result<(), Error> {
     let file = format!("{PLATFORM}/{DESCRIPTION}");
     match (&facts.platform, description) {
-        (Platform::Foreign, _) => return Err(Error::Foreign { path: PLATFORM }),
-        (Platform::Absent, _) => {
+        (Vendored::Foreign, _) => return Err(Error::Foreign { path: PLATFORM }),
+        (Vendored::Absent, _) => {
             let files = shipped::platform(description);
             changes.push(Change::Directory { path: PLATFORM.to_owned(), files });
         }
-        (Platform::Ours { description: Some(found) }, Some(wanted)) if found != wanted => {
+        (Vendored::Ours { description: Some(found) }, Some(wanted)) if found != wanted => {
             left.push(Left::OtherMedium { file: file.clone() });
         }
-        (Platform::Ours { description: None }, Some(content)) => {
+        (Vendored::Ours { description: None }, Some(content)) => {
             changes.push(Change::File { path: file.clone(), content: content.to_vec() });
         }
-        (Platform::Ours { .. }, _) => {}
+        (Vendored::Ours { .. }, _) => {}
     }
-    let known = matches!(&facts.platform, Platform::Ours { description: Some(_) });
+    let known = matches!(&facts.platform, Vendored::Ours { description: Some(_) });
     if !known && description.is_none() {
         left.push(Left::Platform { file });
     }
     Ok(())
+}
+
+/// A host of NixOS takes nothing from a medium.
+pub(crate) fn nothing_vendored(request: &Request<'_>) -> Result<(), Error> {
+    if request.description.is_some() { Err(Error::Medium) } else { Ok(()) }
+}
+
+/// What a lock lacks for inputs that have a hash: only Nix, which fetches them, knows it.
+pub(crate) fn left_to_nix(why: &str) -> Left {
+    Left::Lock { why: why.to_owned(), command: NIX_LOCK.to_owned() }
+}
+
+fn unlocked(facts: &Facts, added: bool) -> Option<Left> {
+    let added = added.then(|| left_to_nix("an input was added, and its hash comes with it"));
+    if facts.lock.is_none() { Some(left_to_nix("there is none")) } else { added }
 }
 
 /// Locks the input where that needs no hash; otherwise it is left to Nix.
@@ -158,7 +182,7 @@ fn complete_lock(facts: &Facts, changes: &mut Vec<Change>, left: &mut Vec<Left>)
             added: vec![format!("the input {PLATFORM}, a path without a hash")],
         }),
         Err(why) => {
-            left.push(Left::Lock { why: why.to_owned(), command: NIX_LOCK.to_owned() });
+            left.push(left_to_nix(why));
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod flake;
 pub mod host;
 pub mod init;
+pub mod input;
 pub mod literal;
 pub mod lock;
 pub mod read;

@@ -18,7 +18,7 @@ const LIMIT: u64 = 8 << 20;
 
 /// The directory `bedplate` of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Platform {
+pub enum Vendored {
     /// There is none.
     Absent,
     /// It is a vendored platform.
@@ -44,7 +44,7 @@ pub struct Facts {
     /// The ids of the hosts that have a document, by name.
     pub ids: BTreeMap<String, Uuid>,
     /// The directory `bedplate`.
-    pub platform: Platform,
+    pub platform: Vendored,
 }
 
 /// Reads a repository; `hosts` is the directory of hosts when somebody has chosen it.
@@ -87,16 +87,16 @@ fn directory(root: &Path, layout: &Layout) -> String {
     named.or_else(|| usual().map(str::to_owned)).unwrap_or_else(|| HOSTS.to_owned())
 }
 
-fn platform(root: &Path) -> Result<Platform, Error> {
+fn platform(root: &Path) -> Result<Vendored, Error> {
     let path = root.join(PLATFORM);
     if fs::symlink_metadata(&path).is_err() {
-        return Ok(Platform::Absent);
+        return Ok(Vendored::Absent);
     }
     if !["lib.nix", FLAKE_FILE].iter().all(|name| path.join(name).is_file()) {
-        return Ok(Platform::Foreign);
+        return Ok(Vendored::Foreign);
     }
     let description = text(&path.join(DESCRIPTION))?.map(String::into_bytes);
-    Ok(Platform::Ours { description })
+    Ok(Vendored::Ours { description })
 }
 
 /// The text of a file; none when it is not there.

@@ -1,6 +1,7 @@
 //! What this program brings along: the platform, the root of a repository, a host's files, profiles.
 
 use crate::change::Files;
+use crate::literal;
 
 /// Directory of the vendored platform in a repository.
 pub const PLATFORM: &str = "bedplate";
@@ -15,6 +16,10 @@ pub const INPUT: &str = "path:./bedplate";
 pub const FLAKE: &str = include_str!("../../nix/embedded/template/flake.nix");
 /// Its lock.
 pub const LOCK: &str = include_str!("../../nix/embedded/template/flake.lock");
+/// `flake.nix` of a repository of NixOS, with [`ADDRESS`] for the address of this project's flake.
+const FLAKE_NIXOS: &str = include_str!("../../nix/nixos/template/flake.nix");
+/// What stands for the address.
+const ADDRESS: &str = "\"@bedplate@\"";
 /// What hands `host.toml` to the platform.
 pub const CONFIGURATION: &str = include_str!("../../nix/host/configuration.nix");
 /// What stands beside it where blueprint lists the hosts.
@@ -38,6 +43,11 @@ pub fn platform(description: Option<&[u8]>) -> Files {
     files
 }
 
+/// `flake.nix` of a repository of NixOS, its module from the flake at `address`.
+pub fn nixos_flake(address: &str) -> String {
+    FLAKE_NIXOS.replace(ADDRESS, &literal::string(address))
+}
+
 /// The document of a profile.
 pub fn profile(name: &str) -> Result<&'static str, crate::error::Error> {
     let found = PROFILES.iter().find(|(known, _)| *known == name);
@@ -55,10 +65,22 @@ mod tests {
     fn every_shipped_nix_file_parses() {
         let platform = platform(None);
         let texts = platform.values().map(|content| std::str::from_utf8(content).unwrap());
-        for text in texts.chain([FLAKE, CONFIGURATION, BLUEPRINT]) {
+        let nixos = nixos_flake("path:/${x}\"");
+        for text in texts.chain([FLAKE, &nixos, CONFIGURATION, BLUEPRINT]) {
             let parsed = rnix::Root::parse(text);
             assert!(parsed.errors().is_empty(), "{:?} in\n{text}", parsed.errors());
         }
+    }
+
+    #[test]
+    fn a_new_repository_of_nixos_takes_the_nixpkgs_that_this_flake_names() {
+        let line = |text: &str| {
+            let mut lines = text.lines().map(str::trim);
+            lines.find(|line| line.starts_with("inputs.nixpkgs.url")).unwrap().to_owned()
+        };
+        assert_eq!(line(FLAKE_NIXOS), line(include_str!("../../flake.nix")));
+        let flake = nixos_flake("path:/${x}\"");
+        assert!(flake.contains("bedplate.url = \"path:/\\${x}\\\"\";"), "{flake}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use bedplate_repository::change::{Change, Left, Proposal};
 use bedplate_repository::error::Error;
 use bedplate_repository::host::{self, Request};
 use bedplate_repository::{init, read, shipped, write};
+use bedplate_spec::host::Platform;
 use tempfile::TempDir;
 
 const ID: &str = "3f0c7a52-5d0e-4b8e-9d5e-6b1f0c9a7d21";
@@ -54,7 +55,10 @@ fn of_flake(text: &str) -> TempDir {
 fn decide(root: &Path, name: &str, id: &str) -> Result<Proposal, Error> {
     let facts = read::facts(root, None)?;
     let document = document(id);
-    host::decide(&facts, &Request { name, document: &document, description: Some(b"{}") })
+    host::decide(
+        &facts,
+        &Request { name, document: &document, description: Some(b"{}"), ..Request::default() },
+    )
 }
 
 fn shown(proposal: &Proposal) -> String {
@@ -91,7 +95,8 @@ fn a_host_is_added_to_each_layout() {
 fn a_second_host_in_a_repository_of_ours_needs_no_edit() {
     let place = tempfile::tempdir().unwrap();
     let first = document(ID);
-    let request = Request { name: "attic", document: &first, description: Some(b"{}") };
+    let request =
+        Request { name: "attic", document: &first, description: Some(b"{}"), ..Request::default() };
     write::write(place.path(), &init::decide(&request).unwrap().changes).unwrap();
     let second = decide(place.path(), "cellar", OTHER_ID).unwrap();
     insta::assert_snapshot!("ours", shown(&second));
@@ -164,7 +169,7 @@ fn what_stands_in_the_way_is_refused() {
     let elsewhere = repository("blueprint_layout");
     let facts = read::facts(elsewhere.path(), Some("hosts")).unwrap();
     let document = document(ID);
-    let request = Request { name: "attic", document: &document, description: None };
+    let request = Request { name: "attic", document: &document, ..Request::default() };
     let error = host::decide(&facts, &request).unwrap_err().to_string();
     assert!(
         error.starts_with("the flake lists the hosts in \"nix/hosts\", not in \"hosts\""),
@@ -206,8 +211,51 @@ fn t17_directories_of_hosts_that_nix_would_read_as_code_are_refused() {
     let place = of_flake("{ outputs = inputs: { nixosConfigurations = f ./at; }; }");
     let facts = read::facts(place.path(), Some("my@hosts")).unwrap();
     let document = document(ID);
-    let request = Request { name: "1st", document: &document, description: None };
+    let request = Request { name: "1st", document: &document, ..Request::default() };
     let proposal = host::decide(&facts, &request).unwrap();
     let entry = "// { \"1st\" = inputs.bedplate.lib.host \"1st\" (./. + \"/my@hosts/1st\"); }";
     assert!(shown(&proposal).contains(entry), "{}", shown(&proposal));
+}
+
+fn of_nixos(root: &Path, id: &str, address: Option<&str>) -> Result<Proposal, Error> {
+    let facts = read::facts(root, None)?;
+    let name = if id == ID { "attic" } else { "cellar" };
+    let document = document(id);
+    let platform = Some(Platform::Nixos);
+    host::decide(
+        &facts,
+        &Request { name, document: &document, platform, address, ..Request::default() },
+    )
+}
+
+#[test]
+fn a_host_of_nixos_is_added_to_each_layout() {
+    for name in ["written", "listed", "blueprint_layout"] {
+        let place = repository(name);
+        let proposal = of_nixos(place.path(), ID, Some("path:/srv/bedplate")).unwrap();
+        insta::assert_snapshot!(format!("nixos_{name}"), shown(&proposal));
+        assert!(matches!(proposal.left.as_slice(), [Left::Lock { .. }]), "{:?}", proposal.left);
+        // No lock is touched: the input's hash is Nix's to find.
+        let lines = proposal.changes.iter().flat_map(Change::lines);
+        assert!(lines.into_iter().all(|line| line.path != "flake.lock"));
+        write::write(place.path(), &proposal.changes).unwrap();
+        // The second one finds the input, so nobody has to say where it is.
+        let second = of_nixos(place.path(), OTHER_ID, None).unwrap();
+        let locked = place.path().join("flake.lock").exists();
+        assert_eq!(second.left.is_empty(), locked, "{name}: {:?}", second.left);
+    }
+}
+
+#[test]
+fn a_host_of_nixos_needs_the_flake_with_its_module() {
+    let place = repository("written");
+    assert!(matches!(of_nixos(place.path(), ID, None), Err(Error::NoAddress)));
+    let relative = of_nixos(place.path(), ID, Some("path:../bedplate"));
+    assert!(matches!(relative, Err(Error::Address { .. })));
+    let vendored = tempfile::tempdir().unwrap();
+    let first = document(OTHER_ID);
+    let request = Request { name: "cellar", document: &first, ..Request::default() };
+    write::write(vendored.path(), &init::decide(&request).unwrap().changes).unwrap();
+    let error = of_nixos(vendored.path(), ID, Some("path:/srv/bedplate")).unwrap_err();
+    assert!(matches!(error, Error::Vendored { .. }), "{error}");
 }

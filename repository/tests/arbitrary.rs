@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
 use bedplate_repository::flake::Flake;
+use bedplate_repository::input::Input;
 use bedplate_repository::{lock, shipped};
+use bedplate_spec::host::Platform;
 use proptest::prelude::*;
 
 /// Whether `text` comes out when something is left out of `longer`.
@@ -15,11 +17,20 @@ fn is_within(text: &str, longer: &str) -> bool {
 /// Everything that is asked of a flake.
 fn ask(text: &str) {
     let Ok(flake) = Flake::parse(text) else { return };
-    let _ = (flake.layout(), flake.has_platform(), flake.vendors_platform(), flake.place_of("a"));
-    if let Ok(edited) = flake.with_host("attic", "nix/hosts") {
+    let _ = (flake.layout(), flake.input(), flake.has_nixpkgs(), flake.place_of("a"));
+    for platform in [Platform::Embedded, Platform::Nixos] {
+        let Ok(lacking) = Input::lacking(&flake, platform, Some("path:/srv/bedplate")) else {
+            continue;
+        };
+        let Ok(edited) = flake.with_host("attic", "nix/hosts", lacking.as_ref()) else { continue };
         assert!(is_within(text, &edited.text), "{text}\n{}", edited.text);
         let again = Flake::parse(&edited.text).unwrap_or_else(|error| panic!("{error}"));
-        assert!(again.has_platform(), "{}", edited.text);
+        assert_eq!(
+            Input::lacking(&again, platform, None).unwrap(),
+            None,
+            "{platform:?}: {}",
+            edited.text
+        );
     }
 }
 
@@ -170,6 +181,10 @@ fn t13_a_deeply_nested_flake_is_refused_or_left_alone() {
 
 #[test]
 fn the_template_itself_is_edited_by_nobody() {
-    let edited = Flake::parse(shipped::FLAKE).unwrap().with_host("attic", "nix/hosts").unwrap();
-    assert_eq!(edited.text, shipped::FLAKE);
+    let nixos = shipped::nixos_flake("path:/srv/bedplate");
+    for (text, platform) in [(shipped::FLAKE, Platform::Embedded), (&nixos, Platform::Nixos)] {
+        let flake = Flake::parse(text).unwrap();
+        assert_eq!(Input::lacking(&flake, platform, None).unwrap(), None);
+        assert_eq!(flake.with_host("attic", "nix/hosts", None).unwrap().text, text);
+    }
 }

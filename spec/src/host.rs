@@ -92,6 +92,16 @@ pub enum Platform {
     Embedded,
 }
 
+impl Platform {
+    /// As `host.toml` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nixos => "nixos",
+            Self::Embedded => "embedded",
+        }
+    }
+}
+
 /// `[host.users.<name>]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {

@@ -128,7 +128,8 @@ impl Machines {
     fn embedded(&self) -> PathBuf {
         let root = self.place("owner");
         let description = Some(self.description.as_bytes());
-        let request = Request { name: NAME, document: &self.document, description };
+        let request =
+            Request { name: NAME, document: &self.document, description, ..Request::default() };
         write::write(&root, &init::decide(&request).unwrap().changes).unwrap();
         fs::remove_dir_all(root.join("nix/hosts").join(NAME)).unwrap();
         commit(&root);

@@ -5,6 +5,8 @@
 
 #[path = "repository/embedded.rs"]
 mod embedded;
+#[path = "repository/nixos.rs"]
+mod nixos;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +36,9 @@ fn document() -> String {
 fn initialised(nix: &Evaluation, name: &str, description: Option<&str>) -> PathBuf {
     let (root, document) = (nix.place().join(name), document());
     let description = description.map(str::as_bytes);
-    let proposal = init::decide(&Request { name, document: &document, description }).unwrap();
+    let proposal =
+        init::decide(&Request { name, document: &document, description, ..Request::default() })
+            .unwrap();
     write::write(&root, &proposal.changes).unwrap();
     root
 }
@@ -127,7 +131,8 @@ fn a_host_added_to_each_layout_evaluates_beside_those_that_are_there() {
 
         let (facts, document) = (read::facts(&root, None).unwrap(), document());
         let description = Some(description.as_bytes());
-        let request = Request { name: "attic", document: &document, description };
+        let request =
+            Request { name: "attic", document: &document, description, ..Request::default() };
         let proposal = host::decide(&facts, &request).unwrap();
         assert_eq!(proposal.left, [], "{layout}");
         write::write(&root, &proposal.changes).unwrap();

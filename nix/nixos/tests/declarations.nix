@@ -61,6 +61,11 @@ in
 
     environment.etc = named { source = option types.path; };
     environment.systemPackages = optional (types.listOf types.package) [ ];
+    hardware = {
+      enableRedistributableFirmware = flag;
+      cpu.intel.updateMicrocode = flag;
+      cpu.amd.updateMicrocode = flag;
+    };
     i18n.defaultLocale = optional types.str "en_US.UTF-8";
     time.timeZone = optional (types.nullOr types.str) null;
     nix.settings = optional (types.attrsOf types.anything) { };

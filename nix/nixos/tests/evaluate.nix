@@ -51,6 +51,7 @@ let
   unlisted = lib.filter (option: isOurs option && !isListed option) declared;
   host = evaluate ./host.toml [ ];
   small = evaluate ./small.toml [ ];
+  installed = evaluate ./installed/host.toml [ ];
   sops = evaluate ./small.toml [
     {
       options.sops.age.sshKeyPaths = lib.mkOption { type = lib.types.listOf lib.types.path; };
@@ -208,6 +209,26 @@ let
         67
       ]
       && small.networking.firewall.interfaces == { };
+    "what the installer found is what stage 1 is made with" =
+      holdsAll installed.boot.initrd.availableKernelModules [
+        "mpt3sas"
+        "nvme"
+      ]
+      && !(lib.elem "mpt3sas" small.boot.initrd.availableKernelModules)
+      && !(lib.elem "igb" installed.boot.initrd.availableKernelModules);
+    "a processor gets its maker's microcode, and none where nothing was found" =
+      installed.hardware.cpu.intel.updateMicrocode
+      && !installed.hardware.cpu.amd.updateMicrocode
+      && installed.hardware.enableRedistributableFirmware
+      && !small.hardware.enableRedistributableFirmware
+      && !small.hardware.cpu.intel.updateMicrocode;
+    "hardware.json is taken from beside the document, and none is none" =
+      installed.bedplate.hardware == ./installed/hardware.json && small.bedplate.hardware == null;
+    "what is no hardware.json is refused" =
+      let
+        other = evaluate ./small.toml [ { bedplate.hardware = ../identity-vectors.json; } ];
+      in
+      !(builtins.tryEval other.nixpkgs.hostPlatform).success;
     "accounts have the keys of host.toml, and the groups that NixOS has" =
       host.users.users.admin.extraGroups == [
         "wheel"

@@ -7,8 +7,9 @@ use rnix::{NodeOrToken, SyntaxKind, SyntaxNode};
 
 use super::tree::{attribute_path, entry, node};
 use super::{Flake, Found, Layout, NAME, Outputs};
+use crate::input::Input;
 use crate::literal;
-use crate::shipped::{INPUT, PLATFORM};
+use crate::shipped::PLATFORM;
 
 /// A flake with something added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +27,10 @@ struct Insertion {
 }
 
 /// The lines that a person adds where the layout is not understood.
-pub fn by_hand(name: &str, directory: &str) -> Vec<String> {
-    vec![
-        format!("inputs.{PLATFORM}.url = {};", literal::string(INPUT)),
-        format!("outputs: {}", output(name, directory)),
-    ]
+pub fn by_hand(name: &str, directory: &str, lacking: Option<&Input>) -> Vec<String> {
+    let lines = lacking.into_iter().flat_map(Input::lines);
+    let inputs = lines.map(|line| format!("inputs.{line}"));
+    inputs.chain([format!("outputs: {}", output(name, directory))]).collect()
 }
 
 /// The line among the outputs that is a host's.
@@ -45,15 +45,20 @@ fn call(name: &str, directory: &str) -> String {
 }
 
 impl Flake {
-    /// Adds the platform as an input and, where hosts are not listed by directory, the host.
+    /// Adds the input that it lacks and, where hosts are not listed by directory, the host.
     /// `Err` says why the file is left alone.
-    pub fn with_host(&self, name: &str, directory: &str) -> Result<Edited, &'static str> {
+    pub fn with_host(
+        &self,
+        name: &str,
+        directory: &str,
+        lacking: Option<&Input>,
+    ) -> Result<Edited, &'static str> {
         let outputs = self.outputs()?;
         let layout = outputs.layout();
         let top = self.top().ok_or("it is not an attribute set")?;
         let mut insertions = Vec::new();
-        if platform_inputs(&top).is_empty() {
-            insertions.push(input(&top)?);
+        for line in lacking.into_iter().flat_map(Input::lines) {
+            insertions.push(input(&top, &line)?);
         }
         match layout {
             Layout::Unknown { why } => return Err(why),
@@ -88,18 +93,10 @@ impl Flake {
     pub fn calls(&self, name: &str, directory: &str) -> bool {
         self.text.contains(&call(name, directory))
     }
-
-    /// Whether its input of our name, if it has one, is the directory beside it.
-    pub fn vendors_platform(&self) -> bool {
-        let inputs = self.top().map(|top| platform_inputs(&top)).unwrap_or_default();
-        let address = literal::string(INPUT);
-        inputs.is_empty()
-            || inputs.iter().any(|pair| node(pair).text().to_string().contains(&address))
-    }
 }
 
-/// The entries of a flake that are about our input.
-pub(super) fn platform_inputs(top: &ast::AttrSet) -> Vec<ast::AttrpathValue> {
+/// The entries of a flake that are about one input.
+pub(super) fn inputs_of(top: &ast::AttrSet, name: &str) -> Vec<ast::AttrpathValue> {
     let is = |part: Option<&Option<String>>, name: &str| {
         part.and_then(Option::as_deref).is_some_and(|part| part == name)
     };
@@ -109,31 +106,30 @@ pub(super) fn platform_inputs(top: &ast::AttrSet) -> Vec<ast::AttrpathValue> {
         if !is(path.first(), "inputs") {
             continue;
         }
-        if is(path.get(1), PLATFORM) {
+        if is(path.get(1), name) {
             found.push(pair);
         } else if let ([_], Some(Expr::AttrSet(inputs))) = (path.as_slice(), pair.value()) {
-            let ours = |inner: &ast::AttrpathValue| is(attribute_path(inner).first(), PLATFORM);
+            let ours = |inner: &ast::AttrpathValue| is(attribute_path(inner).first(), name);
             found.extend(inputs.attrpath_values().filter(ours));
         }
     }
     found
 }
 
-/// The input, beside those that are there.
-fn input(top: &ast::AttrSet) -> Result<Insertion, &'static str> {
-    let url = format!("{PLATFORM}.url = {};", literal::string(INPUT));
+/// A line of an input, beside those that are there.
+fn input(top: &ast::AttrSet, line: &str) -> Result<Insertion, &'static str> {
     match entry(top, "inputs").map(|inputs| inputs.value()) {
-        Some(Some(Expr::AttrSet(inputs))) => at_end(&inputs, &url),
+        Some(Some(Expr::AttrSet(inputs))) => at_end(&inputs, line),
         Some(_) => Err("its inputs are no attribute set"),
         None => {
             let first = |pair: &ast::AttrpathValue| attribute_path(pair).into_iter().next();
             let is_input = |pair: &ast::AttrpathValue| {
                 first(pair).flatten().is_some_and(|name| name == "inputs" || name == "description")
             };
-            let url = format!("inputs.{url}");
+            let line = format!("inputs.{line}");
             match top.attrpath_values().filter(is_input).last() {
-                Some(last) => Ok(after(node(&last), &url)),
-                None => Ok(at_start(top, &url)?),
+                Some(last) => Ok(after(node(&last), &line)),
+                None => Ok(at_start(top, &line)?),
             }
         }
     }
@@ -304,7 +300,10 @@ mod tests {
     use super::*;
 
     fn edited(text: &str) -> Result<String, &'static str> {
-        Flake::parse(text).unwrap().with_host("box", "hosts").map(|edited| edited.text)
+        Flake::parse(text)
+            .unwrap()
+            .with_host("box", "hosts", Some(&Input::Vendored))
+            .map(|edited| edited.text)
     }
 
     const BOX: &str = "bedplate.lib.host \"box\" ./hosts/box;";

@@ -1,6 +1,5 @@
 //! Whether a flake knows a host, asked before a disk is written to for it.
 
-use bedplate_spec::host::Platform;
 use rnix::ast::{self, Expr, HasEntry as _};
 
 use super::tree::{attribute_name, attribute_path};
@@ -16,8 +15,6 @@ pub struct Sought<'a> {
     pub name: &'a str,
     /// The directory of hosts.
     pub hosts: &'a str,
-    /// What builds its system.
-    pub platform: Platform,
 }
 
 impl Sought<'_> {
@@ -37,15 +34,12 @@ impl Sought<'_> {
     }
 
     fn what_to_do(&self) -> String {
-        let Self { name, hosts, platform } = self;
-        match platform {
-            Platform::Nixos => format!("write nixosConfigurations.{name} in (docs/nixos.md)"),
-            Platform::Embedded => format!(
-                "run `bedplate host add {name}`, or where {hosts}/{name} is there already, write \
-                 `{}` into its outputs",
-                edit::output(name, hosts)
-            ),
-        }
+        let Self { name, hosts } = self;
+        format!(
+            "run `bedplate host add {name}`, or where {hosts}/{name} is there already, write \
+             `{}` into its outputs",
+            edit::output(name, hosts)
+        )
     }
 }
 
@@ -89,6 +83,7 @@ fn entries(set: &ast::AttrSet) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::Input;
     use crate::shipped;
 
     fn lacks(outputs: &str) -> bool {
@@ -131,17 +126,15 @@ mod tests {
     }
 
     #[test]
-    fn what_to_do_fits_the_platform_and_a_host_that_was_added_is_known() {
+    fn what_to_do_is_said_and_a_host_that_was_added_is_known() {
         let before = "{ outputs = { ... }: { nixosConfigurations = { b = 1; }; }; }";
-        let sought = Sought { name: "attic", hosts: "nix/hosts", platform: Platform::Embedded };
+        let sought = Sought { name: "attic", hosts: "nix/hosts" };
         let said = sought.missing(before.as_bytes()).unwrap();
         let line =
             "nixosConfigurations.attic = inputs.bedplate.lib.host \"attic\" ./nix/hosts/attic;";
         assert!(said.contains("bedplate host add attic") && said.contains(line), "{said}");
-        let nixos = Sought { platform: Platform::Nixos, ..sought };
-        let said = nixos.missing(before.as_bytes()).unwrap();
-        assert!(said.contains("docs/nixos.md") && !said.contains("host add"), "{said}");
-        let after = Flake::parse(before).unwrap().with_host("attic", "nix/hosts").unwrap();
+        let flake = Flake::parse(before).unwrap();
+        let after = flake.with_host("attic", "nix/hosts", Some(&Input::Vendored)).unwrap();
         assert_eq!(sought.missing(after.text.as_bytes()), None);
         let long = format!("{before}{}", " ".repeat(LIMIT));
         for text in [&b"{ outputs = ; }"[..], b"\xff", long.as_bytes()] {

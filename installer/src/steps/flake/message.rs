@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bedplate_spec::facts::{Facts, FirmwareKind};
 use bedplate_spec::hardware::Needs;
-use bedplate_spec::host::{HostFile, Platform};
+use bedplate_spec::host::HostFile;
 use bedplate_spec::plan::Plan;
 
 /// The message; `fetched` is the commit that was fetched, when one was. What the machine says of
@@ -39,10 +39,7 @@ pub fn of(
         lines.push(format!("- repository: branch {branch} from {from}, at {commit}"));
     }
     lines.push("\nInstalled:".to_owned());
-    let platform = match host.host.platform {
-        Platform::Nixos => "nixos",
-        Platform::Embedded => "embedded",
-    };
+    let platform = host.host.platform.name();
     lines.push(format!("- platform {platform} on {}", host.os.disk));
     for (name, pool) in &host.pools {
         let disks = pool.disks.join(", ");
