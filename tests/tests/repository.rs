@@ -5,6 +5,8 @@
 
 #[path = "repository/embedded.rs"]
 mod embedded;
+#[path = "repository/enrolled.rs"]
+mod enrolled;
 #[path = "repository/nixos.rs"]
 mod nixos;
 

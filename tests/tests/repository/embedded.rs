@@ -57,7 +57,7 @@ impl Initialised {
 }
 
 /// Nix with a platform that it can build toplevels of.
-fn building() -> (Evaluation, String) {
+pub(super) fn building() -> (Evaluation, String) {
     let nix = evaluation();
     let description = nix.platform(&programs::build().unwrap()).unwrap();
     (nix, description)
