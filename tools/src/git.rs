@@ -155,20 +155,10 @@ impl Git {
         }
     }
 
-    /// Commits what is staged; `amend` replaces the newest commit.
-    pub fn commit(&self, message: &str, amend: bool) -> Result<(), CommandError> {
+    /// Commits what is staged.
+    pub fn commit(&self, message: &str) -> Result<(), CommandError> {
         let mut command = self.command();
-        command.args(["commit", "-q", "-F", "-"]);
-        if amend {
-            command.arg("--amend");
-        }
-        command.read_with_input(message.as_bytes()).map(drop)
-    }
-
-    /// The e-mail address of the newest commit's author; none without a commit.
-    pub fn newest_author(&self) -> Option<String> {
-        let text = self.command().args(["log", "-1", "--format=%ae"]).read().ok()?;
-        Some(text.trim().to_owned())
+        command.args(["commit", "-q", "-F", "-"]).read_with_input(message.as_bytes()).map(drop)
     }
 
     /// Makes `url` the remote `origin`; without one, no `origin` is left.

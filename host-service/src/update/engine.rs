@@ -146,6 +146,6 @@ impl Engine<'_> {
         if git.nothing_is_staged()? {
             return Ok(());
         }
-        git.commit(message, false)
+        git.commit(message)
     }
 }

@@ -133,7 +133,8 @@ fn told(error: &StepError) -> String {
 }
 
 impl Enrolment<'_> {
-    /// Writes the host's directory and commits it; a second time changes nothing.
+    /// Writes the host's directory and commits it; a second time changes nothing, and what has changed
+    /// since is a commit of its own.
     pub fn run(&self) -> Result<Outcome, StepError> {
         let git = Git::new(self.repository, &format!("bedplate@{}", self.name), &self.email());
         place::repository(self)?;
@@ -156,8 +157,8 @@ impl Enrolment<'_> {
         if git.nothing_is_staged().during("could not read the state of the repository")? {
             return Ok(if written { Outcome::Done } else { Outcome::AlreadyDone });
         }
-        git.commit(self.message, self.is_ours(&git))
-            .during("could not commit the host's directory")?;
+        // On top of what an earlier run committed, which may be pushed or fetched from the stick by now.
+        git.commit(self.message).during("could not commit the host's directory")?;
         sync::file_system(self.repository).during("could not flush the repository")?;
         Ok(Outcome::Done)
     }
@@ -186,16 +187,6 @@ impl Enrolment<'_> {
 
     fn email(&self) -> String {
         format!("bedplate@{}", self.name)
-    }
-
-    /// Whether the newest commit is one that an earlier run made here. One of the same author that
-    /// came with the repository is the owner's: an earlier machine of that name was enrolled.
-    fn is_ours(&self, git: &Git) -> bool {
-        let read = Reader::new(self.repository);
-        let base = read.commit(BASE);
-        base.is_some()
-            && read.commit("HEAD^") == base
-            && git.newest_author().as_deref() == Some(self.email().as_str())
     }
 
     /// The medium's platform, where the repository describes none or another.

@@ -56,7 +56,7 @@ fn start(git: &Git, sources: &[&Path], staging: &Path) -> Result<(), StepError> 
     if !staging.join(".git").exists() {
         git.init("main").during("could not make the repository")?;
         git.add(".").during("could not stage the repository")?;
-        git.commit("Start from the profile's template\n", false)
+        git.commit("Start from the profile's template\n")
             .during("could not make the first commit")?;
     }
     Ok(())

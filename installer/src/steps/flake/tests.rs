@@ -15,6 +15,10 @@ fn log(repository: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+fn head(repository: &Path) -> String {
+    Reader::new(repository).commit("HEAD").unwrap()
+}
+
 /// The files of a repository without a history, and where it is to stand.
 fn plain_files(place: &Path) -> (PathBuf, PathBuf) {
     let (source, repository) = (place.join("flake"), place.join("nixos"));
@@ -52,7 +56,7 @@ fn f1_what_a_power_cut_leaves_of_the_repository_does_not_stop_the_next_run() {
         fs::write(repository.join(".git").join(lock), "").unwrap();
     }
     assert_eq!(run("{\"memory\": 1}").unwrap(), Outcome::Done);
-    assert_eq!(log(&repository).len(), 2);
+    assert_eq!(log(&repository).len(), 3);
 }
 
 #[test]
@@ -79,8 +83,13 @@ fn a_host_is_enrolled_once_and_a_second_run_amends_and_duplicates_nothing() {
     assert_eq!(enrolment("{}"), Outcome::Done);
     assert_eq!(log(&repository), expected);
     assert_eq!(enrolment("{}"), Outcome::AlreadyDone);
-    assert_eq!(enrolment("{\"memory\": 1}"), Outcome::Done);
     assert_eq!(log(&repository), expected);
+    let first = head(&repository);
+    // Other hardware: the commit that may be pushed by now stays as it is.
+    assert_eq!(enrolment("{\"memory\": 1}"), Outcome::Done);
+    assert_eq!(log(&repository).len(), 3);
+    assert_eq!(Reader::new(&repository).commit("HEAD^"), Some(first));
+    assert_eq!(enrolment("{\"memory\": 1}"), Outcome::AlreadyDone);
     let host = repository.join("nix/hosts/hypervisor");
     assert_eq!(
         bedplate_facts::roots::names(&host),
@@ -162,23 +171,26 @@ impl Owner {
 }
 
 #[test]
-fn the_owners_history_stays_and_gets_one_commit_whatever_is_run_again() {
+fn the_owners_history_stays_and_gets_one_commit_for_each_state_of_the_machine() {
     let owner = Owner::new();
     let bundle = owner.bundle(Some("{\"new\": 2}\n"));
     let theirs = owner.git(&["log", "--format=%H"]);
     assert_eq!(owner.enrol(&bundle, "{}").unwrap(), Outcome::Done);
     assert_eq!(owner.enrol(&bundle, "{}").unwrap(), Outcome::AlreadyDone);
-    assert_eq!(owner.enrol(&bundle, "{\"memory\": 1}").unwrap(), Outcome::Done);
-    // Their newest commit has our address and is not amended all the same.
-    let all = owner.in_target(&["log", "--format=%H"]);
-    assert_eq!(all.lines().skip(1).collect::<Vec<_>>(), theirs.lines().collect::<Vec<_>>());
-    assert_eq!(owner.in_target(&["symbolic-ref", "--short", "HEAD"]), "trunk\n");
-    assert_eq!(owner.in_target(&["status", "--porcelain"]), "");
+    let first = head(&owner.target());
     let changed = owner.in_target(&["show", "--format=", "--name-status", "HEAD"]);
     assert_eq!(
         changed,
         "M\tbedplate/platform.json\nA\tnix/hosts/box/hardware.json\nA\tnix/hosts/box/host.toml\n"
     );
+    assert_eq!(owner.enrol(&bundle, "{\"memory\": 1}").unwrap(), Outcome::Done);
+    let all = owner.in_target(&["log", "--format=%H"]);
+    assert_eq!(all.lines().nth(1), Some(first.as_str()), "what was committed stays");
+    assert_eq!(all.lines().skip(2).collect::<Vec<_>>(), theirs.lines().collect::<Vec<_>>());
+    assert_eq!(owner.in_target(&["symbolic-ref", "--short", "HEAD"]), "trunk\n");
+    assert_eq!(owner.in_target(&["status", "--porcelain"]), "");
+    let changed = owner.in_target(&["show", "--format=", "--name-status", "HEAD"]);
+    assert_eq!(changed, "M\tnix/hosts/box/hardware.json\n");
     let read = |path: &str| fs::read_to_string(owner.target().join(path)).unwrap();
     assert_eq!(read("nix/hosts/box/configuration.nix"), "{ owners = 1; }\n");
     assert_eq!(read("bedplate/platform.json"), "{\"new\": 2}\n");
@@ -311,7 +323,7 @@ fn the_owner_fetches_the_hosts_commit_from_the_stick() {
     let bundle = owner.bundle(None);
     let stick = owner.place.path().join("stick");
     fs::create_dir(&stick).unwrap();
-    // A repeated run replaces its commit, and what lies on the stick.
+    // A repeated run replaces what lies on the stick.
     for hardware in ["{}", "{\"memory\": 1}"] {
         owner.enrol(&bundle, hardware).unwrap();
         let told = owner.enrolment(&bundle, hardware, |one| handover::leave(one, &[&stick]));
@@ -320,7 +332,7 @@ fn the_owner_fetches_the_hosts_commit_from_the_stick() {
     }
     let file = stick.join("bedplate/enrolled/box.bundle");
     owner.git(&["fetch", "-q", file.to_str().unwrap(), "HEAD:bedplate/box"]);
-    assert_eq!(owner.git(&["log", "--format=%s", "trunk..bedplate/box"]), "Enrol box\n");
+    assert_eq!(owner.git(&["log", "--format=%s", "trunk..bedplate/box"]), "Enrol box\nEnrol box\n");
     assert_eq!(owner.git(&["rev-parse", "bedplate/box"]), owner.in_target(&["rev-parse", "HEAD"]));
 }
 

@@ -129,11 +129,11 @@ fn told(error: &StepError) -> String {
 #[test]
 fn what_was_fetched_is_enrolled_once_whatever_is_run_again() {
     let fixture = Fixture::new();
-    for (hardware, outcome) in [
-        ("{}", Outcome::Done),
-        ("{}", Outcome::AlreadyDone),
-        ("{\"memory\": 1}", Outcome::Done),
-        ("{\"memory\": 1}", Outcome::AlreadyDone),
+    for (hardware, outcome, commits) in [
+        ("{}", Outcome::Done, 1),
+        ("{}", Outcome::AlreadyDone, 1),
+        ("{\"memory\": 1}", Outcome::Done, 2),
+        ("{\"memory\": 1}", Outcome::AlreadyDone, 2),
     ] {
         fixture.fetch("main", &over_ssh()).unwrap();
         let before =
@@ -143,7 +143,7 @@ fn what_was_fetched_is_enrolled_once_whatever_is_run_again() {
         assert_eq!(before.as_ref() == Some(&head), outcome == Outcome::AlreadyDone);
         assert_eq!(
             fixture.on_the_machine(&["log", "--format=%an %s"]),
-            "bedplate@box Enrol box\nOwner First\n"
+            "bedplate@box Enrol box\n".repeat(commits) + "Owner First\n"
         );
     }
     assert_eq!(fixture.on_the_machine(&["status", "--porcelain"]), "");
