@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod copy;
 pub mod kept;
 pub mod manifest;
+pub mod memberships;
 pub mod variable;
 
 use std::fs;
@@ -95,7 +96,8 @@ pub fn activate(root: &Path, toplevel: &Path) -> Result<Report, ActivationError>
     let sources = [tree.join("etc"), toplevel.join("etc")];
     let kept = manifest::apply(&etc, &sources, &state.join("etc-manifest.json"))?;
     copy::directories(&tree.join("etc"), &etc)?;
-    let (databases, mut notes) = merge_accounts(&etc, &tree.join("etc"), &host)?;
+    let record = state.join("memberships.json");
+    let (databases, mut notes) = merge_accounts(&etc, &tree.join("etc"), &host, &record)?;
     make_homes(root, &databases, &host)?;
     variable::populate(root, &tree, &databases)?;
     ensure_machine_id(&etc)?;
@@ -175,11 +177,21 @@ fn merge_accounts(
     etc: &Path,
     tree: &Path,
     host: &HostFile,
+    record: &Path,
 ) -> Result<(Databases, Vec<String>), ActivationError> {
-    let current = Databases::read(etc)?;
-    let (merged, notes) = accounts::merge(&current, &Databases::read(tree)?, &host.host.users);
+    let (current, tree) = (Databases::read(etc)?, Databases::read(tree)?);
+    let (given, wanted) = (memberships::read(record)?, memberships::wanted(&host.host.users));
+    let mut left = current.clone();
+    memberships::take_back(&mut left, &tree, &given, &wanted);
+    let (merged, notes) = accounts::merge(&left, &tree, &host.host.users);
+    if given != wanted {
+        memberships::write(record, &memberships::union(&given, &wanted))?;
+    }
     if merged != current {
         merged.write(etc)?;
+    }
+    if given != wanted {
+        memberships::write(record, &wanted)?;
     }
     Ok((merged, notes))
 }
@@ -210,6 +222,78 @@ fn ensure_machine_id(etc: &Path) -> Result<(), ActivationError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn saying(groups: &[&str]) -> HostFile {
+        let mut host = crate::sample::intent();
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        let user = bedplate_spec::host::User { ssh_keys: Vec::new(), groups };
+        host.host.users = [("admin".to_owned(), user)].into();
+        host
+    }
+
+    #[test]
+    fn a_group_that_host_toml_no_longer_gives_is_taken_back_and_one_given_by_hand_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let (etc, tree) = (place.path().join("etc"), place.path().join("tree"));
+        let record = place.path().join("memberships.json");
+        [&etc, &tree].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+        fs::write(tree.join("group"), "kvm:x:993:\nlibvirt:x:990:\nvideo:x:44:admin\n").unwrap();
+        let merge = |groups: &[&str]| {
+            merge_accounts(&etc, &tree, &saying(groups), &record).unwrap();
+            fs::read_to_string(etc.join("group")).unwrap()
+        };
+        assert_eq!(
+            merge(&["kvm", "libvirt", "video"]),
+            "kvm:x:993:admin\nlibvirt:x:990:admin\nvideo:x:44:admin\nadmin:x:1000:\n"
+        );
+        // By hand, as usermod writes it.
+        for name in ["group", "gshadow"] {
+            let text = fs::read_to_string(etc.join(name)).unwrap();
+            fs::write(etc.join(name), format!("{text}render:*::admin\n")).unwrap();
+        }
+        let after = merge(&["kvm"]);
+        assert_eq!(
+            after,
+            "kvm:x:993:admin\nlibvirt:x:990:\nvideo:x:44:admin\nadmin:x:1000:\nrender:*::admin\n"
+        );
+        let hidden = fs::read_to_string(etc.join("gshadow")).unwrap();
+        assert!(hidden.contains("libvirt:*::\n") && hidden.contains("kvm:*::admin\n"), "{hidden}");
+        // A user that is gone from host.toml keeps the account, for its files, and no group.
+        let mut nobody = saying(&[]);
+        nobody.host.users.clear();
+        merge_accounts(&etc, &tree, &nobody, &record).unwrap();
+        let groups = fs::read_to_string(etc.join("group")).unwrap();
+        assert!(
+            groups.contains("kvm:x:993:\n") && groups.contains("render:*::admin\n"),
+            "{groups}"
+        );
+        assert!(fs::read_to_string(etc.join("passwd")).unwrap().contains("admin:x:1000"));
+    }
+
+    #[test]
+    fn f1_a_group_is_taken_back_whichever_file_a_power_cut_has_left() {
+        let place = tempfile::tempdir().unwrap();
+        let (etc, tree) = (place.path().join("etc"), place.path().join("tree"));
+        let record = place.path().join("memberships.json");
+        [&etc, &tree].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+        fs::write(tree.join("group"), "kvm:x:993:\n").unwrap();
+        // Cut off between the databases and the record of them.
+        let wanted = memberships::wanted(&saying(&["kvm"]).host.users);
+        memberships::write(&record, &memberships::union(&memberships::Memberships::new(), &wanted))
+            .unwrap();
+        let (merged, _) = accounts::merge(
+            &Databases::default(),
+            &Databases::read(&tree).unwrap(),
+            &saying(&["kvm"]).host.users,
+        );
+        merged.write(&etc).unwrap();
+        merge_accounts(&etc, &tree, &saying(&[]), &record).unwrap();
+        let groups = fs::read_to_string(etc.join("group")).unwrap();
+        assert!(groups.starts_with("kvm:x:993:\n"), "{groups}");
+        // What is not understood names nobody and stops no boot.
+        fs::write(&record, "{").unwrap();
+        merge_accounts(&etc, &tree, &saying(&["kvm"]), &record).unwrap();
+    }
 
     #[test]
     fn the_running_system_is_a_root_of_the_collector_though_the_profile_names_another() {

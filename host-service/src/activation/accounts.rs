@@ -53,6 +53,24 @@ impl Databases {
         Some((number(line, 2)?, number(line, 3)?))
     }
 
+    /// Whether the group has the member.
+    pub fn is_member(&self, group: &str, member: &str) -> bool {
+        let members = find(&self.group, group).and_then(|line| line.get(3));
+        members.is_some_and(|members| members.split(',').any(|found| found == member))
+    }
+
+    /// Takes a member out of a group.
+    pub fn remove_member(&mut self, group: &str, member: &str) {
+        for lines in [&mut self.group, &mut self.gshadow] {
+            let is_it = |line: &&mut Vec<String>| line.first().is_some_and(|name| name == group);
+            let members = lines.iter_mut().find(is_it).and_then(|line| line.get_mut(3));
+            if let Some(members) = members {
+                let left: Vec<&str> = members.split(',').filter(|one| *one != member).collect();
+                *members = left.join(",");
+            }
+        }
+    }
+
     /// Id of a group.
     pub fn group(&self, name: &str) -> Option<u32> {
         number(find(&self.group, name)?, 2)

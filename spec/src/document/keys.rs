@@ -142,7 +142,7 @@ pub const KEYS: &[Key] = &[
     optional("host", "locale", Text, "\"C.UTF-8\"", "\"en_US.UTF-8\"", "Locale; UTF-8 only."),
     optional("host", "users", Named, "none", "", "Accounts to make, by name. `root` may stand here for its ssh keys."),
     optional("host.users.<name>", "ssh_keys", Texts, "none", "[\"ssh-ed25519 AAAA… me@laptop\"]", "Authorised OpenSSH public keys."),
-    optional("host.users.<name>", "groups", Texts, "none", "[\"sudo\", \"libvirt\"]", "Supplementary groups."),
+    optional("host.users.<name>", "groups", Texts, "none", "[\"sudo\", \"libvirt\"]", "Supplementary groups. One that is left out later is taken back; one given by hand stays."),
 
     required("disks.<role>", "id", Text, "\"nvme-Samsung_SSD_970_EVO_500GB_S466NX0M701234A\"", "A name under `/dev/disk/by-id`, of a whole disk."),
     optional("disks.<role>", "expect_serial", Text, "any", "\"S466NX0M701234A\"", "The serial the disk must report."),
