@@ -1,5 +1,6 @@
 //! Work on many things by a few threads.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What is not done yet when an item asks whether it may begin.
@@ -17,11 +18,27 @@ pub fn try_each<T: Sync, E: Send>(
     workers: usize,
     work: &(dyn Fn(&T) -> Result<(), E> + Sync),
 ) -> Result<(), E> {
-    try_each_in_turn(items, workers, &|_, _| true, work)
+    let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
+    let failed = || failure.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        for _ in 0..workers.max(1) {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = work(item) {
+                        // Nobody finds one that is left.
+                        next.store(items.len(), Ordering::Relaxed);
+                        failed().get_or_insert(error);
+                    }
+                }
+            });
+        }
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
 /// As [`try_each`], but an item is begun only when `may_begin`; one that may not lets later ones
-/// go first. Where nothing is begun and nothing may, the first that is left is.
+/// go first. Where nothing is begun and nothing may, the first that is left is. For a few items:
+/// each is looked at whenever one begins.
 pub fn try_each_in_turn<T: Sync, E: Send>(
     items: &[T],
     workers: usize,
@@ -145,7 +162,7 @@ pub fn movers() -> usize {
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     use super::*;
 

@@ -1,5 +1,6 @@
 //! Copying the closure from the medium into the target's store.
 
+mod copier;
 mod database;
 mod verify;
 
@@ -14,6 +15,7 @@ use bedplate_tools::nix::Nix;
 use bedplate_tools::sync;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, futimens, utimensat};
 
+use self::verify::Expected;
 use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
 use crate::meter::Meter;
@@ -31,6 +33,9 @@ const CLOSURE: &str = "/run/bedplate/closure";
 
 /// Bytes read and written at once.
 const CHUNK: usize = 1 << 20;
+
+/// A store path of so many bytes takes a while.
+const LARGE: u64 = 16 << 20;
 
 /// Everything in a store was changed one second after the epoch.
 const STORE_TIME: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
@@ -86,7 +91,7 @@ pub fn copy_from(
 }
 
 /// Copies from the images what the store below `target` lacks; whether that was anything. What was
-/// built elsewhere is compared with its registration before it gets its name.
+/// built elsewhere is hashed on the way and compared with its registration before it gets its name.
 pub fn copy_images(
     images: &[PathBuf],
     target: &Path,
@@ -95,33 +100,39 @@ pub fn copy_images(
 ) -> Result<bool, StepError> {
     let (store, staging) = (target.join("nix/store"), target.join("nix/.bedplate-copy"));
     let mut listing = Listing::default();
-    let (mut wanted, mut verified) = (Vec::new(), Vec::new());
+    let stores: Vec<PathBuf> = images.iter().map(|image| image.join("nix/store")).collect();
+    let (mut wanted, mut expected) = (Vec::new(), Vec::new());
     fs::create_dir_all(&store).during("could not make the target's store")?;
     if staging.exists() {
         fs::remove_dir_all(&staging).during("could not clear what an earlier copy left")?;
     }
     fs::create_dir_all(&staging).during("could not make the staging directory")?;
-    for image in images {
-        let source = image.join("nix/store");
-        let names = names(&source);
+    for (image, source) in images.iter().zip(&stores) {
+        let names = names(source);
         let mut registered = verify::registered(image)?;
         verify::agrees(&registered, image, &names)?;
         for name in names {
-            if fs::symlink_metadata(store.join(&name)).is_err() {
-                list(&source.join(&name), &staging.join(&name), &mut listing)
-                    .during(format!("could not list {name} on the medium"))?;
-                verified.extend(registered.remove(&name));
-                wanted.push(name);
+            if fs::symlink_metadata(store.join(&name)).is_ok() {
+                continue;
             }
+            match registered.remove(&name) {
+                Some(path) => expected.push(Expected { store: source, path }),
+                None => list(&source.join(&name), &staging.join(&name), &mut listing)
+                    .during(format!("could not list {name} on the medium"))?,
+            }
+            wanted.push(name);
         }
     }
-    let read_back: u64 = verified.iter().map(|path| path.size).sum();
-    let meter = Meter::new(reporter, step, listing.bytes.saturating_add(read_back));
+    let verified: u64 = expected.iter().map(|one| one.path.size).sum();
+    let meter = Meter::new(reporter, step, listing.bytes.saturating_add(verified));
     copy_files(&listing.files, &meter).during("could not copy the system to the target")?;
     for directory in listing.directories.iter().rev() {
         finish(directory, 0o555).during("could not finish a directory of the store")?;
     }
-    verify::contents(&verified, &staging, &meter)?;
+    // The large ones first, so that none of them is left for the end; the others as they lie on the
+    // medium, whose blocks hold many of them.
+    expected.sort_by_key(|one| one.path.size < LARGE);
+    verify::copy(&expected, &staging, &meter)?;
     // The names may only appear once the content lasts.
     sync::file_system(&store).during("could not flush the target")?;
     for name in &wanted {
@@ -200,6 +211,7 @@ fn touch(path: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
+    use bedplate_spec::boot::TOPLEVEL;
     use bedplate_tools::nix::archive;
     use bedplate_tools::nix::registration::{self, StorePath};
 
@@ -234,19 +246,23 @@ mod tests {
 
     /// An image as the workstation lays it out: a path of one file, with what Nix says of it.
     fn built(place: &Path, text: &str) -> PathBuf {
-        let image = place.join(bedplate_spec::boot::TOPLEVEL);
+        let image = place.join(TOPLEVEL);
         fs::create_dir_all(image.join("nix/store/a-system")).unwrap();
         fs::write(image.join("nix/store/a-system/init"), text).unwrap();
-        let content = archive::content(&image.join("nix/store/a-system")).unwrap();
+        register(&image, "a-system");
+        image
+    }
+
+    fn register(image: &Path, name: &str) {
+        let content = archive::content(&image.join("nix/store").join(name)).unwrap();
         let path = StorePath {
-            path: "/nix/store/a-system".into(),
+            path: format!("/nix/store/{name}"),
             hash: content.hash,
             size: content.size,
             deriver: String::new(),
             references: Vec::new(),
         };
         fs::write(image.join("registration"), registration::text(&[path])).unwrap();
-        image
     }
 
     fn copied(image: &Path, target: &Path) -> Result<bool, String> {
@@ -263,6 +279,31 @@ mod tests {
         let init = place.path().join("nix/store/a-system/init");
         assert_eq!(fs::read_to_string(&init).unwrap(), "system");
         fs::set_permissions(init.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn what_is_verified_is_copied_with_store_permissions_links_and_times() {
+        let place = tempfile::tempdir().unwrap();
+        let image = place.path().join(TOPLEVEL);
+        let source = image.join("nix/store/a-system");
+        fs::create_dir_all(source.join("bin")).unwrap();
+        fs::write(source.join("bin/run"), vec![7; CHUNK * 2 + 5]).unwrap();
+        fs::set_permissions(source.join("bin/run"), Permissions::from_mode(0o755)).unwrap();
+        fs::write(source.join("text"), "x").unwrap();
+        symlink("bin/run", source.join("link")).unwrap();
+        register(&image, "a-system");
+        assert_eq!(copied(&image, place.path()), Ok(true));
+        let made = place.path().join("nix/store/a-system");
+        assert_eq!(fs::read(made.join("bin/run")).unwrap(), vec![7; CHUNK * 2 + 5]);
+        let found = |name: &str| fs::symlink_metadata(made.join(name)).unwrap();
+        let modes = ["bin/run", "text", "bin", ""].map(|name| found(name).mode() & 0o7777);
+        assert_eq!(modes, [0o555, 0o444, 0o555, 0o555]);
+        let times = ["bin/run", "text", "bin", "", "link"].map(|name| found(name).mtime());
+        assert_eq!(times, [1; 5]);
+        assert_eq!(fs::read_link(made.join("link")).unwrap(), Path::new("bin/run"));
+        for name in ["bin", ""] {
+            fs::set_permissions(made.join(name), Permissions::from_mode(0o755)).unwrap();
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whether what was copied is what its registration says.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
@@ -8,9 +9,18 @@ use bedplate_spec::boot::TOPLEVEL;
 use bedplate_tools::nix::archive;
 use bedplate_tools::nix::registration::{self, StorePath};
 
+use super::copier::Copier;
 use crate::error::{During as _, StepError};
 use crate::meter::Meter;
 use crate::parallel::{movers, try_each};
+
+/// A path and the store that it is in.
+pub struct Expected<'a> {
+    /// `nix/store` of an image.
+    pub store: &'a Path,
+    /// What it must be.
+    pub path: StorePath,
+}
 
 /// What to do about a medium that is not as it was made.
 const MAKE_AGAIN: &str = "make the medium again: `bedplate iso --with-closure`";
@@ -50,17 +60,15 @@ pub fn agrees(
     Err(StepError::new(why).next(MAKE_AGAIN))
 }
 
-/// Hashes what was copied to `staging` and compares.
-pub fn contents(
-    expected: &[StorePath],
-    staging: &Path,
-    meter: &Meter<'_>,
-) -> Result<(), StepError> {
-    try_each(expected, movers(), &|path: &StorePath| {
+/// Copies what is expected from one directory to another and hashes it on the way.
+pub fn copy(expected: &[Expected<'_>], staging: &Path, meter: &Meter<'_>) -> Result<(), StepError> {
+    try_each(expected, movers(), &|Expected { store, path }: &Expected<'_>| {
         let name = path.name().unwrap_or_default();
-        let found = archive::content(&staging.join(name));
-        let found = found.during(format!("could not read back {}", shown(name)))?;
-        meter.add(path.size);
+        let what = || format!("could not copy {}", shown(name));
+        let mut copier = Copier::new(staging, meter).during(what())?;
+        let found = archive::content_before(&store.join(name), OsStr::new(name), &mut copier);
+        let found = found.during(what())?;
+        copier.complete(path.size);
         if (found.hash.as_str(), found.size) == (path.hash.as_str(), path.size) {
             return Ok(());
         }
