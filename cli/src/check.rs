@@ -1,9 +1,11 @@
 //! `bedplate check`: is this host.toml right?
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use bedplate_spec::host::HostFile;
 use bedplate_spec::identity;
+use bedplate_tools::{programs, systemd_analyze};
 
 use crate::report::{self, Failure};
 
@@ -17,10 +19,23 @@ pub struct Check {
     json: bool,
 }
 
+/// Times at which nothing would ever run.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{}\n  help: `systemd-analyze calendar` tries an expression; write \"daily\", or one such as \"Mon..Fri 03:30\"",
+    .0.join("\nerror: ")
+)]
+struct WrongSchedules(Vec<String>);
+
 impl Check {
     /// Runs the subcommand.
     pub fn run(&self) -> Result<(), Failure> {
         let host = report::read_host(&self.host)?;
+        // Only systemd knows its calendar, and a workstation may have none.
+        let analyze = programs::find(systemd_analyze::PROGRAM);
+        if let Some(program) = &analyze {
+            expect_schedules(program, &host)?;
+        }
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{}", host.to_json()?)?;
@@ -44,6 +59,27 @@ impl Check {
                 "note: host.id marks an example; a fresh one is written when the medium is made"
             )?;
         }
+        if analyze.is_none() && !host.backups.is_empty() {
+            writeln!(
+                out,
+                "note: the schedules of backups were not looked at: this machine has no {}",
+                systemd_analyze::PROGRAM
+            )?;
+        }
         Ok(())
     }
+}
+
+/// The machine would run at none of these times, and its timers would not fail.
+fn expect_schedules(program: &Path, host: &HostFile) -> Result<(), Failure> {
+    let mut wrong = Vec::new();
+    for (name, backup) in &host.backups {
+        for (key, expression) in backup.schedules() {
+            let said = systemd_analyze::calendar(program, expression);
+            if let Some(complaint) = said?.complaint() {
+                wrong.push(format!("`backups.{name}.{key}`, \"{expression}\", {complaint}"));
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(WrongSchedules(wrong).into()) }
 }

@@ -26,7 +26,10 @@ const INVENTORY: &str = "profiles/hypervisor/inventory.json";
 fn the_profile_is_checked_and_planned() {
     let check = bedplate(&["check", PROFILE]);
     assert_eq!(check.status.code(), Some(0), "{}", stderr(&check));
-    insta::assert_snapshot!("check", stdout(&check));
+    // Where there is no systemd, that is said too.
+    let told = stdout(&check);
+    let lines: Vec<_> = told.lines().filter(|line| !line.contains("the schedules of")).collect();
+    insta::assert_snapshot!("check", lines.join("\n"));
     let plan = bedplate(&["plan", PROFILE, "--inventory", INVENTORY]);
     assert_eq!(plan.status.code(), Some(0), "{}", stderr(&plan));
     insta::assert_snapshot!("plan", stdout(&plan));
@@ -45,6 +48,41 @@ fn mistakes_are_shown_with_the_line_and_end_with_1() {
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
     insta::assert_snapshot!("mistakes", stderr(&output));
+}
+
+#[test]
+fn a_schedule_that_systemd_does_not_understand_is_a_mistake_and_one_not_asked_for_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = tempfile::tempdir().unwrap();
+    let host = place.path().join("host.toml");
+    let text = include_str!("../../profiles/hypervisor/host.toml");
+    let mistyped = text.replace("schedule = \"daily\"", "schedule = \"dayly\"");
+    assert_ne!(text, mistyped);
+    std::fs::write(&host, mistyped).unwrap();
+    let check = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bedplate"));
+        command.arg("check").arg(&host).args(more).env("PATH", place.path()).output().unwrap()
+    };
+    let unasked = check(&[]);
+    assert_eq!(unasked.status.code(), Some(0), "{}", stderr(&unasked));
+    let notes = stdout(&unasked).lines().filter(|line| line.contains("were not looked at")).count();
+    assert_eq!(notes, 1, "{}", stdout(&unasked));
+
+    let program = place.path().join("systemd-analyze");
+    let script = "#!/bin/sh\n[ \"$3\" != dayly ] || { echo \"cannot parse '$3'\" >&2; exit 1; }\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for more in [&[][..], &["--json"]] {
+        let wrong = check(more);
+        assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(1), 0), "{wrong:?}");
+        let told = stderr(&wrong);
+        assert!(told.contains("`backups.apps.schedule`, \"dayly\", is no time"), "{told}");
+        assert!(told.contains("cannot parse 'dayly'"), "{told}");
+    }
+    std::fs::write(&host, text).unwrap();
+    let right = check(&[]);
+    assert_eq!(right.status.code(), Some(0), "{}", stderr(&right));
+    assert!(!stdout(&right).contains("were not looked at"));
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod quiesce;
 pub mod record;
 pub mod retrieve;
 pub mod run;
+pub mod schedule;
 pub mod session;
 pub mod source;
 pub mod upkeep;

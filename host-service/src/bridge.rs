@@ -10,6 +10,7 @@ mod heard;
 mod leases;
 mod proof;
 mod rollback;
+mod vlans;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,10 +29,11 @@ use bedplate_tools::ip::{self, IpError};
 use bedplate_tools::{programs, systemctl};
 
 use crate::atomic::{self, WriteError};
+use crate::chain::chain;
 use crate::context::Context;
 use crate::digest;
 use crate::kind::{Description, Kind, Resource};
-use crate::lab::{self, LabError};
+use crate::lab;
 use crate::report::Reporter;
 
 pub use applied::ApplyError;
@@ -54,12 +56,16 @@ pub struct Observed {
     pub bridges: BTreeMap<String, ObservedBridge>,
     /// What was proven to lead outside; none before anything was.
     pub record: Option<Record>,
+    /// Why that is not known.
+    pub record_trouble: Option<String>,
     /// Units that give leases, by bridge, and whether each runs.
     pub leases: BTreeMap<String, (String, bool)>,
     /// Where dnsmasq is.
     pub dnsmasq: Option<PathBuf>,
     /// The bridge of the lab, when there is one.
     pub lab: Option<String>,
+    /// Why that is not known.
+    pub lab_trouble: Option<String>,
 }
 
 /// A bridge that stands.
@@ -69,6 +75,8 @@ pub struct ObservedBridge {
     pub ports: Vec<Port>,
     /// Addresses with prefix, link-local ones left out.
     pub addresses: Vec<String>,
+    /// Whether it keeps VLANs apart; none when the kernel does not say.
+    pub vlan_aware: Option<bool>,
 }
 
 /// An interface that stands on a bridge.
@@ -88,6 +96,11 @@ impl ObservedBridge {
             Nic::Mac(mac) => port.mac == *mac,
         };
         self.ports.iter().find(is).map(|port| port.name.as_str())
+    }
+
+    /// Whether it is known to do otherwise about VLANs than is `wanted`.
+    pub fn vlans_differ(&self, wanted: bool) -> bool {
+        self.vlan_aware.is_some_and(|found| found != wanted)
     }
 }
 
@@ -176,9 +189,6 @@ pub enum BridgeError {
     /// A file could not be read or removed.
     #[error("files in /etc/{DIRECTORY} or of leases could not be read or removed")]
     Files(#[from] std::io::Error),
-    /// The lab.
-    #[error("it could not be found out which bridge the lab is on")]
-    Lab(#[from] LabError),
     /// It never came up.
     #[error("{bridge} is not as intended after {} s: {why}", LEASE.as_secs())]
     Late {
@@ -205,14 +215,18 @@ impl Kind for Bridges {
         "look at `networkctl status` and the cable, then run `bedplate-host converge` again";
 
     fn observe(&self, context: &Context) -> Result<Observed, BridgeError> {
+        let (record, record_trouble) = or_trouble(rollback::read(&context.state));
+        let (lab, lab_trouble) = or_trouble(lab::bridge(&context.state));
         Ok(Observed {
             files: our_files(&context.configuration)?,
             applied: applied::read(&context.runtime),
             bridges: links(&ip::addresses()?),
-            record: rollback::read(&context.state)?,
+            record,
+            record_trouble,
             leases: leases::observe(Path::new(leases::UNITS))?,
             dnsmasq: programs::find("dnsmasq"),
-            lab: lab::bridge(&context.state)?,
+            lab,
+            lab_trouble,
         })
     }
 
@@ -261,6 +275,14 @@ impl Kind for Bridges {
     }
 }
 
+/// What a record says, or why it says nothing: that concerns some bridges, and hides no other.
+fn or_trouble<T, E: std::error::Error>(read: Result<Option<T>, E>) -> (Option<T>, Option<String>) {
+    match read {
+        Ok(found) => (found, None),
+        Err(error) => (None, Some(chain(&error))),
+    }
+}
+
 /// What keeps a bridge from being as intended.
 fn missing(bridge: &Bridge, found: Option<&ObservedBridge>) -> Option<String> {
     let Some(found) = found else { return Some("it does not exist".to_owned()) };
@@ -269,6 +291,10 @@ fn missing(bridge: &Bridge, found: Option<&ObservedBridge>) -> Option<String> {
             Nic::Name(name) => format!("{name} is not one of its ports"),
             Nic::Mac(mac) => format!("the NIC {mac} is not one of its ports"),
         });
+    }
+    if found.vlans_differ(bridge.vlan_aware) {
+        let wanted = if bridge.vlan_aware { "does not keep" } else { "still keeps" };
+        return Some(format!("it {wanted} VLANs apart"));
     }
     let has_lease = found.addresses.iter().any(|address| !address.contains(':'));
     if bridge.dhcp && !has_lease {
@@ -332,7 +358,12 @@ fn links(all: &serde_json::Value) -> BTreeMap<String, ObservedBridge> {
             let addresses = addresses.iter().filter(|address| address["scope"] != "link");
             let addresses =
                 addresses.map(|one| format!("{}/{}", text(one, "local"), one["prefixlen"]));
-            let bridge = ObservedBridge { addresses: addresses.collect(), ..Default::default() };
+            let filters = link["linkinfo"]["info_data"]["vlan_filtering"].as_u64();
+            let bridge = ObservedBridge {
+                addresses: addresses.collect(),
+                vlan_aware: filters.map(|filters| filters != 0),
+                ..Default::default()
+            };
             (text(link, "ifname"), bridge)
         })
         .collect();

@@ -25,6 +25,7 @@ use crate::bridge;
 use crate::context::Context;
 use crate::converge::{self, Standing, Status};
 use crate::esp_mirror;
+use crate::firewall;
 use crate::generation;
 use crate::host_key::{self, Taken};
 use crate::intent;
@@ -66,7 +67,11 @@ pub enum NotAsIntended {
     })]
     Plan(Standing),
     /// After `pool status`.
-    #[error("{}", match .0 { Health::Down => "a pool is not mounted", _ => "a pool is not whole" })]
+    #[error("{}", match .0 {
+        Health::Unseen => "a pool could not be looked at",
+        Health::Down => "a pool is not mounted",
+        _ => "a pool is not whole",
+    })]
     Pools(Health),
     /// A change was planned and not asked for.
     #[error("nothing was changed; add `--yes` to do what the plan says")]
@@ -110,11 +115,11 @@ fn telling<T>(
 /// `bedplate-host converge`.
 pub fn converge(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     let context = Context::read(host_file)?;
-    let _alone = lock(&context.runtime)?;
+    let alone = lock(&context.runtime)?;
     let (well, written) = telling(json, out, |reporter| {
         let pending = converge::converge_restores(&context, reporter);
         let intent = restore::held_back(&context.intent, &pending);
-        converge::converge(&Context { intent, ..context }, reporter) && pending.is_empty()
+        converge::converge(&Context { intent, ..context }, alone, reporter) && pending.is_empty()
     });
     written?;
     if well { Ok(()) } else { Err(NotAsIntended::Converge.into()) }
@@ -143,6 +148,8 @@ pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     found.extend(notify::compared(&context));
     found.extend(converge::restores(&context));
     found.extend(converge::status(&context));
+    found.extend(firewall::compared(&context));
+    found.extend(crate::lab::compared(&context));
     show::status(out, format(json), &found)?;
     match converge::standing(&found) {
         Standing::Agrees => Ok(()),

@@ -1,5 +1,7 @@
 //! Observe, compare, act: kind by kind, resource by resource.
 
+use std::fs::File;
+
 use serde::Serialize;
 
 use bedplate_spec::event::{EventKind, StepSummary};
@@ -18,7 +20,7 @@ use crate::vm::VirtualMachines;
 /// One resource compared with the intent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// `pool`, `secret`, `bridge`, `export`, `vm` or `backup`.
+    /// `pool`, `secret`, `bridge`, `export`, `firewall`, `vm`, `lab`, `backup`, `restore` or `notify`.
     pub kind: &'static str,
     /// Name in `host.toml`; none when the whole kind could not be looked at.
     pub name: Option<String>,
@@ -34,6 +36,8 @@ pub struct Status {
     pub refused: Option<String>,
     /// What its owner should know.
     pub notes: Vec<String>,
+    /// What a person has to see to, because converge cannot.
+    pub wants: Vec<String>,
 }
 
 /// How far something is from the intent, the worst last.
@@ -59,6 +63,21 @@ impl Standing {
 }
 
 impl Status {
+    /// Something that could not be looked at.
+    pub fn unseen(kind: &'static str, name: Option<String>, why: String) -> Self {
+        Self {
+            kind,
+            name,
+            agrees: false,
+            intent: None,
+            reality: None,
+            actions: Vec::new(),
+            refused: Some(why),
+            notes: Vec::new(),
+            wants: Vec::new(),
+        }
+    }
+
     /// How far it is from the intent.
     pub fn standing(&self) -> Standing {
         match (self.agrees, &self.refused) {
@@ -69,14 +88,25 @@ impl Status {
     }
 }
 
-/// Makes the machine agree with the intent. True when everything does.
-pub fn converge(context: &Context, reporter: &mut Reporter<'_>) -> bool {
-    let kinds = prepare(context);
+/// Makes the machine agree with the intent. True when everything does. `alone` keeps others from
+/// changing things, and is let go before what may take hours.
+pub fn converge(context: &Context, alone: File, reporter: &mut Reporter<'_>) -> bool {
+    perform_all(&prepare(context), context, alone, reporter)
+}
+
+fn perform_all(
+    kinds: &[Box<dyn Prepared>],
+    context: &Context,
+    alone: File,
+    reporter: &mut Reporter<'_>,
+) -> bool {
+    let mut alone = Some(alone);
     let steps = kinds.iter().flat_map(|kind| kind.steps()).collect();
     let title = format!("converge {}", context.intent.host.name);
     reporter.tell(EventKind::PlanStarted { title, plan: None, steps, destroys: Vec::new() });
     let mut success = true;
-    for kind in &kinds {
+    for kind in kinds {
+        alone = alone.filter(|_| !kind.is_slow());
         success &= kind.perform(context, reporter);
     }
     let milliseconds = reporter.milliseconds();
@@ -156,6 +186,7 @@ fn prepare_kind<K: Kind + 'static>(kind: K, context: &Context) -> Box<dyn Prepar
 trait Prepared {
     fn steps(&self) -> Vec<StepSummary>;
     fn status(&self) -> Vec<Status>;
+    fn is_slow(&self) -> bool;
     fn perform(&self, context: &Context, reporter: &mut Reporter<'_>) -> bool;
 }
 
@@ -205,17 +236,12 @@ impl<K: Kind> Prepared for Compared<K> {
                 .iter()
                 .map(|(resource, description)| status_of::<K>(resource, description.as_ref()))
                 .collect(),
-            Err(error) => vec![Status {
-                kind: K::NAME,
-                name: None,
-                agrees: false,
-                intent: None,
-                reality: None,
-                actions: Vec::new(),
-                refused: Some(chain(error)),
-                notes: Vec::new(),
-            }],
+            Err(error) => vec![Status::unseen(K::NAME, None, chain(error))],
         }
+    }
+
+    fn is_slow(&self) -> bool {
+        K::SLOW
     }
 
     fn perform(&self, context: &Context, reporter: &mut Reporter<'_>) -> bool {
@@ -239,7 +265,7 @@ fn perform_resource<K: Kind>(
     reporter: &mut Reporter<'_>,
 ) -> bool {
     let name = format!("{} {}", K::NAME, resource.name);
-    for note in &resource.notes {
+    for note in resource.notes.iter().chain(&resource.wants) {
         reporter.warn(Some(name.clone()), note.clone());
     }
     if let Some(why) = &resource.refused {
@@ -276,12 +302,15 @@ fn status_of<K: Kind>(resource: &Resource<K::Action>, description: Option<&Descr
     Status {
         kind: K::NAME,
         name: Some(resource.name.clone()),
-        agrees: resource.actions.is_empty() && resource.refused.is_none(),
+        agrees: resource.actions.is_empty()
+            && resource.refused.is_none()
+            && resource.wants.is_empty(),
         intent: description.map(|description| description.intent.clone()),
         reality: description.map(|description| description.reality.clone()),
         actions: resource.actions.iter().map(ToString::to_string).collect(),
         refused: resource.refused.clone(),
         notes: resource.notes.clone(),
+        wants: resource.wants.clone(),
     }
 }
 

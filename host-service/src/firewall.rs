@@ -3,9 +3,14 @@
 //! Every other port is as it was. The kernel asks for the client once more, export by export; this
 //! keeps everybody else from the server itself. Written in nftables' language (nft(8)).
 
-use std::fmt::Write as _;
+mod loaded;
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
 
 use bedplate_spec::host::{Cidr, HostFile};
+
+pub use loaded::compared;
 
 /// Under `/etc`.
 pub const FILE: &str = "bedplate/firewall.nft";
@@ -20,33 +25,67 @@ const MOUNTD: u16 = 20048;
 const STATD: u16 = 32765;
 const LOCKD: u16 = 32803;
 
-/// The rules. Loaded again they replace themselves; at no moment is there none.
-pub fn rules(host: &HostFile) -> String {
-    let mut clients: Vec<Cidr> =
-        host.nfs.exports.iter().flat_map(|export| export.clients.iter().copied()).collect();
-    clients.sort_unstable();
-    clients.dedup();
-    let all = ports(&[&[NFS], V3.as_slice()].concat());
-    let open = if host.nfs.v3 { all.clone() } else { ports(&[NFS]) };
-    let mut text = "# Written from /etc/bedplate/host.toml.\ntable inet bedplate\ndelete table inet bedplate\n\
-                    table inet bedplate {\n\tchain input {\n\
-                    \t\ttype filter hook input priority filter; policy accept;\n\
-                    \t\tiifname \"lo\" accept\n"
-        .to_owned();
-    for client in clients {
-        let family = if client.address.is_ipv4() { "ip" } else { "ip6" };
-        let _ = writeln!(text, "\t\t{family} saddr {client} tcp dport {open} accept");
-        if host.nfs.v3 {
-            let _ = writeln!(text, "\t\t{family} saddr {client} udp dport {open} accept");
-        }
-    }
-    let _ = write!(text, "\t\ttcp dport {all} drop\n\t\tudp dport {all} drop\n\t}}\n}}\n");
-    text
+/// The protocols whose ports are guarded.
+const FILTER_PORTS: [&str; 2] = ["tcp", "udp"];
+
+/// One rule; one that names neither a client nor ports is of this machine's own traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    /// Who it is about; none for everybody.
+    from: Option<Cidr>,
+    /// Protocol and ports.
+    ports: Option<(&'static str, Vec<u16>)>,
+    /// Whether they are let in.
+    accept: bool,
 }
 
-fn ports(ports: &[u16]) -> String {
-    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-    format!("{{ {} }}", ports.join(", "))
+/// The rules, in order.
+fn rule_list(host: &HostFile) -> Vec<Rule> {
+    let clients: BTreeSet<Cidr> =
+        host.nfs.exports.iter().flat_map(|export| export.clients.iter().copied()).collect();
+    let all = [&[NFS], V3.as_slice()].concat();
+    let open = if host.nfs.v3 { all.clone() } else { vec![NFS] };
+    let protocols = if host.nfs.v3 { &FILTER_PORTS[..] } else { &FILTER_PORTS[..1] };
+    let mut rules = vec![Rule { from: None, ports: None, accept: true }];
+    for client in clients {
+        rules.extend(protocols.iter().map(|protocol| Rule {
+            from: Some(client),
+            ports: Some((protocol, open.clone())),
+            accept: true,
+        }));
+    }
+    let closed =
+        |protocol| Rule { from: None, ports: Some((protocol, all.clone())), accept: false };
+    rules.extend(FILTER_PORTS.into_iter().map(closed));
+    rules
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((protocol, ports)) = &self.ports else {
+            return formatter.write_str("iifname \"lo\" accept");
+        };
+        if let Some(client) = &self.from {
+            let family = if client.address.is_ipv4() { "ip" } else { "ip6" };
+            write!(formatter, "{family} saddr {client} ")?;
+        }
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        let verdict = if self.accept { "accept" } else { "drop" };
+        write!(formatter, "{protocol} dport {{ {} }} {verdict}", ports.join(", "))
+    }
+}
+
+/// The rules. Loaded again they replace themselves; at no moment is there none.
+pub fn rules(host: &HostFile) -> String {
+    let mut text = "# Written from /etc/bedplate/host.toml.\ntable inet bedplate\ndelete table inet bedplate\n\
+                    table inet bedplate {\n\tchain input {\n\
+                    \t\ttype filter hook input priority filter; policy accept;\n"
+        .to_owned();
+    for rule in rule_list(host) {
+        let _ = writeln!(text, "\t\t{rule}");
+    }
+    text.push_str("\t}\n}\n");
+    text
 }
 
 /// What the server is told (nfs.conf(5)): which versions it speaks, and at which ports its helpers are.
@@ -60,6 +99,7 @@ pub fn nfs_conf(host: &HostFile) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::loaded::{Found, judge};
     use super::*;
     use crate::sample;
 
@@ -78,5 +118,56 @@ mod tests {
         host.nfs.exports.clear();
         assert_eq!(rules(&host).matches("accept\n").count(), 1, "{}", rules(&host));
         assert!(rules(&host).contains("tcp dport { 2049, 111, 20048, 32765, 32803 } drop"));
+    }
+
+    /// What the kernel says of the rules once they are loaded, by `nft` 1.0.6.
+    fn in_kernel() -> serde_json::Value {
+        serde_json::from_str(include_str!("firewall/version_4.json")).unwrap()
+    }
+
+    fn judged(host: &HostFile, table: Option<serde_json::Value>) -> crate::converge::Status {
+        judge(host, &Found::Table(table), Some(&rules(host)))
+    }
+
+    #[test]
+    fn t37_rules_that_the_kernel_has_not_are_told_of() {
+        let host = sample::intent();
+        let loaded = judged(&host, Some(in_kernel()));
+        assert!(loaded.agrees, "{loaded:?}");
+        let flushed = judged(&host, None);
+        assert_eq!(flushed.standing().exit_code(), 4);
+        assert!(flushed.wants[0].contains("systemctl restart bedplate-firewall.service"));
+        for lost in 2..in_kernel()["nftables"].as_array().unwrap().len() {
+            let mut table = in_kernel();
+            table["nftables"].as_array_mut().unwrap().remove(lost);
+            assert!(!judged(&host, Some(table)).agrees, "rule {lost} is not missed");
+        }
+        // The same rules in another order let nobody in.
+        let mut table = in_kernel();
+        table["nftables"].as_array_mut().unwrap()[3..].reverse();
+        assert!(!judged(&host, Some(table)).agrees);
+
+        // What is let in for this machine alone, let in for everybody.
+        let mut table = in_kernel();
+        table["nftables"][3]["rule"]["expr"] = serde_json::json!([{"accept": null}]);
+        assert!(!judged(&host, Some(table)).agrees);
+
+        let mut other = host.clone();
+        other.nfs.exports[0].clients = vec!["10.0.0.7/32".to_owned().try_into().unwrap()];
+        let stale = judge(&other, &Found::Table(Some(in_kernel())), Some(&rules(&host)));
+        assert!(stale.wants[0].contains("of another host.toml"), "{stale:?}");
+        assert!(!judge(&host, &Found::Unit(false), None).agrees);
+        assert!(judge(&host, &Found::Unit(true), None).agrees);
+    }
+
+    #[test]
+    fn version_3_and_single_addresses_are_understood_as_the_kernel_says_them() {
+        let mut host = sample::intent();
+        host.nfs.v3 = true;
+        host.nfs.exports[0].clients = vec!["fd00::/64".to_owned().try_into().unwrap()];
+        host.nfs.exports[1].clients = vec!["192.168.1.7/32".to_owned().try_into().unwrap()];
+        let table = serde_json::from_str(include_str!("firewall/version_3.json")).unwrap();
+        let loaded = judged(&host, Some(table));
+        assert!(loaded.agrees, "{loaded:?}");
     }
 }

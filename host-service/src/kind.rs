@@ -25,6 +25,8 @@ pub trait Kind {
     const NAME: &'static str;
     /// What to do about a failure.
     const ADVICE: &'static str;
+    /// Whether it may take hours. Then it has locks of its own, comes last, and nobody waits for it.
+    const SLOW: bool = false;
 
     /// Looks at the machine; changes nothing.
     fn observe(&self, context: &Context) -> Result<Self::Observed, Self::Error>;
@@ -70,12 +72,17 @@ pub struct Resource<A> {
     pub refused: Option<String>,
     /// What its owner should know.
     pub notes: Vec<String>,
+    /// What a person has to see to, because converge cannot: while there is any, it is not as
+    /// intended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wants: Vec<String>,
 }
 
 impl<A> Resource<A> {
     /// A resource that needs `actions`.
     pub fn new(name: &str, actions: Vec<A>) -> Self {
-        Self { name: name.to_owned(), actions, refused: None, notes: Vec::new() }
+        let (notes, wants) = (Vec::new(), Vec::new());
+        Self { name: name.to_owned(), actions, refused: None, notes, wants }
     }
 
     /// A resource that must not be touched.

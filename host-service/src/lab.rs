@@ -4,12 +4,14 @@
 //! no `host.toml`: nothing backs it up and nobody is told of it. Its disk is in a subvolume of its
 //! own, which the snapshots of backups do not hold.
 
+mod compared;
 mod engine;
 mod plan;
 mod record;
 
 use std::path::{Path, PathBuf};
 
+pub use compared::compared;
 pub use engine::{LabError, clone, destroy, reset};
 pub use plan::{Facts, Refusal, Source, Step, clones, leads_somewhere, removals};
 pub use record::Lab;

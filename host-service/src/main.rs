@@ -33,7 +33,7 @@ enum Task {
     /// something is not as intended and it could not.
     Plan,
     /// Show intent, reality and drift of everything, pools included: exit code 3 when converge
-    /// would change something, 4 when something wants a person.
+    /// would change something, 4 when something wants a person, such as a backup that is too old.
     Status,
     /// Backups.
     #[command(subcommand)]
@@ -130,7 +130,7 @@ enum Pool {
         name: String,
     },
     /// Show what host.toml wants of each pool and how it stands: exit code 3 when one is
-    /// degraded, 4 when one is not mounted.
+    /// degraded, 4 when one is not mounted or could not be looked at.
     Status,
     /// Give a role a new disk: for one that is lost, or that fails and still works.
     Replace(Change),

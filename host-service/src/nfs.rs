@@ -4,10 +4,12 @@
 //! it is made like `/tmp` (mode 1777), because with AUTH_SYS the owner of a client's file is
 //! whoever the client says; elsewhere 0755. A directory that exists keeps its mode.
 
+mod place;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -19,11 +21,14 @@ use bedplate_tools::exportfs::{self, Exported};
 use bedplate_tools::systemctl;
 
 use crate::atomic::{self, WriteError};
+use crate::chain::chain;
 use crate::context::{Context, pool_mount};
 use crate::digest;
 use crate::kind::{Description, Kind, Resource};
 use crate::mounts::Mounts;
 use crate::report::Reporter;
+
+pub use place::{Place, PlaceError};
 
 /// Under `/etc`.
 const EXPORTS: &str = "exports.d/bedplate.exports";
@@ -34,13 +39,13 @@ const UNIT: &str = "nfs-server.service";
 /// First line of the file.
 const HEADER: &str = "# Written by bedplate-host from /etc/bedplate/host.toml.\n";
 
-/// The text of the file for the exports whose pool is mounted.
-fn text(intent: &HostFile, mounts: &Mounts) -> String {
+/// The text of the file for the exports whose pool is mounted, and that lie in it.
+fn text(intent: &HostFile, observed: &Observed) -> String {
     let allowed =
-        intent.nfs.exports.iter().filter(|export| refusal(intent, mounts, export).is_none());
+        intent.nfs.exports.iter().filter(|export| refusal(intent, observed, export).is_none());
     let mut text = HEADER.to_owned();
     for export in allowed {
-        let Ok(mount) = pool_mount(intent, mounts, &export.pool) else { continue };
+        let Ok(mount) = pool_mount(intent, &observed.mounts, &export.pool) else { continue };
         text.push_str(&escape(&export.path));
         // The kernel's own guard for the time between boot and the next converge.
         let options = format!("{},mountpoint={}", export.options.join(","), escape(mount));
@@ -53,17 +58,23 @@ fn text(intent: &HostFile, mounts: &Mounts) -> String {
 }
 
 /// Why an export must not be.
-fn refusal(intent: &HostFile, mounts: &Mounts, export: &Export) -> Option<String> {
+fn refusal(intent: &HostFile, observed: &Observed, export: &Export) -> Option<String> {
     if let Some(client) = export.clients.iter().find(|client| client.prefix == 0) {
         return Some(format!("{client} is everyone"));
     }
-    let mount = match pool_mount(intent, mounts, &export.pool) {
+    let mount = match pool_mount(intent, &observed.mounts, &export.pool) {
         Ok(mount) => mount,
         Err(why) => return Some(why),
     };
     let inside = Path::new(&export.path).strip_prefix(mount).is_ok()
         && !export.path.split('/').any(|part| part == "..");
-    (!inside).then(|| format!("{} is not inside {mount}", export.path))
+    if !inside {
+        return Some(format!("{} is not inside {mount}", export.path));
+    }
+    match observed.places.get(&export.path) {
+        Some(Place::Wrong(why)) => Some(why.clone()),
+        _ => None,
+    }
 }
 
 /// Octal, as exports(5) wants it, for everything that could end a word.
@@ -96,8 +107,8 @@ pub struct Observed {
     pub table: Vec<Exported>,
     /// Whether the server runs.
     pub serving: bool,
-    /// Exported paths that are a directory, and no link.
-    pub directories: BTreeMap<String, bool>,
+    /// What is at each exported path whose pool is mounted.
+    pub places: BTreeMap<String, Place>,
 }
 
 /// One thing to do.
@@ -146,16 +157,10 @@ pub enum NfsError {
     #[error("the exports could not be written down")]
     Write(#[from] WriteError),
     /// A directory.
-    #[error("could not make or look at {}", .path.display())]
-    Directory {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A link, or a path that leads out of its pool.
-    #[error("{path} leads out of its pool, or is no directory")]
+    #[error("the directory could not be made")]
+    Place(#[from] PlaceError),
+    /// A path that is not in its pool, or a pool that is not mounted any more.
+    #[error("{path} is not in a pool that is mounted")]
     Outside {
         /// Which.
         path: String,
@@ -178,13 +183,14 @@ impl Kind for Exports {
         let nothing_wanted = context.intent.nfs.exports.is_empty() && file.is_none();
         let serving = !nothing_wanted && systemctl::is_active(UNIT)?;
         let exports = context.intent.nfs.exports.iter();
+        let places = exports.filter_map(|one| Some((one.path.clone(), look(context, one)?)));
         Ok(Observed {
             mounts: context.mounts.clone(),
             file,
             applied: fs::read_to_string(context.runtime.join(STAMP)).ok(),
             table: if serving { exportfs::table()? } else { Vec::new() },
             serving,
-            directories: exports.map(|one| (one.path.clone(), is_directory(&one.path))).collect(),
+            places: places.collect(),
         })
     }
 
@@ -220,8 +226,8 @@ impl Kind for Exports {
 fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
     let mut resources = Vec::new();
     for export in &intent.nfs.exports {
-        let exists = observed.directories.get(&export.path) == Some(&true);
-        resources.push(match refusal(intent, &observed.mounts, export) {
+        let exists = observed.places.get(&export.path) == Some(&Place::Directory);
+        resources.push(match refusal(intent, observed, export) {
             Some(why) => Resource::refused(&export.path, why),
             None if exists => Resource::new(&export.path, Vec::new()),
             None => {
@@ -238,7 +244,7 @@ fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
 }
 
 fn table_actions(intent: &HostFile, observed: &Observed) -> Vec<Action> {
-    let text = text(intent, &observed.mounts);
+    let text = text(intent, observed);
     let exports = text != HEADER;
     let mut actions = Vec::new();
     if observed.file.as_ref() != Some(&text) {
@@ -251,7 +257,7 @@ fn table_actions(intent: &HostFile, observed: &Observed) -> Vec<Action> {
         .nfs
         .exports
         .iter()
-        .filter(|export| refusal(intent, &observed.mounts, export).is_none())
+        .filter(|export| refusal(intent, observed, export).is_none())
         .flat_map(|export| export.clients.iter().map(move |client| (export, client.to_string())))
         .all(|(export, client)| {
             observed.table.contains(&Exported { path: export.path.clone(), client })
@@ -283,37 +289,32 @@ fn stamp(text: &str) -> String {
     digest::of_parts([text])
 }
 
-fn is_directory(path: &str) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+/// What is at the path of an export; none while its pool is not mounted. What is wrong with one says
+/// nothing of the others.
+fn look(context: &Context, export: &Export) -> Option<Place> {
+    let mount = Path::new(context.pool_mount(&export.pool).ok()?);
+    let inside = Path::new(&export.path).strip_prefix(mount).ok()?;
+    Some(place::look(mount, inside).unwrap_or_else(|error| {
+        Place::Wrong(format!("{} is not exported: {}", export.path, chain(&error)))
+    }))
 }
 
-/// Makes the directory and its parents inside the pool. A link on the way, or a pool
-/// unmounted since, is noticed by the device number.
+/// Makes the directory and its parents inside the pool. A pool unmounted since is noticed by the
+/// device number.
 fn make_directory(context: &Context, path: &str, mode: u32) -> Result<(), NfsError> {
     let outside = || NfsError::Outside { path: path.to_owned() };
     let export = context.intent.nfs.exports.iter().find(|one| one.path == path);
     let pool = export.map(|one| one.pool.as_str()).unwrap_or_default();
     let mount = PathBuf::from(context.pool_mount(pool).map_err(|_| outside())?);
-    let fail = |path: &Path| {
-        let path = path.to_owned();
-        move |source| NfsError::Directory { path, source }
+    let device = |path: &Path| match fs::metadata(path) {
+        Ok(found) => Ok(found.dev()),
+        Err(source) => Err(PlaceError::System { path: path.to_owned(), source }),
     };
-    let root = fs::metadata("/").map_err(fail(Path::new("/")))?.dev();
-    if fs::metadata(&mount).map_err(fail(&mount))?.dev() == root {
+    if device(&mount)? == device(Path::new("/"))? {
         return Err(outside());
     }
-    let mut at = mount.clone();
-    for part in Path::new(path).strip_prefix(&mount).map_err(|_| outside())? {
-        at.push(part);
-        match fs::symlink_metadata(&at) {
-            Ok(found) if found.is_dir() => continue,
-            Ok(_) => return Err(outside()),
-            Err(_) => fs::create_dir(&at).map_err(fail(&at))?,
-        }
-        let mode = if at == Path::new(path) { mode } else { 0o755 };
-        fs::set_permissions(&at, fs::Permissions::from_mode(mode)).map_err(fail(&at))?;
-    }
-    Ok(())
+    let inside = Path::new(path).strip_prefix(&mount).map_err(|_| outside())?;
+    Ok(place::make(&mount, inside, mode)?)
 }
 
 #[cfg(test)]

@@ -168,10 +168,10 @@ pub fn compared(context: &Context) -> Vec<Status> {
             Err(error) => Some(error.to_string()),
         };
         let agrees = refused.is_none();
-        let (actions, notes) = (Vec::new(), Vec::new());
+        let (actions, notes, wants) = (Vec::new(), Vec::new(), Vec::new());
         let (intent, reality) = (Some("every message arrives".to_owned()), None);
         let name = Some(channel);
-        Status { kind: "notify", name, agrees, intent, reality, actions, refused, notes }
+        Status { kind: "notify", name, agrees, intent, reality, actions, refused, notes, wants }
     };
     channels(notify).into_iter().map(line).collect()
 }

@@ -103,8 +103,9 @@ fn plain_status(out: &mut dyn Write, one: &Status) -> io::Result<()> {
     let reality = one.reality.iter().map(|text| format!("reality: {text}"));
     let refused = one.refused.iter().map(|why| format!("refused: {why}"));
     let actions = one.actions.iter().map(|action| format!("would {action}"));
-    for line in intent.chain(reality).chain(refused).chain(actions).chain(one.notes.iter().cloned())
-    {
+    let wants = one.wants.iter().map(|what| format!("wants:   {what}"));
+    let notes = one.notes.iter().cloned();
+    for line in intent.chain(reality).chain(refused).chain(actions).chain(wants).chain(notes) {
         writeln!(out, "          {}", line.chars().map(visible).collect::<String>())?;
     }
     Ok(())
@@ -119,5 +120,16 @@ mod tests {
         let kind = EventKind::Warned { step: None, message: "a\u{1b}[2Jb".into() };
         let event = Event { schema: 1, sequence: 0, at_ms: 0, kind };
         assert_eq!(plain(&event).unwrap(), "warning: a\u{fffd}[2Jb");
+    }
+
+    #[test]
+    fn what_wants_a_person_is_shown_and_is_not_ok() {
+        let wants = vec!["the newest is 3 days old".to_owned()];
+        let mut one = Status::unseen("backup", Some("apps".into()), String::new());
+        one = Status { refused: None, wants, ..one };
+        let mut out = Vec::new();
+        status(&mut out, Format::Plain, &[one]).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "STUCK   backup apps\n          wants:   the newest is 3 days old\n");
     }
 }

@@ -57,6 +57,13 @@ pub fn neighbours(link: &str) -> Result<Value, IpError> {
     read("ip", &["-json", "neighbour", "show", "dev", link])
 }
 
+/// Has a bridge that stands keep VLANs apart, or not.
+pub fn filter_vlans(bridge: &str, on: bool) -> Result<(), IpError> {
+    let on = if on { "1" } else { "0" };
+    let set = ["link", "set", "dev", bridge, "type", "bridge", "vlan_filtering", on];
+    Ok(Command::new("ip").args(set).run()?)
+}
+
 /// Forgets who was heard of on a link.
 pub fn forget_neighbours(link: &str) -> Result<(), CommandError> {
     Command::new("ip").args(["neighbour", "flush", "dev", link]).run()

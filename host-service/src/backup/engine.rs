@@ -1,12 +1,15 @@
 //! Backups as a kind of resource.
 
+use std::collections::BTreeMap;
+
 use bedplate_spec::event::Outcome;
 use bedplate_spec::host::HostFile;
+use bedplate_tools::{programs, systemd_analyze};
 
 use super::diff::{self, Action, Observed};
 use super::error::BackupError;
-use super::record;
-use super::run;
+use super::{record, run, schedule};
+use crate::chain::chain;
 use crate::context::Context;
 use crate::kind::{Description, Kind, Resource};
 use crate::report::Reporter;
@@ -20,14 +23,19 @@ impl Kind for Backups {
     type Error = BackupError;
 
     const NAME: &'static str = "backup";
+    const SLOW: bool = true;
     const ADVICE: &'static str = "see what it names (stick plugged in, pools mounted), then run `bedplate-host backup run NAME`";
 
     fn observe(&self, context: &Context) -> Result<Observed, BackupError> {
         let now = record::now();
-        let mut observed = Observed { mounts: context.mounts.clone(), now, ..Observed::default() };
+        let program = programs::find(systemd_analyze::PROGRAM);
+        let schedules = schedule::look(program.as_deref(), &context.intent.backups);
+        let records = BTreeMap::new();
+        let mut observed = Observed { mounts: context.mounts.clone(), records, schedules, now };
         for (name, backup) in &context.intent.backups {
-            let record = record::read(&context.state, name, &backup.repository)?;
-            observed.records.insert(name.clone(), record);
+            let record = record::read(&context.state, name, &backup.repository);
+            let found = record.map_err(|error| chain(&error));
+            observed.records.insert(name.clone(), found);
         }
         Ok(observed)
     }
@@ -47,8 +55,50 @@ impl Kind for Backups {
         reporter: &mut Reporter<'_>,
     ) -> Result<Outcome, BackupError> {
         let Action::Run { backup } = action;
-        let summary = run::run(context, backup)?;
-        reporter.bytes(summary.data_added, None, "added");
-        Ok(Outcome::Done)
+        match run::first(context, backup)? {
+            Some(summary) => {
+                reporter.bytes(summary.data_added, None, "added");
+                Ok(Outcome::Done)
+            }
+            None => Ok(Outcome::AlreadyDone),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn t43_a_damaged_record_is_told_by_name_and_hides_no_other_backup() {
+        let state = tempfile::tempdir().unwrap();
+        let mut intent = sample::intent();
+        let other = intent.backups["apps"].clone();
+        intent.backups.insert("other".into(), other);
+        let damaged = record::path(state.path(), "apps");
+        fs::create_dir_all(damaged.parent().unwrap()).unwrap();
+        fs::write(&damaged, "{ cut").unwrap();
+        let context = Context {
+            intent,
+            mounts: sample::mounts(),
+            configuration: state.path().join("etc"),
+            runtime: state.path().join("run"),
+            state: state.path().to_owned(),
+        };
+        let observed = Backups.observe(&context).unwrap();
+        let found = Backups::diff(&context.intent, &observed);
+        let told = found[0].refused.as_deref().unwrap();
+        assert!(
+            told.contains(damaged.to_str().unwrap()) && told.contains("move it away"),
+            "{told}"
+        );
+        assert!(found[0].actions.is_empty(), "a repository may be there");
+        let first = Action::Run { backup: "other".into() };
+        assert_eq!((found[1].name.as_str(), &found[1].actions), ("other", &vec![first]));
+        let reality = diff::describe(&context.intent, &observed, "apps").unwrap().reality;
+        assert_eq!(reality, "not known");
     }
 }

@@ -87,7 +87,7 @@ pub fn now() -> u64 {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// A file.
-    #[error("could not read {}", .path.display())]
+    #[error("could not read the record {}", .path.display())]
     Read {
         /// Which.
         path: PathBuf,
@@ -96,7 +96,11 @@ pub enum RecordError {
         source: io::Error,
     },
     /// Damaged.
-    #[error("{} is damaged", .path.display())]
+    #[error(
+        "the record {} is damaged; move it away, and the next run of the backup writes a new one: a \
+         repository that is there is used as it is",
+        .path.display()
+    )]
     Damaged {
         /// Which.
         path: PathBuf,

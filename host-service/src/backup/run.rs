@@ -10,7 +10,7 @@ use super::error::BackupError;
 use super::nested;
 use super::quiesce::{self, Held};
 use super::record::{self, Attempt};
-use super::session::Session;
+use super::session::{self, Session};
 use super::source::{self, Shown, Source, Wanted};
 use crate::chain::chain;
 use crate::context::Context;
@@ -36,6 +36,19 @@ pub fn run(context: &Context, name: &str) -> Result<Summary, BackupError> {
     let summary = result?;
     written?;
     Ok(summary)
+}
+
+/// As [`run`], unless there is a backup that ended well: whoever is at work on it, perhaps making
+/// that one, is waited for.
+pub fn first(context: &Context, name: &str) -> Result<Option<Summary>, BackupError> {
+    let backup = context.intent.backups.get(name);
+    let backup = backup.ok_or_else(|| BackupError::Unknown(name.to_owned()))?;
+    // Let go at once: who comes in between makes one more, at worst.
+    drop(session::alone(context, name)?);
+    if record::read(&context.state, name, &backup.repository)?.last_success.is_some() {
+        return Ok(None);
+    }
+    run(context, name).map(Some)
 }
 
 fn attempt(context: &Context, name: &str) -> Result<Summary, BackupError> {
@@ -189,5 +202,23 @@ mod tests {
         let intent = restore::held_back(&context.intent, &["vms".into()]);
         let converging = Context { intent, ..context };
         assert_eq!(restore::in_the_way(&converging, "apps"), None);
+    }
+
+    #[test]
+    fn a_first_backup_that_somebody_else_made_meanwhile_is_not_made_again() {
+        let pool = tempfile::tempdir().unwrap();
+        let context = reinstalled(pool.path());
+        let at_work = session::alone(&context, "vms").unwrap();
+        let outcome = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| first(&context, "vms"));
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            let repository = context.intent.backups["vms"].repository.clone();
+            let last_success = Some(Attempt::now(Some("4bba301e".into()), 7, None));
+            let record = record::Record { repository, last_success, ..Default::default() };
+            record::write(&context.state, "vms", &record).unwrap();
+            drop(at_work);
+            waiting.join().unwrap()
+        });
+        assert!(matches!(outcome, Ok(None)), "{outcome:?}");
     }
 }

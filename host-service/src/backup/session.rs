@@ -141,7 +141,7 @@ fn free(restic: &Restic<'_>, host: &str) -> Result<(), BackupError> {
 }
 
 /// One task on one backup at a time; the next waits.
-fn alone(context: &Context, name: &str) -> Result<File, BackupError> {
+pub(super) fn alone(context: &Context, name: &str) -> Result<File, BackupError> {
     let path = context.runtime.join(format!("backup-{name}.lock"));
     let failed = |source: io::Error| BackupError::Alone { path: path.clone(), source };
     fs::create_dir_all(&context.runtime).map_err(failed)?;

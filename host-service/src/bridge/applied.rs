@@ -1,13 +1,15 @@
 //! Which files systemd-networkd has read last.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use bedplate_tools::command::CommandError;
+use bedplate_tools::ip::IpError;
 use bedplate_tools::networkctl;
 
-use super::{our_files, stamp};
+use super::{our_files, stamp, vlans};
 use crate::atomic::{self, WriteError};
 
 /// Under the runtime directory: networkd forgets over a boot, and so does this.
@@ -22,6 +24,9 @@ pub enum ApplyError {
     /// networkd.
     #[error("systemd-networkd did not read its files again")]
     Command(#[from] CommandError),
+    /// The kernel.
+    #[error("the bridges that are to keep VLANs apart, or no longer, do not yet")]
+    Vlans(#[from] IpError),
     /// The note.
     #[error("what systemd-networkd has read could not be noted")]
     Write(#[from] WriteError),
@@ -34,18 +39,21 @@ pub(super) fn read(runtime: &Path) -> Option<String> {
 
 /// Has networkd read the files that stand there now.
 pub(super) fn apply(configuration: &Path, runtime: &Path) -> Result<(), ApplyError> {
-    note(configuration, runtime, networkctl::reload)
+    note(configuration, runtime, |files| {
+        networkctl::reload()?;
+        Ok(vlans::follow(files)?)
+    })
 }
 
 fn note(
     configuration: &Path,
     runtime: &Path,
-    reload: impl FnOnce() -> Result<(), CommandError>,
+    reload: impl FnOnce(&BTreeMap<String, String>) -> Result<(), ApplyError>,
 ) -> Result<(), ApplyError> {
     // Taken before: what is written meanwhile counts as not read.
-    let read = stamp(&our_files(configuration)?);
-    reload()?;
-    Ok(atomic::write(&runtime.join(STAMP), &read, 0o644)?)
+    let files = our_files(configuration)?;
+    reload(&files)?;
+    Ok(atomic::write(&runtime.join(STAMP), &stamp(&files), 0o644)?)
 }
 
 #[cfg(test)]
@@ -60,9 +68,9 @@ mod tests {
         let standing = || stamp(&our_files(etc.path()).unwrap());
         atomic::write(&file, "first", 0o644).unwrap();
         assert_eq!(read(run.path()), None);
-        note(etc.path(), run.path(), || Ok(())).unwrap();
+        note(etc.path(), run.path(), |_| Ok(())).unwrap();
         assert_eq!(read(run.path()), Some(standing()));
-        let late = || {
+        let late = |_: &BTreeMap<String, String>| {
             atomic::write(&file, "second", 0o644).unwrap();
             Ok(())
         };

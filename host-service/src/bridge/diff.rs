@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use bedplate_spec::host::{Bridge, HostFile, Nic};
 
 use super::files::{belongs, bridge_files, files, of_bridges, uplink_names, uplinks};
-use super::{Action, Observed, leases, missing, stamp};
+use super::{Action, Observed, leases, missing, stamp, vlans};
 use crate::kind::{Description, Resource};
 use crate::lab;
 
 /// The resource of everything that leads outside, while it is not proven.
 pub(super) const OUTSIDE: &str = "outside";
+/// The resource of a lab of which nothing is known.
+const LAB: &str = "lab";
 
 pub(super) fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
     let wanted: BTreeMap<_, _> = files(intent).into_iter().collect();
     let of_lab = of_lab(intent, observed);
-    let held = of_lab.as_ref().filter(|(_, bridge, _)| bridge.nic.is_some());
+    let held = of_lab.iter().find(|(_, bridge, _)| bridge.nic.is_some());
     let held = held.map(|(_, _, why)| why.as_str());
     let mut resources: Vec<_> = unproven(&wanted, observed, held).into_iter().collect();
     // What is tried is written there, and what was taken back stays as it is. So does a bridge that
@@ -23,27 +25,40 @@ pub(super) fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Actio
     let settled = resources.is_empty();
     let tried = if settled { BTreeSet::new() } else { tried(&wanted, observed) };
     for (name, bridge) in &intent.network.bridges {
-        resources.push(match &of_lab {
-            Some((held, _, why)) if *held == name => Resource::refused(name, why),
-            _ => one(name, bridge, observed, !tried.contains(name)),
+        resources.push(match of_lab.iter().find(|(held, _, _)| *held == name) {
+            Some((_, _, why)) => Resource::refused(name, why),
+            None => one(name, bridge, observed, !tried.contains(name)),
         });
     }
+    resources.extend(observed.lab_trouble.iter().map(|why| Resource::refused(LAB, why)));
     resources.extend(withdrawn(intent, &wanted, observed, &tried));
     resources
 }
 
-/// The bridge of the lab, when it is to lead somewhere, and why it must not (T42).
-fn of_lab<'i>(
-    intent: &'i HostFile,
-    observed: &Observed,
-) -> Option<(&'i String, &'i Bridge, String)> {
-    let (name, bridge) = intent.network.bridges.get_key_value(observed.lab.as_ref()?)?;
-    let leads = lab::leads_somewhere(bridge)?;
-    let why = format!(
-        "the copies of the lab are on the bridge `{name}`, which {leads}; it is left as it is: call \
-         `bedplate-host lab destroy` first, or write `[network.bridges.{name}]` as it was"
-    );
-    Some((name, bridge, why))
+/// A bridge that is left as it is, and why.
+type Held<'i> = (&'i String, &'i Bridge, String);
+
+/// The bridge of the lab, when it is to lead somewhere: it must not (T42). While it is not known which
+/// that is, it may be any that is to change and then leads somewhere.
+fn of_lab<'i>(intent: &'i HostFile, observed: &Observed) -> Vec<Held<'i>> {
+    let bridges = intent.network.bridges.iter();
+    let held = bridges.filter_map(|(name, bridge)| {
+        let leads = lab::leads_somewhere(bridge)?;
+        if observed.lab.as_ref() == Some(name) {
+            let why = format!(
+                "the copies of the lab are on the bridge `{name}`, which {leads}; it is left as it \
+                 is: call `bedplate-host lab destroy` first, or write `[network.bridges.{name}]` as \
+                 it was"
+            );
+            return Some((name, bridge, why));
+        }
+        let why = observed.lab_trouble.as_ref()?;
+        let files = bridge_files(name, bridge);
+        let changes = files.iter().any(|(path, text)| observed.files.get(path) != Some(text));
+        let why = format!("copies of a lab may be on `{name}`, which {leads}; it is left as it is: {why}");
+        changes.then_some((name, bridge, why))
+    });
+    held.collect()
 }
 
 /// The bridges that lead outside, or did: what becomes of them is tried.
@@ -62,6 +77,10 @@ fn unproven(
     held: Option<&str>,
 ) -> Option<Resource<Action>> {
     let wanted = &uplinks(all);
+    // Without it nothing could be taken back, and it is not known what is to be proven.
+    if let Some(why) = &observed.record_trouble {
+        return Some(Resource::refused(OUTSIDE, why));
+    }
     let record = observed.record.as_ref();
     let kept = record.map(|record| &record.kept);
     if kept == Some(wanted) || (wanted.is_empty() && kept.is_none_or(BTreeMap::is_empty)) {
@@ -104,7 +123,8 @@ fn trial(all: &BTreeMap<String, String>, observed: &Observed, trying: String) ->
     let gone = standing.keys().filter(|path| !wanted.contains_key(*path));
     actions.extend(gone.map(|path| Action::RemoveFile { path: path.clone() }));
     let written = actions.iter().any(|action| !matches!(action, Action::Arm { .. }));
-    if written || observed.applied.as_ref() != Some(&stamp(&observed.files)) {
+    let differing = !vlans::differing(&wanted, &observed.bridges).is_empty();
+    if written || differing || observed.applied.as_ref() != Some(&stamp(&observed.files)) {
         actions.push(Action::Reload);
     }
     actions.push(Action::Prove);
@@ -120,10 +140,12 @@ fn one(name: &str, bridge: &Bridge, observed: &Observed, settled: bool) -> Resou
         actions.extend(changed.map(|(path, content)| Action::WriteFile { path, content }));
         // A run that was cut off may have written files that networkd never read.
         let applied = observed.applied.as_ref() == Some(&stamp(&observed.files));
-        if !actions.is_empty() || !applied {
+        let standing = observed.bridges.get(name);
+        let differing = standing.is_some_and(|found| found.vlans_differ(bridge.vlan_aware));
+        if !actions.is_empty() || !applied || differing {
             actions.push(Action::Reload);
         }
-        if missing(bridge, observed.bridges.get(name)).is_some() || !actions.is_empty() {
+        if missing(bridge, standing).is_some() || !actions.is_empty() {
             actions.push(Action::Await { bridge: name.to_owned() });
         }
         match lease(name, bridge, observed) {
@@ -188,7 +210,8 @@ pub(super) fn describe(intent: &HostFile, observed: &Observed, name: &str) -> Op
             let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
             let (ports, addresses) =
                 (or_none(ports.join(", ")), or_none(found.addresses.join(", ")));
-            format!("ports: {ports}; addresses: {addresses}")
+            let vlans = if found.vlan_aware == Some(true) { "; VLANs" } else { "" };
+            format!("ports: {ports}; addresses: {addresses}{vlans}")
         }
     };
     Some(Description { intent: format!("{nic}, {addresses}{options}"), reality })

@@ -9,6 +9,8 @@ use bedplate_spec::host::{Bridge, HostFile, Nic};
 pub(super) const DIRECTORY: &str = "systemd/network";
 /// Only files with this prefix are ours.
 pub(super) const PREFIX: &str = "10-bedplate-";
+/// Line of a bridge that keeps VLANs apart.
+pub(super) const VLAN_FILTERING: &str = "VLANFiltering=yes";
 /// How the file of a port ends; a bridge that has one leads to the outside.
 const PORT: &str = "-port.network";
 
@@ -22,7 +24,11 @@ pub(super) fn bridge_files(name: &str, bridge: &Bridge) -> Vec<(String, String)>
     let path = |suffix: &str| format!("{DIRECTORY}/{PREFIX}{name}{suffix}");
     // Without MACAddress=none networkd, and without the .link file udev, would give the bridge
     // an address of its own; left alone it takes its port's, and so the NIC's lease.
-    let vlans = if bridge.vlan_aware { "VLANFiltering=yes\nDefaultPVID=1\n" } else { "" };
+    let vlans = if bridge.vlan_aware {
+        format!("{VLAN_FILTERING}\nDefaultPVID=1\n")
+    } else {
+        String::new()
+    };
     let device = format!(
         "[NetDev]\nName={name}\nKind=bridge\nMACAddress=none\n\n[Bridge]\nSTP=no\nForwardDelaySec=0\n{vlans}"
     );

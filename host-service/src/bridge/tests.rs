@@ -17,7 +17,8 @@ fn other_nic() -> HostFile {
 
 fn as_wanted(intent: &HostFile) -> Observed {
     let ports = vec![Port { name: "enp5s0".into(), mac: "52:54:00:00:00:01".into() }];
-    let bridge = ObservedBridge { ports, addresses: vec!["192.168.1.80/24".into()] };
+    let (addresses, vlan_aware) = (vec!["192.168.1.80/24".into()], Some(false));
+    let bridge = ObservedBridge { ports, addresses, vlan_aware };
     let files: BTreeMap<_, _> = files(intent).into_iter().collect();
     let record = Record { kept: uplinks(&files), ..Record::default() };
     Observed {
@@ -92,7 +93,8 @@ fn a_changed_file_is_written_and_a_withdrawn_one_removed() {
 fn links_of_ip_are_understood() {
     let all = serde_json::json!([
         {"ifname": "enp5s0", "address": "52:54:00:00:00:01", "master": "br0", "addr_info": []},
-        {"ifname": "br0", "address": "52:54:00:00:00:01", "linkinfo": {"info_kind": "bridge"},
+        {"ifname": "br0", "address": "52:54:00:00:00:01",
+         "linkinfo": {"info_kind": "bridge", "info_data": {"vlan_filtering": 0}},
          "addr_info": [
             {"family": "inet", "local": "192.168.1.80", "prefixlen": 24, "scope": "global"},
             {"family": "inet6", "local": "fe80::1", "prefixlen": 64, "scope": "link"}]}
@@ -122,10 +124,8 @@ fn an_address_of_version_6_is_no_lease() {
 #[test]
 fn an_address_of_version_6_counts_however_it_is_written() {
     let mut bridge = isolated(false);
-    let stands = ObservedBridge {
-        ports: Vec::new(),
-        addresses: vec!["fd00::1/64".into(), "10.9.0.1/24".into()],
-    };
+    let addresses = vec!["fd00::1/64".into(), "10.9.0.1/24".into()];
+    let stands = ObservedBridge { addresses, ..ObservedBridge::default() };
     for (written, has) in [
         ("FD00::1/64", true),
         ("fd00:0:0:0:0:0:0:1/64", true),
@@ -380,7 +380,8 @@ fn guests_behind_the_host_get_leases_and_lose_them_when_that_is_withdrawn() {
     let mut intent = sample::intent();
     intent.network.bridges.insert("guests".into(), isolated(true));
     let mut observed = as_wanted(&intent);
-    let stands = ObservedBridge { ports: Vec::new(), addresses: vec!["10.9.0.1/24".into()] };
+    let addresses = vec!["10.9.0.1/24".into()];
+    let stands = ObservedBridge { addresses, ..ObservedBridge::default() };
     observed.bridges.insert("guests".into(), stands);
     assert!(diff(&intent, &observed)[1].notes[0].contains("dnsmasq"));
     observed.dnsmasq = Some("/usr/sbin/dnsmasq".into());
@@ -406,6 +407,42 @@ fn a_bridge_that_knows_vlans_lets_all_of_them_in_by_its_nic() {
     let text: String = files(&intent).into_iter().map(|(_, content)| content).collect();
     assert!(text.contains("VLANFiltering=yes\nDefaultPVID=1\n"));
     assert!(text.contains("[BridgeVLAN]\nVLAN=2-4094\n"));
+}
+
+/// A bridge that stands does not always become what its file says when networkd reads it again.
+#[test]
+fn a_bridge_that_stands_and_does_not_know_vlans_yet_is_not_as_intended() {
+    let mut intent = sample::intent();
+    intent.network.bridges.get_mut("br0").unwrap().vlan_aware = true;
+    let mut observed = as_wanted(&intent);
+    let again = ["reload systemd-networkd", "wait until br0 is up"];
+    assert_eq!(titles(&diff(&intent, &observed)[0]), again, "on");
+    assert_eq!(vlans::differing(&observed.files, &observed.bridges), [("br0", true)]);
+    observed.bridges.get_mut("br0").unwrap().vlan_aware = Some(true);
+    assert!(diff(&intent, &observed)[0].actions.is_empty());
+    assert!(describe(&intent, &observed, "br0").unwrap().reality.ends_with("; VLANs"));
+    assert!(vlans::differing(&observed.files, &observed.bridges).is_empty());
+
+    let off = sample::intent();
+    let mut observed = as_wanted(&off);
+    observed.bridges.get_mut("br0").unwrap().vlan_aware = Some(true);
+    assert_eq!(titles(&diff(&off, &observed)[0]), again, "off");
+    assert_eq!(vlans::differing(&observed.files, &observed.bridges), [("br0", false)]);
+    let why = missing(&off.network.bridges["br0"], observed.bridges.get("br0")).unwrap();
+    assert_eq!(why, "it still keeps VLANs apart");
+    // What is tried is not proven while the bridge does otherwise.
+    observed.record = Some(Record::default());
+    assert_eq!(titles(&diff(&off, &observed)[0])[0], again[0]);
+}
+
+#[test]
+fn the_kernel_says_whether_a_bridge_keeps_vlans_apart() {
+    let all = serde_json::json!([
+        {"ifname": "br0", "linkinfo": {"info_kind": "bridge", "info_data": {"vlan_filtering": 1}}},
+        {"ifname": "br1", "linkinfo": {"info_kind": "bridge", "info_data": {"vlan_filtering": 0}}},
+        {"ifname": "br2", "linkinfo": {"info_kind": "bridge"}}]);
+    let found: Vec<_> = links(&all).into_values().map(|bridge| bridge.vlan_aware).collect();
+    assert_eq!(found, [Some(true), Some(false), None]);
 }
 
 #[test]
@@ -439,4 +476,46 @@ fn status_says_how_a_bridge_should_be_and_is() {
     let found = describe(&intent, &as_wanted(&intent), "br0").unwrap();
     assert_eq!(found.intent, "enp5s0, DHCP");
     assert_eq!(found.reality, "ports: enp5s0; addresses: 192.168.1.80/24");
+}
+
+#[test]
+fn t43_a_damaged_record_of_the_network_keeps_no_isolated_bridge_from_its_place() {
+    let mut intent = other_nic();
+    intent.network.bridges.insert("guests".into(), isolated(true));
+    let why = "network.json cannot be read; remove it".to_owned();
+    let observed =
+        Observed { record: None, record_trouble: Some(why), ..as_wanted(&sample::intent()) };
+    let found = diff(&intent, &observed);
+    let of = |name: &str| found.iter().find(|one| one.name == name).unwrap();
+    assert!(of(OUTSIDE).refused.as_deref().unwrap().contains("network.json"));
+    assert!(of("br0").actions.is_empty(), "it leads outside, and there is no way back");
+    assert!(titles(of("guests"))[0].starts_with("write "), "{found:?}");
+}
+
+#[test]
+fn t43_a_damaged_record_of_a_lab_holds_back_what_changes_and_would_lead_somewhere() {
+    let mut intent = sample::intent();
+    let why = "lab.json is damaged".to_owned();
+    let observed = Observed { lab_trouble: Some(why), ..as_wanted(&intent) };
+    let told = |intent: &HostFile| {
+        let found = diff(intent, &observed);
+        let refused = found.iter().filter(|one| one.refused.is_some());
+        let names: Vec<_> = refused.map(|one| one.name.clone()).collect();
+        (names, found)
+    };
+    // What stands as it was leads outside already, and needs no help.
+    assert_eq!(told(&intent).0, ["lab"]);
+    let mut leads = isolated(false);
+    leads.addresses = vec!["10.9.0.1/24".into()];
+    let nowhere = Bridge { addresses: Vec::new(), ..leads.clone() };
+    intent.network.bridges.insert("leads".into(), leads);
+    intent.network.bridges.insert("nowhere".into(), nowhere);
+    let (names, found) = told(&intent);
+    assert_eq!(names, ["leads", "lab"]);
+    let why = found.iter().find_map(|one| one.refused.as_deref()).unwrap();
+    assert!(why.contains("lab.json is damaged") && why.contains("has addresses"), "{why}");
+    let nowhere = found.iter().find(|one| one.name == "nowhere").unwrap();
+    assert!(!nowhere.actions.is_empty(), "{found:?}");
+    // A trial could put the copies on the LAN.
+    assert!(told(&other_nic()).0.contains(&OUTSIDE.to_owned()));
 }

@@ -135,3 +135,71 @@ fn what_converge_cannot_mend_is_worse_than_what_it_can() {
     let codes = [Standing::Agrees, Standing::Differs, Standing::Stuck].map(Standing::exit_code);
     assert_eq!(codes, [0, 3, 4]);
 }
+
+#[test]
+fn what_only_a_person_can_see_to_is_not_as_intended_and_fails_no_converge() {
+    let wants = vec!["the newest is 3 days old".to_owned()];
+    let resource = Resource { wants, ..Resource::<Light>::new("a", Vec::new()) };
+    let status = status_of::<Lamps>(&resource, None);
+    assert!(!status.agrees && status.standing() == Standing::Stuck, "{status:?}");
+    let would = Resource { actions: vec![Light("a".into())], ..resource };
+    assert_eq!(status_of::<Lamps>(&would, None).standing(), Standing::Differs, "converge first");
+
+    let mut compared = lamps(None);
+    let wants = vec!["dust it".to_owned()];
+    compared.resources = Ok(vec![(Resource { wants, ..Resource::new("a", Vec::new()) }, None)]);
+    let (success, told) = perform(&compared);
+    assert!(
+        success && matches!(&told[..], [EventKind::Warned { message, .. }] if message == "dust it")
+    );
+}
+
+/// Something slow that rings where nobody else holds the lock.
+struct Bell;
+
+impl Kind for Bell {
+    type Observed = ();
+    type Action = Light;
+    type Error = std::io::Error;
+
+    const NAME: &'static str = "bell";
+    const ADVICE: &'static str = "wait";
+    const SLOW: bool = true;
+
+    fn observe(&self, _: &Context) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn diff(_: &HostFile, (): &()) -> Vec<Resource<Light>> {
+        vec![Resource::new("d", vec![Light("d".into())])]
+    }
+
+    fn perform(
+        &self,
+        context: &Context,
+        _: &Light,
+        _: &mut Reporter<'_>,
+    ) -> Result<Outcome, Self::Error> {
+        let free = File::create(context.runtime.join("host.lock"))?.try_lock().is_ok();
+        if free {
+            Ok(Outcome::Done)
+        } else {
+            Err(std::io::Error::other("somebody else would wait"))
+        }
+    }
+}
+
+#[test]
+fn nobody_waits_for_what_may_take_hours() {
+    let runtime = tempfile::tempdir().unwrap();
+    let context = Context { runtime: runtime.path().to_owned(), ..context() };
+    let kinds: [Box<dyn Prepared>; 2] =
+        [Box::new(lamps(None)), Box::new(Compared::new(Bell, &context))];
+    let alone = crate::command::lock(runtime.path()).unwrap();
+    let mut told = Vec::new();
+    let mut sink = |event: &Event| told.push(event.kind.clone());
+    let well = perform_all(&kinds, &context, alone, &mut Reporter::new(&mut sink));
+    assert!(well, "{told:?}");
+    let slow: Vec<_> = prepare(&context).iter().map(|kind| kind.is_slow()).collect();
+    assert_eq!(slow, [false, false, false, false, true], "the backups alone, and they come last");
+}

@@ -63,6 +63,20 @@ pub enum LabError {
         #[source]
         source: io::Error,
     },
+    /// A record that says nothing.
+    #[error(
+        "the record {} is damaged, which said what copies there are and on which bridge; turn the \
+         copies off and undefine them (`virsh list --all` shows them as `lab-NAME`), then move the \
+         record away",
+        .path.display()
+    )]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// The record.
     #[error("it could not be noted what the lab holds")]
     Write(#[from] WriteError),
@@ -89,7 +103,7 @@ pub fn clone(
 pub fn reset(context: &Context, reporter: &mut Reporter<'_>) -> Result<(), LabError> {
     let lab = record::read(&context.state)?.ok_or(LabError::None)?;
     // Before anything goes: a lab that could not be made again stays.
-    let mut facts = look(context)?;
+    let mut facts = look_for_copies(context)?;
     facts.domains.retain(|_, ours| !*ours);
     facts.labs.clear();
     planned(context, &lab, &facts)?;
@@ -106,7 +120,7 @@ pub fn destroy(context: &Context, reporter: &mut Reporter<'_>) -> Result<(), Lab
 }
 
 fn make(context: &Context, lab: &Lab, reporter: &mut Reporter<'_>) -> Result<(), LabError> {
-    let steps = planned(context, lab, &look(context)?)?;
+    let steps = planned(context, lab, &look_for_copies(context)?)?;
     // First: what a power cut leaves is found and removed by it.
     record::write(&context.state, lab)?;
     perform("make the lab", &steps, reporter)
@@ -136,7 +150,13 @@ fn look(context: &Context) -> Result<Facts, LabError> {
     }
     let mounts = context.intent.pools.keys().filter_map(|pool| context.pool_mount(pool).ok());
     let labs = mounts.map(PathBuf::from).filter(|mount| place(mount).exists()).collect();
-    Ok(Facts { mounts: context.mounts.clone(), sources: sources(context)?, domains, running, labs })
+    let (mounts, sources) = (context.mounts.clone(), BTreeMap::new());
+    Ok(Facts { mounts, sources, domains, running, labs })
+}
+
+/// As [`look`], with what copies are made of. Nothing of that keeps a lab from being destroyed.
+fn look_for_copies(context: &Context) -> Result<Facts, LabError> {
+    Ok(Facts { sources: sources(context)?, ..look(context)? })
 }
 
 /// The disk of each machine in the newest snapshot of a backup that ended well.

@@ -27,7 +27,9 @@ pub(super) fn read(state: &Path) -> Result<Option<Lab>, LabError> {
     match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(failed(source)),
-        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|error| failed(error.into())),
+        Ok(text) => serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|source| LabError::Damaged { path: path.clone(), source }),
     }
 }
 

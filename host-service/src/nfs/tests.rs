@@ -1,8 +1,12 @@
 use super::*;
 use crate::sample;
 
+fn mounted() -> Observed {
+    Observed { mounts: sample::mounts(), ..Observed::default() }
+}
+
 fn as_wanted(intent: &HostFile) -> Observed {
-    let text = text(intent, &sample::mounts());
+    let text = text(intent, &mounted());
     let table = intent.nfs.exports.iter().flat_map(|export| {
         let one = |client: &bedplate_spec::host::Cidr| Exported {
             path: export.path.clone(),
@@ -16,7 +20,7 @@ fn as_wanted(intent: &HostFile) -> Observed {
         file: Some(text),
         table: table.collect(),
         serving: true,
-        directories: intent.nfs.exports.iter().map(|one| (one.path.clone(), true)).collect(),
+        places: intent.nfs.exports.iter().map(|one| (one.path.clone(), Place::Directory)).collect(),
     }
 }
 
@@ -26,7 +30,7 @@ fn actions(resources: &[Resource<Action>]) -> Vec<String> {
 
 #[test]
 fn the_file_of_exports() {
-    insta::assert_snapshot!(text(&sample::intent(), &sample::mounts()));
+    insta::assert_snapshot!(text(&sample::intent(), &mounted()));
 }
 
 #[test]
@@ -39,7 +43,7 @@ fn nothing_is_done_when_the_kernel_has_what_is_intended() {
 
 #[test]
 fn everything_is_done_on_a_fresh_machine() {
-    let observed = Observed { mounts: sample::mounts(), ..Observed::default() };
+    let observed = mounted();
     insta::assert_json_snapshot!(diff(&sample::intent(), &observed));
 }
 
@@ -92,4 +96,32 @@ fn status_says_to_whom_a_directory_should_be_and_is_exported() {
     assert_eq!(found.reality, "exported to 192.168.1.0/24, 100.64.0.0/10");
     let nobody = describe(&intent, &Observed::default(), "/mnt/bulk/apps-vm").unwrap();
     assert_eq!(nobody.reality, "exported to nobody");
+}
+
+#[test]
+fn t37_an_export_behind_a_link_is_withdrawn_and_hides_no_other() {
+    let (pool, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mount = pool.path().display().to_string();
+    let mut intent = sample::intent();
+    intent.pools.get_mut("bulk").unwrap().mount = mount.clone();
+    std::os::unix::fs::symlink(elsewhere.path(), pool.path().join("way")).unwrap();
+    fs::create_dir(elsewhere.path().join("apps")).unwrap();
+    intent.nfs.exports[0].path = format!("{mount}/way/apps");
+    intent.nfs.exports[1].path = format!("{mount}/own");
+    let context = Context {
+        mounts: Mounts::parse(&format!("1 1 0:1 / {mount} rw - btrfs a rw\n")),
+        intent,
+        configuration: pool.path().join("etc"),
+        runtime: pool.path().join("run"),
+        state: pool.path().join("state"),
+    };
+    let places = context.intent.nfs.exports.iter();
+    let places = places.filter_map(|one| Some((one.path.clone(), look(&context, one)?))).collect();
+    let observed = Observed { mounts: context.mounts.clone(), places, ..Observed::default() };
+    let found = diff(&context.intent, &observed);
+    let told = found[0].refused.as_deref().unwrap();
+    assert!(told.contains(&format!("{mount}/way is a symbolic link to ")), "{told}");
+    assert_eq!(actions(&found[1..2]), [format!("make {mount}/own (mode 1777)")]);
+    let text = text(&context.intent, &observed);
+    assert!(text.contains("/own ") && !text.contains("/way"), "{text}");
 }

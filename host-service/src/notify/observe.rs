@@ -125,7 +125,9 @@ pub(super) fn pool_condition(status: &Status) -> Option<Condition> {
         Health::Whole => "wants something done",
         Health::Degraded => "is DEGRADED",
         Health::Down => "is NOT MOUNTED",
+        Health::Unseen => "cannot be looked at",
     };
+    let patience = if status.health == Health::Unseen { LOOK_PATIENCE } else { 0 };
     let members = status.members.iter().filter(|member| member.state != MemberState::InPool);
     let members: Vec<String> =
         members.map(|member| format!("{} {:?}", member.role, member.state)).collect();
@@ -139,7 +141,7 @@ pub(super) fn pool_condition(status: &Status) -> Option<Condition> {
         cleared: format!("pool {name} is whole again"),
         text: status.to_string(),
         urgent: true,
-        patience: 0,
+        patience,
     })
 }
 
@@ -242,8 +244,10 @@ fn drift(context: &Context) -> Result<Option<Vec<Condition>>, LookError> {
         return Ok(None);
     }
     let found = converge::restores(context).into_iter().chain(converge::status(context));
-    // A backup that has not run yet is told of when it is too old.
-    let found: Vec<_> = found.filter(|one| !one.agrees && one.kind != "backup").collect();
+    // A backup that has not run yet is told of when it is too old, and a restart that is pending has
+    // time: whoever changed the machine was told.
+    let differs = |one: &Resource| !one.actions.is_empty() || one.refused.is_some();
+    let found: Vec<_> = found.filter(|one| differs(one) && one.kind != "backup").collect();
     Ok(Some(drift_condition(&found).into_iter().collect()))
 }
 
@@ -367,6 +371,7 @@ mod tests {
             actions: vec![format!("start {name}")],
             refused: None,
             notes: Vec::new(),
+            wants: Vec::new(),
         };
         assert_eq!(drift_condition(&[]), None);
         let one = drift_condition(&[resource("haos"), resource("apps")]).unwrap();

@@ -82,6 +82,14 @@ fn another_member_is_news_and_so_is_a_pool_that_is_down() {
 }
 
 #[test]
+fn t43_a_pool_that_cannot_be_looked_at_is_told_of_by_name_and_not_at_the_first_look() {
+    let unseen = Status { members: Vec::new(), ..status(Health::Unseen, MemberState::Missing) };
+    let told = observe::pool_condition(&unseen).unwrap();
+    assert_eq!(told.title, "pool vmstore cannot be looked at");
+    assert!(told.patience > 0 && told.urgent, "{told:?}");
+}
+
+#[test]
 fn t43_what_was_not_taken_is_kept_shown_and_told_again() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("told.json");

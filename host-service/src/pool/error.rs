@@ -21,6 +21,22 @@ pub enum PoolError {
         #[source]
         source: io::Error,
     },
+    /// A record that says nothing.
+    #[error(
+        "the record {} of the pool `{pool}` is damaged, which said what disks were replaced; \
+         unplug those that were, move the record away, then run `bedplate-host pool open {pool}` \
+         and `bedplate-host pool scrub {pool}`",
+        .path.display()
+    )]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Of which pool.
+        pool: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// Not in `host.toml`.
     #[error("there is no pool `{name}` in host.toml")]
     Unknown {

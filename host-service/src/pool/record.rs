@@ -34,7 +34,13 @@ impl Record {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             other => other.map_err(file("read", &path))?,
         };
-        serde_json::from_str(&text).map_err(io::Error::from).map_err(file("understand", &path))
+        Self::parse(pool, &text)
+    }
+
+    pub(super) fn parse(pool: &str, text: &str) -> Result<Self, PoolError> {
+        let damaged =
+            |source| PoolError::Damaged { path: path(pool), pool: pool.to_owned(), source };
+        serde_json::from_str(text).map_err(damaged)
     }
 
     /// From now on the disk of a role is the one of `epoch`. It missed nothing, whatever the one

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{PoolError, file};
 use super::member::{Header, Members, headers, role_of};
 use super::record::Record;
+use crate::chain::chain;
 use crate::converge;
 
 /// How a pool stands.
@@ -45,6 +46,8 @@ pub enum Health {
     Degraded,
     /// Not mounted.
     Down,
+    /// It could not be looked at.
+    Unseen,
 }
 
 /// One member.
@@ -84,36 +87,60 @@ impl Health {
         match self {
             Self::Whole => 0,
             Self::Degraded => 3,
-            Self::Down => 4,
+            Self::Down | Self::Unseen => 4,
         }
     }
 }
 
 /// How all pools stand.
 pub fn status(host: &HostFile) -> Result<Vec<Status>, PoolError> {
+    Ok(each(host, &plugged_in()?))
+}
+
+/// How the pool `name` stands; why that cannot be said is an error here.
+pub fn status_of(host: &HostFile, name: &str) -> Result<Status, PoolError> {
+    let pool = host.pools.get(name).ok_or_else(|| PoolError::Unknown { name: name.to_owned() })?;
+    one(host, name, pool, &plugged_in()?)
+}
+
+fn plugged_in() -> Result<Vec<Header>, PoolError> {
     let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
-    let headers = headers(&blocks);
-    host.pools.iter().map(|(name, pool)| one(host, name, pool, &headers)).collect()
+    Ok(headers(&blocks))
+}
+
+/// One that cannot be looked at hides no other (T43).
+pub(super) fn each(host: &HostFile, headers: &[Header]) -> Vec<Status> {
+    let pools = host.pools.iter();
+    pools
+        .map(|(name, pool)| {
+            one(host, name, pool, headers).unwrap_or_else(|error| unseen(name, pool, &error))
+        })
+        .collect()
+}
+
+fn unseen(name: &str, pool: &Pool, error: &PoolError) -> Status {
+    Status {
+        name: name.to_owned(),
+        mount: pool.mount.clone(),
+        health: Health::Unseen,
+        members: Vec::new(),
+        missing_devices: 0,
+        next: vec![chain(error)],
+    }
 }
 
 /// How all pools stand, beside what converge looks after.
 pub fn compared(host: &HostFile) -> Vec<converge::Status> {
     match status(host) {
         Ok(all) => all.into_iter().map(compared_pool).collect(),
-        Err(error) => vec![converge::Status {
-            kind: "pool",
-            name: None,
-            agrees: false,
-            intent: None,
-            reality: None,
-            actions: Vec::new(),
-            refused: Some(error.to_string()),
-            notes: Vec::new(),
-        }],
+        Err(error) => vec![converge::Status::unseen("pool", None, chain(&error))],
     }
 }
 
-fn compared_pool(one: Status) -> converge::Status {
+pub(super) fn compared_pool(one: Status) -> converge::Status {
+    if one.health == Health::Unseen {
+        return converge::Status::unseen("pool", Some(one.name), one.next.join("; "));
+    }
     let there = one.members.iter().filter(|member| member.state == MemberState::InPool).count();
     converge::Status {
         kind: "pool",
@@ -123,11 +150,13 @@ fn compared_pool(one: Status) -> converge::Status {
             Health::Down => "not mounted".to_owned(),
             Health::Whole => format!("whole, {there} members"),
             Health::Degraded => format!("degraded, {there} members"),
+            Health::Unseen => "could not be looked at".to_owned(),
         }),
         name: Some(one.name),
         actions: Vec::new(),
         refused: None,
-        notes: one.next,
+        notes: Vec::new(),
+        wants: one.next,
     }
 }
 
@@ -282,6 +311,7 @@ impl fmt::Display for Status {
             Health::Whole => "whole",
             Health::Degraded => "DEGRADED",
             Health::Down => "NOT MOUNTED",
+            Health::Unseen => "COULD NOT BE LOOKED AT",
         };
         write!(formatter, "pool {}: {health}, {}", self.name, self.mount)?;
         for MemberStatus { role, state, device, id } in &self.members {

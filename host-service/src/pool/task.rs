@@ -14,7 +14,7 @@ use super::change::{Change, ChangeError};
 use super::error::PoolError;
 use super::facts;
 use super::record::Record;
-use super::status::{Health, status};
+use super::status::{Health, status_of};
 use crate::report::Reporter;
 
 /// What is to be done about a failure of any step.
@@ -84,11 +84,8 @@ fn done(reporter: &mut Reporter<'_>, step: String, outcome: Outcome, begun: u64)
 
 /// Reads everything in a pool and repairs what one copy has wrong; returns btrfs's summary.
 pub fn scrub(host: &HostFile, name: &str) -> Result<String, Box<dyn Error>> {
-    let all = status(host)?;
+    let found = status_of(host, name)?;
     let pool = || name.to_owned();
-    let Some(found) = all.into_iter().find(|one| one.name == name) else {
-        return Err(PoolError::Unknown { name: pool() }.into());
-    };
     if found.health == Health::Down {
         return Err(PoolError::NotMounted { pool: pool() }.into());
     }

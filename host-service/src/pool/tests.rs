@@ -200,3 +200,24 @@ fn f4_what_was_cut_off_comes_before_what_else_is_lost() {
     assert!(status.next[0].contains("`bedplate-host pool replace vm3`"), "{status}");
     assert!(status.next[1].contains("`bedplate-host pool replace vm1 --disk NAME`"), "{status}");
 }
+
+#[test]
+fn t43_a_pool_that_cannot_be_looked_at_is_told_by_name_and_hides_no_other() {
+    let clones = [header("vm2", 0, "/dev/a1"), header("vm2", 0, "/dev/b1")];
+    let found = status::each(&host(), &clones);
+    let health: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.health)).collect();
+    assert_eq!(health, [("bulk", Health::Down), ("vmstore", Health::Unseen)]);
+    assert_eq!(found.iter().map(|one| one.health.exit_code()).max(), Some(4));
+    let text = found[1].to_string();
+    assert!(text.contains("COULD NOT BE LOOKED AT") && text.contains("/dev/b1"), "{text}");
+    let compared = status::compared_pool(found[1].clone());
+    assert!(!compared.agrees && compared.refused.unwrap().contains("unplug the copy"));
+}
+
+#[test]
+fn t43_a_damaged_record_is_told_by_name_with_what_to_do() {
+    assert_eq!(Record::parse("vmstore", "{}").unwrap(), Record::default());
+    let told = Record::parse("vmstore", "{ cut").unwrap_err().to_string();
+    assert!(told.contains("/var/lib/bedplate/pools/vmstore.json"), "{told}");
+    assert!(told.contains("move the record away, then run `bedplate-host pool open vmstore`"));
+}

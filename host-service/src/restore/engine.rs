@@ -37,6 +37,21 @@ pub enum RestoreError {
         #[source]
         source: io::Error,
     },
+    /// A record that says nothing.
+    #[error(
+        "the record {} is damaged, and how far the restore is is not known; see that the paths of the \
+         backup are whole, or empty (what has not been moved to its place yet lies in {}), then \
+         move the record away: what holds data is left alone from then on, what is empty is fetched",
+        .path.display(),
+        .path.with_extension("").display()
+    )]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// The record.
     #[error("the record of the restore could not be written")]
     Write(#[from] WriteError),
@@ -69,7 +84,7 @@ impl Kind for Restores {
 
     fn observe(&self, context: &Context) -> Result<Observed, RestoreError> {
         let names = context.intent.restore.iter().flat_map(|restore| &restore.backups);
-        names.map(|name| Ok((name.clone(), find(context, name)?))).collect()
+        Ok(names.map(|name| (name.clone(), find(context, name))).collect())
     }
 
     fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
@@ -93,10 +108,7 @@ impl Kind for Restores {
 /// What is left to do of one restore, or why that cannot be said; none when it is done, or when
 /// there is nothing to do.
 pub(super) fn left(context: &Context, name: &str) -> Option<String> {
-    let found = match find(context, name) {
-        Ok(found) => diff::resource(name, &found),
-        Err(error) => Resource::refused(name, chain(&error)),
-    };
+    let found = diff::resource(name, &find(context, name));
     let actions = found.actions.iter().map(ToString::to_string).collect::<Vec<_>>();
     found
         .refused
@@ -114,17 +126,22 @@ fn first_mount<'a>(places: &'a [Wanted], name: &str) -> Result<&'a Path, Restore
     first.ok_or_else(|| RestoreError::Nothing(name.to_owned()))
 }
 
-fn find(context: &Context, name: &str) -> Result<Found, RestoreError> {
-    let places = match places(context, name) {
-        Err(RestoreError::Backup(BackupError::Pool(why))) => return Ok(Err(why)),
-        places => places?,
-    };
+/// What cannot be looked at of one restore hides no other.
+fn find(context: &Context, name: &str) -> Found {
+    look(context, name).map_err(|error| match error {
+        RestoreError::Backup(BackupError::Pool(why)) => why,
+        error => chain(&error),
+    })
+}
+
+fn look(context: &Context, name: &str) -> Result<(Option<Record>, Vec<Occupied>), RestoreError> {
+    let places = places(context, name)?;
     let record = record::read(first_mount(&places, name)?, name)?;
     let paths = places.iter().map(|place| {
         let occupied = !existing(&place.path, &place.mount)?.is_empty();
         Ok(Occupied { path: place.path.clone(), occupied })
     });
-    Ok(Ok((record, paths.collect::<Result<_, RestoreError>>()?)))
+    Ok((record, paths.collect::<Result<_, RestoreError>>()?))
 }
 
 /// What is at `path`, itself or inside it; at the top of a pool our own directories do not count.

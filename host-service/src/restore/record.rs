@@ -43,7 +43,9 @@ pub fn read(mount: &Path, name: &str) -> Result<Option<Record>, RestoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(failed(source)),
         // A damaged record must not pass for none.
-        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|error| failed(error.into())),
+        Ok(text) => serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|source| RestoreError::Damaged { path: path.clone(), source }),
     }
 }
 

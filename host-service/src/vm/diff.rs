@@ -275,13 +275,13 @@ fn present(
         _ => {}
     }
     let pending = running.is_some_and(|live| live.as_deref() != Some(wanted));
-    let notes = pending.then(|| {
+    let restart = pending.then(|| {
         format!(
             "restart pending: {name} runs with an older definition until \
              `bedplate-host vm restart {name}`"
         )
     });
-    Resource { notes: notes.into_iter().collect(), ..Resource::new(name, actions) }
+    Resource { wants: restart.into_iter().collect(), ..Resource::new(name, actions) }
 }
 
 fn file_actions(name: &str, vm: &Vm, files: &FilesFound) -> Vec<Action> {

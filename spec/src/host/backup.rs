@@ -40,6 +40,16 @@ impl Backup {
         let credentials = self.credentials.iter().map(|secret| ("credentials", secret));
         std::iter::once(("password", &self.password)).chain(credentials)
     }
+
+    /// Everything that is done with it by a timer, by its key in `host.toml`, and when: systemd
+    /// calendar expressions.
+    pub fn schedules(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let Upkeep { prune, check, check_data, drill } = &self.upkeep;
+        let upkeep =
+            [("prune", prune), ("check", check), ("check_data", check_data), ("drill", drill)];
+        let upkeep = upkeep.into_iter().filter_map(|(key, when)| Some((key, when.as_deref()?)));
+        std::iter::once(("schedule", self.schedule.as_str())).chain(upkeep)
+    }
 }
 
 /// What happens to a repository besides backups: systemd calendar expressions, or never.

@@ -84,3 +84,34 @@ fn a_path_inside_another_comes_back_with_it_whichever_is_named_first() {
     assert_eq!(fs::read_to_string(mount.join("apps/photos/two")).unwrap(), "2");
     assert_eq!(fs::read_to_string(mount.join("apps/one")).unwrap(), "1");
 }
+
+#[test]
+fn t43_a_damaged_record_is_told_by_name_and_hides_no_other_restore() {
+    let pool = tempfile::tempdir().unwrap();
+    let mount = pool.path().to_owned();
+    let mut intent = crate::sample::intent();
+    let mut apps = intent.backups["apps"].clone();
+    apps.paths = vec![mount.join("apps").display().to_string()];
+    let mut photos = apps.clone();
+    photos.paths = vec![mount.join("photos").display().to_string()];
+    intent.backups = [("apps".to_owned(), apps), ("photos".to_owned(), photos)].into();
+    intent.pools.get_mut("bulk").unwrap().mount = mount.display().to_string();
+    let backups = vec!["apps".to_owned(), "photos".to_owned()];
+    intent.restore = Some(bedplate_spec::host::Restore { backups, snapshot: None });
+    let mounts = format!("1 1 0:1 / {} rw - btrfs a rw\n", mount.display());
+    let context = Context {
+        intent,
+        mounts: crate::mounts::Mounts::parse(&mounts),
+        configuration: mount.join(".bedplate-etc"),
+        runtime: mount.join(".bedplate-run"),
+        state: mount.join(".bedplate-state"),
+    };
+    fs::create_dir(mount.join(DIRECTORY)).unwrap();
+    let damaged = mount.join(DIRECTORY).join("apps.json");
+    fs::write(&damaged, "{ cut").unwrap();
+    let found = Restores::diff(&context.intent, &Restores.observe(&context).unwrap());
+    let told = found[0].refused.as_deref().unwrap();
+    assert!(told.contains(damaged.to_str().unwrap()), "{told}");
+    assert!(told.contains("move the record away"), "{told}");
+    assert!(matches!(&found[1].actions[0], Action::Fetch { backup, .. } if backup == "photos"));
+}

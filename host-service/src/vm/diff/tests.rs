@@ -51,7 +51,7 @@ fn a_running_machine_is_redefined_and_never_restarted() {
     intent.vms.get_mut("haos").unwrap().ram_mb = 8192;
     let resources = diff(&intent, &observed);
     assert!(matches!(resources[0].actions[..], [Action::Define { .. }]), "{resources:?}");
-    assert!(resources[0].notes[0].contains("bedplate-host vm restart haos"));
+    assert!(resources[0].wants[0].contains("bedplate-host vm restart haos"));
 }
 
 #[test]

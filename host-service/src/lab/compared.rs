@@ -1,0 +1,119 @@
+//! How the lab stands beside what it was told to hold: it is in no `host.toml`, and nobody else says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bedplate_libvirt::Domain;
+
+use super::engine::LabError;
+use super::record::Lab;
+use super::{name, record};
+use crate::chain::chain;
+use crate::context::Context;
+use crate::converge::Status;
+use crate::vm;
+use crate::vm::inspect;
+
+/// In `status`.
+const KIND: &str = "lab";
+
+/// How the lab stands; nothing when there is none.
+pub fn compared(context: &Context) -> Vec<Status> {
+    let status = match record::read(&context.state) {
+        Ok(None) => return Vec::new(),
+        Ok(Some(lab)) => domains().map(|(copies, others)| judge(&lab, &copies, &others)),
+        Err(error) => Err(error),
+    };
+    vec![status.unwrap_or_else(|error| Status::unseen(KIND, None, chain(&error)))]
+}
+
+/// Domains of ours, and whether each runs; and the names of all others.
+type Domains = (BTreeMap<String, bool>, BTreeSet<String>);
+
+fn domains() -> Result<Domains, LabError> {
+    let all = bedplate_libvirt::domains(vm::LIBVIRT)?;
+    let (ours, others): (Vec<Domain>, Vec<Domain>) = all.into_iter().partition(is_ours);
+    let ours = ours.into_iter().map(|one| (one.name, one.running)).collect();
+    Ok((ours, others.into_iter().map(|one| one.name).collect()))
+}
+
+/// One whose definition cannot be understood does not carry our tag.
+fn is_ours(domain: &Domain) -> bool {
+    let intent = domain.persistent.as_deref().map(inspect::intent);
+    matches!(intent, Some(Ok(Some(_))))
+}
+
+/// Every copy has to be defined. Whether it runs is its owner's affair.
+fn judge(lab: &Lab, ours: &BTreeMap<String, bool>, others: &BTreeSet<String>) -> Status {
+    let (mut found, mut wants) = (Vec::new(), Vec::new());
+    for copy in lab.machines.iter().map(|machine| name(machine)) {
+        match ours.get(&copy) {
+            Some(true) => found.push(format!("{copy} running")),
+            Some(false) => found.push(format!("{copy} shut off")),
+            None if others.contains(&copy) => wants.push(format!(
+                "{copy} is somebody else's domain: rename it, then `bedplate-host lab reset`"
+            )),
+            None => wants.push(format!(
+                "{copy} is not defined: `bedplate-host lab reset` makes all copies anew, \
+                 `bedplate-host lab destroy` removes what is left"
+            )),
+        }
+    }
+    let reality = if found.is_empty() { "no copy is there".to_owned() } else { found.join(", ") };
+    Status {
+        kind: KIND,
+        name: Some(lab.bridge.clone()),
+        agrees: wants.is_empty(),
+        intent: Some(format!("copies of {}", lab.machines.join(", "))),
+        reality: Some(reality),
+        actions: Vec::new(),
+        refused: None,
+        notes: Vec::new(),
+        wants,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::converge::Standing;
+    use crate::sample;
+
+    #[test]
+    fn a_copy_that_is_not_there_is_told_of_and_one_that_is_off_is_not() {
+        let machines = vec!["haos".to_owned(), "apps".to_owned()];
+        let lab = Lab { schema: 1, bridge: "br-test".into(), machines };
+        let both = BTreeMap::from([("lab-haos".to_owned(), true), ("lab-apps".to_owned(), false)]);
+        let whole = judge(&lab, &both, &BTreeSet::new());
+        assert_eq!(whole.standing(), Standing::Agrees);
+        assert_eq!(whole.reality.as_deref(), Some("lab-haos running, lab-apps shut off"));
+        let one = BTreeMap::from([("lab-haos".to_owned(), true)]);
+        let cut = judge(&lab, &one, &BTreeSet::new());
+        assert_eq!(cut.standing(), Standing::Stuck);
+        assert!(cut.wants[0].starts_with("lab-apps is not defined"), "{cut:?}");
+        let taken = judge(&lab, &one, &["lab-apps".to_owned()].into());
+        assert!(taken.wants[0].contains("somebody else's"), "{taken:?}");
+    }
+
+    #[test]
+    fn no_lab_is_nothing_to_tell_and_a_damaged_record_is_told_by_name() {
+        let state = tempfile::tempdir().unwrap();
+        let context = Context {
+            intent: sample::intent(),
+            mounts: sample::mounts(),
+            configuration: state.path().join("etc"),
+            runtime: state.path().join("run"),
+            state: state.path().to_owned(),
+        };
+        assert!(compared(&context).is_empty());
+        fs::write(state.path().join("lab.json"), "{ cut").unwrap();
+        let told = compared(&context).remove(0);
+        assert_eq!(told.standing(), Standing::Stuck);
+        let why = told.refused.unwrap();
+        assert!(
+            why.contains("lab.json is damaged") && why.contains("move the record away"),
+            "{why}"
+        );
+    }
+}
