@@ -27,6 +27,7 @@ use crate::converge::{self, Standing, Status};
 use crate::esp_mirror;
 use crate::firewall;
 use crate::generation;
+use crate::handoff;
 use crate::host_key::{self, Taken};
 use crate::intent;
 use crate::notify;
@@ -117,6 +118,9 @@ pub fn converge(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     let context = Context::read(host_file)?;
     let alone = lock(&context.runtime)?;
     let (well, written) = telling(json, out, |reporter| {
+        if !handoff::is_done(&context.state) && !handoff::hand_over(&context, reporter) {
+            return false;
+        }
         let pending = converge::converge_restores(&context, reporter);
         let intent = restore::held_back(&context.intent, &pending);
         converge::converge(&Context { intent, ..context }, alone, reporter) && pending.is_empty()
@@ -146,6 +150,7 @@ pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     let context = Context::read(host_file)?;
     let mut found = pool::compared(&context.intent);
     found.extend(notify::compared(&context));
+    found.extend(handoff::compared(&context));
     found.extend(converge::restores(&context));
     found.extend(converge::status(&context));
     found.extend(firewall::compared(&context));

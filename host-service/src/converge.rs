@@ -20,7 +20,7 @@ use crate::vm::VirtualMachines;
 /// One resource compared with the intent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// `pool`, `secret`, `bridge`, `export`, `firewall`, `vm`, `lab`, `backup`, `restore` or `notify`.
+    /// `pool`, `hand-off`, `secret`, `bridge`, `export`, `firewall`, `vm`, `lab`, `backup`, `restore` or `notify`.
     pub kind: &'static str,
     /// Name in `host.toml`; none when the whole kind could not be looked at.
     pub name: Option<String>,
@@ -142,9 +142,14 @@ pub fn converge_restores(context: &Context, reporter: &mut Reporter<'_>) -> Vec<
     all().filter(is_left).collect()
 }
 
+/// Compares one kind without changing anything.
+pub fn status_of_kind<K: Kind + 'static>(kind: K, context: &Context) -> Vec<Status> {
+    prepare_kind(kind, context).status()
+}
+
 /// How the restores of `[restore]` stand.
 pub fn restores(context: &Context) -> Vec<Status> {
-    prepare_kind(Restores, context).status()
+    status_of_kind(Restores, context)
 }
 
 /// Compares without changing anything.

@@ -14,6 +14,7 @@ pub mod esp_mirror;
 pub mod extract;
 pub mod firewall;
 pub mod generation;
+pub mod handoff;
 pub mod host_key;
 pub mod intent;
 pub mod kind;

@@ -7,7 +7,7 @@ use super::*;
 use crate::context::Context;
 use crate::kind::Kind as _;
 use crate::mounts::Mounts;
-use crate::{converge, report, sample};
+use crate::{converge, handoff, report, sample};
 
 const KEY: &str = include_str!("../../../secrets/tests/fixtures/ssh-ed25519-key");
 /// Written by sops itself.
@@ -203,4 +203,29 @@ fn t19_a_secret_is_not_written_to_a_disk_nor_for_a_user_who_is_not_there() {
     assert!(!done && told.contains("does not lie in memory"), "{told}");
     assert!(!disk.path().join("secrets/wireguard").exists());
     drop(machine);
+}
+
+#[test]
+fn a_machine_is_handed_over_once_every_secret_has_opened() {
+    let hand_over = |machine: &mut Machine| {
+        // None is looked at on the machine that runs this.
+        machine.host.network.bridges.clear();
+        let mut events = Vec::new();
+        let mut sink = |event: &bedplate_spec::event::Event| events.push(format!("{event:?}"));
+        let mut reporter = report::Reporter::new(&mut sink);
+        (handoff::hand_over(&machine.context(), &mut reporter), events.join("\n"))
+    };
+    let mut machine = Machine::new(sops("nowhere"));
+    let state = machine.context().state;
+    let (done, told) = hand_over(&mut machine);
+    assert!(!done && !handoff::is_done(&state), "{told}");
+    assert!(told.contains("it has no value `nowhere`"), "{told}");
+    assert!(told.contains("not handed over: a secret does not open"), "{told}");
+    assert!(handoff::compared(&machine.context()).is_some());
+
+    for backup in machine.host.backups.values_mut() {
+        backup.password = sops("test_key");
+    }
+    assert_eq!(hand_over(&mut machine), (true, String::new()));
+    assert!(handoff::is_done(&state) && handoff::compared(&machine.context()).is_none());
 }

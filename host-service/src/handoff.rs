@@ -1,0 +1,64 @@
+//! The hand-off from the installer: the first converge that finds every secret open. Until then nothing
+//! that could want one is set up; afterwards a secret that no longer opens stops what uses it alone.
+
+use std::path::Path;
+
+use bedplate_spec::event::EventKind;
+
+use crate::atomic;
+use crate::bridge::Bridges;
+use crate::chain::chain;
+use crate::context::Context;
+use crate::converge::{self, Standing, Status};
+use crate::report::Reporter;
+use crate::secret::Secrets;
+
+/// Says in the state directory that the machine was handed over.
+const RECORD: &str = "handed-over";
+
+/// What to do while it waits.
+const ADVICE: &str = "see that the secrets named above open (`bedplate-host host-key take --replace` for a prepared key, or `bedplate secrets rekey` on a workstation with an admin's key, push, pull in /etc/nixos), then run `bedplate-host converge`";
+
+/// Why nothing else is set up.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the machine is not handed over: a secret does not open, so nothing is restored, and machines, exports and backups are not begun"
+)]
+struct Waits;
+
+/// Whether the machine was handed over.
+pub fn is_done(state: &Path) -> bool {
+    state.join(RECORD).is_file()
+}
+
+/// Hands the machine over when every secret opens. Until then secrets and network are all that is
+/// brought up: whoever is to help has to get in.
+pub fn hand_over(context: &Context, reporter: &mut Reporter<'_>) -> bool {
+    if converge::standing(&converge::status_of_kind(Secrets, context)) < Standing::Stuck {
+        // Where it cannot be noted, a secret that does not open later stops more than it has to.
+        if let Err(error) = atomic::write(&context.state.join(RECORD), "", 0o644) {
+            reporter.warn(None, chain(&error));
+        }
+        return true;
+    }
+    let title = format!("hand over {}", context.intent.host.name);
+    reporter.tell(EventKind::PlanStarted {
+        title,
+        plan: None,
+        steps: Vec::new(),
+        destroys: Vec::new(),
+    });
+    converge::converge_kind(Secrets, context, reporter);
+    converge::converge_kind(Bridges, context, reporter);
+    reporter.fail(Some("hand over".to_owned()), &Waits, ADVICE);
+    let milliseconds = reporter.milliseconds();
+    reporter.tell(EventKind::PlanDone { success: false, milliseconds });
+    false
+}
+
+/// What `status` says of it: nothing once it is done.
+pub fn compared(context: &Context) -> Option<Status> {
+    let why =
+        "the machine is not handed over; `bedplate-host converge` does it once every secret opens";
+    (!is_done(&context.state)).then(|| Status::unseen("hand-off", None, why.to_owned()))
+}
