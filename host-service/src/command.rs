@@ -5,7 +5,7 @@ mod lab;
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use bedplate_spec::planner::MemberRequest;
 use bedplate_tools::ask_password;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::efi::{self, Variables};
+use bedplate_tools::secret::Secret;
 use bedplate_tools::virsh::Virsh;
 
 use crate::activation;
@@ -234,6 +235,21 @@ pub fn host_key_take(host_file: &Path, replace: bool, out: &mut dyn Write) -> Fi
         Taken::HasKey => writeln!(out, "{has_key}")?,
     }
     Ok(())
+}
+
+/// The longest key that is read, in bytes; OpenSSH's of this kind have some 400.
+const LONGEST_KEY: u64 = 16 << 10;
+
+/// `bedplate-host host-key put`.
+pub fn host_key_put(host_file: &Path, input: &mut dyn Read, out: &mut dyn Write) -> Finished {
+    let context = Context::read(host_file)?;
+    let mut key = Vec::new();
+    input.take(LONGEST_KEY).read_to_end(&mut key)?;
+    host_key::put(&context.intent, &context.configuration, &Secret::new(key))?;
+    Ok(writeln!(
+        out,
+        "the ssh key that was prepared is in place; `systemctl restart ssh` shows it to others, `bedplate-host converge` opens the secrets"
+    )?)
 }
 
 /// `bedplate-host generation boot TOPLEVEL`.

@@ -42,22 +42,28 @@ pub enum TakeError {
     Passphrase,
     /// For an admin.
     #[error(
-        "`{SEALED}` on the key stick is not sealed with a passphrase; open it with an admin's key (`age --decrypt --identity …`) and write it to /etc/ssh/ssh_host_ed25519_key, readable by root alone"
+        "`{SEALED}` on the key stick is not sealed with a passphrase; open it where an admin's key is: `age --decrypt --identity KEYS {SEALED} | ssh root@{name} bedplate-host host-key put`"
     )]
-    Sealed(#[source] AgeError),
-    /// What was sealed.
-    #[error("`{SEALED}` on the key stick holds no host key")]
+    Sealed {
+        /// This host.
+        name: String,
+        /// What it is sealed with.
+        #[source]
+        source: AgeError,
+    },
+    /// What was sealed, or given.
+    #[error("what should be the host's ssh key is none")]
     Key(#[from] KeyError),
     /// Another host's.
     #[error(
-        "`{SEALED}` on the key stick is the key of another host: the repository has {wanted} for {name}, the stick {found}"
+        "this is the key of another host: the repository has {wanted} for {name}, this one is for {found}"
     )]
     OtherHost {
         /// This host.
         name: String,
         /// Its recipient.
         wanted: String,
-        /// That of the stick.
+        /// That of the key.
         found: String,
     },
     /// The public half in the repository.
@@ -91,8 +97,14 @@ pub fn take(
     if is_there(configuration) && !replace {
         return Ok(Taken::HasKey);
     }
-    let key = open(sealed, ask)?;
-    let found = ssh::identity(&key)?.recipient();
+    put(host, configuration, &open(host, sealed, ask)?)?;
+    Ok(Taken::Written)
+}
+
+/// Puts an opened key in place, its private half last; one whose public half is not the
+/// repository's is refused.
+pub fn put(host: &HostFile, configuration: &Path, key: &Secret) -> Result<(), TakeError> {
+    let found = ssh::identity(key)?.recipient();
     if let Some(wanted) = wanted(host, configuration)?
         && wanted != found
     {
@@ -100,12 +112,12 @@ pub fn take(
         return Err(TakeError::OtherHost { name: host.host.name.clone(), wanted, found });
     }
     let path = configuration.join(HOST_KEY);
-    atomic::write(&path.with_extension("pub"), &ssh::public_line(&key)?, 0o644)?;
-    atomic::write_secret(&path, &key)?;
-    Ok(Taken::Written)
+    atomic::write(&path.with_extension("pub"), &ssh::public_line(key)?, 0o644)?;
+    Ok(atomic::write_secret(&path, key)?)
 }
 
 fn open(
+    host: &HostFile,
     sealed: &Secret,
     ask: &mut dyn FnMut() -> Result<Secret, CommandError>,
 ) -> Result<Secret, TakeError> {
@@ -113,7 +125,9 @@ fn open(
         match age_file::open_with_passphrase(sealed.expose(), &ask().map_err(TakeError::Ask)?) {
             Ok(key) => return Ok(key),
             Err(AgeError::WrongPassphrase) => {}
-            Err(other) => return Err(TakeError::Sealed(other)),
+            Err(source) => {
+                return Err(TakeError::Sealed { name: host.host.name.clone(), source });
+            }
         }
     }
     Err(TakeError::Passphrase)

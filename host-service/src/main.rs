@@ -106,6 +106,9 @@ enum HostKey {
         #[arg(long)]
         replace: bool,
     },
+    /// Put the key that comes on standard input in place of the machine's: one that was prepared, and that
+    /// an admin has opened.
+    Put,
 }
 
 #[derive(Subcommand)]
@@ -313,6 +316,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Task::Generation(Generation::Failed) => command::generation_failed(out),
         Task::HostKey(HostKey::Take { replace }) => {
             command::host_key_take(host_file, *replace, out)
+        }
+        Task::HostKey(HostKey::Put) => {
+            command::host_key_put(host_file, &mut io::stdin().lock(), out)
         }
         Task::Generation(Generation::Boot { toplevel }) => command::generation_boot(toplevel),
         Task::Activate { toplevel } => command::activate(toplevel, out),

@@ -76,7 +76,29 @@ fn what_does_not_open_leaves_nothing_behind_and_shows_no_secret() {
         taken(etc.path(), &Secret::new(no_key), false, &["correct horse"]),
     ]
     .map(Result::unwrap_err);
-    assert!(matches!(errors, [TakeError::Passphrase, TakeError::Sealed(_), TakeError::Key(_)]));
+    assert!(matches!(errors, [TakeError::Passphrase, TakeError::Sealed { .. }, TakeError::Key(_)]));
     assert!(!format!("{errors:?}").contains("canary"));
     assert!(!is_there(etc.path()) && fs::read_dir(etc.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn t26_a_key_that_an_admin_opened_is_put_in_place_when_it_is_this_host_s() {
+    let etc = tempfile::tempdir().unwrap();
+    let directory = etc.path().join("nixos/nix/hosts/hypervisor");
+    fs::create_dir_all(&directory).unwrap();
+    let (host, path) = (sample::intent(), etc.path().join(HOST_KEY));
+    let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFhmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZm x";
+    fs::write(directory.join("ssh_host_ed25519_key.pub"), line).unwrap();
+    let error = put(&host, etc.path(), &words(KEY)).unwrap_err();
+    assert!(matches!(error, TakeError::OtherHost { .. }), "{error}");
+    // A file that is still sealed, or cut short, is no key.
+    for none in ["", "canary", KEY.get(..KEY.len() / 2).unwrap()] {
+        let error = put(&host, etc.path(), &words(none)).unwrap_err();
+        assert!(matches!(error, TakeError::Key(_)), "{error}");
+    }
+    assert!(!is_there(etc.path()));
+    fs::write(directory.join("ssh_host_ed25519_key.pub"), PUBLIC).unwrap();
+    put(&host, etc.path(), &words(KEY)).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), KEY);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
