@@ -74,6 +74,7 @@ in
         cfg.package
         pkgs.btrfs-progs
         pkgs.cryptsetup
+        pkgs.nftables
         pkgs.restic
       ];
 
