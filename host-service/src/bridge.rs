@@ -38,7 +38,7 @@ use crate::report::Reporter;
 
 pub use applied::ApplyError;
 pub use files::files;
-pub use rollback::{Record, RollbackError, take_back, try_again};
+pub use rollback::{Record, RollbackError, begin, take_back, try_again};
 
 use files::{DIRECTORY, PREFIX};
 

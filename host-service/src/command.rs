@@ -173,6 +173,17 @@ pub fn network_take_back(out: &mut dyn Write) -> Finished {
     Ok(writeln!(out, "{text}")?)
 }
 
+/// `bedplate-host network begin`.
+pub fn network_begin(out: &mut dyn Write) -> Finished {
+    let text = match bridge::begin(Path::new("/etc"), Path::new("/var/lib/bedplate"))? {
+        true => {
+            "this system has other settings of the network than were proven; those stay until converge tries its own"
+        }
+        false => "the settings of the network are those that were proven, or the first",
+    };
+    Ok(writeln!(out, "{text}")?)
+}
+
 /// `bedplate-host network try-again`.
 pub fn network_try_again(host_file: &Path, out: &mut dyn Write) -> Finished {
     let context = Context::read(host_file)?;

@@ -195,6 +195,10 @@ enum Lab {
 
 #[derive(Subcommand)]
 enum Network {
+    /// Called before networkd starts: what was proven last counts until converge has tried other
+    /// settings.
+    #[command(hide = true)]
+    Begin,
     /// Called by a timer when new settings were not proven to lead outside.
     #[command(hide = true)]
     TakeBack,
@@ -301,6 +305,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         Task::Lab(Lab::Reset) => command::lab(host_file, LabTask::Reset, *json, out),
         Task::Lab(Lab::Destroy) => command::lab(host_file, LabTask::Destroy, *json, out),
+        Task::Network(Network::Begin) => command::network_begin(out),
         Task::Network(Network::TakeBack) => command::network_take_back(out),
         Task::Network(Network::TryAgain) => command::network_try_again(host_file, out),
         Task::Vm(Vm::Restart { name, force }) => command::vm_restart(host_file, name, *force, out),

@@ -122,6 +122,23 @@ pub fn take_back(
     Ok(true)
 }
 
+/// Before networkd reads its files: a system that was built anew brings settings that nobody has tried.
+/// Those that were proven last are put in their place, and `converge` tries the others with the
+/// timer armed. True when that was so.
+pub fn begin(configuration: &Path, state: &Path) -> Result<bool, RollbackError> {
+    // What was being tried when the power went is judged by converge.
+    let Some(record) = read(state)?.filter(|record| record.trying.is_none()) else {
+        return Ok(false);
+    };
+    let directory = configuration.join(files::DIRECTORY);
+    let failed = |source| RollbackError::Record { path: directory, source };
+    if files::uplinks(&super::our_files(configuration).map_err(failed)?) == record.kept {
+        return Ok(false);
+    }
+    restore(configuration, &record)?;
+    Ok(true)
+}
+
 /// Forgets that settings were taken back: the next converge tries them once more.
 pub fn try_again(state: &Path) -> Result<(), RollbackError> {
     match read(state)? {
@@ -183,6 +200,39 @@ mod tests {
         assert!(!take_back(place.path(), place.path(), place.path()).unwrap());
         let record = read(place.path()).unwrap().unwrap();
         assert_eq!((record.kept, record.trying), (files_of("enp5s0"), None));
+    }
+
+    fn stands(etc: &Path, files: &BTreeMap<String, String>) {
+        for (path, content) in files {
+            atomic::write(&etc.join(path), content, 0o644).unwrap();
+        }
+    }
+
+    #[test]
+    fn t36_settings_that_came_with_a_new_system_do_not_count_before_they_are_tried() {
+        let (etc, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let standing = || super::super::our_files(etc.path()).unwrap();
+        // The first boot has proven nothing: what was installed counts.
+        stands(etc.path(), &files_of("enp5s0"));
+        assert!(!begin(etc.path(), state.path()).unwrap());
+        keep_without_timer(state.path(), &files_of("enp5s0"));
+        assert!(!begin(etc.path(), state.path()).unwrap());
+
+        let mut brought = files_of("wrong0");
+        let second = format!("{}/{}br1-port.network", files::DIRECTORY, files::PREFIX);
+        brought.insert(second, "wrong1".to_owned());
+        stands(etc.path(), &brought);
+        assert!(begin(etc.path(), state.path()).unwrap());
+        assert_eq!(standing(), files_of("enp5s0"));
+        assert!(!begin(etc.path(), state.path()).unwrap());
+
+        // Cut off while they were tried: converge knows, and decides.
+        stands(etc.path(), &brought);
+        let record =
+            Record { trying: Some("them".to_owned()), ..read(state.path()).unwrap().unwrap() };
+        write(state.path(), &record).unwrap();
+        assert!(!begin(etc.path(), state.path()).unwrap());
+        assert_eq!(standing(), brought);
     }
 
     fn keep_without_timer(state: &Path, proven: &BTreeMap<String, String>) {

@@ -41,6 +41,18 @@ const FIREWALL: &str = "[Unit]\nDescription=Bedplate: who reaches the ports of N
      \n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
      ExecStart=/usr/sbin/nft -f /etc/bedplate/firewall.nft\n";
 
+/// Before networkd: what a new system brings is tried by converge, which takes back what leads nowhere.
+fn network(parts: &Parts) -> String {
+    format!(
+        "[Unit]\nDescription=Bedplate: settings of the network that were proven\n\
+         DefaultDependencies=no\nWants=network-pre.target\nConflicts=shutdown.target\n\
+         Before=network-pre.target shutdown.target\nRequiresMountsFor=/etc /var/lib/bedplate\n\
+         \n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+         ExecStart={}/bin/bedplate-host network begin\n",
+        parts.programs
+    )
+}
+
 /// T37: what is not guarded is not served.
 const BEHIND_FIREWALL: &str =
     "[Unit]\nRequires=bedplate-firewall.service\nAfter=bedplate-firewall.service\n";
@@ -93,6 +105,7 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
         units.link(&instance, "multi-user.target", "/etc/systemd/system/bedplate-pool@.service");
     }
     units.add("bedplate-firewall.service", FIREWALL.to_owned(), Some("multi-user.target"));
+    units.add("bedplate-network.service", network(parts), Some("multi-user.target"));
     units.add("nfs-server.service.d/10-bedplate.conf", BEHIND_FIREWALL.to_owned(), None);
     units.add("bedplate-converge.service", converge(host, parts), Some("multi-user.target"));
     if host.notify.is_some() {
