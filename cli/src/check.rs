@@ -27,10 +27,23 @@ pub struct Check {
 )]
 struct WrongSchedules(Vec<String>);
 
+/// Where systems keep time zones by name.
+const ZONES: &str = "/usr/share/zoneinfo";
+
+/// A time zone that nobody knows: clocks would show UTC.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`host.timezone`, {zone:?}, is no time zone that this machine knows\n  help: `timedatectl list-timezones` lists them; write one such as \"Europe/Brussels\""
+)]
+struct UnknownZone {
+    zone: String,
+}
+
 impl Check {
     /// Runs the subcommand.
     pub fn run(&self) -> Result<(), Failure> {
         let host = report::read_host(&self.host)?;
+        expect_zone(Path::new(ZONES), &host)?;
         // Only systemd knows its calendar, and a workstation may have none.
         let analyze = programs::find(systemd_analyze::PROGRAM);
         if let Some(program) = &analyze {
@@ -70,6 +83,15 @@ impl Check {
     }
 }
 
+/// Nothing is said where there are no zones to look among.
+fn expect_zone(zones: &Path, host: &HostFile) -> Result<(), UnknownZone> {
+    let zone = &host.host.timezone;
+    if !zones.join("UTC").exists() || zones.join(zone).is_file() {
+        return Ok(());
+    }
+    Err(UnknownZone { zone: zone.clone() })
+}
+
 /// The machine would run at none of these times, and its timers would not fail.
 fn expect_schedules(program: &Path, host: &HostFile) -> Result<(), Failure> {
     let mut wrong = Vec::new();
@@ -82,4 +104,28 @@ fn expect_schedules(program: &Path, host: &HostFile) -> Result<(), Failure> {
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(WrongSchedules(wrong).into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_time_zone_is_a_mistake_where_zones_are_known() {
+        let place = tempfile::tempdir().unwrap();
+        let zones = place.path().join("zoneinfo");
+        let text = include_str!("../../profiles/hypervisor/host.toml");
+        let mut host = bedplate_spec::document::parse(text, "host.toml").unwrap();
+        assert!(expect_zone(&zones, &host).is_ok(), "there is nothing to look among");
+        std::fs::create_dir_all(zones.join("Europe")).unwrap();
+        for known in ["UTC", "Europe/Brussels"] {
+            std::fs::write(zones.join(known), "TZif").unwrap();
+        }
+        assert!(expect_zone(&zones, &host).is_ok());
+        for wrong in ["Europe/Brusels", "Europe"] {
+            host.host.timezone = wrong.into();
+            let told = expect_zone(&zones, &host).unwrap_err().to_string();
+            assert!(told.contains(wrong) && told.contains("timedatectl"), "{told}");
+        }
+    }
 }
