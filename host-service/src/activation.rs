@@ -184,14 +184,15 @@ fn merge_accounts(
     let mut left = current.clone();
     memberships::take_back(&mut left, &tree, &given, &wanted);
     let (merged, notes) = accounts::merge(&left, &tree, &host.host.users);
-    if given != wanted {
-        memberships::write(record, &memberships::union(&given, &wanted))?;
+    let now = memberships::given(&wanted, &given, &left, &merged);
+    if given != now {
+        memberships::write(record, &memberships::union(&given, &now))?;
     }
     if merged != current {
         merged.write(etc)?;
     }
-    if given != wanted {
-        memberships::write(record, &wanted)?;
+    if given != now {
+        memberships::write(record, &now)?;
     }
     Ok((merged, notes))
 }
@@ -246,6 +247,9 @@ mod tests {
             merge(&["kvm", "libvirt", "video"]),
             "kvm:x:993:admin\nlibvirt:x:990:admin\nvideo:x:44:admin\nadmin:x:1000:\n"
         );
+        // What the tree has is its own; what was there by hand before it was asked for stays.
+        let record_says = || memberships::read(&record).unwrap();
+        assert_eq!(record_says()["admin"], ["kvm", "libvirt", "video"].map(str::to_owned).into());
         // By hand, as usermod writes it.
         for name in ["group", "gshadow"] {
             let text = fs::read_to_string(etc.join(name)).unwrap();
@@ -258,6 +262,9 @@ mod tests {
         );
         let hidden = fs::read_to_string(etc.join("gshadow")).unwrap();
         assert!(hidden.contains("libvirt:*::\n") && hidden.contains("kvm:*::admin\n"), "{hidden}");
+        assert!(merge(&["kvm", "render"]).contains("render:*::admin\n"));
+        assert_eq!(record_says()["admin"], ["kvm".to_owned()].into());
+        assert!(merge(&["kvm"]).contains("render:*::admin\n"), "it was there by hand");
         // A user that is gone from host.toml keeps the account, for its files, and no group.
         let mut nobody = saying(&[]);
         nobody.host.users.clear();

@@ -259,7 +259,7 @@ pub fn host_key_put(host_file: &Path, input: &mut dyn Read, out: &mut dyn Write)
     host_key::put(&context.intent, &context.configuration, &Secret::new(key))?;
     Ok(writeln!(
         out,
-        "the ssh key that was prepared is in place; `systemctl restart ssh` shows it to others, `bedplate-host converge` opens the secrets"
+        "the ssh key that was prepared is in place; restart the ssh server to show it to others, and `bedplate-host converge` opens the secrets"
     )?)
 }
 

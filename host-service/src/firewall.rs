@@ -156,7 +156,11 @@ mod tests {
         other.nfs.exports[0].clients = vec!["10.0.0.7/32".to_owned().try_into().unwrap()];
         let stale = judge(&other, &Found::Table(Some(in_kernel())), Some(&rules(&host)));
         assert!(stale.wants[0].contains("of another host.toml"), "{stale:?}");
-        assert!(!judge(&host, &Found::Unit(false), None).agrees);
+        let on_nixos = judge(&host, &Found::Unit(false), None);
+        assert!(
+            !on_nixos.agrees && on_nixos.wants[0].contains("systemctl restart"),
+            "{on_nixos:?}"
+        );
         assert!(judge(&host, &Found::Unit(true), None).agrees);
     }
 

@@ -19,6 +19,18 @@ const RECORD: &str = "handed-over";
 /// What to do while it waits.
 const ADVICE: &str = "see that the secrets named above open (`bedplate-host host-key take --replace` for a prepared key, or `bedplate secrets rekey` on a workstation with an admin's key, push, pull in /etc/nixos), then run `bedplate-host converge`";
 
+/// Why a backup does not run: what is not restored yet would be missing from it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the machine is not handed over, and nothing was backed up; `bedplate-host converge` says what it waits for"
+)]
+pub struct NotHandedOver;
+
+/// Refuses what only a machine does that was handed over.
+pub fn expect_done(state: &Path) -> Result<(), NotHandedOver> {
+    if is_done(state) { Ok(()) } else { Err(NotHandedOver) }
+}
+
 /// Why nothing else is set up.
 #[derive(Debug, thiserror::Error)]
 #[error(

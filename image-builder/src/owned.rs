@@ -89,7 +89,7 @@ impl State {
         }
         let (name, hosts) = (&host.host.name, &host.flake.hosts);
         let path = format!("{hosts}/{name}");
-        let sought = Sought { name, hosts };
+        let sought = Sought { name, hosts, platform: host.host.platform };
         match repository_tree::in_the_way(&self.files, &path) {
             None => match self.flake.as_ref().and_then(|flake| sought.missing(flake)) {
                 None => Ok(()),

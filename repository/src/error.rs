@@ -44,6 +44,11 @@ pub enum Error {
         /// What was given.
         address: String,
     },
+    /// The embedded platform comes with this program.
+    #[error(
+        "--bedplate is for hosts of NixOS, and the host is of the embedded platform, which is put beside the flake; nothing was written\n  help: leave --bedplate out, or write --platform nixos"
+    )]
+    AddressOfEmbedded,
     /// A medium's platform is not for hosts of NixOS.
     #[error(
         "--medium brings the embedded platform, and the host is one of NixOS (platform = \"nixos\"); nothing was written\n  help: leave --medium out"

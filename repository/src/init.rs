@@ -13,6 +13,7 @@ use crate::shipped::{self, DESCRIPTION, FLAKE, HOSTS, LOCK, PLATFORM};
 pub fn decide(request: &Request<'_>) -> Result<Proposal, Error> {
     let (text, found) = document::fit(request, HOSTS)?;
     host::check_id(&found)?;
+    input::expect_no_address(found.host.platform, request.address)?;
     let directory = format!("{HOSTS}/{}", request.name);
     let (top, below) = HOSTS.split_once('/').unwrap_or((HOSTS, ""));
     let mut nix = Files::from([(format!("{below}/.gitkeep"), Vec::new())]);
@@ -102,6 +103,8 @@ mod tests {
         let text = std::str::from_utf8(document.unwrap()).unwrap();
         assert!(text.contains("platform = \"nixos\""), "{text}");
 
+        let embedded = Request { platform: None, ..request };
+        assert!(matches!(decide(&embedded), Err(Error::AddressOfEmbedded)));
         let nowhere = Request { address: None, ..request };
         assert!(matches!(decide(&nowhere), Err(Error::NoAddress)));
         let medium = Request { description: Some(b"{}"), ..request };

@@ -43,6 +43,7 @@ impl Input {
         platform: Platform,
         address: Option<&str>,
     ) -> Result<Option<Self>, Error> {
+        expect_no_address(platform, address)?;
         match (platform, flake.input()) {
             (Platform::Embedded, Found::Vendored) | (Platform::Nixos, Found::Elsewhere) => Ok(None),
             (Platform::Embedded, Found::Absent) => Ok(Some(Self::Vendored)),
@@ -66,6 +67,14 @@ impl Input {
                 std::iter::once(url(address)).chain(follows).collect()
             }
         }
+    }
+}
+
+/// Nobody is to think that the embedded platform comes from there.
+pub(crate) fn expect_no_address(platform: Platform, address: Option<&str>) -> Result<(), Error> {
+    match (platform, address) {
+        (Platform::Embedded, Some(_)) => Err(Error::AddressOfEmbedded),
+        _ => Ok(()),
     }
 }
 

@@ -19,7 +19,8 @@ fn ask(text: &str) {
     let Ok(flake) = Flake::parse(text) else { return };
     let _ = (flake.layout(), flake.input(), flake.has_nixpkgs(), flake.place_of("a"));
     for platform in [Platform::Embedded, Platform::Nixos] {
-        let Ok(lacking) = Input::lacking(&flake, platform, Some("path:/srv/bedplate")) else {
+        let address = (platform == Platform::Nixos).then_some("path:/srv/bedplate");
+        let Ok(lacking) = Input::lacking(&flake, platform, address) else {
             continue;
         };
         let Ok(edited) = flake.with_host("attic", "nix/hosts", lacking.as_ref()) else { continue };

@@ -14,6 +14,25 @@ use super::{ActivationError, file, replace_file};
 /// Groups by user.
 pub type Memberships = BTreeMap<String, BTreeSet<String>>;
 
+/// Those of `wanted` that are there because of it: given before, or not there `before` it was asked for.
+pub fn given(
+    wanted: &Memberships,
+    given: &Memberships,
+    before: &Databases,
+    after: &Databases,
+) -> Memberships {
+    let is_ours = |user: &str, group: &str| {
+        let was_given = given.get(user).is_some_and(|groups| groups.contains(group));
+        after.is_member(group, user) && (was_given || !before.is_member(group, user))
+    };
+    let of = |(user, groups): (&String, &BTreeSet<String>)| {
+        let groups: BTreeSet<String> =
+            groups.iter().filter(|group| is_ours(user, group)).cloned().collect();
+        (!groups.is_empty()).then(|| (user.clone(), groups))
+    };
+    wanted.iter().filter_map(of).collect()
+}
+
 /// Those that `users` asks for.
 pub fn wanted(users: &BTreeMap<String, User>) -> Memberships {
     let of = |(name, user): (&String, &User)| (name.clone(), user.groups.iter().cloned().collect());

@@ -9,10 +9,12 @@ use crate::backup::retrieve::{self, Request};
 use crate::backup::session::Session;
 use crate::backup::{run, upkeep};
 use crate::context::Context;
+use crate::handoff;
 
 /// `bedplate-host backup run NAME`.
 pub fn run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Finished {
     let context = Context::read(host_file)?;
+    handoff::expect_done(&context.state)?;
     let summary = run::run(&context, name)?;
     let (snapshot, added) = (&summary.snapshot_id, summary.data_added);
     if json {

@@ -15,6 +15,7 @@ use crate::backup::record::{self, Record};
 use crate::chain::chain;
 use crate::context::Context;
 use crate::converge::{self, Status as Resource};
+use crate::handoff;
 use crate::pool::{self, Health, MemberState, PoolError, Status};
 
 /// Somebody may just be changing something: what differs is told when it still does later.
@@ -243,7 +244,8 @@ fn drift(context: &Context) -> Result<Option<Vec<Condition>>, LookError> {
     if let Err(TryLockError::WouldBlock) = file.try_lock() {
         return Ok(None);
     }
-    let found = converge::restores(context).into_iter().chain(converge::status(context));
+    let found = handoff::compared(context).into_iter();
+    let found = found.chain(converge::restores(context)).chain(converge::status(context));
     // A backup that has not run yet is told of when it is too old, and a restart that is pending has
     // time: whoever changed the machine was told.
     let differs = |one: &Resource| !one.actions.is_empty() || one.refused.is_some();

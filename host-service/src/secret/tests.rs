@@ -222,10 +222,12 @@ fn a_machine_is_handed_over_once_every_secret_has_opened() {
     assert!(told.contains("it has no value `nowhere`"), "{told}");
     assert!(told.contains("not handed over: a secret does not open"), "{told}");
     assert!(handoff::compared(&machine.context()).is_some());
+    assert!(handoff::expect_done(&state).is_err());
 
     for backup in machine.host.backups.values_mut() {
         backup.password = sops("test_key");
     }
     assert_eq!(hand_over(&mut machine), (true, String::new()));
+    assert!(handoff::expect_done(&state).is_ok());
     assert!(handoff::is_done(&state) && handoff::compared(&machine.context()).is_none());
 }

@@ -1,5 +1,6 @@
 //! Whether a flake knows a host, asked before a disk is written to for it.
 
+use bedplate_spec::host::Platform;
 use rnix::ast::{self, Expr, HasEntry as _};
 
 use super::tree::{attribute_name, attribute_path};
@@ -15,6 +16,8 @@ pub struct Sought<'a> {
     pub name: &'a str,
     /// The directory of hosts.
     pub hosts: &'a str,
+    /// What builds its system.
+    pub platform: Platform,
 }
 
 impl Sought<'_> {
@@ -34,9 +37,13 @@ impl Sought<'_> {
     }
 
     fn what_to_do(&self) -> String {
-        let Self { name, hosts } = self;
+        let Self { name, hosts, platform } = self;
+        let more = match platform {
+            Platform::Embedded => "",
+            Platform::Nixos => " --platform nixos",
+        };
         format!(
-            "run `bedplate host add {name}`, or where {hosts}/{name} is there already, write \
+            "run `bedplate host add {name}{more}`, or where {hosts}/{name} is there already, write \
              `{}` into its outputs",
             edit::output(name, hosts)
         )
@@ -128,11 +135,14 @@ mod tests {
     #[test]
     fn what_to_do_is_said_and_a_host_that_was_added_is_known() {
         let before = "{ outputs = { ... }: { nixosConfigurations = { b = 1; }; }; }";
-        let sought = Sought { name: "attic", hosts: "nix/hosts" };
+        let sought = Sought { name: "attic", hosts: "nix/hosts", platform: Platform::Embedded };
         let said = sought.missing(before.as_bytes()).unwrap();
         let line =
             "nixosConfigurations.attic = inputs.bedplate.lib.host \"attic\" ./nix/hosts/attic;";
         assert!(said.contains("bedplate host add attic") && said.contains(line), "{said}");
+        let nixos = Sought { platform: Platform::Nixos, ..sought };
+        let told = nixos.missing(before.as_bytes()).unwrap();
+        assert!(told.contains("`bedplate host add attic --platform nixos`"), "{told}");
         let flake = Flake::parse(before).unwrap();
         let after = flake.with_host("attic", "nix/hosts", Some(&Input::Vendored)).unwrap();
         assert_eq!(sought.missing(after.text.as_bytes()), None);

@@ -20,7 +20,7 @@ const UNUSABLE: &str = "the repository of the answers (flake.bundle) cannot be u
 
 /// Puts the repository into place, unless it is there. It moves in whole: half a one could not
 /// be finished. An owner who brings another commit than an earlier run was given has corrected
-/// the repository; of that run nothing but its own commit is lost.
+/// the repository; of that run nothing but its own commits is lost.
 pub fn repository(enrolment: &Enrolment<'_>) -> Result<(), StepError> {
     let place = enrolment.repository;
     if place.join(".git").exists() {

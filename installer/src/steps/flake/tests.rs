@@ -60,7 +60,7 @@ fn f1_what_a_power_cut_leaves_of_the_repository_does_not_stop_the_next_run() {
 }
 
 #[test]
-fn a_host_is_enrolled_once_and_a_second_run_amends_and_duplicates_nothing() {
+fn a_host_is_enrolled_once_and_a_second_run_neither_amends_nor_duplicates() {
     let place = tempfile::tempdir().unwrap();
     let (source, repository) = plain_files(place.path());
     let enrolment = |hardware| {

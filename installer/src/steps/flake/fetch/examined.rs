@@ -1,6 +1,7 @@
 //! What a repository must be before a disk is written to for it.
 
 use bedplate_repository::flake::known::Sought;
+use bedplate_spec::host::Platform;
 use bedplate_spec::platform::DESCRIPTION;
 use bedplate_spec::repository_tree::{self, Entry, PLATFORM};
 use bedplate_tools::git::Reader;
@@ -43,7 +44,8 @@ impl Expected<'_> {
         let Some(flake) = flake else { return Ok(()) };
         let text = git.blob(&flake.object).during("could not read its flake.nix")?;
         let (hosts, name) = self.host.rsplit_once('/').unwrap_or(("", self.host));
-        match (Sought { name, hosts }).missing(&text) {
+        let platform = self.platform.map_or(Platform::Nixos, |_| Platform::Embedded);
+        match (Sought { name, hosts, platform }).missing(&text) {
             None => Ok(()),
             Some(why) => Err(StepError::new(why)),
         }
