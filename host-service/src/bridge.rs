@@ -86,6 +86,8 @@ pub struct Port {
     pub name: String,
     /// MAC address.
     pub mac: String,
+    /// Whether it is a NIC: those of guests and containers are made by somebody here.
+    pub is_hardware: bool,
 }
 
 impl ObservedBridge {
@@ -96,6 +98,11 @@ impl ObservedBridge {
             Nic::Mac(mac) => port.mac == *mac,
         };
         self.ports.iter().find(is).map(|port| port.name.as_str())
+    }
+
+    /// The ports of guests and containers.
+    pub fn guests(&self) -> impl Iterator<Item = &str> {
+        self.ports.iter().filter(|port| !port.is_hardware).map(|port| port.name.as_str())
     }
 
     /// Whether it is known to do otherwise about VLANs than is `wanted`.
@@ -124,6 +131,11 @@ pub enum Action {
     RemoveFile {
         /// Path under `/etc`.
         path: String,
+    },
+    /// Take away a bridge that is no longer declared.
+    RemoveBridge {
+        /// Name.
+        bridge: String,
     },
     /// Let networkd read its files.
     Reload,
@@ -157,6 +169,7 @@ impl fmt::Display for Action {
             Self::Arm { .. } => formatter.write_str("arm a timer that takes the change back"),
             Self::WriteFile { path, .. } => write!(formatter, "write /etc/{path}"),
             Self::RemoveFile { path } => write!(formatter, "remove /etc/{path}"),
+            Self::RemoveBridge { bridge } => write!(formatter, "remove the bridge {bridge}"),
             Self::Reload => formatter.write_str("reload systemd-networkd"),
             Self::Await { bridge } => write!(formatter, "wait until {bridge} is up"),
             Self::Prove => formatter
@@ -250,6 +263,7 @@ impl Kind for Bridges {
                 atomic::write(&context.configuration.join(path), content, 0o644)?;
             }
             Action::RemoveFile { path } => fs::remove_file(context.configuration.join(path))?,
+            Action::RemoveBridge { bridge } => ip::remove_bridge(bridge)?,
             Action::Reload => applied::apply(&context.configuration, &context.runtime)?,
             Action::Await { bridge } => wait(&context.intent, bridge)?,
             Action::Prove => proof::prove(context, reporter)?,
@@ -370,7 +384,8 @@ fn links(all: &serde_json::Value) -> BTreeMap<String, ObservedBridge> {
     for link in all {
         if let Some(bridge) = bridges.get_mut(&text(link, "master")) {
             let (name, mac) = (text(link, "ifname"), text(link, "address"));
-            bridge.ports.push(Port { name, mac });
+            let is_hardware = link["linkinfo"]["info_kind"].is_null();
+            bridge.ports.push(Port { name, mac, is_hardware });
         }
     }
     bridges

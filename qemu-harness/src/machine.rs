@@ -8,6 +8,8 @@ use crate::accelerator::Accelerator;
 pub const HOST_ADDRESS: &str = "192.168.1.2";
 /// The first lease that the LAN gives.
 pub const FIRST_LEASE: &str = "192.168.1.15";
+/// Slot of the first NIC, behind those of disks and of the cable.
+const FIRST_LAN_SLOT: usize = 101;
 /// Name of the virtio port on which an installer writes events.
 pub const EVENT_PORT: &str = "org.bedplate.events";
 
@@ -26,8 +28,8 @@ pub struct Machine {
     pub kernel: Option<Kernel>,
     /// Disks, in order.
     pub disks: Vec<Disk>,
-    /// The network, if any.
-    pub network: Option<Lan>,
+    /// The networks it is in, each by a NIC of its own.
+    pub networks: Vec<Lan>,
     /// A cable to another machine, if any.
     pub cable: Option<Cable>,
 }
@@ -137,7 +139,8 @@ impl Disk {
     }
 }
 
-/// The LAN of the machine: user networking with DHCP, [`HOST_ADDRESS`] being this machine.
+/// A LAN of the machine: user networking with DHCP, its second address ([`HOST_ADDRESS`] in
+/// 192.168.1.0/24) being this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lan {
     /// Network, such as `192.168.1.0/24`.
@@ -224,8 +227,8 @@ impl Machine {
         for (index, disk) in self.disks.iter().enumerate() {
             attach(disk, index, &mut sata, &mut line);
         }
-        if let Some(lan) = &self.network {
-            lan.arguments(&mut line);
+        for (index, lan) in self.networks.iter().enumerate() {
+            lan.arguments(index, &mut line);
         }
         if let Some(cable) = &self.cable {
             cable.arguments(&mut line);
@@ -304,15 +307,17 @@ fn over_nbd(kind: &DiskKind) -> &'static str {
 }
 
 impl Lan {
-    fn arguments(&self, line: &mut Line) {
+    fn arguments(&self, index: usize, line: &mut Line) {
         let forwards: String = self
             .forwards
             .iter()
             .map(|(here, there)| format!(",hostfwd=tcp:127.0.0.1:{here}-{FIRST_LEASE}:{there}"))
             .collect();
-        line.push("-netdev", format!("user,id=lan,net={}{forwards}", self.cidr));
-        line.device("pcie-root-port,id=port-lan,chassis=100,slot=100".to_owned());
-        line.device(format!("virtio-net-pci,bus=port-lan,netdev=lan,mac={},romfile=", self.mac));
+        let (lan, slot) = (format!("lan{index}"), FIRST_LAN_SLOT + index);
+        line.push("-netdev", format!("user,id={lan},net={}{forwards}", self.cidr));
+        line.device(format!("pcie-root-port,id=port-{lan},chassis={slot},slot={slot}"));
+        let mac = &self.mac;
+        line.device(format!("virtio-net-pci,bus=port-{lan},netdev={lan},mac={mac},romfile="));
     }
 }
 
@@ -327,7 +332,7 @@ impl Cable {
             "-netdev",
             format!("stream,id=cable,server={server},addr.type=unix,addr.path={socket}"),
         );
-        line.device("pcie-root-port,id=port-cable,chassis=101,slot=101".to_owned());
+        line.device("pcie-root-port,id=port-cable,chassis=100,slot=100".to_owned());
         line.device(format!(
             "virtio-net-pci,bus=port-cable,netdev=cable,mac={},romfile=",
             self.mac
@@ -368,11 +373,11 @@ mod tests {
                 disk("bulk2", DiskKind::SataHdd { model }),
                 iso,
             ],
-            network: Some(Lan {
+            networks: vec![Lan {
                 cidr: "192.168.1.0/24".into(),
                 mac: "52:54:00:00:00:01".into(),
                 forwards: vec![(2222, 22)],
-            }),
+            }],
             cable: Some(Cable {
                 socket: "/s/cable".into(),
                 end: CableEnd::First,

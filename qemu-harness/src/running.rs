@@ -284,7 +284,7 @@ mod tests {
                 read_only: false,
                 boot_index: Some(0),
             }],
-            network: None,
+            networks: Vec::new(),
             cable: None,
         };
         let running = machine.start(directory.path(), None).unwrap();

@@ -39,11 +39,11 @@ fn the_small_guest_reports_its_lease() {
             read_only: false,
             boot_index: Some(0),
         }],
-        network: Some(Lan {
+        networks: vec![Lan {
             cidr: "192.168.1.0/24".into(),
             mac: "52:54:00:12:34:56".into(),
             forwards: Vec::new(),
-        }),
+        }],
         cable: None,
     };
     let running = machine

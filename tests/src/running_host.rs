@@ -1,9 +1,10 @@
 //! The installed machine: it boots without the medium, hands off, and is asked what it is.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bedplate_qemu_harness::disk_image::sha256_of;
-use bedplate_qemu_harness::machine::Disk;
+use bedplate_qemu_harness::machine::{Disk, Machine};
 use bedplate_qemu_harness::running::Running;
 use bedplate_qemu_harness::ssh::{Answer, Ssh};
 
@@ -22,6 +23,9 @@ const MEMORY_MIB: u32 = 3072;
 const LOGIN_LIMIT: Duration = Duration::from_secs(6 * 60);
 /// How long the VM may take until it reports, and until it has written over NFS.
 const GUEST_LIMIT: Duration = Duration::from_secs(8 * 60);
+/// How long a converge may cut the login off: a minute of silence, and the time that networkd and ssh
+/// need on a slow machine.
+const CONVERGE_LIMIT: Duration = Duration::from_secs(8 * 60);
 /// How long a power-off may take.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(150);
 
@@ -67,6 +71,29 @@ impl Host {
         Ok(said)
     }
 
+    /// Has `bedplate-host converge` run for this document in a unit of its own, which goes on when the
+    /// login is cut off; returns what it said when it is over and somebody can log in again.
+    pub fn converge_apart(&self, document: &str, unit: &str) -> Result<String, Failure> {
+        let converge = ["bedplate-host", "--host-file", document, "converge"];
+        let run = ["systemd-run", "--no-block", "--collect", "--unit", unit];
+        self.read(&[&run[..], &converge].concat())?;
+        let deadline = Instant::now() + CONVERGE_LIMIT;
+        loop {
+            let state = ["systemctl", "show", "--value", "--property=ActiveState", unit];
+            match self.run(&state) {
+                Ok(state) if ["failed", "inactive"].contains(&state.stdout.trim()) => break,
+                _ if Instant::now() < deadline => thread::sleep(Duration::from_secs(5)),
+                _ => {
+                    let why = "the machine stays away, or converge goes on";
+                    return Err(Failure::Unfit(why.to_owned()));
+                }
+            }
+        }
+        let said = self.read(&["journalctl", "-b", "-o", "cat", "-u", unit])?;
+        println!("{said}");
+        Ok(said)
+    }
+
     /// Waits until systemd has nothing left to start; returns what it then is (`running`,
     /// `degraded`). With a VM that starts on its own this takes until it was started.
     pub fn settle(&self) -> Result<String, Failure> {
@@ -87,13 +114,26 @@ impl Story {
     /// Starts the installed machine with `disks` (all of them: [`Story::disks`]) and returns at
     /// once: for what is seen and typed on the serial console before anybody can log in.
     pub fn start(&self, disks: Vec<Disk>) -> Result<Running, Failure> {
-        let machine = seed::machine(HOST, disks, MEMORY_MIB, self.record.ssh_port);
+        self.start_machine(&self.machine(disks))
+    }
+
+    /// The installed machine with `disks`, to be given more than it was installed with.
+    pub fn machine(&self, disks: Vec<Disk>) -> Machine {
+        seed::machine(HOST, disks, MEMORY_MIB, self.record.ssh_port)
+    }
+
+    fn start_machine(&self, machine: &Machine) -> Result<Running, Failure> {
         Ok(machine.start(&self.directory, Some(self.console("host")))?)
     }
 
     /// As [`Story::start`], and waits until root can log in.
     pub fn boot(&self, disks: Vec<Disk>) -> Result<Host, Failure> {
-        let running = self.start(disks)?;
+        self.boot_machine(&self.machine(disks))
+    }
+
+    /// As [`Story::boot`], of a [`Story::machine`] that was given more.
+    pub fn boot_machine(&self, machine: &Machine) -> Result<Host, Failure> {
+        let running = self.start_machine(machine)?;
         let begun = Instant::now();
         let ssh = Ssh::new(&self.key, self.record.ssh_port)?;
         ssh.wait(LOGIN_LIMIT, || running.has_ended())?;

@@ -148,11 +148,11 @@ pub fn machine(name: &str, disks: Vec<Disk>, memory_mib: u32, ssh_port: u16) -> 
         firmware: Firmware::ovmf(),
         kernel: None,
         disks,
-        network: Some(Lan {
+        networks: vec![Lan {
             cidr: "192.168.1.0/24".into(),
             mac: MAC.into(),
             forwards: vec![(ssh_port, 22)],
-        }),
+        }],
         cable: None,
     }
 }

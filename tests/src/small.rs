@@ -236,7 +236,7 @@ pub fn machine(name: &str, disks: Vec<Disk>) -> Machine {
         firmware: Firmware::ovmf(),
         kernel: None,
         disks,
-        network: None,
+        networks: Vec::new(),
         cable: None,
     }
 }

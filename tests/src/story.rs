@@ -280,7 +280,7 @@ impl Story {
         disks.push(seed::medium(medium, size));
         let mut machine = seed::machine(HOST, disks, INSTALL_MEMORY_MIB, self.record.ssh_port);
         // One nobody listens to: what the installed machine is reached by stays free.
-        machine.network.iter_mut().for_each(|lan| lan.forwards.clear());
+        machine.networks.iter_mut().for_each(|lan| lan.forwards.clear());
         let running = machine.start(&self.directory, Some(self.console("install")))?;
         Ok(running)
     }

@@ -80,7 +80,7 @@ fn a_waiting_machine_is_found_on_the_local_network() {
         ..seed::machine(name, disks, MEMORY_MIB, port)
     };
     let waiting = Machine {
-        network: None,
+        networks: Vec::new(),
         ..machine("waiting", vec![disk, medium.clone()], CableEnd::First, WAITING_MAC)
     };
     let looking = machine("looking", vec![medium], CableEnd::Second, LOOKING_MAC);

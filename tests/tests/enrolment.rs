@@ -72,7 +72,7 @@ impl Attic {
         let mut disks = self.disks.clone();
         disks.push(seed::medium(&self.medium, self.medium.metadata().unwrap().len()));
         let mut machine = machine::machine(disks, self.ssh_port);
-        machine.network.iter_mut().for_each(|lan| lan.forwards.clear());
+        machine.networks.iter_mut().for_each(|lan| lan.forwards.clear());
         let running = self.start(machine);
         let stopped = running.wait_for_text(&["Nothing further will be written"], LIMIT);
         assert!(stopped.is_err(), "the installation stopped:\n{}", running.tail());

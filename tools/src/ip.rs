@@ -64,6 +64,11 @@ pub fn filter_vlans(bridge: &str, on: bool) -> Result<(), IpError> {
     Ok(Command::new("ip").args(set).run()?)
 }
 
+/// Takes a bridge away; what stood on it stands alone then.
+pub fn remove_bridge(bridge: &str) -> Result<(), CommandError> {
+    Command::new("ip").args(["link", "delete", "dev", bridge, "type", "bridge"]).run()
+}
+
 /// Forgets who was heard of on a link.
 pub fn forget_neighbours(link: &str) -> Result<(), CommandError> {
     Command::new("ip").args(["neighbour", "flush", "dev", link]).run()

@@ -32,8 +32,9 @@ const BACKUPS: &str = "backups";
 const REMOTE: &str = "remote";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 14] = [
+const FULL: [&str; 15] = [
     "network",
+    "bridges",
     "guests",
     "enrolment",
     "over_ssh",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bedplate_spec::host::{Bridge, HostFile, Nic};
 
-use super::files::{belongs, bridge_files, files, of_bridges, uplink_names, uplinks};
+use super::files::{belongs, bridge_files, files, made_by, of_bridges, uplink_names, uplinks};
 use super::{Action, Observed, leases, missing, stamp, vlans};
 use crate::kind::{Description, Resource};
 use crate::lab;
@@ -128,7 +128,21 @@ fn trial(all: &BTreeMap<String, String>, observed: &Observed, trying: String) ->
         actions.push(Action::Reload);
     }
     actions.push(Action::Prove);
+    // Not before: until then it may have to stand again.
+    let left = made(standing.keys().filter(|path| !wanted.contains_key(*path)));
+    let left = left.filter(|name| stands_alone(observed, name));
+    actions.extend(left.map(|name| Action::RemoveBridge { bridge: name.to_owned() }));
     actions
+}
+
+/// The bridges that these files make.
+fn made<'p>(paths: impl Iterator<Item = &'p String>) -> impl Iterator<Item = &'p str> {
+    paths.filter_map(|path| made_by(path))
+}
+
+/// Whether a bridge stands, with no guest on it.
+fn stands_alone(observed: &Observed, name: &str) -> bool {
+    observed.bridges.get(name).is_some_and(|found| found.guests().next().is_none())
 }
 
 fn one(name: &str, bridge: &Bridge, observed: &Observed, settled: bool) -> Resource<Action> {
@@ -179,15 +193,34 @@ fn withdrawn(
     tried: &BTreeSet<String>,
 ) -> Option<Resource<Action>> {
     let stale = observed.files.keys().filter(|path| !wanted.contains_key(*path));
-    let stale = stale.filter(|path| !belongs(path, tried));
-    let mut actions: Vec<_> = stale.map(|path| Action::RemoveFile { path: path.clone() }).collect();
+    let stale: Vec<&String> = stale.filter(|path| !belongs(path, tried)).collect();
+    // Its files are how it is known to be ours, so they stay as long as it does.
+    let (gone, used): (Vec<&str>, Vec<&str>) = made(stale.iter().copied())
+        .filter(|name| observed.bridges.contains_key(*name))
+        .partition(|name| stands_alone(observed, name));
+    let held: BTreeSet<String> = used.iter().map(|name| (*name).to_owned()).collect();
+    let mut actions: Vec<_> =
+        gone.iter().map(|name| Action::RemoveBridge { bridge: (*name).to_owned() }).collect();
+    let stale = stale.into_iter().filter(|path| !belongs(path, &held)).cloned();
+    actions.extend(stale.map(|path| Action::RemoveFile { path }));
     if !actions.is_empty() {
         actions.push(Action::Reload);
     }
     let gives = |name: &str| intent.network.bridges.get(name).is_some_and(|bridge| bridge.nat);
     let idle = observed.leases.keys().filter(|name| !gives(name));
     actions.extend(idle.map(|name| Action::StopLeases { bridge: name.clone() }));
-    (!actions.is_empty()).then(|| Resource::new("withdrawn", actions))
+    let notes: Vec<String> = used.into_iter().map(|name| still_used(name, observed)).collect();
+    let nothing = actions.is_empty() && notes.is_empty();
+    (!nothing).then(|| Resource { notes, ..Resource::new("withdrawn", actions) })
+}
+
+fn still_used(name: &str, observed: &Observed) -> String {
+    let ports = observed.bridges.get(name).into_iter().flat_map(|found| found.guests());
+    format!(
+        "{name} is no longer declared but still used by {}: restart its guests (`bedplate-host vm \
+         restart`), then run `bedplate-host converge` again",
+        ports.collect::<Vec<_>>().join(", ")
+    )
 }
 
 pub(super) fn describe(intent: &HostFile, observed: &Observed, name: &str) -> Option<Description> {

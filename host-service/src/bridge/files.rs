@@ -13,6 +13,8 @@ pub(super) const PREFIX: &str = "10-bedplate-";
 pub(super) const VLAN_FILTERING: &str = "VLANFiltering=yes";
 /// How the file of a port ends; a bridge that has one leads to the outside.
 const PORT: &str = "-port.network";
+/// How the file ends that has networkd make a bridge.
+const DEVICE: &str = ".netdev";
 
 /// The networkd files of all bridges: path under `/etc` and content. The platform writes
 /// them before networkd starts, so that a crash of this program leaves a reachable machine.
@@ -35,7 +37,7 @@ pub(super) fn bridge_files(name: &str, bridge: &Bridge) -> Vec<(String, String)>
     let link = format!("[Match]\nOriginalName={name}\n\n[Link]\nMACAddressPolicy=none\n");
     let mut files = vec![
         (path(".link"), link),
-        (path(".netdev"), device),
+        (path(DEVICE), device),
         (path(".network"), bridge_network(name, bridge)),
     ];
     if let Some(nic) = &bridge.nic {
@@ -94,9 +96,18 @@ pub(super) fn uplinks(all: &BTreeMap<String, String>) -> BTreeMap<String, String
 
 /// The bridges that have a NIC.
 pub(super) fn uplink_names(all: &BTreeMap<String, String>) -> BTreeSet<String> {
-    let start = format!("{DIRECTORY}/{PREFIX}");
-    let name = |path: &String| Some(path.strip_prefix(&start)?.strip_suffix(PORT)?.to_owned());
-    all.keys().filter_map(name).collect()
+    all.keys().filter_map(|path| bridge_of(path, PORT)).map(str::to_owned).collect()
+}
+
+/// The bridge that a file makes; none for any other file.
+pub(super) fn made_by(path: &str) -> Option<&str> {
+    bridge_of(path, DEVICE)
+}
+
+/// The bridge whose file ends so.
+fn bridge_of<'p>(path: &'p str, end: &str) -> Option<&'p str> {
+    let name = path.strip_prefix(DIRECTORY)?.strip_prefix('/')?.strip_prefix(PREFIX)?;
+    name.strip_suffix(end)
 }
 
 /// Those of the files that belong to one of the bridges.
@@ -114,7 +125,7 @@ pub(super) fn of_bridges(
 pub(super) fn belongs(path: &str, names: &BTreeSet<String>) -> bool {
     names.iter().any(|name| {
         let rest = path.strip_prefix(&format!("{DIRECTORY}/{PREFIX}{name}"));
-        rest.is_some_and(|rest| [".link", ".netdev", ".network", PORT].contains(&rest))
+        rest.is_some_and(|rest| [".link", DEVICE, ".network", PORT].contains(&rest))
     })
 }
 

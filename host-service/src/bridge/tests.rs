@@ -1,5 +1,5 @@
 use super::diff::{OUTSIDE, describe, diff};
-use super::files::{port_network, uplinks};
+use super::files::{bridge_files, port_network, uplinks};
 use super::proof::cut_off;
 use super::*;
 use crate::sample;
@@ -15,8 +15,12 @@ fn other_nic() -> HostFile {
     intent
 }
 
+fn nic(name: &str) -> Port {
+    Port { name: name.into(), mac: "52:54:00:00:00:01".into(), is_hardware: true }
+}
+
 fn as_wanted(intent: &HostFile) -> Observed {
-    let ports = vec![Port { name: "enp5s0".into(), mac: "52:54:00:00:00:01".into() }];
+    let ports = vec![nic("enp5s0")];
     let (addresses, vlan_aware) = (vec!["192.168.1.80/24".into()], Some(false));
     let bridge = ObservedBridge { ports, addresses, vlan_aware };
     let files: BTreeMap<_, _> = files(intent).into_iter().collect();
@@ -160,15 +164,42 @@ fn t36_a_change_of_what_leads_outside_is_armed_first_and_proven_last() {
 fn t36_a_bridge_that_is_renamed_or_withdrawn_is_a_change_too() {
     let mut intent = sample::intent();
     let bridge = intent.network.bridges.remove("br0").unwrap();
-    let observed = as_wanted(&sample::intent());
+    let mut observed = as_wanted(&sample::intent());
     let gone = diff(&intent, &observed);
     assert!(matches!(gone[0].actions[0], Action::Arm { .. }), "{gone:?}");
     assert_eq!(gone.len(), 1);
+    let last = |resources: &[Resource<Action>]| titles(&resources[0]).pop().unwrap();
+    assert_eq!(last(&gone), "remove the bridge br0", "once the change is kept");
     intent.network.bridges.insert("br1".into(), bridge);
     let renamed = diff(&intent, &observed);
     assert!(matches!(renamed[0].actions[0], Action::Arm { .. }));
     let removed = titles(&renamed[0]).iter().filter(|title| title.starts_with("remove")).count();
-    assert_eq!(removed, 4);
+    assert_eq!(removed, 5);
+    let bridge = observed.bridges.get_mut("br0").unwrap();
+    bridge.ports.push(Port { name: "vnet0".into(), is_hardware: false, ..nic("") });
+    assert!(last(&diff(&intent, &observed)).starts_with("keep the change"), "a guest is on it");
+}
+
+#[test]
+fn f10_a_withdrawn_bridge_goes_with_its_files_once_no_guest_is_on_it() {
+    let intent = sample::intent();
+    let mut observed = as_wanted(&intent);
+    let old = bridge_files("old", &isolated(false));
+    observed.files.extend(old.iter().cloned());
+    observed.applied = Some(stamp(&observed.files));
+    // Cut off after the bridge went: the files tell that something is left to do.
+    assert_eq!(titles(&diff(&intent, &observed)[1]).len(), 4);
+    observed.bridges.insert("old".into(), ObservedBridge::default());
+    let titles_now = titles(&diff(&intent, &observed)[1]);
+    assert_eq!((titles_now[0].as_str(), titles_now.len()), ("remove the bridge old", 5));
+
+    let guest = Port { name: "vnet3".into(), is_hardware: false, ..nic("") };
+    observed.bridges.get_mut("old").unwrap().ports.push(guest);
+    let used = &diff(&intent, &observed)[1];
+    assert!(used.actions.is_empty() && used.notes[0].contains("used by vnet3"), "{used:?}");
+    // What somebody else made is nobody's business here.
+    observed.files.retain(|path, _| !path.contains("old"));
+    assert_eq!(diff(&intent, &observed).len(), 1);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bedplate_tools::ip::{self, IpError};
 
-use super::files::{DIRECTORY, PREFIX, VLAN_FILTERING};
+use super::files::{VLAN_FILTERING, made_by};
 use super::{ObservedBridge, links};
 
 /// Has every bridge that stands do as `files` say. networkd makes the others.
@@ -24,10 +24,8 @@ pub(super) fn differing<'f>(
     files: &'f BTreeMap<String, String>,
     standing: &BTreeMap<String, ObservedBridge>,
 ) -> Vec<(&'f str, bool)> {
-    let start = format!("{DIRECTORY}/{PREFIX}");
     let said = files.iter().filter_map(|(path, text)| {
-        let name = path.strip_prefix(&start)?.strip_suffix(".netdev")?;
-        Some((name, text.lines().any(|line| line == VLAN_FILTERING)))
+        Some((made_by(path)?, text.lines().any(|line| line == VLAN_FILTERING)))
     });
     said.filter(|(name, on)| standing.get(*name).is_some_and(|found| found.vlans_differ(*on)))
         .collect()
