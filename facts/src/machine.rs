@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::boot::TOPLEVEL;
+use bedplate_spec::boot::{TOPLEVEL, TREE};
 use bedplate_spec::facts::{Facts, FirmwareKind, NicFacts, SystemImageFacts};
-use bedplate_spec::system_image::{DESCRIPTION, SystemImage};
+use bedplate_spec::system_image::{DESCRIPTION, Holder, SystemImage};
 use bedplate_tools::nix::registration;
 
 use super::roots::{Roots, names, number, text};
@@ -27,7 +27,8 @@ pub fn read(roots: &Roots) -> Facts {
         nics: nics(roots),
         boot_medium: boot_medium(roots),
         closure_bytes: closure_bytes(roots),
-        system_image: system_image(roots),
+        system_image: system_image(roots, Holder::Tree),
+        built_image: system_image(roots, Holder::Toplevel),
     }
 }
 
@@ -39,17 +40,18 @@ fn closure_bytes(roots: &Roots) -> Option<u64> {
         let file = roots.images.join(image).join("registration");
         registered_bytes(&fs::read_to_string(file).ok()?)
     };
-    let first = if roots.images.join("closure").exists() { "closure" } else { "tree" };
+    let first = if roots.images.join("closure").exists() { "closure" } else { TREE };
     let built = roots.images.join(TOPLEVEL).exists().then_some(TOPLEVEL);
     [first, "programs"].into_iter().chain(built).map(size).sum()
 }
 
-/// The image of the live system's own tree, unless another closure is installed in its place.
-fn system_image(roots: &Roots) -> Option<SystemImageFacts> {
-    if roots.images.join("closure").exists() {
+/// The file system in an image of the medium. The live system's own tree counts for none when another
+/// closure is installed in its place.
+fn system_image(roots: &Roots, holder: Holder) -> Option<SystemImageFacts> {
+    if holder == Holder::Tree && roots.images.join("closure").exists() {
         return None;
     }
-    let text = fs::read(roots.images.join("tree").join(DESCRIPTION)).ok()?;
+    let text = fs::read(roots.images.join(holder.image()).join(DESCRIPTION)).ok()?;
     let image = SystemImage::parse(&text)?;
     Some(SystemImageFacts { size: image.size, bytes: image.bytes() })
 }

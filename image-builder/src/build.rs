@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bedplate_spec::answers::ANSWERS_FILE;
-use bedplate_spec::boot::{Boot, Image, Inner, Live, MEDIUM_LABEL, TOPLEVEL};
+use bedplate_spec::boot::{Boot, Image, Inner, Live, MEDIUM_LABEL, TOPLEVEL, TREE};
 use bedplate_spec::system_image::{FILE, SUBVOLUME};
 use bedplate_tools::xorriso;
 use sha2::{Digest as _, Sha256};
@@ -19,11 +19,10 @@ use crate::personalize::{self, FLAKE_FILE};
 use crate::platform::Platform;
 use crate::programs::{self, Programs};
 use crate::toplevel::{self, Built, Supplied};
+use crate::tree_nix::TreePrograms;
 use crate::verity_image::Verity;
 use crate::{boot_files, initrd};
 
-/// Name of the image that holds the platform's file system.
-const TREE: &str = "tree";
 const BIOS_IMAGE: &str = "boot/grub/bios.img";
 
 /// What a medium is made of.
@@ -142,7 +141,7 @@ pub fn build_iso(
     let asked = request.toplevel.as_ref().zip(answers.as_ref());
     let system = asked.map(|(asked, answers)| {
         enter(Stage::System);
-        system(asked, answers, &images.supplied(), &request.cache)
+        system(asked, answers, &images, &request.cache)
     });
     let system = system.transpose()?;
     images.system = system.as_ref();
@@ -205,11 +204,12 @@ struct System {
 fn system(
     asked: &toplevel::Request,
     answers: &Answers,
-    supplied: &[Supplied],
+    images: &Images<'_>,
     cache: &Path,
 ) -> Result<System, Error> {
-    let built = asked.build(&answers.host, &answers.repository, supplied)?;
-    let (image, verity) = toplevel::image(&built, &asked.workstation, cache)?;
+    let built = asked.build(&answers.host, &answers.repository, &images.supplied())?;
+    let programs = TreePrograms::new(&images.platform.root());
+    let (image, verity) = toplevel::image(&built, &asked.workstation, &programs, cache)?;
     Ok(System { built, image, verity })
 }
 
@@ -288,7 +288,8 @@ impl Images<'_> {
             kind: kind(name).to_owned(),
             root_hash: verity.root_hash.clone(),
             hash_offset: verity.hash_offset,
-            inner: (name == TREE).then(|| Inner { file: FILE.into(), subvolume: SUBVOLUME.into() }),
+            inner: holds_file_system(name)
+                .then(|| Inner { file: FILE.into(), subvolume: SUBVOLUME.into() }),
         };
         Boot::Live(Live {
             build: self.build_id(),
@@ -299,9 +300,14 @@ impl Images<'_> {
     }
 }
 
+/// Whether the store of an image is a file system of its own, in a file that may be large.
+fn holds_file_system(name: &str) -> bool {
+    [TREE, TOPLEVEL].contains(&name)
+}
+
 /// The file system of an image, and the end of its name on the medium.
 fn kind(name: &str) -> &'static str {
-    if name == TREE { "erofs" } else { "squashfs" }
+    if holds_file_system(name) { "erofs" } else { "squashfs" }
 }
 
 /// Files made for one medium.

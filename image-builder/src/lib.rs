@@ -17,7 +17,7 @@ pub mod owned;
 pub mod personalize;
 mod platform;
 mod programs;
-mod system_image;
+pub mod system_image;
 pub mod toplevel;
 mod tree;
 pub mod tree_nix;
@@ -25,3 +25,4 @@ mod verity_image;
 
 pub use error::Error;
 pub use iso9660::extract;
+pub use verity_image::Verity;

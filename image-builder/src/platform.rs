@@ -4,16 +4,17 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use bedplate_tools::{erofs, mmdebstrap};
+use bedplate_tools::mmdebstrap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::build::Stage;
 use crate::error::{Error, file, tool, unfit};
+use crate::system_image::Store;
 use crate::toplevel::Supplied;
 use crate::tree_nix::{StorePath, TreePrograms};
-use crate::verity_image::{self, Verity};
-use crate::{modules, system_image, tree};
+use crate::verity_image::Verity;
+use crate::{modules, tree};
 
 /// The packages, one a line.
 const PACKAGES: &str = include_str!("../packages/platform.txt");
@@ -141,19 +142,12 @@ fn make(
     let tree = place(&nix, "bedplate-tree", &root)?;
     let nix = TreePrograms::new(&store.join(base_name(&tree)));
     let initrd_modules = place(&nix, "bedplate-initrd-modules", &archive)?;
-    // What becomes the image: the file system, and beside it what Nix is told of it.
-    let content = directory.join("content");
-    fs::create_dir_all(&content).map_err(file("make", &content))?;
-    let registration = content.join("registration");
-    let text = tree.registration() + &initrd_modules.registration();
-    fs::write(&registration, text).map_err(file("write", &registration))?;
 
     on_stage(Stage::TreeImage);
-    let id = system_image::make(&nix, &tree, &directory.join("stage"), &content)?;
-    let image = directory.join(IMAGE);
-    erofs::make(&content, &image, &id.to_string()).map_err(tool("make the image of the tree"))?;
-    let verity = verity_image::seal(&image)?;
-    remove(&content)?;
+    let registration = tree.registration() + &initrd_modules.registration();
+    let stage = directory.join("stage");
+    let store = Store { name: &tree.path, stage: &stage, registration: &registration };
+    let verity = store.seal(&nix, &directory.join(IMAGE))?;
     let record = Record { tree, initrd_modules, kernel_version, verity };
     let path = directory.join(RECORD);
     let text = serde_json::to_vec_pretty(&record);

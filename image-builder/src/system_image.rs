@@ -1,8 +1,8 @@
-//! The platform's store as a btrfs file system: the root of the live system, and what the
-//! installer writes to the OS disk as it is.
+//! A store as a btrfs file system that the installer writes to the OS disk as it is: the platform's,
+//! which is the root of the live system too, or the closure of a system of NixOS.
 //!
-//! Copying file by file costs twice what the same bytes cost in one piece; in this form they are
-//! half as many besides, for they stay compressed.
+//! Copying file by file costs twice and more what the same bytes cost in one piece; in this form they
+//! are half as many besides, for they stay compressed.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,12 +11,15 @@ use std::process::Command;
 
 use bedplate_spec::system_image::{DESCRIPTION, FILE, SUBVOLUME, Segment, SystemImage};
 use bedplate_tools::command::CommandExt as _;
+use bedplate_tools::erofs;
 use rustix::fs::{AtFlags, CWD, SeekFrom, Timespec, Timestamps, seek, utimensat};
 use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::error::{Error, file, tool, unfit};
-use crate::tree_nix::{StorePath, TreePrograms};
+use crate::platform;
+use crate::tree_nix::TreePrograms;
+use crate::verity_image::{self, Verity};
 
 /// The namespace of the ids of images: a random number of our own.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6e0c_3d3b_64f5_4c0e_9b53_0a0f_7b0c_52d1);
@@ -29,33 +32,54 @@ const STORE_TIMES: Timestamps =
 /// Above it Zstandard takes several times as long for a hundredth less.
 const COMPRESSION: &str = "zstd:9";
 
-/// Makes in `directory` the file system of what stands in `stage`, its description, and the
-/// directory to mount it at; returns its id. `programs` are those of the tree, whatever this machine has.
-pub(crate) fn make(
-    programs: &TreePrograms,
-    tree: &StorePath,
-    stage: &Path,
-    directory: &Path,
-) -> Result<Uuid, Error> {
-    let mount = directory.join(SUBVOLUME);
-    fs::create_dir_all(&mount).map_err(file("make", &mount))?;
-    date(stage).map_err(file("date", stage))?;
-    let image = directory.join(FILE);
-    File::create(&image).map_err(file("make", &image))?;
-    let fsid = Uuid::new_v5(&NAMESPACE, tree.path.as_bytes());
-    let mut command = programs.command("usr/sbin/mkfs.btrfs", "mkfs.btrfs");
-    command.args(["--quiet", "--data", "single", "--metadata", "dup", "--shrink"]);
-    command.args(["--compress", COMPRESSION, "--uuid", &fsid.to_string()]);
-    command.arg("--subvol").arg(format!("rw:{SUBVOLUME}"));
-    command.arg("--rootdir").arg(stage).arg(&image);
-    as_root(command).run().map_err(tool("make the file system of the tree"))?;
-    let segments = segments(&image).map_err(file("look for holes in", &image))?;
-    let size = fs::metadata(&image).map_err(file("look at", &image))?.len();
-    let description = directory.join(DESCRIPTION);
-    let text = serde_json::to_vec(&SystemImage { fsid, size, segments });
-    let text = text.map_err(|error| unfit("the record", &description, error.to_string()))?;
-    fs::write(&description, text).map_err(file("write", &description))?;
-    Ok(fsid)
+/// What an image is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Store<'a> {
+    /// What tells its content from any other's: the id of the file system follows from it.
+    pub name: &'a str,
+    /// Holds `nix/store`.
+    pub stage: &'a Path,
+    /// What Nix is told of it.
+    pub registration: &'a str,
+}
+
+impl Store<'_> {
+    /// Makes `image`: the file system, its description and the registration, under a hash tree.
+    /// `programs` are those of the tree, whatever this machine has.
+    pub fn seal(&self, programs: &TreePrograms, image: &Path) -> Result<Verity, Error> {
+        let content = image.with_extension("content");
+        fs::create_dir_all(&content).map_err(file("make", &content))?;
+        let registration = content.join("registration");
+        fs::write(&registration, self.registration).map_err(file("write", &registration))?;
+        let id = self.file_system(programs, &content)?.to_string();
+        erofs::make(&content, image, &id).map_err(tool("make the image of a file system"))?;
+        platform::remove(&content)?;
+        verity_image::seal(image)
+    }
+
+    /// Makes the file system in `directory`, its description, and the directory to mount it at;
+    /// returns its id.
+    fn file_system(&self, programs: &TreePrograms, directory: &Path) -> Result<Uuid, Error> {
+        let mount = directory.join(SUBVOLUME);
+        fs::create_dir_all(&mount).map_err(file("make", &mount))?;
+        date(self.stage).map_err(file("date", self.stage))?;
+        let image = directory.join(FILE);
+        File::create(&image).map_err(file("make", &image))?;
+        let fsid = Uuid::new_v5(&NAMESPACE, self.name.as_bytes());
+        let mut command = programs.command("usr/sbin/mkfs.btrfs", "mkfs.btrfs");
+        command.args(["--quiet", "--data", "single", "--metadata", "dup", "--shrink"]);
+        command.args(["--compress", COMPRESSION, "--uuid", &fsid.to_string()]);
+        command.arg("--subvol").arg(format!("rw:{SUBVOLUME}"));
+        command.arg("--rootdir").arg(self.stage).arg(&image);
+        as_root(command).run().map_err(tool("make a file system of a store"))?;
+        let segments = segments(&image).map_err(file("look for holes in", &image))?;
+        let size = fs::metadata(&image).map_err(file("look at", &image))?.len();
+        let description = directory.join(DESCRIPTION);
+        let text = serde_json::to_vec(&SystemImage { fsid, size, segments });
+        let text = text.map_err(|error| unfit("the record", &description, error.to_string()))?;
+        fs::write(&description, text).map_err(file("write", &description))?;
+        Ok(fsid)
+    }
 }
 
 /// Everything in the file system is root's: for whom is not, in a namespace where the owner is.

@@ -24,16 +24,20 @@ use sha2::{Digest as _, Sha256};
 use crate::answers::Repository;
 use crate::error::{Error, file, tool, unfit};
 use crate::platform;
-use crate::verity_image::{self, Verity};
+use crate::system_image::Store;
+use crate::tree_nix::TreePrograms;
+use crate::verity_image::Verity;
 
 pub use enrolled::Hardware;
 pub use layout::lay_out;
 
 /// What is known of an image in the cache.
 const RECORD: &str = "verity.json";
-const IMAGE: &str = "toplevel.squashfs";
+const IMAGE: &str = "toplevel.erofs";
 /// How directories of the cache begin.
 const PREFIX: &str = "toplevel-";
+/// Raised when the code that makes the image changes what it makes.
+const FORMAT: &str = "2";
 
 /// What is to be built in advance.
 #[derive(Debug, Clone)]
@@ -86,7 +90,7 @@ impl Request {
     }
 
     /// Builds the system of `document` from `repository` with the host enrolled. `supplied` is
-    /// what the medium carries anyway.
+    /// what the medium carries of the embedded platform anyway.
     pub fn build(
         &self,
         document: &str,
@@ -104,9 +108,12 @@ impl Request {
             enrolled::put(repository, &host, document, self.hardware.as_deref(), &place)?;
         secrets::refuse_local_inputs(&place)?;
         secrets::refuse_plain(&host, &place)?;
-        if host.host.platform == Platform::Embedded {
-            self.supply(supplied)?;
-        }
+        // Nothing of the live system comes into a store of NixOS.
+        let supplied = match host.host.platform {
+            Platform::Embedded => supplied,
+            Platform::Nixos => &[],
+        };
+        self.supply(supplied)?;
         let flake = format!("git+file://{}", in_url(&place));
         let sources = nix.sources(&flake).map_err(tool("fetch the inputs of the flake"))?;
         let reference = format!("{flake}#{}", attribute(&host));
@@ -163,9 +170,11 @@ fn attribute(host: &HostFile) -> String {
 pub(crate) fn image(
     built: &Built,
     workstation: &Workstation,
+    programs: &TreePrograms,
     cache: &Path,
 ) -> Result<(PathBuf, Verity), Error> {
-    let directory = cache.join(format!("{PREFIX}{}", key(&built.carried)));
+    let key = key(&built.carried);
+    let directory = cache.join(format!("{PREFIX}{key}"));
     let record = directory.join(RECORD);
     let _held = platform::hold(cache)?;
     if !record.exists() {
@@ -173,8 +182,9 @@ pub(crate) fn image(
         let staged = directory.with_extension("part");
         let stage = staged.join("stage");
         fs::create_dir_all(&stage).map_err(file("make", &stage))?;
-        lay_out(built, workstation, &stage)?;
-        let verity = verity_image::make(&stage, &staged.join(IMAGE))?;
+        let registration = lay_out(built, workstation, &stage)?;
+        let store = Store { name: &key, stage: &stage, registration: &registration };
+        let verity = store.seal(programs, &staged.join(IMAGE))?;
         platform::remove(&stage)?;
         let text = serde_json::to_vec(&Record { verity });
         let text = text.map_err(|error| unfit("the record", &record, error.to_string()))?;
@@ -195,8 +205,8 @@ struct Record {
 
 /// A registration holds the hash of every content.
 fn key(carried: &[StorePath]) -> String {
-    let digest = Sha256::digest(registration::text(carried));
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let digest = Sha256::new().chain_update(FORMAT).chain_update(registration::text(carried));
+    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Only one is kept: a closure takes gigabytes.

@@ -14,9 +14,11 @@ const COMPRESSION: squashfs::Compression = squashfs::Compression::Lz4;
 
 /// What is needed to open an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Verity {
-    pub(crate) root_hash: String,
-    pub(crate) hash_offset: u64,
+pub struct Verity {
+    /// Hash over everything, hexadecimal.
+    pub root_hash: String,
+    /// Where the hash tree begins, in bytes: the length of the data.
+    pub hash_offset: u64,
 }
 
 /// Makes the squashfs `image` of `directory`.

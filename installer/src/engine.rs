@@ -15,6 +15,7 @@ use crate::failure;
 use crate::ledger::roles_written;
 use crate::meter::Meter;
 use crate::parallel::{Unfinished, movers, try_each, try_each_in_turn};
+use crate::steps::system_image::Source;
 use crate::steps::{boot, btrfs, closure, disks, flake, kept, luks, stick, system};
 
 /// Executes the steps in order, side by side where they may be. The first failure is reported, and
@@ -166,11 +167,13 @@ fn perform_shared(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<O
             let origin = btrfs::Origin::Empty { raid1: *raid1 };
             btrfs::Make { label, fsid: *fsid, origin, members, subvolumes, sealed }.run()
         }
-        Step::WriteSystem { label, fsid, member, subvolumes, bytes } => {
+        Step::WriteSystem { image, label, fsid, member, subvolumes, bytes } => {
             let members = std::slice::from_ref(member);
             let sealed = hold_sealed(&context.plan.disks, members);
             let id = step.id();
-            let origin = btrfs::Origin::Medium(Meter::new(context.reporter, &id, *bytes));
+            let meter = Meter::new(context.reporter, &id, *bytes);
+            let source = Source::open(*image)?;
+            let origin = btrfs::Origin::Medium(source, meter);
             btrfs::Make { label, fsid: *fsid, origin, members, subvolumes, sealed }.run()
         }
         Step::Mount { mounts } => btrfs::mount_all(context, mounts),

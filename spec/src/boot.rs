@@ -11,6 +11,9 @@ pub const BOOT_FILE: &str = "/bedplate/boot.json";
 /// Volume label of the installation medium (ISO 9660 volume identifier).
 pub const MEDIUM_LABEL: &str = "BEDPLATE";
 
+/// Name of the image that holds the platform's file system.
+pub const TREE: &str = "tree";
+
 /// Name of the image with a system that was built on the workstation: its closure but for what the
 /// other images hold, with its registration. Not every medium has one.
 pub const TOPLEVEL: &str = "toplevel";

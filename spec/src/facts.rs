@@ -34,6 +34,9 @@ pub struct Facts {
     /// there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_image: Option<SystemImageFacts>,
+    /// The same of a system that was built on the workstation, when the medium carries one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_image: Option<SystemImageFacts>,
 }
 
 /// A file system image on the booted medium.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::host::{Export, HttpsSource, Push, Recovery, SshSource, Stick, Then};
+use crate::system_image::Holder;
 
 /// Where the EFI system partition is mounted on the installed system.
 pub const BOOT: &str = "/boot";
@@ -178,6 +179,8 @@ pub enum Step {
     /// Write the medium's file system image to the opened volume of the OS disk as it is, give it
     /// its own id, let it grow, and create the other subvolumes.
     WriteSystem {
+        /// Which image of the medium.
+        image: Holder,
         /// Label.
         label: String,
         /// File system id.

@@ -1,8 +1,29 @@
-//! The platform's store as a file system that is both the live system's root and, written as it
-//! is, the file system of the OS disk.
+//! A store as a file system that, written as it is, becomes the file system of the OS disk.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::boot::{TOPLEVEL, TREE};
+
+/// Which image of the medium holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// The one that is the live system's root too: the embedded platform's store.
+    Tree,
+    /// That of a system of NixOS that was built on the workstation: its closure.
+    Toplevel,
+}
+
+impl Holder {
+    /// The name of the image.
+    pub fn image(self) -> &'static str {
+        match self {
+            Self::Tree => TREE,
+            Self::Toplevel => TOPLEVEL,
+        }
+    }
+}
 
 /// Where the medium describes it, relative to the mount of the image that holds it.
 pub const DESCRIPTION: &str = "system.json";

@@ -8,6 +8,7 @@ use bedplate_spec::host::{HostFile, Platform, Wipe};
 use bedplate_spec::identity::{Purpose, derive};
 use bedplate_spec::plan::{Partition, Plan, Step};
 use bedplate_spec::planner::plan;
+use bedplate_spec::system_image::Holder;
 
 fn host() -> HostFile {
     parse(include_str!("../../profiles/hypervisor/host.toml"), "host.toml").unwrap()
@@ -366,6 +367,25 @@ fn the_medium_s_file_system_is_written_where_it_is_what_the_document_asks_for() 
         image(facts, size);
         host.host.platform = Platform::Nixos;
     }));
+}
+
+#[test]
+fn a_system_of_nixos_that_was_built_in_advance_is_written_as_it_is_and_a_platform_s_is_not() {
+    let built = |platform: Platform| {
+        planned(|host, facts| {
+            host.host.platform = platform;
+            facts.built_image = Some(SystemImageFacts { size: 600_000_000, bytes: 400_000_000 });
+        })
+    };
+    let of_nixos = built(Platform::Nixos);
+    let written = of_nixos.steps.iter().find_map(|step| match step {
+        Step::WriteSystem { image, bytes, .. } => Some((*image, *bytes)),
+        _ => None,
+    });
+    assert_eq!(written, Some((Holder::Toplevel, 400_000_000)));
+    // It is what an embedded system has beside its platform, and no store by itself.
+    let of_embedded = built(Platform::Embedded);
+    assert!(!of_embedded.steps.iter().any(|step| matches!(step, Step::WriteSystem { .. })));
 }
 
 #[test]

@@ -1,14 +1,17 @@
-//! What the copy of a closure costs beside what others would copy it with: in one guest, from one
-//! medium, onto one file system.
+//! What bringing a closure from a medium costs beside what others would copy it with: in one guest,
+//! from one medium, onto one encrypted volume.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bedplate_image_builder::system_image::Store;
 use bedplate_image_builder::tree_nix::TreePrograms;
-use bedplate_qemu_harness::machine::{Disk, DiskKind};
+use bedplate_image_builder::{Error, Verity};
+use bedplate_qemu_harness::disk_image;
+use bedplate_qemu_harness::machine::{Disk, DiskKind, Format};
 use bedplate_spec::boot::TOPLEVEL;
+use bedplate_spec::system_image::{FILE, SUBVOLUME};
 use bedplate_tools::command::{CommandError, CommandExt as _};
 use bedplate_tools::nix::archive;
 use bedplate_tools::nix::registration::{self, StorePath};
@@ -16,7 +19,6 @@ use bedplate_tools::squashfs::{self, Compression};
 
 use crate::failure::{Failure, file};
 use crate::running_host::Host;
-use crate::seed;
 use crate::story::Story;
 
 /// Store paths of the closure of small files.
@@ -27,16 +29,21 @@ pub const FILES: usize = 40_000;
 pub const LARGE: usize = 256 << 20;
 /// Bytes of each of its files.
 const LARGE_FILE: usize = 64 << 20;
-/// Where the media are mounted, and copied to.
+/// Where the media are mounted, and what is copied to.
 const MEDIA: &str = "/run/figure";
-const TARGETS: &str = "/var/lib/figure";
-/// The program that copies as the installer does, on each medium.
+const TARGET: &str = "/mnt/figure";
+/// The encrypted volume that is copied to, its disk, and how large that is.
+const VOLUME: &str = "figure";
+const TARGET_ROLE: &str = "target";
+const TARGET_BYTES: u64 = 4 << 30;
+/// The program that does what the installer does.
 const PROGRAM: &str = "copy";
 
 /// A medium: what the workstation would have built, and its role among the disks.
 pub struct Medium {
     role: &'static str,
     image: PathBuf,
+    verity: Verity,
     /// Bytes of all files.
     pub bytes: u64,
 }
@@ -72,9 +79,9 @@ pub struct Measured {
 
 impl Medium {
     /// Thousands of store paths with a few small files each.
-    pub fn of_small_files(directory: &Path, tree: &Path, program: &Path) -> Result<Self, Failure> {
+    pub fn of_small_files(directory: &Path, tree: &Path) -> Result<Self, Failure> {
         let mut text = Noise(1);
-        Self::make(directory, tree, program, "many", PATHS, |path| {
+        Self::make(directory, tree, "many", PATHS, |path| {
             for number in 0..FILES / PATHS {
                 // As the files of a configuration are: from nothing to some KiB.
                 let size = text.roll() % 8192;
@@ -87,13 +94,9 @@ impl Medium {
     }
 
     /// One store path with few large files.
-    pub fn of_one_large_tree(
-        directory: &Path,
-        tree: &Path,
-        program: &Path,
-    ) -> Result<Self, Failure> {
+    pub fn of_one_large_tree(directory: &Path, tree: &Path) -> Result<Self, Failure> {
         let mut text = Noise(2);
-        Self::make(directory, tree, program, "large", 1, |path| {
+        Self::make(directory, tree, "large", 1, |path| {
             fs::create_dir_all(path)?;
             (0..LARGE / LARGE_FILE).try_for_each(|number| {
                 fs::write(path.join(format!("file{number}")), text.bytes(LARGE_FILE))
@@ -104,7 +107,6 @@ impl Medium {
     fn make(
         directory: &Path,
         tree: &Path,
-        program: &Path,
         role: &'static str,
         paths: usize,
         mut fill: impl FnMut(&Path) -> std::io::Result<()>,
@@ -128,52 +130,43 @@ impl Medium {
             });
         }
         let text = registration::text(&registered);
-        let unfit = |error: CommandError| Failure::Unfit(error.to_string());
-        // For `nix copy`, which reads a store from its database.
-        let mut load = TreePrograms::new(tree).command("usr/bin/nix", "nix-store");
-        load.arg("--store").arg(&stage).arg("--load-db").env("HOME", directory);
-        load.env_remove("NIX_REMOTE").read_with_input(text.as_bytes()).map_err(unfit)?;
-        // Nix makes it in every store it opens; media have none.
-        let links = store.join(".links");
-        fs::remove_dir(&links).map_err(file("remove", &links))?;
-        let registration = stage.join("registration");
-        fs::write(&registration, text).map_err(file("write", &registration))?;
-        fs::copy(program, stage.join(PROGRAM)).map_err(file("copy", program))?;
-        let image = directory.join(format!("{role}.squashfs"));
-        squashfs::make(&stage, &image, Compression::Lz4).map_err(unfit)?;
-        Ok(Self { role, image, bytes })
-    }
-
-    fn serial(&self) -> String {
-        format!("BP{}0001", self.role.to_uppercase())
+        let programs = TreePrograms::new(tree);
+        register(&programs, &stage, directory, &text)?;
+        let image = directory.join(format!("{role}.erofs"));
+        let made = Store { name: role, stage: &stage, registration: &text };
+        let verity = made.seal(&programs, &image);
+        let verity = verity.map_err(|error: Error| Failure::Unfit(error.to_string()))?;
+        Ok(Self { role, image, verity, bytes })
     }
 
     fn disk(&self) -> Result<Disk, Failure> {
-        let size = fs::metadata(&self.image).map_err(file("look at", &self.image))?.len();
-        let like = seed::canary(Path::new(""));
-        Ok(Disk {
-            role: self.role.to_owned(),
-            kind: DiskKind::VirtioBlk,
-            serial: self.serial(),
-            size,
-            file: self.image.clone(),
-            read_only: true,
-            ..like
-        })
+        read_only(self.role, &self.image)
     }
 
-    /// Where it is mounted in the machine. Only what another machine's Nix built is verified: its
-    /// image has this name.
+    /// Where it is mounted in the machine.
     fn place(&self) -> String {
         format!("{MEDIA}/{}/{TOPLEVEL}", self.role)
     }
 
+    /// Opens and mounts it as the live system does: everything is read through dm-verity.
+    fn open(&self, host: &Host) -> Result<(), Failure> {
+        let (medium, device) = (self.place(), by_id(self.role));
+        let name = format!("figure-{}", self.role);
+        let offset = format!("--hash-offset={}", self.verity.hash_offset);
+        let hash = &self.verity.root_hash;
+        host.read(&["mkdir", "-p", &medium])?;
+        host.read(&["veritysetup", "open", &offset, &device, &name, &device, hash])?;
+        let opened = format!("/dev/mapper/{name}");
+        host.read(&["mount", "-t", "erofs", "-o", "ro", &opened, &medium])?;
+        let (inner, target) = (format!("{medium}/{FILE}"), format!("{medium}/{SUBVOLUME}"));
+        let options = format!("ro,loop,subvol={SUBVOLUME}");
+        host.read(&["mount", "-t", "btrfs", "-o", &options, &inner, &target]).map(drop)
+    }
+
     /// Copies it by each, one after the other, in the machine.
     fn copied(&self, host: &Host) -> Result<Copied, Failure> {
+        self.open(host)?;
         let medium = self.place();
-        let device = format!("/dev/disk/by-id/virtio-{}", self.serial());
-        host.read(&["mkdir", "-p", &medium, TARGETS])?;
-        host.read(&["mount", "-t", "squashfs", "-o", "ro", &device, &medium])?;
         // Nix opens no store that it cannot write to.
         let writable = format!("{MEDIA}/{}-writable", self.role);
         let layers = format!("lowerdir={medium},upperdir={writable}/upper,workdir={writable}/work");
@@ -182,15 +175,15 @@ impl Medium {
         }
         let store = format!("{writable}/store");
         host.read(&["mount", "-t", "overlay", "-o", &layers, "overlay", &store])?;
-        let time = |name: &str, line: &str| timed(host, &medium, name, line);
         let nix = format!(
             "nix --extra-experimental-features nix-command copy --offline --all --no-check-sigs \
              --from \"local?root={store}\" --to \"$to\""
         );
+        let ours = format!("{MEDIA}/program/{PROGRAM} copy \"$from\" {VOLUME} \"$to\"");
         Ok(Copied {
-            ours: time("ours", &format!("\"$from/{PROGRAM}\" copy \"$from\" \"$to\""))?,
-            nix: time("nix", &nix)?,
-            cp: time("cp", "cp -a \"$from/nix\" \"$to/\"")?,
+            ours: self.timed(host, NOTHING, &ours)?,
+            nix: self.timed(host, EMPTY, &nix)?,
+            cp: self.timed(host, EMPTY, "cp -a \"$from/nix\" \"$to/\"")?,
         })
     }
 
@@ -198,43 +191,138 @@ impl Medium {
     fn copied_by_dd(&self, host: &Host) -> Result<Duration, Failure> {
         let dd = "for f in \"$from\"/nix/store/*/*; do \
              dd if=\"$f\" of=\"$to/${f##*/}\" bs=1M 2>/dev/null; done";
-        timed(host, &self.place(), "dd", dd)
+        self.timed(host, EMPTY, dd)
+    }
+
+    /// By the machine's own clock, from nothing in memory until everything is on the disk; what was
+    /// copied is counted afterwards, and where it was registered compared by Nix with what was made.
+    fn timed(&self, host: &Host, before: &str, line: &str) -> Result<Duration, Failure> {
+        let script = format!(
+            "set -e; from=$1; to=$2; volume=$3; mkdir -p \"$to\"; {before}; sync; \
+             echo 3 > /proc/sys/vm/drop_caches; begun=$(date +%s%N); {line} > /dev/null; \
+             sync -f \"$to\"; ended=$(date +%s%N); \
+             find \"$to\" -type f -name 'file*' | wc -l; echo $((ended - begun)); \
+             if [ -e \"$to/nix/var/nix/db\" ]; then \
+             nix-store --store \"$to\" --verify --check-contents 1>&2; fi; \
+             umount -R \"$to\""
+        );
+        let (medium, volume) = (self.place(), format!("/dev/mapper/{VOLUME}"));
+        let told = host.read(&["sh", "-c", &script, "sh", &medium, TARGET, &volume])?;
+        let mut lines = told.lines().map(|line| line.trim().parse::<u64>());
+        let (Some(Ok(files)), Some(Ok(nanoseconds))) = (lines.next(), lines.next()) else {
+            return Err(Failure::Unfit(format!("`{line}`: no time but {told:?}")));
+        };
+        let count = format!("find {medium}/nix/store -type f -name 'file*' | wc -l");
+        let wanted = host.read(&["sh", "-c", &count])?;
+        if wanted.trim() != files.to_string() {
+            let wanted = wanted.trim();
+            return Err(Failure::Unfit(format!("`{line}` copied {files} files of {wanted}")));
+        }
+        Ok(Duration::from_nanos(nanoseconds))
     }
 }
 
-/// By the machine's own clock, from nothing in memory until everything is on the disk; what was
-/// copied is counted, and removed.
-fn timed(host: &Host, medium: &str, name: &str, line: &str) -> Result<Duration, Failure> {
-    let mut script = "set -e; from=$1; to=$2; mkdir -p \"$to\"; sync; ".to_owned();
-    let _ = write!(
-        script,
-        "echo 3 > /proc/sys/vm/drop_caches; begun=$(date +%s%N); {line} > /dev/null; \
-         sync -f \"$to\"; ended=$(date +%s%N); \
-         find \"$to\" -type f -name 'file*' | wc -l; echo $((ended - begun)); \
-         rm -rf \"$to\""
-    );
-    let target = format!("{TARGETS}/{name}");
-    let told = host.read(&["sh", "-c", &script, "sh", medium, &target])?;
-    let mut lines = told.lines().map(|line| line.trim().parse::<u64>());
-    let (Some(Ok(files)), Some(Ok(nanoseconds))) = (lines.next(), lines.next()) else {
-        return Err(Failure::Unfit(format!("{name}: no time but {told:?}")));
+/// What stands on the volume before: whatever the last one left.
+const NOTHING: &str = "wipefs --all --quiet \"$volume\"";
+/// A mounted file system, as the installer makes one.
+const EMPTY: &str = "mkfs.btrfs --quiet --force \"$volume\"; mount -t btrfs \"$volume\" \"$to\"";
+
+/// For `nix copy`, which reads a store from its database.
+fn register(
+    programs: &TreePrograms,
+    stage: &Path,
+    home: &Path,
+    registration: &str,
+) -> Result<(), Failure> {
+    let unfit = |error: CommandError| Failure::Unfit(error.to_string());
+    let mut load = programs.command("usr/bin/nix", "nix-store");
+    load.arg("--store").arg(stage).arg("--load-db").env("HOME", home);
+    load.env_remove("NIX_REMOTE").read_with_input(registration.as_bytes()).map_err(unfit)?;
+    // Nix makes it in every store it opens; media have none.
+    let links = stage.join("nix/store/.links");
+    fs::remove_dir(&links).map_err(file("remove", &links))
+}
+
+fn serial(role: &str) -> String {
+    format!("BP{}0001", role.to_uppercase())
+}
+
+fn by_id(role: &str) -> String {
+    format!("/dev/disk/by-id/virtio-{}", serial(role))
+}
+
+/// A disk with this image, which is never written to.
+fn read_only(role: &str, image: &Path) -> Result<Disk, Failure> {
+    let size = fs::metadata(image).map_err(file("look at", image))?.len();
+    Ok(Disk {
+        role: role.to_owned(),
+        kind: DiskKind::VirtioBlk,
+        serial: serial(role),
+        size,
+        file: image.to_owned(),
+        format: Format::Raw,
+        read_only: true,
+        boot_index: None,
+    })
+}
+
+/// The disk that is copied to.
+fn target(directory: &Path) -> Result<Disk, Failure> {
+    let disk = Disk {
+        role: TARGET_ROLE.to_owned(),
+        kind: DiskKind::VirtioBlk,
+        serial: serial(TARGET_ROLE),
+        size: TARGET_BYTES,
+        file: directory.join("target.qcow2"),
+        format: Format::Qcow2,
+        read_only: false,
+        boot_index: None,
     };
-    let count = format!("find {medium}/nix/store -type f -name 'file*' | wc -l");
-    let wanted = host.read(&["sh", "-c", &count])?;
-    if wanted.trim() != files.to_string() {
-        return Err(Failure::Unfit(format!("{name} copied {files} files of {}", wanted.trim())));
-    }
-    Ok(Duration::from_nanos(nanoseconds))
+    disk_image::create(&disk)?;
+    Ok(disk)
 }
 
-/// Boots the installed machine of `story` with both media, and copies both.
-pub fn measure(story: &Story, many: &Medium, large: &Medium) -> Result<Measured, Failure> {
+/// The disk with the program.
+fn program(directory: &Path, program: &Path) -> Result<Disk, Failure> {
+    let stage = directory.join("program");
+    fs::create_dir_all(&stage).map_err(file("make", &stage))?;
+    fs::copy(program, stage.join(PROGRAM)).map_err(file("copy", program))?;
+    let image = directory.join("program.squashfs");
+    let unfit = |error: CommandError| Failure::Unfit(error.to_string());
+    squashfs::make(&stage, &image, Compression::Lz4).map_err(unfit)?;
+    read_only("program", &image)
+}
+
+/// Encrypted as the installer does it, but for how the key is derived, which is not measured here.
+fn open_volume(host: &Host) -> Result<(), Failure> {
+    let device = by_id(TARGET_ROLE);
+    let line = "set -e; head -c 64 /dev/urandom > /run/figure.key; \
+        cryptsetup luksFormat --batch-mode --type luks2 --sector-size 4096 --pbkdf pbkdf2 \
+        --pbkdf-force-iterations 1000 --key-file /run/figure.key \"$1\"; \
+        cryptsetup open --key-file /run/figure.key \"$1\" \"$2\"";
+    host.read(&["sh", "-c", line, "sh", &device, VOLUME]).map(drop)
+}
+
+/// Boots the installed machine of `story` with both media, and copies both; `copier` is what does
+/// there what the installer does.
+pub fn measure(
+    story: &Story,
+    many: &Medium,
+    large: &Medium,
+    copier: &Path,
+) -> Result<Measured, Failure> {
     let mut disks = story.disks();
-    disks.extend([many.disk()?, large.disk()?]);
+    let more = [many.disk()?, large.disk()?];
+    disks.extend(more);
+    disks.extend([program(&story.directory, copier)?, target(&story.directory)?]);
     let host = story.boot(disks)?;
     host.settle()?;
     // What is measured is the host alone.
     host.run(&["virsh", "destroy", crate::answers::GUEST])?;
+    let place = format!("{MEDIA}/program");
+    host.read(&["mkdir", "-p", &place])?;
+    host.read(&["mount", "-t", "squashfs", "-o", "ro", &by_id("program"), &place])?;
+    open_volume(&host)?;
     let (small_files, large_tree) = (many.copied(&host)?, large.copied(&host)?);
     let measured = Measured { small_files, large_tree, dd: large.copied_by_dd(&host)? };
     host.power_off()?;

@@ -259,7 +259,8 @@ fn what_the_workstation_built_is_valid_on_the_machine_and_nothing_is_built_again
     let medium = machines.place("medium");
     let images = [medium.join("programs"), medium.join(boot::TOPLEVEL)];
     platform_image(&machines.platform, &images[0]);
-    lay_out(&built, &machines.workstation(), &images[1]).unwrap();
+    let registration = lay_out(&built, &machines.workstation(), &images[1]).unwrap();
+    fs::write(images[1].join("registration"), registration).unwrap();
     let reporter = Reporter::new(Vec::new());
     let target = machines.place("target");
     assert!(copy_images(&images, &target, &reporter, "copy-closure").unwrap());

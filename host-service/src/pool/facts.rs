@@ -34,6 +34,7 @@ pub fn machine() -> Facts {
         microcode: None,
         closure_bytes: None,
         system_image: None,
+        built_image: None,
     }
 }
 

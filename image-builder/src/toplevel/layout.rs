@@ -1,5 +1,4 @@
-//! A closure as a medium carries it: plain files with the permissions of a store, and a
-//! registration to load.
+//! A closure as a medium carries it: files with the permissions of a store.
 
 use std::fs;
 use std::path::Path;
@@ -12,17 +11,15 @@ use super::Built;
 use crate::closure;
 use crate::error::{Error, file, unfit};
 
-/// Lays out below `stage` what is carried. A path whose content is not what the workstation's
-/// store says of it is refused.
-pub fn lay_out(built: &Built, workstation: &Workstation, stage: &Path) -> Result<(), Error> {
+/// Lays out below `stage` what is carried, and returns the registration to load. A path whose content
+/// is not what the workstation's store says of it is refused.
+pub fn lay_out(built: &Built, workstation: &Workstation, stage: &Path) -> Result<String, Error> {
     let store = stage.join("nix/store");
     fs::create_dir_all(&store).map_err(file("make", &store))?;
     for path in &built.carried {
         put(path, &workstation.place(&path.path), &store)?;
     }
-    let registration = stage.join("registration");
-    fs::write(&registration, registration::text(&built.carried))
-        .map_err(file("write", &registration))
+    Ok(registration::text(&built.carried))
 }
 
 fn put(path: &StorePath, from: &Path, store: &Path) -> Result<(), Error> {

@@ -43,7 +43,7 @@ pub enum Origin<'a> {
         raid1: bool,
     },
     /// The medium's image is written, and grows to the volume's size.
-    Medium(Meter<'a>),
+    Medium(Source, Meter<'a>),
 }
 
 /// What stands on the volumes of a file system.
@@ -80,10 +80,10 @@ impl Make<'_> {
                 btrfs::make(nodes, self.label, &self.fsid.to_string(), data, metadata)
                     .during(failure)
             }
-            Origin::Medium(meter) => {
+            Origin::Medium(source, meter) => {
                 let node = nodes.first().ok_or_else(|| StepError::new("no members"))?;
                 let name = btrfs::Renaming { fsid: self.fsid, label: self.label };
-                Source::open()?.write(node, name, meter).during(failure)
+                source.write(node, name, meter).during(failure)
             }
         }
     }
@@ -143,7 +143,7 @@ impl Make<'_> {
         let mut made = false;
         let mut result = match self.origin {
             Origin::Empty { .. } => Ok(()),
-            Origin::Medium(_) => btrfs::grow(top).during("could not let the file system grow"),
+            Origin::Medium(..) => btrfs::grow(top).during("could not let the file system grow"),
         };
         for subvolume in self.subvolumes {
             let path = top.join(&subvolume.name);

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_facts::roots::names;
 use bedplate_spec::event::Outcome;
+use bedplate_spec::host::Platform;
 use bedplate_tools::nix::Nix;
 use bedplate_tools::sync;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, futimens, utimensat};
@@ -22,10 +23,11 @@ use crate::meter::Meter;
 use crate::parallel::{movers, try_each};
 use crate::report::Reporter;
 
-/// Roots of the opened images; each holds `nix/store` and `registration`.
+/// Roots of the opened images that the embedded platform is made of; each holds `nix/store` and
+/// `registration`.
 const IMAGES: [&str; 2] = ["/run/bedplate/tree", "/run/bedplate/programs"];
 
-/// Holds a system that was built on the workstation, beside the platform.
+/// Holds a system that was built on the workstation: all of it, or what it has beside the platform.
 const BUILT: &str = "/run/bedplate/toplevel";
 
 /// Stands in the place of the first one where what is installed is not the live system's tree.
@@ -58,16 +60,21 @@ struct Listing {
     bytes: u64,
 }
 
-fn images() -> Vec<PathBuf> {
+/// A machine of NixOS has nothing of what the live system is made of.
+fn images(platform: Platform) -> Vec<PathBuf> {
     let [tree, programs] = IMAGES;
     let tree = if Path::new(CLOSURE).is_dir() { CLOSURE } else { tree };
-    let built = Path::new(BUILT).is_dir().then_some(BUILT);
-    [tree, programs].into_iter().chain(built).map(PathBuf::from).collect()
+    let ours = match platform {
+        Platform::Embedded => &[tree, programs][..],
+        Platform::Nixos => &[],
+    };
+    let built = Path::new(BUILT).is_dir().then_some(&BUILT);
+    ours.iter().chain(built).map(PathBuf::from).collect()
 }
 
 /// Copies what is not there yet, then makes Nix know of it.
 pub fn copy(context: &Context<'_>, step: &str) -> Result<Outcome, StepError> {
-    copy_from(&images(), Path::new(TARGET), context.reporter, step)
+    copy_from(&images(context.host.host.platform), Path::new(TARGET), context.reporter, step)
 }
 
 /// Copies from the images what the store below `target` lacks, and registers it.

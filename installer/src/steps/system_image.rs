@@ -5,15 +5,15 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use bedplate_spec::system_image::{DESCRIPTION, FILE, SystemImage};
+use bedplate_spec::system_image::{DESCRIPTION, FILE, Holder, SystemImage};
 use bedplate_tools::btrfs::{COPIES, LENGTH, Renaming};
 
 use crate::error::{During as _, StepError};
 use crate::meter::Meter;
 use crate::parallel::{movers, try_each};
 
-/// Where the image that holds it is mounted.
-const PLACE: &str = "/run/bedplate/tree";
+/// Where the images of the medium are mounted by name.
+const IMAGES: &str = "/run/bedplate";
 
 /// Bytes read and written at once.
 const CHUNK: u64 = 1 << 20;
@@ -34,12 +34,13 @@ struct Piece {
 }
 
 impl Source {
-    /// The one of the booted medium.
-    pub fn open() -> Result<Self, StepError> {
-        Self::open_in(Path::new(PLACE))
+    /// The one in this image of the booted medium.
+    pub fn open(holder: Holder) -> Result<Self, StepError> {
+        Self::open_in(&Path::new(IMAGES).join(holder.image()))
     }
 
-    fn open_in(place: &Path) -> Result<Self, StepError> {
+    /// The one in the image that is mounted there.
+    pub fn open_in(place: &Path) -> Result<Self, StepError> {
         let description = place.join(DESCRIPTION);
         let text =
             fs::read(&description).during(format!("could not read {}", description.display()))?;
@@ -48,6 +49,11 @@ impl Source {
         })?;
         let file = File::open(place.join(FILE)).during("could not open the system image")?;
         Ok(Self { image, file })
+    }
+
+    /// How much is written, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.image.bytes()
     }
 
     /// Writes it to `node` under another name. A cut leaves no file system there: the superblock

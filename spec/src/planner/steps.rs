@@ -4,14 +4,14 @@ use std::iter;
 
 use super::choose::{Choice, Part};
 use super::{geometry, kept};
-use crate::facts::Facts;
+use crate::facts::{Facts, SystemImageFacts};
 use crate::host::{Flake, HostFile, Platform, Wipe};
 use crate::identity::{Purpose, derive, esp_volume_id, mapper_name};
 use crate::plan::{
     BOOT, BOOT_MIRROR, BootPartition, BuildInputs, Mount, MountSource, PartitionKind, Step,
     Subvolume,
 };
-use crate::system_image::SUBVOLUME;
+use crate::system_image::{Holder, SUBVOLUME};
 
 /// More than any LUKS2 header takes of a partition, in bytes.
 const LUKS_HEADER: u64 = 32 << 20;
@@ -111,22 +111,28 @@ fn system_file_system(host: &HostFile, facts: &Facts, chosen: &[Choice<'_>]) -> 
     let of =
         |(name, mount): (&String, &String)| Subvolume { name: name.clone(), mount: mount.clone() };
     let subvolumes: Vec<_> = host.os.subvolumes.iter().map(of).collect();
-    match facts.system_image.filter(|image| takes_image(host, chosen, image.size)) {
-        Some(image) => Step::WriteSystem { label, fsid, member, subvolumes, bytes: image.bytes },
+    // A machine of NixOS wants nothing of what the live system is made of.
+    let (image, found) = match host.host.platform {
+        Platform::Embedded => (Holder::Tree, facts.system_image),
+        Platform::Nixos => (Holder::Toplevel, facts.built_image),
+    };
+    match found.filter(|found| takes_image(host, chosen, found.size)) {
+        Some(SystemImageFacts { bytes, .. }) => {
+            Step::WriteSystem { image, label, fsid, member, subvolumes, bytes }
+        }
         None => {
             Step::MakeBtrfs { name, label, fsid, raid1: false, members: vec![member], subvolumes }
         }
     }
 }
 
-/// The image holds the embedded platform's store in its one subvolume.
+/// The image holds a store in its one subvolume.
 fn takes_image(host: &HostFile, chosen: &[Choice<'_>], size: u64) -> bool {
     let os = chosen.iter().filter(|choice| choice.part == Part::Os);
     let partitions = os.flat_map(|choice| geometry::partitions(host, choice));
     let room = partitions.filter(|partition| partition.kind == PartitionKind::Luks);
     let room = room.map(|partition| partition.length).max().unwrap_or(0);
-    host.host.platform == Platform::Embedded
-        && host.os.subvolumes.get(SUBVOLUME).is_some_and(|mount| mount == "/nix")
+    host.os.subvolumes.get(SUBVOLUME).is_some_and(|mount| mount == "/nix")
         && room >= size.saturating_add(LUKS_HEADER)
 }
 

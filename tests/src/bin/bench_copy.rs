@@ -7,31 +7,68 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bedplate_installer::error::{During as _, StepError};
+use bedplate_installer::meter::Meter;
 use bedplate_installer::report::Reporter;
+use bedplate_installer::steps::btrfs::{Make, Origin};
 use bedplate_installer::steps::closure;
+use bedplate_installer::steps::system_image::Source;
+use bedplate_spec::plan::Subvolume;
+use bedplate_spec::system_image::SUBVOLUME;
 use bedplate_tests::Failure;
 use bedplate_tests::benchmark::{directory, ended};
 use bedplate_tests::copy_figure::{self, FILES, Measured, Medium, PATHS};
 use bedplate_tests::installed::Installation;
 use bedplate_tests::medium::Workspace;
+use bedplate_tools::mount::{Access, Mount};
+use uuid::Uuid;
 
 /// First argument of the copier.
 const COPY: &str = "copy";
+/// The id of the file system that it writes: any.
+const FSID: u128 = 0x6265_646c_6174_4500_8000_0000_0000_0001;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     ended(match arguments.as_slice() {
-        [word, image, target] if word == COPY => copy(Path::new(image), Path::new(target)),
+        [word, image, volume, target] if word == COPY => {
+            copy(Path::new(image), volume, Path::new(target)).map_err(unfit)
+        }
         _ => measure(),
     })
 }
 
-fn copy(image: &Path, target: &Path) -> Result<(), Failure> {
+fn unfit(error: StepError) -> Failure {
+    Failure::Unfit(bedplate_installer::error::chain(Some(&error)).join(": "))
+}
+
+/// The steps of the installer: the file system is written and mounted, its paths are registered.
+fn copy(image: &Path, volume: &str, target: &Path) -> Result<(), StepError> {
     let reporter = Reporter::new(Vec::new());
-    let copied = closure::copy_from(&[image.to_owned()], target, &reporter, COPY);
-    copied
-        .map(drop)
-        .map_err(|error| Failure::Unfit(bedplate_installer::error::chain(Some(&error)).join(": ")))
+    let source = Source::open_in(image)?;
+    let meter = Meter::new(&reporter, COPY, source.bytes());
+    let store = Subvolume { name: SUBVOLUME.to_owned(), mount: "/nix".to_owned() };
+    Make {
+        label: COPY,
+        fsid: Uuid::from_u128(FSID),
+        origin: Origin::Medium(source, meter),
+        members: &[volume.to_owned()],
+        subvolumes: &[store],
+        sealed: false,
+    }
+    .run()?;
+    let place = target.join("nix");
+    std::fs::create_dir_all(&place).during("could not make the place of the store")?;
+    Mount {
+        source: &format!("/dev/mapper/{volume}"),
+        target: &place,
+        kind: "btrfs",
+        access: Access::ReadWrite,
+        options: &format!("subvol={SUBVOLUME}"),
+    }
+    .mount()
+    .during("could not mount the store")?;
+    closure::copy_from(&[image.to_owned()], target, &reporter, COPY).map(drop)
 }
 
 fn measure() -> Result<(), Failure> {
@@ -42,9 +79,10 @@ fn measure() -> Result<(), Failure> {
         .lend(&directory.path().join("story"), Arc::new(|_: &str| ()))?;
     let tree = Workspace::own().tree()?;
     let media: PathBuf = directory.path().join("media");
-    let many = Medium::of_small_files(&media, &tree, &program)?;
-    let large = Medium::of_one_large_tree(&media, &tree, &program)?;
-    let Measured { small_files, large_tree, dd } = copy_figure::measure(&story, &many, &large)?;
+    let many = Medium::of_small_files(&media, &tree)?;
+    let large = Medium::of_one_large_tree(&media, &tree)?;
+    let Measured { small_files, large_tree, dd } =
+        copy_figure::measure(&story, &many, &large, &program)?;
     println!(
         "Copy of {PATHS} store paths with {FILES} files, {:.0} MB, verified: {:.1} s",
         many.bytes as f64 / 1e6,

@@ -28,6 +28,7 @@ fn facts(disk: DiskFacts) -> Facts {
         microcode: None,
         closure_bytes: None,
         system_image: None,
+        built_image: None,
     }
 }
 
