@@ -133,11 +133,35 @@ impl Repository {
         Ok(Secret::new(line.to_vec()))
     }
 
-    fn open_sops(&self, file: &str, key: &str) -> Result<Secret, SecretError> {
+    /// Whether one key alone opens a secret. Where the machine opens it, that is its own: it is gone
+    /// with the OS disk.
+    pub fn is_for_one(&self, reference: &SecretReference) -> Result<bool, SecretError> {
+        let openers = match reference {
+            SecretReference::Sops { file, .. } => {
+                let (path, text) = self.text(file)?;
+                sops::openers(&text).map_err(|source| SecretError::Sops { path, source })?
+            }
+            SecretReference::Age(file) => {
+                let path = self.directory.join(file);
+                age_file::openers(&self.read(file)?)
+                    .map_err(|source| SecretError::Age { path, source })?
+            }
+            elsewhere => return Err(SecretError::Elsewhere(elsewhere.to_string())),
+        };
+        Ok(openers == 1)
+    }
+
+    fn text(&self, file: &str) -> Result<(PathBuf, String), SecretError> {
         let path = self.directory.join(file);
+        match String::from_utf8(self.read(file)?) {
+            Ok(text) => Ok((path, text)),
+            Err(_) => Err(SecretError::Unusable { path, what: "no text" }),
+        }
+    }
+
+    fn open_sops(&self, file: &str, key: &str) -> Result<Secret, SecretError> {
+        let (path, text) = self.text(file)?;
         let failed = |source| SecretError::Sops { path: path.clone(), source };
-        let text = String::from_utf8(self.read(file)?)
-            .map_err(|_| SecretError::Unusable { path: path.clone(), what: "no text" })?;
         let opened = sops::open(&text, &[self.identity()?]).map_err(failed)?;
         opened.value(key).cloned().map_err(failed)
     }

@@ -1,6 +1,6 @@
 //! age files (age-encryption.org/v1), armored or not.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::iter;
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
@@ -78,6 +78,26 @@ pub fn open(file: &[u8], keys: &[Identity]) -> Result<Secret, AgeError> {
         other => AgeError::Damaged(other.to_string()),
     })?;
     read(reader)
+}
+
+/// How many keys, or passphrases, open a file. Which ones it does not say
+/// (age-encryption.org/v1, "Recipient stanza").
+pub fn openers(file: &[u8]) -> Result<usize, AgeError> {
+    // Damaged ones are told of as everywhere.
+    decryptor(file)?;
+    let mut count = 0;
+    for line in io::BufReader::new(ArmoredReader::new(file)).split(b'\n') {
+        let line = line.map_err(|error| AgeError::Damaged(error.to_string()))?;
+        // The MAC ends the header.
+        if line.starts_with(b"---") {
+            break;
+        }
+        let kind =
+            line.strip_prefix(b"-> ").and_then(|words| words.split(|byte| *byte == b' ').next());
+        // What is there only so that no reader forgets to pass over what it does not know.
+        count += usize::from(kind.is_some_and(|kind| !kind.ends_with(b"-grease")));
+    }
+    Ok(count)
 }
 
 /// Opens a file with a passphrase.

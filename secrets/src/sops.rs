@@ -75,6 +75,13 @@ pub fn recipients(text: &str) -> Result<Vec<String>, SopsError> {
     Ok(key::stanzas(metadata)?.into_iter().map(|stanza| stanza.recipient).collect())
 }
 
+/// How many keys open a file: those of age, and of whatever else sops knows.
+pub fn openers(text: &str) -> Result<usize, SopsError> {
+    let document = yaml::parse(text)?;
+    let metadata = document.get("sops").ok_or(SopsError::NotSops)?;
+    key::openers(metadata)
+}
+
 /// Compares the MAC: the SHA-512 of all values, in capital hexadecimal digits, encrypted with the
 /// time of the last change as additional data.
 fn authenticate(metadata: &Node, leaves: &[Leaf], data_key: &[u8]) -> Result<(), SopsError> {

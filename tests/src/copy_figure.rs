@@ -204,7 +204,7 @@ impl Medium {
              find \"$to\" -type f -name 'file*' | wc -l; echo $((ended - begun)); \
              if [ -e \"$to/nix/var/nix/db\" ]; then \
              nix-store --store \"$to\" --verify --check-contents 1>&2; fi; \
-             umount -R \"$to\""
+             if mountpoint -q \"$to\"; then umount \"$to\"; else umount \"$to/nix\"; fi"
         );
         let (medium, volume) = (self.place(), format!("/dev/mapper/{VOLUME}"));
         let told = host.read(&["sh", "-c", &script, "sh", &medium, TARGET, &volume])?;

@@ -45,8 +45,17 @@ fn rebuild(host: &Host, words: &[&str]) -> u64 {
     next["generation"].as_u64().unwrap()
 }
 
-/// A generation that is whole in all but one thing: its boot ends in an emergency.
-fn broken(host: &Host) {
+/// Its boot ends in an emergency.
+const EMERGENCY: &str = "$box echo \" systemd.unit=emergency.target\" >> $out/kernel-params";
+/// It boots, and its multi-user.target wants what cannot be had.
+const NO_TARGET: &str = "units=$out/etc/systemd/system; \
+    $box mkdir -p $units/multi-user.target.d; \
+    $box printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n' > $units/broken.service; \
+    $box printf '[Unit]\\nRequires=broken.service\\nAfter=broken.service\\n' \
+    > $units/multi-user.target.d/broken.conf";
+
+/// A generation that is whole in all but one thing.
+fn broken(host: &Host, how: &str) {
     let line = "set -e; \
         cat > /root/broken.nix <<'NIX'\n\
         let good = builtins.storePath (builtins.readFile /root/good); in derivation {\n\
@@ -54,20 +63,20 @@ fn broken(host: &Host) {
         builder = \"${good}/tree/usr/bin/busybox\";\n\
         args = [ \"sh\" \"-c\" ''\n\
         box=${good}/tree/usr/bin/busybox\n\
-        $box mkdir $out; $box cp -a ${good}/* $out/; $box chmod u+w $out $out/kernel-params\n\
-        $box echo \" systemd.unit=emergency.target\" >> $out/kernel-params\n\
+        $box mkdir $out; $box cp -a ${good}/* $out/; $box chmod -R u+w $out\n\
+        HOW\n\
         '' ]; }\n\
         NIX\n\
         printf %s $(readlink -f /nix/var/nix/profiles/system) > /root/good; \
         top=$(nix-build --no-out-link /root/broken.nix); \
         nix-env -p /nix/var/nix/profiles/system --set $top; \
         bedplate-host generation boot $top";
-    host.read(&["sh", "-c", line]).unwrap();
+    host.shell(&line.replace("HOW", how)).unwrap();
 }
 
 /// The machine starts again by itself, each time after saying why.
-fn fails(story: &Story) {
-    for number in 1..=TRIES {
+fn fails(story: &Story, times: usize) {
+    for number in 1..=times {
         let running = story.start(story.disks()).unwrap();
         running.wait_for_text(&["on trial and did not come up"], LIMIT).unwrap();
         let end = running.wait_for_end(LIMIT).unwrap();
@@ -102,11 +111,11 @@ fn a_generation_that_does_not_come_up_gives_way_to_the_one_before() {
     // What runs is no longer what the profile names: a collection leaves it all the same.
     let collection = host.read(&["nix-store", "--gc", "--print-roots"]).unwrap();
     assert!(collection.contains("/run/current-system -> "), "{collection}");
-    broken(&host);
+    broken(&host, EMERGENCY);
     assert_eq!(default_entry(&host), "3");
     host.power_off().unwrap();
 
-    fails(&story);
+    fails(&story, TRIES);
     let host = story.boot(story.disks()).unwrap();
     assert_eq!(host.settle().unwrap(), "running");
     let now = generations(&host);
@@ -116,5 +125,9 @@ fn a_generation_that_does_not_come_up_gives_way_to_the_one_before() {
     // The profile follows, so that nothing builds on what never came up.
     assert_eq!(rebuild(&host, &["--rollback"]), 2);
     assert_eq!(default_entry(&host), "2");
+
+    // No emergency: everything else comes up. What follows is counted as before.
+    broken(&host, NO_TARGET);
     host.power_off().unwrap();
+    fails(&story, 1);
 }

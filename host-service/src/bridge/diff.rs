@@ -209,9 +209,9 @@ fn withdrawn(
     let gives = |name: &str| intent.network.bridges.get(name).is_some_and(|bridge| bridge.nat);
     let idle = observed.leases.keys().filter(|name| !gives(name));
     actions.extend(idle.map(|name| Action::StopLeases { bridge: name.clone() }));
-    let notes: Vec<String> = used.into_iter().map(|name| still_used(name, observed)).collect();
-    let nothing = actions.is_empty() && notes.is_empty();
-    (!nothing).then(|| Resource { notes, ..Resource::new("withdrawn", actions) })
+    let wants: Vec<String> = used.into_iter().map(|name| still_used(name, observed)).collect();
+    let nothing = actions.is_empty() && wants.is_empty();
+    (!nothing).then(|| Resource { wants, ..Resource::new("withdrawn", actions) })
 }
 
 fn still_used(name: &str, observed: &Observed) -> String {

@@ -196,7 +196,7 @@ fn f10_a_withdrawn_bridge_goes_with_its_files_once_no_guest_is_on_it() {
     let guest = Port { name: "vnet3".into(), is_hardware: false, ..nic("") };
     observed.bridges.get_mut("old").unwrap().ports.push(guest);
     let used = &diff(&intent, &observed)[1];
-    assert!(used.actions.is_empty() && used.notes[0].contains("used by vnet3"), "{used:?}");
+    assert!(used.actions.is_empty() && used.wants[0].contains("used by vnet3"), "{used:?}");
     // What somebody else made is nobody's business here.
     observed.files.retain(|path, _| !path.contains("old"));
     assert_eq!(diff(&intent, &observed).len(), 1);

@@ -63,6 +63,17 @@ pub enum State {
 pub struct Observed {
     secrets: Vec<(String, State)>,
     leftover: BTreeSet<String>,
+    /// Passwords of backups that this machine alone can open.
+    lost_with_the_machine: BTreeSet<String>,
+}
+
+/// What its owner has to see to before the machine is lost.
+const LOST: &str = "this machine's key alone opens the password: with the machine, its backups are \
+    lost; encrypt it for a key of yours too, commit, and pull in /etc/nixos";
+
+/// Whether a key of `host.toml` is that of a backup's password.
+fn is_password(key: &str) -> bool {
+    key.starts_with("backups.") && key.ends_with(".password")
 }
 
 /// The key of a secret that has a file.
@@ -79,14 +90,22 @@ impl Kind for Secrets {
     const ADVICE: &'static str = "what uses it is not set up; on a workstation with an admin's key run `bedplate secrets rekey`, push, pull in /etc/nixos, then run `bedplate-host converge`";
 
     fn observe(&self, context: &Context) -> Result<Observed, FileError> {
-        let secrets = context.intent.repository_secrets().into_iter();
-        let secrets = secrets.map(|(key, reference)| {
+        let references = context.intent.repository_secrets();
+        let lost_with_the_machine = references
+            .iter()
+            .filter(|(key, _)| is_password(key))
+            // What cannot be read is told with the secret itself.
+            .filter(|(_, reference)| repository(context).is_for_one(reference).unwrap_or(false))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let secrets = references.into_iter().map(|(key, reference)| {
             let state = look(context, &key, reference);
             (key, state.unwrap_or_else(|error| State::Refused(chain(&error))))
         });
         let files = bedplate_facts::roots::names(&file::directory(&context.runtime));
         let leftover = files.into_iter().filter(|name| !context.intent.secrets.contains_key(name));
-        Ok(Observed { secrets: secrets.collect(), leftover: leftover.collect() })
+        let (secrets, leftover) = (secrets.collect(), leftover.collect());
+        Ok(Observed { secrets, leftover, lost_with_the_machine })
     }
 
     fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
@@ -103,7 +122,10 @@ impl Kind for Secrets {
         let leftover = |name: &String| {
             Resource::new(&format!("secrets.{name}"), vec![Action::Remove { name: name.clone() }])
         };
-        let declared = observed.secrets.iter().map(resource);
+        let declared = observed.secrets.iter().map(resource).map(|resource| {
+            let lost = observed.lost_with_the_machine.contains(&resource.name);
+            Resource { wants: lost.then(|| LOST.to_owned()).into_iter().collect(), ..resource }
+        });
         declared.chain(observed.leftover.iter().map(leftover)).collect()
     }
 

@@ -231,3 +231,23 @@ fn a_machine_is_handed_over_once_every_secret_has_opened() {
     assert!(handoff::expect_done(&state).is_ok());
     assert!(handoff::is_done(&state) && handoff::compared(&machine.context()).is_none());
 }
+
+/// A password that goes with the OS disk is no password of a backup.
+#[test]
+fn a_password_that_this_machine_alone_opens_is_told_and_stops_nothing() {
+    let machine = Machine::new(SecretReference::Age("restic.age".into()));
+    let own = ssh::identity(&Secret::new(KEY.into())).unwrap().recipient();
+    let keys = include_bytes!("../../../secrets/tests/fixtures/age-keys.txt").to_vec();
+    let admin = ssh::identities(&Secret::new(keys)).unwrap().remove(0).recipient();
+    let wants = |recipients: &[bedplate_secrets::ssh::Recipient]| {
+        let file = age_file::seal(&Secret::new(b"password".to_vec()), recipients).unwrap();
+        machine.write("nixos/nix/hosts/hypervisor/restic.age", &file, 0o644);
+        let context = machine.context();
+        assert!(converged(&context).0, "it opens, and backups are made");
+        let observed = Secrets.observe(&context).unwrap();
+        let [resource] = &Secrets::diff(&context.intent, &observed)[..] else { panic!() };
+        resource.wants.join(" ")
+    };
+    assert!(wants(std::slice::from_ref(&own)).contains("this machine's key alone"));
+    assert_eq!(wants(&[own, admin]), "");
+}

@@ -72,3 +72,17 @@ proptest! {
         prop_assert!(open(&bytes, &[host()]).is_err());
     }
 }
+
+#[test]
+fn keys_that_open_a_file_are_counted_and_grease_is_not() {
+    let secret = Secret::new(b"correct horse".to_vec());
+    // Grease is put in at random.
+    for _ in 0..20 {
+        let one = seal(&secret, &[host().recipient()]).unwrap();
+        let two = seal(&secret, &[host().recipient(), admin().recipient()]).unwrap();
+        assert_eq!((openers(&one).unwrap(), openers(&two).unwrap()), (1, 2));
+    }
+    let words = seal_with_passphrase(&secret, &secret, Cost::Least).unwrap();
+    assert_eq!(openers(&words).unwrap(), 1);
+    assert!(openers(b"text").is_err());
+}

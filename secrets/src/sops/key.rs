@@ -47,13 +47,25 @@ fn length(key: &Secret) -> Result<Zeroizing<Vec<u8>>, SopsError> {
     }
 }
 
-/// The data key for each age recipient.
-pub fn stanzas(metadata: &Node) -> Result<Vec<Stanza>, SopsError> {
+/// Where the keys of a file stand.
+fn source(metadata: &Node) -> Result<&Node, SopsError> {
     let groups = metadata.get("key_groups").map_or(&[][..], Node::items);
     if groups.len() > 1 {
         return Err(SopsError::SeveralGroups);
     }
-    let source = groups.first().unwrap_or(metadata);
+    Ok(groups.first().unwrap_or(metadata))
+}
+
+/// How many keys of any kind there are.
+pub fn openers(metadata: &Node) -> Result<usize, SopsError> {
+    let source = source(metadata)?;
+    let others = OTHERS.iter().filter_map(|name| source.get(name));
+    Ok(others.fold(stanzas(metadata)?.len(), |sum, node| sum + node.items().len()))
+}
+
+/// The data key for each age recipient.
+pub fn stanzas(metadata: &Node) -> Result<Vec<Stanza>, SopsError> {
+    let source = source(metadata)?;
     let items = source.get("age").map_or(&[][..], Node::items);
     if items.is_empty() {
         let full = |name: &&str| source.get(name).is_some_and(|node| !node.items().is_empty());

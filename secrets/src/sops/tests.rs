@@ -169,3 +169,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_kind_of_key_that_opens_a_file_counts() {
+    assert_eq!(recipients(REAL).unwrap().len(), 2);
+    assert_eq!(openers(REAL).unwrap(), 4, "and two of PGP");
+}
