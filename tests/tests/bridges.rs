@@ -64,7 +64,8 @@ fn with_static_uplink(mut document: DocumentMut) -> DocumentMut {
     document
 }
 
-/// Has the machine do as the document says, and makes sure that nothing is left to do.
+/// Has the machine do as the document says, makes sure that nothing is left to do, and starts the
+/// guest anew.
 fn converge(host: &Host, document: &DocumentMut, unit: &str) {
     // Emulated within emulation, it would take minutes to go down by itself.
     host.run(&["virsh", "--quiet", "destroy", GUEST]).unwrap();
@@ -73,6 +74,7 @@ fn converge(host: &Host, document: &DocumentMut, unit: &str) {
     host.bedplate(DOCUMENT, &["status"]).unwrap();
     let plan = host.bedplate(DOCUMENT, &["plan"]).unwrap();
     assert!(plan.contains("nothing to do"), "{plan}");
+    host.read(&["virsh", "--quiet", "start", GUEST]).unwrap();
 }
 
 /// What a line of a shell says, without the end of its last line.
