@@ -1,7 +1,8 @@
 //! A connection to a booted medium: whose host key it must be, and how that is known.
 
+use std::error::Error;
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bedplate_spec::facts::Facts;
 use bedplate_tools::command::{CommandError, CommandExt as _};
@@ -25,6 +26,16 @@ pub struct Login {
     host_key: Option<String>,
 }
 
+/// What it takes to log in where a machine's port is known.
+pub struct Access<'a> {
+    /// Port of its ssh server.
+    pub port: u16,
+    /// The private key to log in with; none: as ssh is configured.
+    pub identity: Option<&'a Path>,
+    /// One of these fingerprints must be its host key's. Where there are none somebody is asked.
+    pub host_keys: &'a [String],
+}
+
 /// A machine that cannot be known or reached.
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
@@ -44,9 +55,24 @@ enum ConnectionError {
         "give the fingerprint on the screen of {host} (`--host-key SHA256:…`); nobody can be asked here"
     )]
     NotAsked { host: String },
+    /// None of its addresses led to it.
+    #[error(
+        "{name} answers at none of its addresses ({addresses}); is it on a network that leads there?"
+    )]
+    NoAnswer {
+        name: String,
+        addresses: String,
+        #[source]
+        source: Box<dyn Error>,
+    },
+    /// An announcement without an address that can be used.
+    #[error(
+        "{0} announces no address that ssh takes; ask it by the one on its screen: `bedplate inventory --target`"
+    )]
+    NoAddress(String),
     /// Not confirmed.
-    #[error("the host key was not confirmed; nothing was sent")]
-    NotConfirmed,
+    #[error("the host key of {host} was not confirmed; nothing was sent")]
+    NotConfirmed { host: String },
     /// Another version.
     #[error("could not {what} on {host}: its answer is not one that this version reads")]
     Foreign {
@@ -77,36 +103,65 @@ impl Login {
     /// Finds out which host key is the right one. The connection itself is made by the first
     /// command, and by ssh alone: it refuses any other key.
     pub fn open(&self, target: &Target) -> Result<Machine, Failure> {
+        let host_keys = self.host_key.as_slice();
+        let access = Access { port: self.port, identity: self.identity.as_deref(), host_keys };
         let host = target.host().to_owned();
-        let offered = ssh::scan(target, self.port)?;
-        let key = offered.first().ok_or_else(|| ConnectionError::NoKey(host.clone()))?;
+        let key = access.offered(target, &host).map_err(Failure::Other)?;
+        access.trust(target, host, &key)
+    }
+}
+
+impl Access<'_> {
+    /// As [`Login::open`] does, at the first of these addresses where a host key is offered.
+    pub fn open_first(&self, name: &str, targets: &[Target]) -> Result<Machine, Failure> {
+        let mut last = None;
+        for target in targets {
+            let host = format!("{name} at {}", target.host());
+            match self.offered(target, &host) {
+                Ok(key) => return self.trust(target, host, &key),
+                Err(error) => last = Some(error),
+            }
+        }
+        let name = name.to_owned();
+        let Some(source) = last else { return Err(ConnectionError::NoAddress(name).into()) };
+        let addresses: Vec<&str> = targets.iter().map(Target::host).collect();
+        let addresses = addresses.join(", ");
+        Err(ConnectionError::NoAnswer { name, addresses, source }.into())
+    }
+
+    /// The host key that is offered there. Nothing says yet whose it is.
+    fn offered(&self, target: &Target, host: &str) -> Result<String, Box<dyn Error>> {
+        let key = ssh::scan(target, self.port)?.into_iter().next();
+        Ok(key.ok_or_else(|| ConnectionError::NoKey(host.to_owned()))?)
+    }
+
+    fn trust(&self, target: &Target, host: String, key: &str) -> Result<Machine, Failure> {
         let found = ssh_keygen::fingerprint(key)?;
         let found = found.ok_or_else(|| ConnectionError::NoKey(host.clone()))?;
         self.compare(&host, found)?;
         let directory = tempfile::Builder::new().prefix("bedplate-").tempdir()?;
-        let (target, identity) = (target.clone(), self.identity.clone());
-        let ssh = Ssh::new(target, self.port, identity, key, directory.path())?;
+        let identity = self.identity.map(Path::to_owned);
+        let ssh = Ssh::new(target.clone(), self.port, identity, key, directory.path())?;
         Ok(Machine { ssh, host, _directory: directory })
     }
 
     fn compare(&self, host: &str, found: String) -> Result<(), Failure> {
+        if self.host_keys.contains(&found) {
+            return Ok(());
+        }
         let host = host.to_owned();
-        match &self.host_key {
-            Some(asked) if *asked == found => Ok(()),
-            Some(asked) => {
-                let asked = asked.escape_debug().to_string();
-                Err(ConnectionError::OtherKey { host, found, asked }.into())
-            }
-            None if !io::stdin().is_terminal() => Err(ConnectionError::NotAsked { host }.into()),
-            None => {
-                let question =
-                    format!("{host} has the host key {found}. Does its screen say the same?");
-                let asked = dialoguer::Confirm::new().with_prompt(question).default(false);
-                match asked.interact()? {
-                    true => Ok(()),
-                    false => Err(ConnectionError::NotConfirmed.into()),
-                }
-            }
+        if !self.host_keys.is_empty() {
+            let asked = self.host_keys.join(" or ").escape_debug().to_string();
+            return Err(ConnectionError::OtherKey { host, found, asked }.into());
+        }
+        if !io::stdin().is_terminal() {
+            return Err(ConnectionError::NotAsked { host }.into());
+        }
+        let question = format!("{host} has the host key {found}. Does its screen say the same?");
+        let asked = dialoguer::Confirm::new().with_prompt(question).default(false);
+        match asked.interact()? {
+            true => Ok(()),
+            false => Err(ConnectionError::NotConfirmed { host }.into()),
         }
     }
 }

@@ -1,17 +1,25 @@
 //! `bedplate discover`: which booted media wait on the local network?
 
-use std::io::{self, Write as _};
+mod inventories;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use bedplate_discovery::{Activity, Found};
+use bedplate_facts::table as facts_table;
 use bedplate_spec::document::size;
+use bedplate_spec::facts::Facts;
+use serde::Serialize;
 
+use self::inventories::Inventories;
 use crate::plan::columns;
 use crate::report::{self, Failure};
 
 /// List the machines on the local network that were booted from the medium.
 ///
-/// Anybody can announce anything: `bedplate install` makes sure whom it speaks to.
+/// Anybody can announce anything: `--inventory` and `bedplate install` make sure whom they speak to.
 #[derive(clap::Args)]
 pub struct Discover {
     /// How long to listen, in seconds.
@@ -20,22 +28,99 @@ pub struct Discover {
     /// One JSON document.
     #[arg(long)]
     json: bool,
+    /// Log in to each machine that waits, show its inventory, and keep it as DIR/NAME.json.
+    #[arg(long, value_name = "DIR")]
+    inventory: Option<PathBuf>,
+    /// The private key to log in with [default: as ssh is configured].
+    #[arg(long, value_name = "FILE", requires = "inventory")]
+    identity: Option<PathBuf>,
+    /// Fingerprint of a machine's host key, as its screen shows it: `SHA256:…`; once for each machine [default: asked].
+    #[arg(long, value_name = "FINGERPRINT", requires = "inventory")]
+    host_key: Vec<String>,
+}
+
+/// A machine that was found, and what came of asking it.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    found: &'a Found,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inventory: Option<Facts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 impl Discover {
     /// Runs the subcommand.
-    pub fn run(&self) -> Result<(), Failure> {
+    pub fn run(&self) -> Result<ExitCode, Failure> {
+        let inventories = self.inventories();
+        inventories.as_ref().map_or(Ok(()), Inventories::prepare)?;
         let found = bedplate_discovery::look(Duration::from_secs(self.seconds))?;
         let mut out = io::stdout().lock();
-        if self.json {
-            writeln!(out, "{}", report::json(&found)?)?;
-        } else if found.is_empty() {
-            writeln!(out, "no machine answered within {} s", self.seconds)?;
-        } else {
-            out.write_all(table(&found).as_bytes())?;
+        if !self.json {
+            out.write_all(self.list(&found).as_bytes())?;
         }
-        Ok(())
+        let mut told = Vec::new();
+        for one in &found {
+            told.push(self.ask(one, &found, inventories.as_ref(), &mut out)?);
+        }
+        if self.json {
+            writeln!(out, "{}", report::json(&told)?)?;
+        }
+        Ok(ExitCode::from(u8::from(told.iter().any(|one| one.error.is_some()))))
     }
+
+    fn inventories(&self) -> Option<Inventories<'_>> {
+        let directory = self.inventory.as_deref()?;
+        let identity = self.identity.as_deref();
+        Some(Inventories { directory, identity, host_keys: &self.host_key })
+    }
+
+    fn list(&self, found: &[Found]) -> String {
+        if found.is_empty() {
+            format!("no machine answered within {} s\n", self.seconds)
+        } else {
+            table(found)
+        }
+    }
+
+    /// Asks a machine that waits. One that cannot be asked keeps nobody from asking the others.
+    fn ask<'a>(
+        &self,
+        one: &'a Found,
+        all: &[Found],
+        inventories: Option<&Inventories<'_>>,
+        out: &mut impl Write,
+    ) -> Result<Told<'a>, Failure> {
+        let mut told = Told { found: one, inventory: None, error: None };
+        let Some(inventories) = inventories.filter(|_| inventories::is_asked(one)) else {
+            return Ok(told);
+        };
+        // Whoever is asked to compare a host key sees first what came before.
+        out.flush()?;
+        match inventories.ask(one, all) {
+            Ok((facts, path)) => {
+                if !self.json {
+                    out.write_all(
+                        block(&one.name, &facts, &path.display().to_string()).as_bytes(),
+                    )?;
+                }
+                told.inventory = Some(facts);
+            }
+            Err(failure) => {
+                failure.show();
+                told.error = Some(failure.told());
+            }
+        }
+        Ok(told)
+    }
+}
+
+/// A machine's inventory below the list.
+fn block(name: &str, facts: &Facts, path: &str) -> String {
+    let lines = facts_table::table(facts);
+    let lines: String = lines.lines().map(|line| format!("  {line}\n")).collect();
+    format!("\n{name}, written to {path}\n{lines}")
 }
 
 fn table(found: &[Found]) -> String {
@@ -84,5 +169,39 @@ mod tests {
             machine("bedplate-3c4d5e.local", disks, 3),
             machine("bedplate-1.local", Vec::new(), 0),
         ]));
+    }
+
+    fn hypervisor() -> Facts {
+        let text = include_str!("../../profiles/hypervisor/inventory.json");
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn an_inventory_stands_below_the_list_by_its_machine_s_name() {
+        let path = "inventories/bedplate-3c4d5e.json";
+        insta::assert_snapshot!(block("bedplate-3c4d5e.local", &hypervisor(), path));
+    }
+
+    #[test]
+    fn a_machine_is_one_document_with_its_inventory_or_with_its_error() {
+        let summary = Summary {
+            activity: Activity::Waiting,
+            memory_bytes: None,
+            disks: Vec::new(),
+            more_disks: 0,
+        };
+        let name = "bedplate-1.local".to_owned();
+        let found = Found { name, addresses: Vec::new(), port: 22, summary };
+        let keys = |inventory, error| {
+            let told = Told { found: &found, inventory, error };
+            let serde_json::Value::Object(told) = serde_json::to_value(told).unwrap() else {
+                panic!("no object");
+            };
+            told.keys().cloned().collect::<Vec<_>>().join(" ")
+        };
+        let plain = keys(None, None);
+        assert!(!plain.contains("inventory") && !plain.contains("error"), "{plain}");
+        assert!(keys(Some(hypervisor()), None).contains("inventory"));
+        assert!(keys(None, Some("refused".into())).contains("error"));
     }
 }

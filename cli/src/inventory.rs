@@ -58,11 +58,15 @@ impl Inventory {
     }
 
     fn show(&self, facts: &Facts) -> Result<(), Failure> {
-        let text =
-            if self.json { format!("{}\n", report::json(facts)?) } else { table::table(facts) };
+        let text = if self.json { document(facts)? } else { table::table(facts) };
         io::stdout().lock().write_all(text.as_bytes())?;
         Ok(())
     }
+}
+
+/// An inventory as `bedplate plan --inventory` reads it.
+pub fn document(facts: &Facts) -> Result<String, serde_json::Error> {
+    Ok(format!("{}\n", report::json(facts)?))
 }
 
 /// A directory that shows no machine.

@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
         Command::Check(check) => check.run().map(done),
-        Command::Discover(discover) => discover.run().map(done),
+        Command::Discover(discover) => discover.run(),
         Command::Host(host) => host.run(),
         Command::Import(import) => import.run(),
         Command::Init(init) => init.run(),

@@ -9,6 +9,7 @@ use bedplate_spec::host::HostFile;
 use bedplate_spec::planner::PlanError;
 
 /// Why a subcommand failed.
+#[derive(Debug)]
 pub enum Failure {
     /// The document is wrong.
     Document {
@@ -73,6 +74,14 @@ impl Failure {
         drop(io::stderr().write_all(text.as_bytes()));
     }
 
+    /// The failure and its causes as one text without colour, for documents that programs read.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Other(error) => causes(error.as_ref()).join(": "),
+            other => other.render(Paint { on: false }),
+        }
+    }
+
     fn render(&self, paint: Paint) -> String {
         match self {
             Self::Document { problems, text } => render_problems(problems, text, paint),
@@ -102,13 +111,12 @@ fn render_refusals(error: &PlanError, paint: Paint) -> String {
 }
 
 fn render_chain(error: &dyn Error, paint: Paint) -> String {
-    let mut text = format!("{}: {error}\n", paint.red("error"));
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!("  caused by: {cause}\n"));
-        source = cause.source();
-    }
-    text
+    format!("{}: {}\n", paint.red("error"), causes(error).join("\n  caused by: "))
+}
+
+/// An error and what caused it.
+fn causes(error: &dyn Error) -> Vec<String> {
+    std::iter::successors(Some(error), |&cause| cause.source()).map(ToString::to_string).collect()
 }
 
 /// Problems as rustc shows them: message, place, the line with a caret, help.

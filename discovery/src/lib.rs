@@ -3,7 +3,7 @@
 //!
 //! Anybody on the network can read what is announced, and announce what he likes. So an
 //! announcement holds no serial number, name or key, and what is read of one is bounded text that
-//! nothing is decided by: the inventory that is planned with comes over ssh.
+//! proves nothing: it says whom to ask, and the inventory that is planned with comes over ssh.
 
 mod summary;
 

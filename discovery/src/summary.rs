@@ -186,9 +186,12 @@ mod tests {
     fn t16_only_names_are_names() {
         assert_eq!(host_name("bedplate-3c4d5e.local.").unwrap(), "bedplate-3c4d5e.local");
         let long = format!("{}.local.", "a".repeat(64));
-        for bad in
-            ["", ".local.", "a", "-x.local.", "a b.local.", "a\u{1b}.local.", "a.b.local.", &long]
-        {
+        let no_label =
+            ["", ".local.", "a", "-x.local.", "a b.local.", "a\u{1b}.local.", "a.b.local."];
+        // `bedplate discover --inventory` names files by them.
+        let paths =
+            ["../x.local.", "/x.local.", "a/b.local.", "a\\b.local.", "..local.", "a\0.local."];
+        for bad in no_label.into_iter().chain(paths).chain([long.as_str()]) {
             assert!(host_name(bad).is_none(), "{bad:?}");
         }
     }

@@ -60,6 +60,7 @@ let
       }
     ) (told.backups or { });
     notifies = told ? notify;
+    hasSecrets = import ./secrets.nix { inherit lib; } told;
   };
 in
 if told.schema or null != 1 then

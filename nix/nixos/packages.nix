@@ -184,6 +184,7 @@ in
               git
               glibc.bin # ldd
               mmdebstrapWithKeys
+              openssh
               patchelf
               qemu
               squashfsTools

@@ -1,4 +1,4 @@
-# The units of bedplate-host: pools, converge, backups, messages. They say what
+# The units of bedplate-host: pools, a prepared ssh key, converge, backups, messages. They say what
 # host-service/src/system/units.rs says for the embedded platform; change both.
 { config, lib, ... }:
 let
@@ -40,6 +40,37 @@ let
     };
   };
 
+  # A key that was made in advance comes before one is made here. Should nobody type its passphrase,
+  # one is made all the same: the machine must be reachable.
+  hostKey = lib.optionalAttrs host.hasSecrets {
+    bedplate-host-key = {
+      description = "Bedplate: the host's ssh key from the key stick";
+      wantedBy = [ "multi-user.target" ];
+      unitConfig.ConditionPathExists = "!/etc/ssh/ssh_host_ed25519_key";
+      after = [
+        "systemd-udevd.service"
+        "local-fs.target"
+      ];
+      # nixpkgs of before sshd-keygen.service makes the key where sshd.service starts. Logins wait
+      # because they would take the consoles at which the passphrase is asked for.
+      before = [
+        "sshd-keygen.service"
+        "sshd.service"
+        "systemd-user-sessions.service"
+        "bedplate-converge.service"
+      ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart = command "host-key take";
+        TimeoutStartSec = "20min";
+        LimitCORE = 0;
+        StandardOutput = "journal+console";
+        StandardError = "journal+console";
+      };
+    };
+  };
+
   converge = {
     bedplate-converge = {
       description = "Bedplate: make the machine agree with host.toml";
@@ -56,7 +87,9 @@ let
         "libvirtd.service"
         "nfs-server.service"
       ]
-      ++ poolUnits;
+      ++ poolUnits
+      # The key that opens the secrets may be one that is made here.
+      ++ lib.optional host.hasSecrets "sshd-keygen.service";
       # A switch to another host.toml is carried out at once.
       restartTriggers = [ cfg.storedDocument ];
       inherit onFailure;
@@ -166,7 +199,7 @@ let
   };
 in
 {
-  systemd.services = pool // converge // notify // backups;
+  systemd.services = pool // hostKey // converge // notify // backups;
   systemd.timers = backupTimers // notifyTimer;
   # Instances of the template.
   systemd.targets.multi-user.wants = poolUnits;

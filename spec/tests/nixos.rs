@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 const SMALL: &str = include_str!("../../nix/nixos/tests/small.toml");
 const HOST: &str = include_str!("../../nix/nixos/tests/host.toml");
+const SECRETS: &str = include_str!("../../nix/nixos/tests/secrets.toml");
 const DEFAULTS: &str = include_str!("../../nix/nixos/defaults.toml");
 const VECTORS: &str = include_str!("../../nix/nixos/identity-vectors.json");
 
@@ -40,10 +41,21 @@ fn the_identities_that_the_module_derives_are_ours() {
 
 #[test]
 fn the_documents_that_the_module_is_tested_with_have_no_mistakes() {
-    for text in [SMALL, HOST] {
+    for text in [SMALL, HOST, SECRETS] {
         let host = parse(text, "host.toml").unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(host.host.platform, Platform::Nixos);
     }
+}
+
+#[test]
+fn the_module_knows_every_place_of_a_secret() {
+    let host = parse(SECRETS, "host.toml").unwrap();
+    let places: Vec<String> = host.repository_secrets().into_iter().map(|(what, _)| what).collect();
+    // Those that nix/nixos/secrets.nix looks at.
+    assert_eq!(
+        places,
+        ["backups.apps.password", "backups.apps.credentials", "notify.token", "secrets.user-data"]
+    );
 }
 
 /// What the decoder makes of a document that says nothing, under the names of defaults.toml.

@@ -169,12 +169,15 @@ impl Medium {
         let medium = self.place();
         // Nix opens no store that it cannot write to.
         let writable = format!("{MEDIA}/{}-writable", self.role);
-        let layers = format!("lowerdir={medium},upperdir={writable}/upper,workdir={writable}/work");
-        for place in ["upper", "work", "store"] {
+        let layers = format!(
+            "lowerdir={medium}/{SUBVOLUME},upperdir={writable}/upper,workdir={writable}/work"
+        );
+        for place in ["upper", "work", "store/nix"] {
             host.read(&["mkdir", "-p", &format!("{writable}/{place}")])?;
         }
         let store = format!("{writable}/store");
-        host.read(&["mount", "-t", "overlay", "-o", &layers, "overlay", &store])?;
+        let place = format!("{store}/nix");
+        host.read(&["mount", "-t", "overlay", "-o", &layers, "overlay", &place])?;
         let nix = format!(
             "nix --extra-experimental-features nix-command copy --offline --all --no-check-sigs \
              --from \"local?root={store}\" --to \"$to\""

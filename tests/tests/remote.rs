@@ -1,6 +1,7 @@
-//! `bedplate install` against the real installer behind a real sshd with the live system's own
-//! configuration. The machine is an inventory of disks that are not there: everything up to the
-//! first step runs, which finds no disk and stops. Run by name: it wants root and sshd.
+//! `bedplate install` and `discover --inventory` against the real installer behind a real sshd with
+//! the live system's own configuration. The machine is an inventory of disks that are not there:
+//! everything up to the first step runs, which finds no disk and stops. Run by name: it wants root
+//! and sshd, and for `discover` a network interface beside the loopback one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use bedplate_discovery::{Activity, Announcement, Summary};
 use bedplate_image_builder::answers;
 use bedplate_image_builder::identity::with_own_id;
 use bedplate_spec::answers::Header;
@@ -21,6 +23,7 @@ use bedplate_tests::medium::Workspace;
 use bedplate_tests::programs;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::ssh_keygen;
+use serde_json::Value;
 use tempfile::TempDir;
 
 const SSHD: &str = "/usr/sbin/sshd";
@@ -39,6 +42,11 @@ struct Live {
 
 impl Live {
     fn start() -> Self {
+        Self::start_at("127.0.0.1")
+    }
+
+    /// A machine whose ssh server listens at this address.
+    fn start_at(address: &str) -> Self {
         assert!(Path::new(SSHD).exists(), "NOT TESTED: no {SSHD}; install openssh-server");
         assert!(is_root(), "NOT TESTED: the installer wants root");
         let workspace = Workspace::own();
@@ -57,7 +65,7 @@ impl Live {
         let inventory = workspace.root.join("profiles/hypervisor/inventory.json");
         command_of_the_live_system(place.path(), &programs, &boot, &inventory);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let sshd = server(&workspace, place.path(), &ssh, port);
+        let sshd = server(&workspace, place.path(), &ssh, (address, port));
         Self { place, sshd, port, fingerprint, programs }
     }
 
@@ -85,6 +93,39 @@ impl Live {
         let mut command = self.connected(key, &["install"]);
         command.arg(host).args(more);
         command
+    }
+
+    /// Exit code, standard error and what is told of each machine of these names, once they are found.
+    fn discover(
+        &self,
+        key: &str,
+        host_key: &str,
+        names: &[&str],
+    ) -> (Option<i32>, String, Vec<Value>) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let mut command = Command::new(self.programs.join("bedplate"));
+            command.args(["discover", "--json", "--inventory"]).arg(self.kept());
+            command.arg("--identity").arg(self.place.path().join(key));
+            command.args(["--host-key", "SHA256:another", "--host-key", host_key]);
+            let output = command.env_remove("SSH_AUTH_SOCK").stdin(Stdio::null()).output().unwrap();
+            let told: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+            // A test of others may announce a machine of its own meanwhile.
+            let failed = told.iter().any(|one| one.get("error").is_some());
+            assert_eq!(output.status.code(), Some(i32::from(failed)), "{}", said(&output));
+            let ours = |one: &Value| names.iter().any(|name| one["name"] == *name);
+            let ours: Vec<Value> = told.into_iter().filter(ours).collect();
+            if ours.len() == names.len() {
+                let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+                return (output.status.code(), errors, ours);
+            }
+            assert!(Instant::now() < deadline, "{ours:?}");
+        }
+    }
+
+    /// Where `discover` keeps inventories.
+    fn kept(&self) -> PathBuf {
+        self.place.path().join("inventories")
     }
 
     fn connected(&self, key: &str, words: &[&str]) -> Command {
@@ -138,14 +179,14 @@ fn command_of_the_live_system(place: &Path, programs: &Path, boot: &Path, invent
 }
 
 /// sshd with the configuration that the live system has, in another place.
-fn server(workspace: &Workspace, place: &Path, ssh: &Path, port: u16) -> Child {
+fn server(workspace: &Workspace, place: &Path, ssh: &Path, (address, port): (&str, u16)) -> Child {
     let shipped = workspace.root.join("image-builder/live/etc/ssh/bedplate_live.conf");
     let shipped = fs::read_to_string(shipped).unwrap();
     let here = shipped.replace("/run/bedplate/ssh", ssh.to_str().unwrap());
     assert_ne!(shipped, here);
     let here = here.replace("SetEnv PATH=", &format!("SetEnv PATH={}/bin:", place.display()));
     // The way to a temporary directory is open to others, which the live system's is not.
-    let more = format!("\nPort {port}\nListenAddress 127.0.0.1\nStrictModes no\nPidFile none\n");
+    let more = format!("\nPort {port}\nListenAddress {address}\nStrictModes no\nPidFile none\n");
     let configuration = place.join("sshd.conf");
     fs::write(&configuration, here + &more).unwrap();
     fs::create_dir_all("/run/sshd").unwrap();
@@ -205,6 +246,53 @@ fn a_machine_is_installed_over_ssh_by_the_plan_that_was_agreed_to() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("Plan: ") && text.contains("Bedplate: install hypervisor"), "{text}");
     assert!(text.contains("FAILED check-disks"), "{text}");
+}
+
+#[test]
+fn machines_that_are_found_are_asked_for_their_inventories() {
+    let live = Live::start_at("0.0.0.0");
+    let waiting = Summary {
+        activity: Activity::Waiting,
+        memory_bytes: None,
+        disks: Vec::new(),
+        more_disks: 0,
+    };
+    let busy = Summary { activity: Activity::Busy, ..waiting.clone() };
+    // The inventory has a network interface whose address ends so, and none for the others.
+    let names = ["bedplate-010203.local", "bedplate-0b5e55.local", "bedplate-f043ed.local"];
+    let summaries = [&waiting, &busy, &waiting];
+    let announcements: Vec<Announcement> = std::iter::zip(names, summaries)
+        .map(|(name, summary)| {
+            let label = name.strip_suffix(".local").unwrap();
+            Announcement::begin(label, live.port, summary).unwrap()
+        })
+        .collect();
+
+    // Another machine's host key, a stranger's key: told, and nothing is kept.
+    let (_, errors, told) = live.discover("own", "SHA256:other", &names);
+    assert!(errors.contains("not SHA256:another or SHA256:other: it is another"), "{errors}");
+    assert!(told[0]["error"].as_str().unwrap().contains("it is another machine"), "{told:?}");
+    let (_, errors, told) = live.discover("stranger", &live.fingerprint, &names);
+    assert!(errors.contains("could not read the inventory on bedplate-010203.local"), "{errors}");
+    assert!(told[0]["error"].as_str().unwrap().contains("Permission denied (publickey)"));
+    assert_eq!(fs::read_dir(live.kept()).unwrap().count(), 0);
+
+    // One is what it says, one is busy, and one announcement leads to another machine.
+    let (code, errors, told) = live.discover("own", &live.fingerprint, &names);
+    assert_eq!(code, Some(1));
+    assert!(told[0].get("error").is_none(), "{told:?}");
+    assert!(told[1].get("error").is_none() && told[1].get("inventory").is_none(), "{told:?}");
+    assert!(told[2].get("inventory").is_none(), "{told:?}");
+    assert!(errors.contains("leads to another machine"), "{errors}");
+    let names: Vec<_> =
+        fs::read_dir(live.kept()).unwrap().map(|one| one.unwrap().file_name()).collect();
+    assert_eq!(names, ["bedplate-010203.json"]);
+    let kept = fs::read(live.kept().join("bedplate-010203.json")).unwrap();
+    let inventory = live.connected("own", &["inventory", "--json"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&kept), String::from_utf8_lossy(&inventory.stdout));
+    let kept: Facts = serde_json::from_slice(&kept).unwrap();
+    assert_eq!(kept, serde_json::from_value(told[0]["inventory"].clone()).unwrap());
+    drop(announcements);
 }
 
 #[test]

@@ -115,6 +115,7 @@ in
           after = texts;
           before = texts;
           environment = optional (types.attrsOf types.str) { };
+          unitConfig = optional (types.attrsOf scalar) { };
           onFailure = texts;
           restartIfChanged = optional types.bool true;
           restartTriggers = optional (types.listOf types.unspecified) [ ];

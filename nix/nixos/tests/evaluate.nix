@@ -52,6 +52,9 @@ let
   host = evaluate ./host.toml [ ];
   small = evaluate ./small.toml [ ];
   installed = evaluate ./installed/host.toml [ ];
+  secrets = evaluate ./secrets.toml [ ];
+  namesSecrets = text: import ../secrets.nix { inherit lib; } (builtins.fromTOML text);
+  takesHostKey = config: config.systemd.services ? bedplate-host-key;
   sops = evaluate ./small.toml [
     {
       options.sops.age.sshKeyPaths = lib.mkOption { type = lib.types.listOf lib.types.path; };
@@ -69,45 +72,59 @@ let
     "bedplate-pool@vmstore.service"
   ];
 
-  # Units are written twice; what the embedded platform's say stands in a snapshot of a test.
-  snapshot = builtins.readFile (
-    ../../../host-service/src/snapshots
-    + "/bedplate_host_service__system__tests__the_toplevel_of_the_profile.snap"
-  );
-  embedded =
-    file:
+  # Units are written twice; what the embedded platform's say stands in snapshots of tests.
+  snapshot =
+    test:
+    builtins.readFile (
+      ../../../host-service/src/snapshots + "/bedplate_host_service__system__tests__${test}.snap"
+    );
+  settings =
+    text:
     let
-      after = lib.last (lib.splitString "== etc/systemd/system/${file}\n" snapshot);
-      lines = lib.splitString "\n" (builtins.head (lib.splitString "\n== " after));
-      pairs = map (builtins.match "([A-Za-z]+)=(.*)") lines;
+      pairs = map (builtins.match "([A-Za-z]+)=(.*)") (lib.splitString "\n" text);
     in
     lib.groupBy' (sum: pair: sum ++ [ (lib.last pair) ]) [ ] builtins.head (
       lib.filter (pair: pair != null) pairs
     );
-  words = text: lib.sort lib.lessThan (lib.splitString " " text);
+  embedded =
+    file:
+    let
+      toplevel = snapshot "the_toplevel_of_the_profile";
+      after = lib.last (lib.splitString "== etc/systemd/system/${file}\n" toplevel);
+    in
+    settings (builtins.head (lib.splitString "\n== " after));
+  embeddedHostKey = settings (
+    snapshot "a_prepared_key_comes_before_one_is_made_where_the_repository_has_secrets"
+  );
+  # Debian's ssh server is a unit of another name.
+  onNixos = unit: if unit == "ssh.service" then "sshd.service" else unit;
+  words = text: map onNixos (lib.splitString " " text);
   # What is another path, another number or another form on NixOS.
   differs = [
     "ExecStart"
     "TimeoutStartSec"
     "Environment"
   ];
-  agrees =
-    unit: file:
+  agrees = unit: file: agreesWith unit (embedded file);
+  agreesWith =
+    unit: theirs:
     let
       ours =
         lib.mapAttrs (_: value: [ (if value == true then "yes" else toString value) ]) unit.serviceConfig
+        // lib.mapAttrs (_: value: [ value ]) unit.unitConfig
         // { Description = [ unit.description ]; };
       order = {
         After = unit.after;
         Before = unit.before;
         Wants = unit.wants;
       };
-      theirs = embedded file;
       called = value: lib.last (lib.splitString "bin/bedplate-host " value);
     in
     removeAttrs theirs (differs ++ builtins.attrNames order) == removeAttrs ours differs
     && lib.all (
-      key: lib.sort lib.lessThan order.${key} == lib.concatMap words (theirs.${key} or [ ])
+      key:
+      lib.sort lib.lessThan order.${key}
+      == lib.sort lib.lessThan (lib.concatMap words (theirs.${key} or [ ]))
     ) (builtins.attrNames order)
     && called (builtins.head theirs.ExecStart) == called (builtins.head ours.ExecStart);
 
@@ -166,6 +183,36 @@ let
       && agrees (service "bedplate-backup-apps") "bedplate-backup-apps.service"
       && agrees (service "bedplate-verify-apps") "bedplate-verify-apps.service"
       && agrees (service "bedplate-drill-apps") "bedplate-drill-apps.service";
+    "a prepared ssh key is taken as on the embedded platform" =
+      takesHostKey secrets
+      && agreesWith secrets.systemd.services.bedplate-host-key embeddedHostKey
+      && secrets.systemd.services.bedplate-host-key.serviceConfig.TimeoutStartSec
+      == builtins.head embeddedHostKey.TimeoutStartSec;
+    "a prepared ssh key comes before sshd, before one is made and before secrets are opened, and once" =
+      takesHostKey secrets
+      && holdsAll secrets.systemd.services.bedplate-host-key.before [
+        "sshd-keygen.service"
+        "sshd.service"
+        "bedplate-converge.service"
+      ]
+      && secrets.systemd.services.bedplate-host-key.wantedBy == [ "multi-user.target" ]
+      && secrets.systemd.services.bedplate-host-key.unitConfig.ConditionPathExists or null
+      == "!/etc/ssh/ssh_host_ed25519_key";
+    "a prepared ssh key is taken wherever one secret is the repository's, and nowhere else" =
+      lib.all namesSecrets [
+        ''backups.a.password = { sops = "secrets.yaml", key = "a" }''
+        ''backups.a.credentials = { age = "a.age" }''
+        ''notify.token = { age = "a.age" }''
+        ''secrets.a = { sops = "secrets.yaml", key = "a" }''
+      ]
+      && !(namesSecrets ''backups.a.password = { stick = "bedplate/a" }'')
+      && !(namesSecrets ''notify.token = { file = "/etc/token" }'')
+      && takesHostKey secrets
+      && !(takesHostKey host)
+      && !(takesHostKey small);
+    "secrets are opened once there is a key" =
+      lib.elem "sshd-keygen.service" secrets.systemd.services.bedplate-converge.after
+      && !(lib.elem "sshd-keygen.service" (service "bedplate-converge").after);
     "what is told of at once is a failure, where somebody is told" =
       (service "bedplate-drill-apps").onFailure == [ "bedplate-notify.service" ]
       && (service "bedplate-converge").onFailure == [ "bedplate-notify.service" ]
