@@ -113,6 +113,14 @@ mod tests {
     }
 
     #[test]
+    fn t37_the_module_of_nixos_gives_the_helpers_the_ports_that_the_rules_name() {
+        let told = include_str!("../../nix/nixos/nfs-ports.nix");
+        for (name, port) in [("mountd", MOUNTD), ("statd", STATD), ("lockd", LOCKD)] {
+            assert!(told.contains(&format!("{name}Port = {port};")), "{name}");
+        }
+    }
+
+    #[test]
     fn t37_without_exports_nobody_reaches_them() {
         let mut host = sample::intent();
         host.nfs.exports.clear();

@@ -46,6 +46,8 @@ let
     pools = builtins.attrNames (told.pools or { });
     bridges = lib.mapAttrs (_: bridge) (told.network.bridges or { });
     hasExports = told.nfs.exports or [ ] != [ ];
+    # As in the decoder: only where something is exported.
+    hasNfs3 = (told.nfs.v3 or false) && told.nfs.exports or [ ] != [ ];
     hasTpm = builtins.any (vm: vm.tpm or false) (builtins.attrValues (told.vms or { }));
     # When each task runs, by the name of its units; `never` is not in it.
     backups = lib.mapAttrs (

@@ -111,7 +111,13 @@ in
       virtualisation.libvirtd.qemu.swtpm.enable = lib.mkIf cfg.host.hasTpm (lib.mkDefault true);
       # libvirtd's module asserts it.
       security.polkit.enable = lib.mkIf config.virtualisation.libvirtd.enable (lib.mkDefault true);
-      services.nfs.server.enable = lib.mkDefault cfg.host.hasExports;
+      services.nfs.server = {
+        enable = lib.mkDefault cfg.host.hasExports;
+      }
+      // lib.mapAttrs (_: lib.mkDefault) (import ./nfs-ports.nix);
+      services.nfs.settings = lib.mkIf cfg.host.hasExports {
+        nfsd.vers3 = lib.mkDefault cfg.host.hasNfs3;
+      };
     }
 
     # The host's ssh key is its recipient. Only where the owner imports sops-nix.

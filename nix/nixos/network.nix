@@ -30,6 +30,8 @@ let
     lib.concatLists (lib.mapAttrsToList filesOf cfg.host.bridges)
     # NICs that no bridge has taken.
     ++ [ "systemd/network/80-bedplate-other.network" ];
+  # rpcbind's, and those that the module gives NFS's helpers.
+  portsOfNfs3 = [ 111 ] ++ builtins.attrValues (import ./nfs-ports.nix);
 in
 {
   networking = {
@@ -37,8 +39,11 @@ in
     useNetworkd = true;
     # Would ask for a lease on the bridge's port too.
     useDHCP = false;
-    # NFS 4 needs no other port. Who comes through it is for bedplate-firewall to say.
-    firewall.allowedTCPPorts = lib.mkIf cfg.host.hasExports [ 2049 ];
+    # NFS 4 needs no other port. Who comes through is for bedplate-firewall to say.
+    firewall.allowedTCPPorts = lib.mkIf cfg.host.hasExports (
+      [ 2049 ] ++ lib.optionals cfg.host.hasNfs3 portsOfNfs3
+    );
+    firewall.allowedUDPPorts = lib.mkIf cfg.host.hasNfs3 ([ 2049 ] ++ portsOfNfs3);
     # Guests behind the host ask it for leases and names.
     firewall.interfaces = lib.mapAttrs (_: _: {
       allowedTCPPorts = [ 53 ];

@@ -15,8 +15,8 @@ use bedplate_spec::system_image::{FILE, SUBVOLUME};
 use bedplate_tools::command::{CommandError, CommandExt as _};
 use bedplate_tools::nix::archive;
 use bedplate_tools::nix::registration::{self, StorePath};
-use bedplate_tools::squashfs::{self, Compression};
 
+use crate::carried;
 use crate::failure::{Failure, file};
 use crate::running_host::Host;
 use crate::story::Story;
@@ -140,7 +140,7 @@ impl Medium {
     }
 
     fn disk(&self) -> Result<Disk, Failure> {
-        read_only(self.role, &self.image)
+        carried::image(self.role, &self.image)
     }
 
     /// Where it is mounted in the machine.
@@ -150,7 +150,7 @@ impl Medium {
 
     /// Opens and mounts it as the live system does: everything is read through dm-verity.
     fn open(&self, host: &Host) -> Result<(), Failure> {
-        let (medium, device) = (self.place(), by_id(self.role));
+        let (medium, device) = (self.place(), carried::by_id(self.role));
         let name = format!("figure-{}", self.role);
         let offset = format!("--hash-offset={}", self.verity.hash_offset);
         let hash = &self.verity.root_hash;
@@ -246,35 +246,12 @@ fn register(
     fs::remove_dir(&links).map_err(file("remove", &links))
 }
 
-fn serial(role: &str) -> String {
-    format!("BP{}0001", role.to_uppercase())
-}
-
-fn by_id(role: &str) -> String {
-    format!("/dev/disk/by-id/virtio-{}", serial(role))
-}
-
-/// A disk with this image, which is never written to.
-fn read_only(role: &str, image: &Path) -> Result<Disk, Failure> {
-    let size = fs::metadata(image).map_err(file("look at", image))?.len();
-    Ok(Disk {
-        role: role.to_owned(),
-        kind: DiskKind::VirtioBlk,
-        serial: serial(role),
-        size,
-        file: image.to_owned(),
-        format: Format::Raw,
-        read_only: true,
-        boot_index: None,
-    })
-}
-
 /// The disk that is copied to.
 fn target(directory: &Path) -> Result<Disk, Failure> {
     let disk = Disk {
         role: TARGET_ROLE.to_owned(),
         kind: DiskKind::VirtioBlk,
-        serial: serial(TARGET_ROLE),
+        serial: carried::serial(TARGET_ROLE),
         size: TARGET_BYTES,
         file: directory.join("target.qcow2"),
         format: Format::Qcow2,
@@ -285,20 +262,9 @@ fn target(directory: &Path) -> Result<Disk, Failure> {
     Ok(disk)
 }
 
-/// The disk with the program.
-fn program(directory: &Path, program: &Path) -> Result<Disk, Failure> {
-    let stage = directory.join("program");
-    fs::create_dir_all(&stage).map_err(file("make", &stage))?;
-    fs::copy(program, stage.join(PROGRAM)).map_err(file("copy", program))?;
-    let image = directory.join("program.squashfs");
-    let unfit = |error: CommandError| Failure::Unfit(error.to_string());
-    squashfs::make(&stage, &image, Compression::Lz4).map_err(unfit)?;
-    read_only("program", &image)
-}
-
 /// Encrypted as the installer does it, but for how the key is derived, which is not measured here.
 fn open_volume(host: &Host) -> Result<(), Failure> {
-    let device = by_id(TARGET_ROLE);
+    let device = carried::by_id(TARGET_ROLE);
     let line = "set -e; head -c 64 /dev/urandom > /run/figure.key; \
         cryptsetup luksFormat --batch-mode --type luks2 --sector-size 4096 --pbkdf pbkdf2 \
         --pbkdf-force-iterations 1000 --key-file /run/figure.key \"$1\"; \
@@ -317,14 +283,15 @@ pub fn measure(
     let mut disks = story.disks();
     let more = [many.disk()?, large.disk()?];
     disks.extend(more);
-    disks.extend([program(&story.directory, copier)?, target(&story.directory)?]);
+    disks.push(carried::program(PROGRAM, copier, &story.directory)?);
+    disks.push(target(&story.directory)?);
     let host = story.boot(disks)?;
     host.settle()?;
     // What is measured is the host alone.
     host.run(&["virsh", "destroy", crate::answers::GUEST])?;
     let place = format!("{MEDIA}/program");
     host.read(&["mkdir", "-p", &place])?;
-    host.read(&["mount", "-t", "squashfs", "-o", "ro", &by_id("program"), &place])?;
+    host.read(&["mount", "-t", "squashfs", "-o", "ro", &carried::by_id(PROGRAM), &place])?;
     open_volume(&host)?;
     let (small_files, large_tree) = (many.copied(&host)?, large.copied(&host)?);
     let measured = Measured { small_files, large_tree, dd: large.copied_by_dd(&host)? };

@@ -6,6 +6,7 @@
 pub mod answers;
 pub mod benchmark;
 pub mod broken_evidence;
+pub mod carried;
 pub mod claims;
 pub mod converge_figure;
 pub mod copy_figure;

@@ -58,7 +58,7 @@ impl Drop for Vault {
 }
 
 /// The server, fetched once and kept beside the platform.
-fn program(workspace: &Workspace) -> Result<PathBuf, Failure> {
+pub fn program(workspace: &Workspace) -> Result<PathBuf, Failure> {
     let directory = workspace.cache().join("vault");
     let program = directory.join("usr/bin").join(PACKAGE);
     if program.is_file() {

@@ -1,12 +1,15 @@
-//! A backup over sftp from the installed machine: the key comes from the stick, the server must show
-//! the host key of host.toml. The server is the machine's own sshd. Run by name.
+//! Backups over a network from the installed machine, their credentials from the stick: over sftp, where the
+//! server must show the host key of host.toml, and to restic's own server. Both servers are units of the
+//! machine itself. Run by name.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
+use bedplate_qemu_harness::machine::Disk;
 use bedplate_tests::answers::{self, GUEST};
-use bedplate_tests::installed;
+use bedplate_tests::medium::Workspace;
 use bedplate_tests::running_host::Host;
 use bedplate_tests::story::Story;
+use bedplate_tests::{carried, installed, vault};
 use toml_edit::{InlineTable, value};
 
 /// The backup.
@@ -20,6 +23,11 @@ const KEY: &str = "bedplate/sftp";
 /// Where the machine is told of it, with the server's host key and with another.
 const DOCUMENT: &str = "/root/sftp.toml";
 const IMPOSTOR: &str = "/root/impostor.toml";
+/// restic's server: the role of its disk, its program and its unit.
+const SERVER: &str = "restserver";
+/// Where on the stick its credentials are, and where the machine is told of it.
+const REST_CREDENTIALS: &str = "bedplate/rest";
+const REST_DOCUMENT: &str = "/root/rest.toml";
 
 fn with_backup(story: &Story, host_key: &str) -> String {
     let mut document = story.document().unwrap();
@@ -48,10 +56,52 @@ fn keys(host: &Host, stick: &str) -> (String, String) {
     (server.to_owned(), stranger.to_owned())
 }
 
+/// The machine's disks, and one with restic's server, which is no part of the platform.
+fn disks(story: &Story) -> Vec<Disk> {
+    let server = vault::program(&Workspace::own()).unwrap();
+    let mut disks = story.disks();
+    disks.push(carried::program(SERVER, &server, &story.directory).unwrap());
+    disks
+}
+
+fn with_rest_server(story: &Story) -> String {
+    let mut document = story.document().unwrap();
+    let mut backup = answers::backup("rest:http://127.0.0.1:8000/hv/", &[DATA]);
+    let mut credentials = InlineTable::new();
+    credentials.insert("stick", REST_CREDENTIALS.into());
+    backup["credentials"] = value(credentials);
+    answers::back_up(&mut document, BACKUP, backup);
+    answers::parse(&document.to_string()).unwrap();
+    document.to_string()
+}
+
+/// A unit of the machine, which lets in whoever the stick knows.
+fn rest_server(host: &Host, stick: &str) {
+    let line = format!(
+        "set -e; umask 077; mkdir -p /run/{SERVER} /mnt/vmstore/rest; \
+         mount -t squashfs -o ro {disk} /run/{SERVER}; mount /dev/disk/by-uuid/{stick} /run/stick; \
+         printf %s 'hv:p@ss:w/rd' > /run/stick/{REST_CREDENTIALS}; umount /run/stick; \
+         printf '%s\\n' 'hv:{{SHA}}uapAsobrY/8kaQR+2ssHLsRJ1Ps=' > /run/htpasswd; \
+         systemd-run --unit {SERVER} /run/{SERVER}/{SERVER} --listen 127.0.0.1:8000 \
+         --path /mnt/vmstore/rest --htpasswd-file /run/htpasswd --private-repos; \
+         timeout 60 sh -c 'until busybox nc 127.0.0.1 8000 < /dev/null; do sleep 1; done'",
+        disk = carried::by_id(SERVER)
+    );
+    host.shell(&line).unwrap();
+}
+
+/// What is backed up, what is listed, and what comes back.
+fn is_kept(host: &Host, document: &str) {
+    host.bedplate(document, &["backup", "run", BACKUP]).unwrap();
+    let listed = host.bedplate(document, &["backup", "list", BACKUP]).unwrap();
+    assert!(listed.contains("8388608 bytes"), "{listed}");
+    host.bedplate(document, &["backup", "drill", BACKUP]).unwrap();
+}
+
 #[test]
-fn t41_a_backup_goes_over_sftp_to_the_server_of_the_document_and_to_no_other() {
+fn t41_backups_go_to_the_servers_of_the_document_and_to_no_other() {
     let (_directory, _, story) = installed::lent("sftp").unwrap();
-    let host = story.boot(story.disks()).unwrap();
+    let host = story.boot(disks(&story)).unwrap();
     assert_eq!(host.settle().unwrap(), "running");
     host.read(&["virsh", "--quiet", "destroy", GUEST]).unwrap();
     let stick =
@@ -66,11 +116,15 @@ fn t41_a_backup_goes_over_sftp_to_the_server_of_the_document_and_to_no_other() {
     assert_ne!(refused.status, 0, "{refused:?}");
     assert_ne!(host.run(&["test", "-e", REPOSITORY]).unwrap().status, 0, "it was made");
 
-    host.bedplate(DOCUMENT, &["backup", "run", BACKUP]).unwrap();
-    let listed = host.bedplate(DOCUMENT, &["backup", "list", BACKUP]).unwrap();
-    assert!(listed.contains("8388608 bytes"), "{listed}");
-    host.bedplate(DOCUMENT, &["backup", "drill", BACKUP]).unwrap();
+    is_kept(&host, DOCUMENT);
     host.read(&["test", "-e", &format!("{REPOSITORY}/config")]).unwrap();
+
+    rest_server(&host, &stick);
+    host.write(REST_DOCUMENT, &with_rest_server(&story)).unwrap();
+    is_kept(&host, REST_DOCUMENT);
+    host.read(&["test", "-e", "/mnt/vmstore/rest/hv/config"]).unwrap();
+    let told = host.shell("journalctl -b -o cat; ps -ww -eo args").unwrap();
+    assert!(!told.contains("p@ss:w/rd"), "t19");
     let left = "grep -rl 'OPENSSH PRIVATE KEY' /run /tmp /dev/shm || true";
     assert_eq!(host.shell(left).unwrap(), "", "t19: the key was left behind");
     host.power_off().unwrap();

@@ -15,7 +15,9 @@ use crate::backup::record::{self, Record};
 use crate::chain::chain;
 use crate::context::Context;
 use crate::converge::{self, Status as Resource};
+use crate::firewall;
 use crate::handoff;
+use crate::lab;
 use crate::pool::{self, Health, MemberState, PoolError, Status};
 
 /// Somebody may just be changing something: what differs is told when it still does later.
@@ -246,17 +248,26 @@ fn drift(context: &Context) -> Result<Option<Vec<Condition>>, LookError> {
     }
     let found = handoff::compared(context).into_iter();
     let found = found.chain(converge::restores(context)).chain(converge::status(context));
-    // A backup that has not run yet is told of when it is too old, and a restart that is pending has
-    // time: whoever changed the machine was told.
-    let differs = |one: &Resource| !one.actions.is_empty() || one.refused.is_some();
-    let found: Vec<_> = found.filter(|one| differs(one) && one.kind != "backup").collect();
+    let found = found.chain(firewall::compared(context)).chain(lab::compared(context));
+    let found: Vec<_> = found.filter(is_told).collect();
     Ok(Some(drift_condition(&found).into_iter().collect()))
+}
+
+/// A backup that has not run yet is told of when it is too old, and a restart that is pending has
+/// time: whoever changed the machine was told.
+fn is_told(one: &Resource) -> bool {
+    match one.kind {
+        "backup" => false,
+        "vm" => !one.actions.is_empty() || one.refused.is_some(),
+        _ => !one.agrees,
+    }
 }
 
 fn drift_condition(found: &[Resource]) -> Option<Condition> {
     let line = |one: &Resource| {
         let name = one.name.as_deref().unwrap_or("*");
-        let what: Vec<&str> = one.refused.iter().chain(&one.actions).map(String::as_str).collect();
+        let what = one.refused.iter().chain(&one.actions).chain(&one.wants);
+        let what: Vec<&str> = what.map(String::as_str).collect();
         format!("{} {name}: {}", one.kind, what.join("; "))
     };
     let lines: Vec<String> = found.iter().map(line).collect();
@@ -268,7 +279,10 @@ fn drift_condition(found: &[Resource]) -> Option<Condition> {
         name: "host.toml".into(),
         title: format!("{} things differ from host.toml", found.len()),
         cleared: "everything is as host.toml says again".into(),
-        text: format!("{}\n`bedplate-host converge` makes them agree.", lines.join("\n")),
+        text: format!(
+            "{}\n`bedplate-host converge` does what can be done without you.",
+            lines.join("\n")
+        ),
         urgent: false,
         patience: DRIFT_PATIENCE,
         kind,
@@ -379,6 +393,19 @@ mod tests {
         let one = drift_condition(&[resource("haos"), resource("apps")]).unwrap();
         assert_eq!(one.kind, "vm haos, vm apps");
         assert!(one.text.contains("vm apps: start apps\n"), "{}", one.text);
+
+        // What a person has to see to is told of everything but a restart that has time.
+        let wanting = |kind| {
+            let wants = vec!["the kernel has none of the rules".to_owned()];
+            Resource { kind, actions: Vec::new(), wants, ..resource("nfs") }
+        };
+        let told = ["firewall", "lab", "secret", "vm", "backup"].map(wanting);
+        let told: Vec<_> = told.into_iter().filter(is_told).collect();
+        let kinds: Vec<_> = told.iter().map(|one| one.kind).collect();
+        assert_eq!(kinds, ["firewall", "lab", "secret"]);
+        let text = drift_condition(&told).unwrap().text;
+        assert!(text.contains("firewall nfs: the kernel has none of the rules\n"), "{text}");
+        assert!(is_told(&resource("haos")));
     }
 
     #[test]

@@ -77,6 +77,7 @@ in
       useNetworkd = flag;
       useDHCP = optional types.bool true;
       firewall.allowedTCPPorts = optional (types.listOf types.port) [ ];
+      firewall.allowedUDPPorts = optional (types.listOf types.port) [ ];
       firewall.interfaces = named {
         allowedTCPPorts = optional (types.listOf types.port) [ ];
         allowedUDPPorts = optional (types.listOf types.port) [ ];
@@ -86,6 +87,15 @@ in
     services = {
       resolved.enable = flag;
       nfs.server.enable = flag;
+      nfs.server.mountdPort = optional (types.nullOr types.int) null;
+      nfs.server.statdPort = optional (types.nullOr types.int) null;
+      nfs.server.lockdPort = optional (types.nullOr types.int) null;
+      # `pkgs.formats.ini`: sections of atoms.
+      nfs.settings = optional (types.attrsOf (types.attrsOf (types.oneOf [
+        types.bool
+        types.int
+        types.str
+      ]))) { };
       openssh = {
         enable = flag;
         settings = {

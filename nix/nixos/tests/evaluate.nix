@@ -238,6 +238,25 @@ let
       && host.services.nfs.server.enable
       && small.networking.firewall.allowedTCPPorts == [ ]
       && !small.services.nfs.server.enable;
+    "NFS 3 is served at ports that are known, where it is asked for and nowhere else" =
+      let
+        ports = [
+          2049
+          111
+          32803
+          20048
+          32765
+        ];
+      in
+      secrets.networking.firewall.allowedTCPPorts == ports
+      && secrets.networking.firewall.allowedUDPPorts == ports
+      && secrets.services.nfs.settings.nfsd.vers3
+      && secrets.services.nfs.server.mountdPort == 20048
+      && secrets.services.nfs.server.statdPort == 32765
+      && secrets.services.nfs.server.lockdPort == 32803
+      && host.networking.firewall.allowedUDPPorts == [ ]
+      && !host.services.nfs.settings.nfsd.vers3
+      && small.services.nfs.settings == { };
     "a guest with a TPM brings the program for it" =
       host.virtualisation.libvirtd.qemu.swtpm.enable
       && !small.virtualisation.libvirtd.qemu.swtpm.enable;
