@@ -59,17 +59,24 @@ impl Workspace {
         self.build(output, &self.cache(), Some(tree), &mut |_| ())
     }
 
+    /// The sources of the embedded platform.
+    pub fn platform_nix(&self) -> PathBuf {
+        self.root.join("nix/embedded")
+    }
+
     /// Makes a medium that installs `tree` and is personalised with the document at `host`, whose
-    /// system `workstation` builds in advance.
+    /// system `workstation` builds in advance, by the platform whose sources stand in `platform_nix`.
     pub fn build_medium_in_advance(
         &self,
         output: &Path,
         tree: &Path,
         host: &Path,
+        platform_nix: &Path,
         workstation: Workstation,
     ) -> Result<IsoReport, Failure> {
         let request = IsoRequest {
             host: Some(host.to_owned()),
+            platform_nix: platform_nix.to_owned(),
             toplevel: Some(toplevel::Request { workstation, hardware: None }),
             ..self.request(output, &self.cache(), Some(tree))
         };
@@ -90,7 +97,7 @@ impl Workspace {
         IsoRequest {
             workspace_binaries: self.root.join("target/release"),
             cache: cache.to_owned(),
-            platform_nix: self.root.join("nix/embedded"),
+            platform_nix: self.platform_nix(),
             host: None,
             repository: None,
             toplevel: None,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bedplate_tests::installed::Installation;
+use bedplate_tests::installed::{self, Installation};
 use bedplate_tests::running_host::Host;
 use bedplate_tests::seed;
 use bedplate_tests::story::{Story, Tell};
@@ -48,7 +48,9 @@ fn rebuild(host: &Host, words: &[&str]) -> u64 {
 /// Its boot ends in an emergency.
 const EMERGENCY: &str = "$box echo \" systemd.unit=emergency.target\" >> $out/kernel-params";
 /// It boots, and its multi-user.target wants what cannot be had.
-const NO_TARGET: &str = "units=$out/etc/systemd/system; \
+const NO_TARGET: &str = "for script in init activate; do \
+    $box sed -i \"s|${good}|$out|g\" $out/$script; done; \
+    units=$out/etc/systemd/system; \
     $box mkdir -p $units/multi-user.target.d; \
     $box printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n' > $units/broken.service; \
     $box printf '[Unit]\\nRequires=broken.service\\nAfter=broken.service\\n' \
@@ -125,8 +127,15 @@ fn a_generation_that_does_not_come_up_gives_way_to_the_one_before() {
     // The profile follows, so that nothing builds on what never came up.
     assert_eq!(rebuild(&host, &["--rollback"]), 2);
     assert_eq!(default_entry(&host), "2");
+    host.power_off().unwrap();
+}
 
-    // No emergency: everything else comes up. What follows is counted as before.
+/// Everything else comes up, and there is no emergency. How tries are counted is told above.
+#[test]
+fn a_generation_that_misses_multi_user_target_has_failed_its_try() {
+    let (_directory, _, story) = installed::lent("generations").unwrap();
+    let host = story.boot(story.disks()).unwrap();
+    assert_eq!(host.settle().unwrap(), "running");
     broken(&host, NO_TARGET);
     host.power_off().unwrap();
     fails(&story, 1);
