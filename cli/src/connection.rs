@@ -95,6 +95,7 @@ enum ConnectionError {
 pub struct Machine {
     ssh: Ssh,
     host: String,
+    host_key: String,
     /// Holds the host key and the socket of the connection.
     _directory: TempDir,
 }
@@ -138,18 +139,18 @@ impl Access<'_> {
     fn trust(&self, target: &Target, host: String, key: &str) -> Result<Machine, Failure> {
         let found = ssh_keygen::fingerprint(key)?;
         let found = found.ok_or_else(|| ConnectionError::NoKey(host.clone()))?;
-        self.compare(&host, found)?;
+        self.compare(&host, &found)?;
         let directory = tempfile::Builder::new().prefix("bedplate-").tempdir()?;
         let identity = self.identity.map(Path::to_owned);
         let ssh = Ssh::new(target.clone(), self.port, identity, key, directory.path())?;
-        Ok(Machine { ssh, host, _directory: directory })
+        Ok(Machine { ssh, host, host_key: found, _directory: directory })
     }
 
-    fn compare(&self, host: &str, found: String) -> Result<(), Failure> {
-        if self.host_keys.contains(&found) {
+    fn compare(&self, host: &str, found: &str) -> Result<(), Failure> {
+        if self.host_keys.iter().any(|key| key == found) {
             return Ok(());
         }
-        let host = host.to_owned();
+        let (host, found) = (host.to_owned(), found.to_owned());
         if !self.host_keys.is_empty() {
             let asked = self.host_keys.join(" or ").escape_debug().to_string();
             return Err(ConnectionError::OtherKey { host, found, asked }.into());
@@ -170,6 +171,11 @@ impl Machine {
     /// The name or address it was reached by.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The fingerprint of its host key.
+    pub fn host_key(&self) -> &str {
+        &self.host_key
     }
 
     /// The command that runs the installer there.

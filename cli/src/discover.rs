@@ -13,7 +13,7 @@ use bedplate_spec::document::size;
 use bedplate_spec::facts::Facts;
 use serde::Serialize;
 
-use self::inventories::Inventories;
+use self::inventories::{Answer, Inventories};
 use crate::plan::columns;
 use crate::report::{self, Failure};
 
@@ -46,6 +46,9 @@ struct Told<'a> {
     found: &'a Found,
     #[serde(skip_serializing_if = "Option::is_none")]
     inventory: Option<Facts>,
+    /// The fingerprint of its host key, where it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -67,6 +70,8 @@ impl Discover {
         if self.json {
             writeln!(out, "{}", report::json(&told)?)?;
         }
+        let answered: Vec<String> = told.iter().filter_map(|one| one.host_key.clone()).collect();
+        inventories.map_or(Ok(()), |asked| asked.check_all_answered(&answered))?;
         Ok(ExitCode::from(u8::from(told.iter().any(|one| one.error.is_some()))))
     }
 
@@ -92,20 +97,20 @@ impl Discover {
         inventories: Option<&Inventories<'_>>,
         out: &mut impl Write,
     ) -> Result<Told<'a>, Failure> {
-        let mut told = Told { found: one, inventory: None, error: None };
+        let mut told = Told { found: one, inventory: None, host_key: None, error: None };
         let Some(inventories) = inventories.filter(|_| inventories::is_asked(one)) else {
             return Ok(told);
         };
         // Whoever is asked to compare a host key sees first what came before.
         out.flush()?;
         match inventories.ask(one, all) {
-            Ok((facts, path)) => {
+            Ok(Answer { facts, path, host_key }) => {
                 if !self.json {
-                    out.write_all(
-                        block(&one.name, &facts, &path.display().to_string()).as_bytes(),
-                    )?;
+                    let path = path.display().to_string();
+                    out.write_all(block(&one.name, &facts, &path).as_bytes())?;
                 }
                 told.inventory = Some(facts);
+                told.host_key = Some(host_key);
             }
             Err(failure) => {
                 failure.show();
@@ -193,7 +198,7 @@ mod tests {
         let name = "bedplate-1.local".to_owned();
         let found = Found { name, addresses: Vec::new(), port: 22, summary };
         let keys = |inventory, error| {
-            let told = Told { found: &found, inventory, error };
+            let told = Told { found: &found, inventory, host_key: None, error };
             let serde_json::Value::Object(told) = serde_json::to_value(told).unwrap() else {
                 panic!("no object");
             };

@@ -27,6 +27,7 @@ pub fn read(roots: &Roots) -> Facts {
         nics: nics(roots),
         boot_medium: boot_medium(roots),
         closure_bytes: closure_bytes(roots),
+        built_bytes: built_bytes(roots),
         system_image: system_image(roots, Holder::Tree),
         built_image: system_image(roots, Holder::Toplevel),
     }
@@ -36,13 +37,19 @@ pub fn read(roots: &Roots) -> Facts {
 /// own stands in the place of the live system's tree, and a system that was built in advance may
 /// come on top.
 fn closure_bytes(roots: &Roots) -> Option<u64> {
-    let size = |image: &str| {
-        let file = roots.images.join(image).join("registration");
-        registered_bytes(&fs::read_to_string(file).ok()?)
-    };
     let first = if roots.images.join("closure").exists() { "closure" } else { TREE };
-    let built = roots.images.join(TOPLEVEL).exists().then_some(TOPLEVEL);
-    [first, "programs"].into_iter().chain(built).map(size).sum()
+    let live = [first, "programs"].into_iter().map(|image| image_bytes(roots, image));
+    let built = roots.images.join(TOPLEVEL).exists().then(|| built_bytes(roots));
+    live.chain(built).sum()
+}
+
+fn built_bytes(roots: &Roots) -> Option<u64> {
+    image_bytes(roots, TOPLEVEL)
+}
+
+fn image_bytes(roots: &Roots, image: &str) -> Option<u64> {
+    let file = roots.images.join(image).join("registration");
+    registered_bytes(&fs::read_to_string(file).ok()?)
 }
 
 /// The file system in an image of the medium. The live system's own tree counts for none when another
@@ -130,8 +137,8 @@ mod tests {
         assert_eq!(closure_bytes(&roots), None);
         register("tree", text);
         register("programs", text);
-        assert_eq!(closure_bytes(&roots), Some(1500));
+        assert_eq!((closure_bytes(&roots), built_bytes(&roots)), (Some(1500), None));
         register(TOPLEVEL, "/nix/store/c-z\n3\n7\n\n0\n");
-        assert_eq!(closure_bytes(&roots), Some(1507));
+        assert_eq!((closure_bytes(&roots), built_bytes(&roots)), (Some(1507), Some(7)));
     }
 }

@@ -6,6 +6,7 @@
 mod applied;
 mod diff;
 mod files;
+mod hardware;
 mod heard;
 mod leases;
 mod proof;
@@ -86,7 +87,7 @@ pub struct Port {
     pub name: String,
     /// MAC address.
     pub mac: String,
-    /// Whether it is a NIC: those of guests and containers are made by somebody here.
+    /// Whether it is a NIC, or made of NICs: those of guests and containers are made by somebody here.
     pub is_hardware: bool,
 }
 
@@ -384,7 +385,7 @@ fn links(all: &serde_json::Value) -> BTreeMap<String, ObservedBridge> {
     for link in all {
         if let Some(bridge) = bridges.get_mut(&text(link, "master")) {
             let (name, mac) = (text(link, "ifname"), text(link, "address"));
-            let is_hardware = link["linkinfo"]["info_kind"].is_null();
+            let is_hardware = hardware::is_hardware(all, link);
             bridge.ports.push(Port { name, mac, is_hardware });
         }
     }

@@ -30,6 +30,10 @@ pub struct Facts {
     /// Bytes that the system on the booted medium takes in a store, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closure_bytes: Option<u64>,
+    /// How many of them are of a system that was built on the workstation, when the medium carries
+    /// one: all that a machine of NixOS gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_bytes: Option<u64>,
     /// The file system image on the booted medium that can become that of the OS disk, when
     /// there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

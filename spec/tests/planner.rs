@@ -338,6 +338,20 @@ fn f8_a_disk_too_small_for_the_system_on_the_medium_is_refused() {
     });
 }
 
+#[test]
+fn f8_a_machine_of_nixos_needs_no_room_for_the_live_system() {
+    planned(|host, facts| {
+        host.host.platform = Platform::Nixos;
+        facts.closure_bytes = Some(700 << 30);
+        facts.built_bytes = Some(2 << 30);
+    });
+    refused("f8_built_closure_too_large", |host, facts| {
+        host.host.platform = Platform::Nixos;
+        facts.closure_bytes = Some(700 << 30);
+        facts.built_bytes = Some(600 << 30);
+    });
+}
+
 /// A medium whose file system image needs so many bytes.
 fn image(facts: &mut Facts, size: u64) {
     facts.system_image = Some(SystemImageFacts { size, bytes: 300_000_000 });

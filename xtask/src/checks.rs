@@ -8,12 +8,13 @@ use crate::cargo::{self, cargo};
 use crate::report::Problem;
 
 /// Stories that every run tells.
-const STORIES: [&str; 9] = [
+const STORIES: [&str; 10] = [
     "refusal",
     REPOSITORY,
     CLOSURE,
     BACKUPS,
     "hypervisor",
+    "guests",
     "key_stick",
     "faults",
     "reinstall",
@@ -32,10 +33,9 @@ const BACKUPS: &str = "backups";
 const REMOTE: &str = "remote";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 15] = [
+const FULL: [&str; 14] = [
     "network",
     "bridges",
-    "guests",
     "enrolment",
     "over_ssh",
     "discovery",

@@ -33,6 +33,11 @@ enum InventoryError {
          Ask this one by the address on its screen: `bedplate inventory --target`"
     )]
     OtherMachine(String),
+    /// Fingerprints that nobody showed.
+    #[error(
+        "no inventory came from a machine with the host key {0}; was it booted again since, or is it at work?"
+    )]
+    Missed(String),
     /// The directory or the file.
     #[error("could not {what} {}", .path.display())]
     File {
@@ -58,29 +63,50 @@ pub struct Inventories<'a> {
     pub host_keys: &'a [String],
 }
 
+/// What came of asking a machine.
+#[derive(Debug)]
+pub struct Answer {
+    /// What the machine is.
+    pub facts: Facts,
+    /// The file that this is kept in.
+    pub path: PathBuf,
+    /// The fingerprint of its host key.
+    pub host_key: String,
+}
+
 impl Inventories<'_> {
     /// Makes the directory where it is not there, before anybody is asked anything.
     pub fn prepare(&self) -> Result<(), Failure> {
         Ok(fs::create_dir_all(self.directory).map_err(file("make", self.directory))?)
     }
 
-    /// Asks one of the machines that were found and keeps what it says, in the file that is given
-    /// back.
-    pub fn ask(&self, one: &Found, all: &[Found]) -> Result<(Facts, PathBuf), Failure> {
+    /// Asks one of the machines that were found and keeps what it says.
+    pub fn ask(&self, one: &Found, all: &[Found]) -> Result<Answer, Failure> {
         let name = file_name(&one.name).ok_or_else(|| InventoryError::Name(one.name.clone()))?;
         if is_doubled(one, all) {
             return Err(InventoryError::Doubled(one.name.clone()).into());
         }
         let Self { identity, host_keys, .. } = *self;
         let access = Access { port: one.port, identity, host_keys };
-        let facts = access.open_first(&one.name, &targets(&one.addresses))?.inventory()?;
+        let machine = access.open_first(&one.name, &targets(&one.addresses))?;
+        let facts = machine.inventory()?;
         if !is_named_after(&one.name, &facts) {
             return Err(InventoryError::OtherMachine(one.name.clone()).into());
         }
         let path = self.directory.join(name);
         let text = inventory::document(&facts)?;
         keep(self.directory, &path, &text).map_err(file("write", &path))?;
-        Ok((facts, path))
+        Ok(Answer { facts, path, host_key: machine.host_key().to_owned() })
+    }
+
+    /// A machine that is meant and gave no inventory is missed, though nobody knows its name.
+    pub fn check_all_answered(&self, answered: &[String]) -> Result<(), Failure> {
+        let missed = self.host_keys.iter().filter(|key| !answered.contains(key));
+        let missed: Vec<String> = missed.map(|key| key.escape_debug().to_string()).collect();
+        if missed.is_empty() {
+            return Ok(());
+        }
+        Err(InventoryError::Missed(missed.join(", ")).into())
     }
 }
 
@@ -203,6 +229,18 @@ mod tests {
             Inventories { directory: Path::new("/nowhere"), identity: None, host_keys: &[] };
         let failure = inventories.ask(&all[0], &all).unwrap_err();
         assert!(failure.told().contains("several machines"), "{}", failure.told());
+    }
+
+    #[test]
+    fn a_machine_that_is_meant_and_gave_nothing_is_missed() {
+        let host_keys = ["SHA256:one", "SHA256:two"].map(str::to_owned);
+        let directory = Path::new("/nowhere");
+        let inventories = Inventories { directory, identity: None, host_keys: &host_keys };
+        inventories.check_all_answered(&host_keys).unwrap();
+        let failure = inventories.check_all_answered(&host_keys[..1]).unwrap_err().told();
+        assert!(failure.contains("host key SHA256:two;"), "{failure}");
+        // Where somebody was asked about each machine, none is missed.
+        Inventories { host_keys: &[], ..inventories }.check_all_answered(&[]).unwrap();
     }
 
     #[test]

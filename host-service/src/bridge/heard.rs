@@ -9,6 +9,7 @@ use bedplate_spec::host::Bridge;
 use bedplate_tools::ip::{self, IpError};
 
 use super::ObservedBridge;
+use super::hardware::is_hardware;
 
 /// Discard (RFC 863): what is sent there is only to make the kernel ask who has the address.
 const NOBODY_LISTENS: u16 = 9;
@@ -42,7 +43,7 @@ pub(super) fn outside(
 pub(super) struct OtherLink {
     /// Name.
     pub(super) name: String,
-    /// Whether it is a NIC: guests and containers stand behind others.
+    /// Whether it is a NIC, or made of NICs: guests and containers stand behind others.
     pub(super) is_hardware: bool,
 }
 
@@ -60,7 +61,7 @@ pub(super) fn other_links(all: &Value, ours: &BTreeSet<String>) -> Vec<OtherLink
         .filter(reaches)
         .filter_map(|link| {
             let name = link["ifname"].as_str()?.to_owned();
-            Some(OtherLink { name, is_hardware: link["linkinfo"]["info_kind"].is_null() })
+            Some(OtherLink { name, is_hardware: is_hardware(all, link) })
         })
         .filter(|link| !ours.contains(&link.name))
         .collect()

@@ -33,6 +33,7 @@ pub fn machine() -> Facts {
         platform: None,
         microcode: None,
         closure_bytes: None,
+        built_bytes: None,
         system_image: None,
         built_image: None,
     }

@@ -4,7 +4,7 @@ use super::choose::{Choice, Part, shown};
 use super::refusal::Refusal;
 use crate::document::size;
 use crate::facts::Facts;
-use crate::host::HostFile;
+use crate::host::{HostFile, Platform};
 
 /// The smallest OS disk: an ESP, a store with two generations, and room to work.
 pub(super) const OS_MINIMUM: u64 = 4 << 30;
@@ -126,7 +126,11 @@ fn geometry(choice: &Choice<'_>, host: &HostFile) -> Vec<Refusal> {
 
 /// Too small for the system on the medium (F8).
 fn room(choice: &Choice<'_>, host: &HostFile, facts: &Facts) -> Option<Refusal> {
-    let closure = facts.closure_bytes.filter(|_| choice.part == Part::Os)?;
+    let held = match host.host.platform {
+        Platform::Embedded => facts.closure_bytes,
+        Platform::Nixos => facts.built_bytes,
+    };
+    let closure = held.filter(|_| choice.part == Part::Os)?;
     let needed = [closure, closure, OS_WORK]
         .iter()
         .fold(host.os.esp_size, |sum, more| sum.saturating_add(*more));

@@ -27,6 +27,7 @@ fn facts(disk: DiskFacts) -> Facts {
         platform: None,
         microcode: None,
         closure_bytes: None,
+        built_bytes: None,
         system_image: None,
         built_image: None,
     }
