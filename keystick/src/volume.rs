@@ -1,7 +1,7 @@
 //! A whole stick or image: made in one go through `fatfs`, without a mount.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
 use bedplate_tools::secret::Secret;
 use bedplate_tools::signature::Signature;
@@ -13,6 +13,9 @@ use crate::{Result, StickError};
 
 /// What is cleared at both ends: traces of file systems and partition tables.
 const CLEARED: u64 = 1 << 20;
+
+/// How much is gathered before it is written, in bytes.
+const GATHERED: usize = 1 << 20;
 
 /// A stick or an image.
 pub trait Device: Read + Write + Seek {
@@ -163,7 +166,9 @@ fn format(device: &mut (impl Read + Write + Seek), volume: &Volume<'_>) -> io::R
         .total_sectors(sectors)
         .volume_id(id)
         .volume_label(label);
-    fatfs::format_volume(device, options)
+    let mut gathered = Gathered(BufWriter::with_capacity(GATHERED, device));
+    fatfs::format_volume(&mut gathered, options)?;
+    gathered.flush()
 }
 
 fn put<T: Read + Write + Seek>(
@@ -181,6 +186,32 @@ fn put<T: Read + Write + Seek>(
     file.truncate()?;
     file.write_all(secret.expose())?;
     file.flush()
+}
+
+/// What is written piece by piece in one go: fatfs clears its tables in pieces of 512 bytes.
+struct Gathered<D: Write>(BufWriter<D>);
+
+impl<D: Read + Write> Read for Gathered<D> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.flush()?;
+        self.0.get_mut().read(buffer)
+    }
+}
+
+impl<D: Write> Write for Gathered<D> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<D: Write + Seek> Seek for Gathered<D> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
 }
 
 /// A device whose first sector is kept in memory.

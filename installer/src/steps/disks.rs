@@ -24,16 +24,12 @@ pub fn partition(
     partitions: &[Partition],
 ) -> Result<Outcome, StepError> {
     let on = |error: StepError| error.on(owner_name(target), DeviceState::Partial);
-    let node = format!("/dev/{}", check(target)?);
-    // Closing a device that was open for writing makes udev take its partitions away and
-    // bring them back: what is only looked at is opened for reading.
-    let carried = target.resume
-        && File::open(&node)
-            .is_ok_and(|mut file| carries(&mut file, target.sector_size, guid, partitions));
+    let carried = target.resume && carries(target, guid, partitions)?;
     if !may_be_laid_out(target, carried)? {
         return Ok(Outcome::AlreadyDone);
     }
-    let (_, mut file) = open_exclusively(target)?;
+    let (name, mut file) = open_exclusively(target)?;
+    let node = format!("/dev/{name}");
     write_table(&mut file, target.size, target.sector_size, guid, partitions)
         .during("could not write the partition table")
         .map_err(on)?;
@@ -73,8 +69,14 @@ pub fn write_table(
     partition_table::write(file, size, sector_size, guid, &entries(partitions))
 }
 
-fn carries(file: &mut File, sector_size: u32, guid: Uuid, partitions: &[Partition]) -> bool {
-    partition_table::carries(file, sector_size, guid, &entries(partitions))
+/// Whether the disk carries the table already. Closing a device that was open for writing makes udev
+/// take its partitions away and bring them back: what is only looked at is opened for reading.
+fn carries(target: &DiskTarget, guid: Uuid, partitions: &[Partition]) -> Result<bool, StepError> {
+    let node = format!("/dev/{}", check(target)?);
+    let wanted = &entries(partitions);
+    Ok(File::open(&node).is_ok_and(|mut file| {
+        partition_table::carries(&mut file, target.sector_size, guid, wanted)
+    }))
 }
 
 fn entries(partitions: &[Partition]) -> Vec<Entry> {
@@ -182,9 +184,12 @@ mod tests {
             file.set_len(SIZE).unwrap();
             let guid = Uuid::from_u128(7);
             write_table(&mut file, SIZE, sector_size, guid, &partitions()).unwrap();
-            assert!(carries(&mut file, sector_size, guid, &partitions()));
-            assert!(!carries(&mut file, sector_size, Uuid::from_u128(8), &partitions()));
-            assert!(!carries(&mut file, sector_size, guid, &partitions()[..1]));
+            let mut carries = |guid, wanted: &[Partition]| {
+                partition_table::carries(&mut file, sector_size, guid, &entries(wanted))
+            };
+            assert!(carries(guid, &partitions()));
+            assert!(!carries(Uuid::from_u128(8), &partitions()));
+            assert!(!carries(guid, &partitions()[..1]));
         }
     }
 
@@ -198,7 +203,7 @@ mod tests {
         partition_table::write_unseen(&mut file, SIZE, 512, guid, &entries).unwrap();
         assert_eq!(bedplate_blkid::probe(image.path()).unwrap(), []);
         write_table(&mut file, SIZE, 512, guid, &partitions()).unwrap();
-        assert!(carries(&mut file, 512, guid, &partitions()));
+        assert!(partition_table::carries(&mut file, 512, guid, &entries));
     }
 
     #[test]

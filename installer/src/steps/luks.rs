@@ -119,13 +119,14 @@ fn perform(job: &Job) -> bedplate_luks::Result<Answer> {
     }
 }
 
-/// How many derivations fit into memory at once.
+/// How many volumes are worked on at once: as many derivations as fit into memory, and one more
+/// than there are processors, because some wait for their disks.
 pub fn permits(argon: ArgonCost) -> usize {
     let available = memory_bytes(&Roots::identity(), "MemAvailable:").unwrap_or(0);
     let one = u64::from(argon.memory_kib.max(1)) * 1024;
     let fitting = usize::try_from(available / 2 / one).unwrap_or(1);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    fitting.clamp(1, processors)
+    fitting.clamp(1, processors.saturating_add(1))
 }
 
 /// Finds out once what a derivation may cost on this machine.
