@@ -1,5 +1,7 @@
 //! What partitioning, encrypting and formatting took, beside what the keys alone have to cost.
 
+use std::time::Duration;
+
 use bedplate_spec::event::{Event, EventKind};
 
 /// Times of one installation, in milliseconds.
@@ -40,6 +42,11 @@ impl DiskFigure {
         })
     }
 
+    /// With runs that were made in another way.
+    pub fn with_runs(self, runs: Duration) -> Self {
+        Self { runs: u64::try_from(runs.as_millis()).unwrap_or(u64::MAX), ..self }
+    }
+
     /// The benchmark, the runs, and a fifth on top.
     pub fn allowed(&self) -> u64 {
         (self.benchmark + self.runs) * 6 / 5
@@ -77,6 +84,7 @@ mod tests {
         let figure = DiskFigure::of(&events(&all)).unwrap();
         assert_eq!(figure, DiskFigure { took: 16_000, benchmark: 8000, runs: 10_000 });
         assert_eq!(figure.allowed(), 21_600);
+        assert_eq!(figure.with_runs(Duration::from_secs(12)).allowed(), 24_000);
         assert_eq!(DiskFigure::of(&events(&all[..6])), None);
     }
 }

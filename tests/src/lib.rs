@@ -10,6 +10,7 @@ pub mod carried;
 pub mod claims;
 pub mod converge_figure;
 pub mod copy_figure;
+pub mod derivations;
 pub mod disk_figure;
 pub mod embedded;
 pub mod enrolment;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bedplate_spec::event::{Event, EventKind};
 use bedplate_tests::Failure;
 use bedplate_tests::benchmark::{directory, ended};
+use bedplate_tests::derivations;
 use bedplate_tests::disk_figure::DiskFigure;
 use bedplate_tests::seed::Sizes;
 use bedplate_tests::settled_guests;
@@ -41,13 +42,7 @@ fn measure() -> Result<(), Failure> {
     );
     steps(&events);
     if let Some(figure) = DiskFigure::of(&events) {
-        println!(
-            "\nPartition, LUKS and mkfs: {:.1} s; one Argon2id benchmark {:.1} s and one run a volume {:.1} s; target under {:.1} s",
-            figure.took as f64 / 1000.0,
-            figure.benchmark as f64 / 1000.0,
-            figure.runs as f64 / 1000.0,
-            figure.allowed() as f64 / 1000.0
-        );
+        disks(figure, derivations::one_after_the_other(&story)?);
     }
     println!("\nBoot: {}", unlocking(&story)?);
     println!(
@@ -59,7 +54,27 @@ fn measure() -> Result<(), Failure> {
     compare_with_dd(&story, &path, &events, closure)
 }
 
-/// What unlocking cost at the first boot of what was installed.
+/// What the disks took, beside what their keys alone take: as they were made, side by side, and
+/// seven runs one after the other.
+fn disks(figure: DiskFigure, in_turn: Duration) {
+    let seconds = |milliseconds: u64| milliseconds as f64 / 1000.0;
+    println!(
+        "\nPartition, LUKS and mkfs: {:.1} s; one Argon2id benchmark {:.1} s",
+        seconds(figure.took),
+        seconds(figure.benchmark)
+    );
+    let turned = figure.with_runs(in_turn);
+    for (runs, how) in [(turned, "one after the other"), (figure, "side by side")] {
+        println!(
+            "  and one run a volume, {how}, {:.1} s: {:.2} of both and a fifth ({:.1} s)",
+            seconds(runs.runs),
+            figure.took as f64 / runs.allowed() as f64,
+            seconds(runs.allowed())
+        );
+    }
+}
+
+/// What unlocking cost at a boot of what was installed.
 fn unlocking(story: &Story) -> Result<Unlocking, Failure> {
     let running = story.start(story.disks())?;
     for pool in ["/mnt/vmstore", "/mnt/bulk"] {
