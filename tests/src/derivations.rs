@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use bedplate_spec::host::{HostFile, Recovery};
+use bedplate_spec::host::Recovery;
 
 use crate::answers::{self, GUEST};
 use crate::failure::Failure;
-use crate::seed::{INSTALLED, STICK};
+use crate::probes::volumes;
+use crate::seed::STICK;
 use crate::story::Story;
 
 /// Prints the nanoseconds that all of it took. The passphrase comes as typed: without the end of the
@@ -29,17 +30,8 @@ pub fn one_after_the_other(story: &Story) -> Result<Duration, Failure> {
     // What is measured is the host alone.
     host.run(&["virsh", "destroy", GUEST])?;
     let words = ["sh", "-c", TIMED, "sh", STICK, recovery];
-    let volumes: Vec<&str> = volumes.iter().map(String::as_str).collect();
-    let told = host.read(&[words.as_slice(), &volumes].concat())?;
+    let volumes: Vec<&str> = volumes.iter().map(|(_, device)| device.as_str()).collect();
+    let took = host.read_time(&[words.as_slice(), &volumes].concat())?;
     host.power_off()?;
-    let unfit = |error| Failure::Unfit(format!("no time but {told:?}: {error}"));
-    told.trim().parse().map(Duration::from_nanos).map_err(unfit)
-}
-
-fn volumes(host: &HostFile) -> Vec<String> {
-    let device = |(role, pool): &(&str, Option<&str>)| {
-        let part = if pool.is_none() { 2 } else { 1 };
-        host.disks.get(*role).map(|disk| format!("/dev/disk/by-id/{}-part{part}", disk.id))
-    };
-    INSTALLED.iter().filter_map(device).collect()
+    Ok(took)
 }

@@ -67,12 +67,18 @@ fn toplevel() -> Probe {
     probe("system.flake", &[words.as_slice(), &more].concat())
 }
 
+/// The installed disks with the partition of each that its volume stands on.
+pub fn volumes(host: &HostFile) -> Vec<(&'static str, String)> {
+    let device = |(role, pool): (&'static str, Option<&str>)| {
+        let part = if pool.is_none() { 2 } else { 1 };
+        Some((role, format!("/dev/disk/by-id/{}-part{part}", host.disks.get(role)?.id)))
+    };
+    INSTALLED.into_iter().filter_map(device).collect()
+}
+
 fn luks(host: &HostFile) -> Vec<Probe> {
     let mut probes = Vec::new();
-    for (role, pool) in INSTALLED {
-        let Some(disk) = host.disks.get(role) else { continue };
-        let part = if pool.is_none() { 2 } else { 1 };
-        let device = format!("/dev/disk/by-id/{}-part{part}", disk.id);
+    for (role, device) in volumes(host) {
         probes.push(probe(
             format!("luks.dump.{role}"),
             &["cryptsetup", "luksDump", "--dump-json-metadata", &device],

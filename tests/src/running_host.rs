@@ -53,6 +53,13 @@ impl Host {
         Err(Failure::Unfit(format!("`{}` ended with {status}: {errors}", argv.join(" "))))
     }
 
+    /// As [`Host::read`], of what tells nanoseconds and nothing else.
+    pub fn read_time(&self, argv: &[&str]) -> Result<Duration, Failure> {
+        let told = self.read(argv)?;
+        let unfit = |error| Failure::Unfit(format!("no time but {told:?}: {error}"));
+        told.trim().parse().map(Duration::from_nanos).map_err(unfit)
+    }
+
     /// What a line of a shell wrote on the machine; any status but 0 is a failure.
     pub fn shell(&self, line: &str) -> Result<String, Failure> {
         self.read(&["sh", "-c", line])

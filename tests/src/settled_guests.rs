@@ -53,9 +53,7 @@ fn timed(host: &Host) -> Result<Duration, Failure> {
         "set -e; begun=$(date +%s%N); bedplate-host --host-file {DOCUMENT} converge > /dev/null; \
          echo $(( $(date +%s%N) - begun ))"
     );
-    let told = host.read(&["sh", "-c", &line])?;
-    let unfit = |error| Failure::Unfit(format!("no time but {told:?}: {error}"));
-    told.trim().parse().map(Duration::from_nanos).map_err(unfit)
+    host.read_time(&["sh", "-c", &line])
 }
 
 fn with_machines(story: &Story) -> Result<String, Failure> {

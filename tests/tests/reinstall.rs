@@ -118,7 +118,8 @@ fn a_member_of_a_sealed_pool_is_refused(machine: &Reinstall<'_>) -> Running {
 }
 
 /// Lets the medium's shell open the pool, run `command` where it is mounted with `options`, and
-/// close everything; returns the SHA-256 of the file it looks at.
+/// close everything; returns the SHA-256 of the file it looks at. The volumes are opened as the
+/// installer does, and udev leaves those alone but for their names under `/dev/mapper`.
 fn in_pool(running: &mut Running, options: &str, command: &str) -> String {
     running.wait_for_text(&["root@"], LIMIT).unwrap();
     let names = MEMBERS.join(" ");
@@ -126,9 +127,10 @@ fn in_pool(running: &mut Running, options: &str, command: &str) -> String {
         "mkdir -p /run/key /run/pool; modprobe btrfs".to_owned(),
         "mount -o ro /dev/disk/by-uuid/5A11-0001 /run/key".to_owned(),
         format!(
-            "for n in {names}; do cryptsetup open --key-slot 0 --key-file \
+            "for n in {names}; do DM_DISABLE_UDEV=1 cryptsetup open --key-slot 0 --key-file \
              /run/key/bedplate/keyfile /dev/disk/by-partlabel/bedplate-$n x$n; done"
         ),
+        "udevadm settle; udevadm info --export-db | grep -c dm-name-x | sed s/^/named-/".to_owned(),
         format!("btrfs device scan; mount -o {options} /dev/mapper/xone /run/pool"),
         command.to_owned(),
         "sha256sum /run/pool/photos | sed s/^/sum-is-/".to_owned(),
@@ -140,6 +142,7 @@ fn in_pool(running: &mut Running, options: &str, command: &str) -> String {
     }
     running.wait_for_text(&["all-closed"], LIMIT).unwrap();
     let console = running.console();
+    assert!(console.contains("named-0"), "udev looked into a volume:\n{console}");
     let sums = console.split("sum-is-").filter_map(|rest| rest.get(..64));
     let sum = sums.filter(|sum| sum.bytes().all(|byte| byte.is_ascii_hexdigit())).last();
     sum.unwrap_or_else(|| panic!("no sum:\n{console}")).to_owned()

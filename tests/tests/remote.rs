@@ -289,6 +289,7 @@ fn machines_that_are_found_are_asked_for_their_inventories() {
     assert_eq!(code, Some(1));
     assert!(!errors.contains(MISSED), "{errors}");
     assert!(told[0].get("error").is_none(), "{told:?}");
+    assert_eq!(told[0]["host_key"], live.fingerprint);
     assert!(told[1].get("error").is_none() && told[1].get("inventory").is_none(), "{told:?}");
     assert!(told[2].get("inventory").is_none(), "{told:?}");
     assert!(errors.contains("leads to another machine"), "{errors}");

@@ -8,11 +8,7 @@ use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
 use gpt::partition::Partition;
 use gpt::partition_types;
-use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 use uuid::Uuid;
-
-/// `BLKZEROOUT` of linux/fs.h.
-const BLKZEROOUT: Opcode = opcode::none(0x12, 127);
 
 /// What is cleared at both ends of a disk and at the start of each partition.
 const CLEARED: u64 = 1 << 20;
@@ -95,16 +91,7 @@ pub fn write_unseen(
     disk.write().map_err(io::Error::other).map(drop)
 }
 
-/// Zeros that a disk writes by itself, where it can, do not pass through memory page by page.
 fn clear(file: &mut File, start: u64, length: u64) -> io::Result<()> {
-    // SAFETY: BLKZEROOUT reads two numbers, where to begin and how many bytes, and writes no memory
-    // of ours.
-    #[allow(unsafe_code)]
-    let zeroed = unsafe { ioctl(&*file, Setter::<BLKZEROOUT, [u64; 2]>::new([start, length])) };
-    if zeroed.is_ok() {
-        return Ok(());
-    }
-    // A file, or a disk with trouble, which has it again then.
     file.seek(SeekFrom::Start(start))?;
     file.write_all(&vec![0; usize::try_from(length).map_err(io::Error::other)?])
 }

@@ -119,13 +119,18 @@ fn perform(job: &Job) -> bedplate_luks::Result<Answer> {
     }
 }
 
-/// How many volumes are worked on at once: as many derivations as fit into memory, and one more
-/// than there are processors, because some wait for their disks.
+/// How many volumes are worked on at once.
 pub fn permits(argon: ArgonCost) -> usize {
     let available = memory_bytes(&Roots::identity(), "MemAvailable:").unwrap_or(0);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    at_once(argon, available, processors)
+}
+
+/// As many derivations as fit into half of the memory, and one more than there are processors at
+/// most: some wait for their disks.
+fn at_once(argon: ArgonCost, available: u64, processors: usize) -> usize {
     let one = u64::from(argon.memory_kib.max(1)) * 1024;
     let fitting = usize::try_from(available / 2 / one).unwrap_or(1);
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     fitting.clamp(1, processors.saturating_add(1))
 }
 
@@ -252,6 +257,15 @@ fn device_of(context: &Context<'_>, role: &str) -> Result<PathBuf, StepError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_volumes_are_worked_on_as_memory_and_processors_allow() {
+        let argon = ArgonCost { memory_kib: 256 << 10, iterations: 4, threads: 2 };
+        assert_eq!(at_once(argon, 16 << 30, 2), 3);
+        assert_eq!(at_once(argon, 1 << 30, 8), 2, "half of it is for everything else");
+        assert_eq!(at_once(argon, 100 << 20, 8), 1);
+        assert_eq!(at_once(argon, 0, 1), 1);
+    }
 
     #[test]
     fn f1_a_sealed_volume_whose_keys_do_not_fit_is_never_formatted() {

@@ -235,3 +235,12 @@ fn t22_a_stick_that_loses_what_it_took_is_found_out() {
     let error = make(&mut device, &volume(), &files(42)).unwrap_err().to_string();
     assert!(error.contains("gave back something else for `bedplate/keyfile`"), "{error}");
 }
+
+/// fatfs clears its tables in pieces of 512 bytes.
+#[test]
+fn what_is_cleared_is_written_in_one_go() {
+    let mut device = Memory::new(vec![0xff; 64 << 20]);
+    make(&mut device, &volume(), &[]).unwrap();
+    let writes = device.log.iter().filter(|one| matches!(one, Written::Bytes(..))).count();
+    assert!(writes < 200, "{writes} writes");
+}

@@ -46,15 +46,9 @@ fn somebody_outside_is_the_gateway_or_whoever_is_behind_the_nic() {
         }
         serde_json::json!([{"dst": "192.168.1.9", "lladdr": "02:00:00:00:00:09", "state": ["REACHABLE"]}, one])
     };
-    assert!(heard::answered(
-        &neighbour("REACHABLE", Some("02:00:00:00:00:01")),
-        gateway
-    ));
+    assert!(heard::answered(&neighbour("REACHABLE", Some("02:00:00:00:00:01")), gateway));
     assert!(!heard::answered(&neighbour("INCOMPLETE", None), gateway));
-    assert!(!heard::answered(
-        &neighbour("FAILED", Some("02:00:00:00:00:01")),
-        gateway
-    ));
+    assert!(!heard::answered(&neighbour("FAILED", Some("02:00:00:00:00:01")), gateway));
     assert!(!heard::answered(&serde_json::json!([]), gateway));
     let routes = serde_json::json!([{"dst": "default", "gateway": "192.168.1.1", "dev": "br0"}]);
     assert_eq!(heard::gateway(&routes), Some(gateway));
