@@ -8,7 +8,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::digest;
+use crate::{digest, http_client};
 
 /// The largest file that is fetched.
 const LIMIT: u64 = 64 << 30;
@@ -97,11 +97,7 @@ fn fetch_limited(
     progress: &mut Progress<'_>,
 ) -> Result<NamedTempFile, DownloadError> {
     let request = |source| DownloadError::Request { url: url.to_owned(), source };
-    let client = reqwest::blocking::Client::builder()
-        .connect_timeout(SILENCE)
-        .timeout(SILENCE)
-        .build()
-        .map_err(request)?;
+    let client = http_client::builder(SILENCE).build().map_err(request)?;
     let mut answer = client.get(url).send().map_err(request)?;
     if !answer.status().is_success() {
         let status = answer.status().as_u16();

@@ -16,6 +16,7 @@ pub mod firewall;
 pub mod generation;
 pub mod handoff;
 pub mod host_key;
+mod http_client;
 pub mod intent;
 pub mod kind;
 pub mod lab;

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bedplate_tools::command::CommandError;
+
+use crate::pace::Spent;
 
 /// A machine that could not be made, started or talked to, or that did not do what was waited for.
 #[derive(Debug, thiserror::Error)]
@@ -43,14 +44,17 @@ pub enum HarnessError {
         answer: String,
     },
     /// Something did not happen in time.
-    #[error("machine {machine}: waited {}s for {what}; the end of its serial log:\n{tail}", waited.as_secs())]
+    #[error(
+        "machine {machine}: {spent}, waiting for {what}; last seen: {}; the end of its serial log:\n{tail}",
+        last_line(tail)
+    )]
     TimedOut {
         /// Name of the machine.
         machine: String,
         /// What was waited for.
         what: String,
-        /// How long.
-        waited: Duration,
+        /// How long, and whether it got on.
+        spent: Spent,
         /// The last lines of the serial log.
         tail: String,
     },
@@ -65,16 +69,40 @@ pub enum HarnessError {
         tail: String,
     },
     /// A request that the guest should have sent did not come.
-    #[error("no request for {path} within {}s", waited.as_secs())]
+    #[error("{spent}, waiting for {what}; last seen: {seen}")]
     NoRequest {
-        /// Path waited for.
-        path: String,
-        /// How long.
-        waited: Duration,
+        /// What was waited for.
+        what: String,
+        /// How long, and whether there was any progress.
+        spent: Spent,
+        /// The request that came last.
+        seen: String,
+    },
+    /// Nobody could log in.
+    #[error("{spent}, waiting for ssh on port {port}; last seen: {seen}")]
+    NoLogin {
+        /// Port of 127.0.0.1.
+        port: u16,
+        /// How long, and whether the machine got on.
+        spent: Spent,
+        /// What ssh said last.
+        seen: String,
     },
     /// Something about the inputs is not as needed.
     #[error("{0}")]
     Unfit(String),
+}
+
+impl HarnessError {
+    /// Whether nothing is wrong but that it took too long.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut { .. } | Self::NoRequest { .. } | Self::NoLogin { .. })
+    }
+}
+
+fn last_line(tail: &str) -> &str {
+    let line = tail.lines().rfind(|line| !line.trim().is_empty());
+    line.map_or("nothing on the console", str::trim)
 }
 
 /// Attaches action and path to an error of the file system.
@@ -84,4 +112,30 @@ pub(crate) fn file_error(
 ) -> impl FnOnce(io::Error) -> HarnessError {
     let path = path.to_owned();
     move |source| HarnessError::File { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_timed_out_says_so_and_what_was_seen_last() {
+        let error = HarnessError::TimedOut {
+            machine: "host".into(),
+            what: "`login:`".into(),
+            spent: Spent { waited: Duration::from_secs(90), still: Duration::from_secs(80) },
+            tail: "Booting\n[ 12.3] hrtimer: interrupt took 9749790 ns\n\n".into(),
+        };
+        let said = error.to_string();
+        assert!(
+            said.starts_with(
+                "machine host: timed out after 90 s, the last 80 without any progress, waiting for \
+             `login:`; last seen: [ 12.3] hrtimer: interrupt took 9749790 ns;"
+            ),
+            "{said}"
+        );
+        assert!(error.is_timeout());
+    }
 }

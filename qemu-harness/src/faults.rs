@@ -1,11 +1,11 @@
 //! Faults brought into a running machine: disks that fail, and disks that are pulled.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::error::HarnessError;
+use crate::pace;
 use crate::qmp::Qmp;
 
 /// How long a guest may take to let go of a disk.
@@ -63,17 +63,14 @@ impl Qmp {
     pub fn unplug(&self, role: &str) -> Result<(), HarnessError> {
         let device = format!("dev-{role}");
         self.execute("device_del", json!({ "id": device }))?;
-        let deadline = Instant::now() + UNPLUG_LIMIT;
-        loop {
-            let listed = self.execute("qom-list", json!({"path": "/machine/peripheral"}))?;
-            if !lists(&listed, &device) {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(HarnessError::Unfit(format!("the guest does not let go of `{role}`")));
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
+        let gone = pace::ask(UNPLUG_LIMIT, Duration::from_millis(100), || {
+            let listed = self.execute("qom-list", json!({"path": "/machine/peripheral"}));
+            let listed = listed.map(|listed| lists(&listed, &device));
+            if matches!(listed, Ok(true)) { None } else { Some(listed.map(drop)) }
+        });
+        gone.map_err(|spent| {
+            HarnessError::Unfit(format!("{spent}, the guest does not let go of `{role}`"))
+        })?
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bedplate_tools::command::CommandExt as _;
+
 use crate::error::{HarnessError, file_error};
 
 /// A kernel with its modules.
@@ -50,7 +52,7 @@ impl Kernel {
         let builtin =
             std::fs::read_to_string(&builtin).map_err(file_error("could not read", &builtin))?;
         let order = order(&table, &builtin, wanted)?;
-        order.iter().map(|file| Ok((name(file), self.decompress(file)?))).collect()
+        order.iter().map(|file| Ok((name(file), bare(&self.decompress(file)?)?))).collect()
     }
 
     fn decompress(&self, file: &str) -> Result<Vec<u8>, HarnessError> {
@@ -65,6 +67,24 @@ impl Kernel {
         }
         Ok(output.stdout)
     }
+}
+
+/// A module without what the kernel would work through while it loads it, to no use here: types for
+/// BPF (the first of them has it read its own, megabytes), trace events (each is compared with every
+/// enumeration that is known: half of an emulated guest's start went into those of `nfsv4`), symbols
+/// for debuggers, and the signature behind it.
+fn bare(module: &[u8]) -> Result<Vec<u8>, HarnessError> {
+    let made = tempfile::NamedTempFile::new();
+    let file = made.map_err(file_error("could not make a file in", Path::new("/tmp")))?;
+    let path = file.path();
+    std::fs::write(path, module).map_err(file_error("could not write", path))?;
+    let mut command = Command::new("objcopy");
+    command.arg("--strip-debug");
+    for section in [".BTF", ".BTF.base", "_ftrace_eval_map", "_ftrace_events"] {
+        command.args(["--remove-section", section]);
+    }
+    command.arg(path).run()?;
+    std::fs::read(path).map_err(file_error("could not read", path))
 }
 
 /// Files of `wanted` and their needs in load order, from `modules.dep`.

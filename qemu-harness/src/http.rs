@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::HarnessError;
+use crate::pace::Patience;
 use crate::watch::Watch;
 
 /// Longest request head that is read, in bytes.
@@ -85,12 +86,38 @@ impl Server {
         self.requests.look(Clone::clone)
     }
 
-    /// The first request for `path` (whatever its query), waited for up to `limit`.
+    /// The first request for `path` (whatever its query), waited for up to `limit`, and longer where
+    /// this machine is slow.
     pub fn wait_for(&self, path: &str, limit: Duration) -> Result<Request, HarnessError> {
-        let wanted = |request: &&Request| request.target.split('?').next() == Some(path);
-        self.requests
-            .wait(Instant::now() + limit, |requests| requests.iter().find(wanted).cloned())
-            .ok_or_else(|| HarnessError::NoRequest { path: path.to_owned(), waited: limit })
+        let wanted = |request: &Request| request.target.split('?').next() == Some(path);
+        self.wait_while(path, limit, 0, wanted, || 0)
+    }
+
+    /// The first request behind the first `before` that `wanted` accepts, waited for as by
+    /// [`Server::wait_for`], and longer while `progress` grows. `what` names it in an error.
+    pub fn wait_while(
+        &self,
+        what: &str,
+        limit: Duration,
+        before: usize,
+        wanted: impl Fn(&Request) -> bool,
+        mut progress: impl FnMut() -> u64,
+    ) -> Result<Request, HarnessError> {
+        let mut patience = Patience::new(limit);
+        loop {
+            let found = self.requests.wait(patience.next_look(), |requests| {
+                requests.iter().skip(before).find(|request| wanted(request)).cloned()
+            });
+            if let Some(found) = found {
+                return Ok(found);
+            }
+            if !patience.goes_on(progress()) {
+                let seen = self.requests.look(|requests| requests.last().cloned());
+                let seen = seen.map_or_else(|| "no request at all".to_owned(), |last| last.target);
+                let (what, spent) = (what.to_owned(), patience.spent());
+                return Err(HarnessError::NoRequest { what, spent, seen });
+            }
+        }
     }
 }
 
@@ -185,7 +212,9 @@ mod tests {
         assert!(get(server.port(), "/up?ip=1.2.3.4").starts_with("HTTP/1.1 200"));
         let request = server.wait_for("/up", Duration::from_secs(5)).unwrap();
         assert_eq!(request.target, "/up?ip=1.2.3.4");
-        assert!(server.wait_for("/never", Duration::from_millis(5)).is_err());
+        let never = server.wait_for("/never", Duration::from_millis(5)).unwrap_err().to_string();
+        assert!(never.starts_with("timed out after 0 s"), "{never}");
+        assert!(never.ends_with("waiting for /never; last seen: /up?ip=1.2.3.4"));
         let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
         let head = "POST /told HTTP/1.1\r\nAuthorization: Bearer x\r\nContent-Length: 4\r\n\r\n";
         write!(stream, "{head}news").unwrap();

@@ -4,6 +4,7 @@
 //! them stands in `tests`. It never prints.
 
 pub mod accelerator;
+mod boot_sector;
 pub mod canary;
 mod console;
 pub mod disk_image;
@@ -15,6 +16,7 @@ pub mod guest_modules;
 pub mod http;
 pub mod machine;
 pub mod nbd;
+pub mod pace;
 pub mod qmp;
 pub mod running;
 mod screen;

@@ -97,6 +97,11 @@ impl Qmp {
         })
     }
 
+    /// How many requests of any kind all disks of the machine have had since it started.
+    pub fn all_requests(&self) -> Result<u64, HarnessError> {
+        Ok(count_requests(&self.execute("query-blockstats", Value::Null)?))
+    }
+
     /// `running`, `shutdown`, ….
     pub fn status(&self) -> Result<String, HarnessError> {
         let answer = self.execute("query-status", Value::Null)?;
@@ -131,6 +136,13 @@ impl Inbox {
         }
         false
     }
+}
+
+fn count_requests(all: &Value) -> u64 {
+    let kinds = ["rd_operations", "wr_operations", "flush_operations", "unmap_operations"];
+    let disks = all.as_array().map(Vec::as_slice).unwrap_or_default();
+    let counts = disks.iter().flat_map(|disk| kinds.map(|kind| disk["stats"][kind].as_u64()));
+    counts.flatten().sum()
 }
 
 fn find_counters(all: &Value, role: &str) -> Option<Counters> {
@@ -171,6 +183,7 @@ mod tests {
             Some(Counters { read_bytes: 512, ..Default::default() })
         );
         assert_eq!(find_counters(&all, "can"), None);
+        assert_eq!(count_requests(&all), 11);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub use crate::console::Listener;
 use crate::console::{Console, Reader, restarts};
 use crate::error::{HarnessError, file_error};
 use crate::machine::{Firmware, Machine, Places};
+use crate::pace::{Pace, Patience, Spent};
 use crate::qmp::{self, Qmp};
 use crate::watch::Watch;
 
@@ -154,16 +155,55 @@ impl Running {
     /// Waits until the serial console has shown one of `texts`; returns its index.
     pub fn wait_for_text(&self, texts: &[&str], limit: Duration) -> Result<usize, HarnessError> {
         let what = format!("`{}`", texts.join("` or `"));
-        let found = self.console.wait(Instant::now() + limit, |console| {
+        let found = self.wait(&self.console, &what, limit, |console| {
             match texts.iter().position(|text| console.text.contains(text)) {
                 Some(index) => Some(Some(index)),
                 None => console.closed.then_some(None),
             }
+        })?;
+        found.or_else(|| self.straggler(texts)).ok_or_else(|| self.ended(what))
+    }
+
+    /// Waits for what `find` finds in `watched`. `limit` is as on the machine that limits are written
+    /// for; a machine that is slower, or that still gets on, is given more.
+    fn wait<T, R>(
+        &self,
+        watched: &Watch<T>,
+        what: &str,
+        limit: Duration,
+        mut find: impl FnMut(&mut T) -> Option<R>,
+    ) -> Result<R, HarnessError> {
+        let mut patience = Patience::new(limit);
+        loop {
+            if let Some(found) = watched.wait(patience.next_look(), &mut find) {
+                return Ok(found);
+            }
+            if !patience.goes_on(self.progress()) {
+                return Err(self.timed_out(what.to_owned(), patience.spent()));
+            }
+        }
+    }
+
+    /// A number that grows while the guest gets on: what its console showed, and what its disks were
+    /// asked for. How busy its processors are says nothing: one that only ticks is busy, too.
+    pub fn progress(&self) -> u64 {
+        let shown = self.console.look(|console| console.text.len() as u64);
+        // A QEMU that has ended counts nothing any more.
+        shown + self.qmp.all_requests().unwrap_or_default()
+    }
+
+    /// Watches whether the machine stays up, and shows none of `texts`, for so long on the reference
+    /// machine; what it showed, or that it went down, is an error.
+    pub fn stays_up(&self, texts: &[&str], time: Duration) -> Result<(), HarnessError> {
+        let time = Pace::known().scale(time);
+        let seen = self.console.wait(Instant::now() + time, |console| {
+            let shown = texts.iter().find(|text| console.text.contains(**text));
+            let shown = shown.map(|text| format!("the console shows `{text}`"));
+            shown.or_else(|| console.closed.then(|| "the machine went down".to_owned()))
         });
-        match found {
-            Some(Some(index)) => Ok(index),
-            Some(None) => self.straggler(texts).ok_or_else(|| self.ended(what)),
-            None => Err(self.timed_out(what, limit)),
+        match seen {
+            None => Ok(()),
+            Some(seen) => Err(HarnessError::Unfit(format!("{seen}:\n{}", self.tail()))),
         }
     }
 
@@ -181,19 +221,17 @@ impl Running {
         limit: Duration,
         wanted: impl Fn(&Event) -> bool,
     ) -> Result<Event, HarnessError> {
-        self.events
-            .wait(Instant::now() + limit, |events| {
-                events.iter().find(|event| wanted(event)).cloned()
-            })
-            .ok_or_else(|| self.timed_out(what.to_owned(), limit))
+        self.wait(&self.events, what, limit, |events| {
+            events.iter().find(|event| wanted(event)).cloned()
+        })
     }
 
     /// Waits for the machine's end; returns the reason QEMU gave (`guest-shutdown` for a
     /// power-off, `guest-reset` for a reboot). QEMU itself still answers after it.
     pub fn wait_for_end(&self, limit: Duration) -> Result<Option<String>, HarnessError> {
-        self.console
-            .wait(Instant::now() + limit, |console| console.closed.then_some(()))
-            .ok_or_else(|| self.timed_out("the machine's end".to_owned(), limit))?;
+        self.wait(&self.console, "the machine's end", limit, |console| {
+            console.closed.then_some(())
+        })?;
         Ok(self.qmp.shutdown_reason())
     }
 
@@ -221,8 +259,8 @@ impl Running {
         HarnessError::Ended { machine: self.name.clone(), what, tail: self.tail() }
     }
 
-    fn timed_out(&self, what: String, waited: Duration) -> HarnessError {
-        HarnessError::TimedOut { machine: self.name.clone(), what, waited, tail: self.tail() }
+    fn timed_out(&self, what: String, spent: Spent) -> HarnessError {
+        HarnessError::TimedOut { machine: self.name.clone(), what, spent, tail: self.tail() }
     }
 }
 

@@ -2,13 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bedplate_tools::command::CommandExt as _;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::error::{HarnessError, file_error};
+use crate::pace::{Pace, Patience};
+use crate::running::Running;
+
+/// Between two attempts to log in.
+const RETRY: Duration = Duration::from_secs(2);
+/// How long a guest may be silent, asked every so many seconds, before its connection counts as lost.
+const SILENCE: Duration = Duration::from_secs(120);
+const ASKED: u64 = 15;
+/// How long a connection may take.
+const CONNECTION: Duration = Duration::from_secs(30);
 
 /// A key pair made for one story.
 #[derive(Debug, Clone)]
@@ -72,24 +82,22 @@ impl Ssh {
         Ok(answer(&output))
     }
 
-    /// Tries until the guest lets us in, or `ended` says that there is nobody any more.
-    pub fn wait(&self, limit: Duration, ended: impl Fn() -> bool) -> Result<(), HarnessError> {
-        let deadline = Instant::now() + limit;
+    /// Tries until the guest lets us in, or has ended. `limit` is as on the machine that limits are
+    /// written for.
+    pub fn wait(&self, limit: Duration, guest: &Running) -> Result<(), HarnessError> {
+        let mut patience = Patience::new(limit);
         loop {
             let answer = self.run(&["true"])?;
             if answer.status == 0 {
                 return Ok(());
             }
-            if ended() || Instant::now() > deadline {
-                return Err(HarnessError::Unfit(format!(
-                    "no ssh on port {} within {}s: {}",
-                    self.port,
-                    limit.as_secs(),
-                    answer.stderr.trim()
-                )));
+            if guest.has_ended() || !patience.goes_on(guest.progress()) {
+                let seen = format!("{}; {}", answer.stderr.trim(), guest.tail());
+                let (port, spent) = (self.port, patience.spent());
+                return Err(HarnessError::NoLogin { port, spent, seen });
             }
             // The forwarded port always accepts; only trying tells whether the guest is there.
-            std::thread::sleep(Duration::from_secs(2));
+            std::thread::sleep(RETRY);
         }
     }
 
@@ -97,19 +105,21 @@ impl Ssh {
         let control = self.control.path().join("c");
         let mut command = Command::new("ssh");
         command.arg("-i").arg(&self.key).args(["-p", &self.port.to_string()]);
+        let pace = Pace::known();
+        let unanswered = pace.scale(SILENCE).as_secs() / ASKED;
         let options = [
-            "BatchMode=yes",
-            "IdentitiesOnly=yes",
-            "StrictHostKeyChecking=no",
-            "UserKnownHostsFile=/dev/null",
-            "LogLevel=ERROR",
-            "ConnectTimeout=30",
-            "ServerAliveInterval=15",
-            "ServerAliveCountMax=8",
-            "ControlMaster=auto",
-            "ControlPersist=120",
+            "BatchMode=yes".to_owned(),
+            "IdentitiesOnly=yes".to_owned(),
+            "StrictHostKeyChecking=no".to_owned(),
+            "UserKnownHostsFile=/dev/null".to_owned(),
+            "LogLevel=ERROR".to_owned(),
+            format!("ConnectTimeout={}", pace.seconds(CONNECTION)),
+            format!("ServerAliveInterval={ASKED}"),
+            format!("ServerAliveCountMax={unanswered}"),
+            "ControlMaster=auto".to_owned(),
+            "ControlPersist=120".to_owned(),
         ];
-        for option in options {
+        for option in &options {
             command.args(["-o", option]);
         }
         command.args(["-o", &format!("ControlPath={}", control.display())]);

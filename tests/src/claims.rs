@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use crate::answers::GUEST;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, LATE};
 use crate::probes;
 use crate::seed::{INSTALLED, MAC, POOLS};
 
@@ -100,8 +100,26 @@ pub struct Verdict<C = Claim> {
     pub claim: C,
     /// What was seen.
     pub seen: String,
-    /// Whether it holds.
-    pub holds: bool,
+    /// What that makes of it.
+    pub judgement: Judgement,
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// It holds.
+    Holds,
+    /// It does not.
+    Fails,
+    /// What would show it did not come in time: nothing is known.
+    NotInTime,
+}
+
+impl Judgement {
+    /// Of what a judge found.
+    pub fn of<T, E>(found: &Result<T, E>) -> Self {
+        if found.is_ok() { Self::Holds } else { Self::Fails }
+    }
 }
 
 impl Statement for Claim {
@@ -159,9 +177,17 @@ pub fn judge(claim: Claim, evidence: &Evidence) -> Verdict {
         Claim::Store => store(evidence),
         Claim::Units => empty(evidence, "failed-units", "none"),
     };
-    let holds = judged.is_ok();
-    let (Ok(seen) | Err(seen)) = judged;
-    Verdict { claim, seen, holds }
+    let judgement = Judgement::of(&judged);
+    let late = evidence.text(LATE).ok();
+    match (claim, late) {
+        (Claim::GuestLease | Claim::NfsWritten, Some(late)) if judged.is_err() => {
+            Verdict { claim, seen: late.to_owned(), judgement: Judgement::NotInTime }
+        }
+        _ => {
+            let (Ok(seen) | Err(seen)) = judged;
+            Verdict { claim, seen, judgement }
+        }
+    }
 }
 
 /// Judges every claim.

@@ -7,6 +7,9 @@ use bedplate_qemu_harness::ssh::Answer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Name of what is noted when the machine's VM did not report in time.
+pub const LATE: &str = "guest.late";
+
 /// Answers by the name of their question.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Evidence(pub BTreeMap<String, Answer>);

@@ -25,6 +25,9 @@ pub enum Failure {
         #[source]
         source: io::Error,
     },
+    /// Nothing is seen to be wrong, but it took too long.
+    #[error("{0}")]
+    TimedOut(String),
     /// Something else.
     #[error("{0}")]
     Unfit(String),

@@ -1,17 +1,20 @@
 //! The installed machine: it boots without the medium, hands off, and is asked what it is.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bedplate_qemu_harness::disk_image::sha256_of;
+use bedplate_qemu_harness::http::Request;
 use bedplate_qemu_harness::machine::{Disk, Machine};
+use bedplate_qemu_harness::pace::{self, Pace};
 use bedplate_qemu_harness::running::Running;
 use bedplate_qemu_harness::ssh::{Answer, Ssh};
 
 use crate::answers::{self, GUEST};
 use crate::claims::{Verdict, judge_all};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, LATE};
 use crate::failure::{Failure, file};
+use crate::inner_guest::InnerGuest;
+use crate::phase::Phase;
 use crate::probes::{self, CONVERGE, Probe, moment};
 use crate::seed::{self, CANARY, HOST};
 use crate::story::{Installed, Story};
@@ -26,6 +29,8 @@ const GUEST_LIMIT: Duration = Duration::from_secs(8 * 60);
 /// How long a converge may cut the login off: a minute of silence, and the time that networkd and ssh
 /// need on a slow machine.
 const CONVERGE_LIMIT: Duration = Duration::from_secs(8 * 60);
+/// How long systemd may take until it has nothing left to start.
+const SETTLED_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// How long a power-off may take.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(150);
 
@@ -84,18 +89,14 @@ impl Host {
         let converge = ["bedplate-host", "--host-file", document, "converge"];
         let run = ["systemd-run", "--no-block", "--collect", "--unit", unit];
         self.read(&[&run[..], &converge].concat())?;
-        let deadline = Instant::now() + CONVERGE_LIMIT;
-        loop {
-            let state = ["systemctl", "show", "--value", "--property=ActiveState", unit];
-            match self.run(&state) {
-                Ok(state) if ["failed", "inactive"].contains(&state.stdout.trim()) => break,
-                _ if Instant::now() < deadline => thread::sleep(Duration::from_secs(5)),
-                _ => {
-                    let why = "the machine stays away, or converge goes on";
-                    return Err(Failure::Unfit(why.to_owned()));
-                }
-            }
-        }
+        let state = ["systemctl", "show", "--value", "--property=ActiveState", unit];
+        let over = || {
+            let state = self.run(&state).ok()?;
+            ["failed", "inactive"].contains(&state.stdout.trim()).then_some(())
+        };
+        pace::ask(CONVERGE_LIMIT, Duration::from_secs(5), over).map_err(|spent| {
+            Failure::Unfit(format!("{spent}, the machine stays away, or converge goes on"))
+        })?;
         let said = self.read(&["journalctl", "-b", "-o", "cat", "-u", unit])?;
         println!("{said}");
         Ok(said)
@@ -104,8 +105,39 @@ impl Host {
     /// Waits until systemd has nothing left to start; returns what it then is (`running`,
     /// `degraded`). With a VM that starts on its own this takes until it was started.
     pub fn settle(&self) -> Result<String, Failure> {
-        let state = self.run(&["timeout", "900", "systemctl", "is-system-running", "--wait"])?;
-        Ok(state.stdout.trim().to_owned())
+        settled(&self.ssh)
+    }
+
+    /// Waits for a request that `wanted` accepts, which the VM `name` is to send.
+    pub fn wait_for_guest(
+        &self,
+        story: &Story,
+        name: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String, Failure> {
+        self.wait_for_guest_after(story, name, 0, wanted)
+    }
+
+    /// As [`Host::wait_for_guest`], not counting the first `before` requests.
+    pub fn wait_for_guest_after(
+        &self,
+        story: &Story,
+        name: &str,
+        before: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String, Failure> {
+        let mut guest = InnerGuest::new(&self.ssh, name);
+        let request = story.server.wait_while(
+            &format!("what {name} reports"),
+            GUEST_LIMIT,
+            before,
+            |request: &Request| wanted(&request.target),
+            || guest.progress(),
+        );
+        match request {
+            Ok(request) => Ok(request.target),
+            Err(error) => Err(Failure::Unfit(format!("{error}; {}", guest.describe()))),
+        }
     }
 
     /// Presses the power button and waits for the end.
@@ -143,13 +175,14 @@ impl Story {
         let running = self.start_machine(machine)?;
         let begun = Instant::now();
         let ssh = Ssh::new(&self.key, self.record.ssh_port)?;
-        ssh.wait(LOGIN_LIMIT, || running.has_ended())?;
+        ssh.wait(LOGIN_LIMIT, &running)?;
         self.say(&format!("ssh answers after {} s", begun.elapsed().as_secs()));
         Ok(Host { running, ssh })
     }
 
     /// Boots what was installed, gathers evidence, judges, and keeps both.
     pub fn claims(&self, installed: &Installed) -> Result<Vec<Verdict>, Failure> {
+        self.begins(Phase::Boot);
         let running = self.start(self.disks())?;
         let gathered = self.gather(installed, &running);
         self.keep_log(&running, "host.serial.log")?;
@@ -171,12 +204,12 @@ impl Story {
 
         let begun = Instant::now();
         let ssh = Ssh::new(&self.key, self.record.ssh_port)?;
-        ssh.wait(LOGIN_LIMIT, || running.has_ended())?;
+        ssh.wait(LOGIN_LIMIT, running)?;
         self.say(&format!("ssh answers after {} s", begun.elapsed().as_secs()));
-        let wait = ["timeout", "900", "systemctl", "is-system-running", "--wait"];
-        let state = ssh.run(&wait)?;
-        self.say(&format!("boot is over: {}", state.stdout.trim()));
-        self.wait_for_guest(&ssh)?;
+        self.begins(Phase::HandOff);
+        self.say(&format!("boot is over: {}", settled(&ssh)?));
+        self.wait_for_guest(&ssh, &mut evidence)?;
+        self.begins(Phase::Claims);
         self.ask(&ssh, &mut evidence)?;
         let requests = self.server.requests().into_iter().map(|request| request.target);
         evidence.note("http.requests", requests.collect::<Vec<_>>().join("\n"));
@@ -188,15 +221,20 @@ impl Story {
         Ok(evidence)
     }
 
-    /// The VM reports on its own; a report that stays away is for the claims to tell.
-    fn wait_for_guest(&self, ssh: &Ssh) -> Result<(), Failure> {
+    /// The VM reports on its own; why a report stays away is kept for the claims to tell.
+    fn wait_for_guest(&self, ssh: &Ssh, evidence: &mut Evidence) -> Result<(), Failure> {
         let state = ssh.run(&["systemctl", "is-active", "bedplate-converge.service"])?;
         self.say(&format!("bedplate-converge: {}", state.stdout.trim()));
+        let mut guest = InnerGuest::new(ssh, GUEST);
         for path in ["/guest/up", "/guest/nfs-ok"] {
-            match self.server.wait_for(path, GUEST_LIMIT) {
+            let wanted = |request: &Request| request.target.split('?').next() == Some(path);
+            let waited = self.server.wait_while(path, GUEST_LIMIT, 0, wanted, || guest.progress());
+            match waited {
                 Ok(request) => self.say(&format!("the VM says: {}", request.target)),
                 Err(error) => {
-                    self.say(&error.to_string());
+                    let late = format!("{error}; {}", guest.describe());
+                    self.say(&late);
+                    evidence.note(LATE, late);
                     break;
                 }
             }
@@ -244,6 +282,21 @@ impl Story {
             .map_err(|error| Failure::Unfit(format!("{}: {error}", path.display())))?;
         std::fs::write(&path, text).map_err(file("write", &path))
     }
+}
+
+/// Waits until systemd of the machine has nothing left to start; returns what it then is.
+pub fn settled(ssh: &Ssh) -> Result<String, Failure> {
+    let limit = Pace::known().seconds(SETTLED_LIMIT);
+    let state = ssh.run(&["timeout", &limit, "systemctl", "is-system-running", "--wait"])?;
+    // What `timeout` ends with when the time is over.
+    if state.status == 124 {
+        let jobs = ssh.run(&["systemctl", "list-jobs", "--no-legend"])?;
+        let jobs = jobs.stdout;
+        return Err(Failure::TimedOut(format!(
+            "timed out after {limit} s, systemd still has to start:\n{jobs}"
+        )));
+    }
+    Ok(state.stdout.trim().to_owned())
 }
 
 fn run(ssh: &Ssh, argv: &[String]) -> Result<Answer, Failure> {

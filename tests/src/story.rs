@@ -24,6 +24,7 @@ use toml_edit::{DocumentMut, TomlError};
 use crate::answers::{self, IMAGE_PATH, Substitutions};
 use crate::failure::{Failure, file};
 use crate::medium::{Workspace, put_answers};
+use crate::phase::Phase;
 use crate::seed::{self, CANARY, HOST, Sizes};
 
 /// Where the events of the installation are kept.
@@ -38,6 +39,9 @@ const STOPPED: [&str; 3] =
 
 /// Called with every line of progress.
 pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Called with every phase that begins.
+pub type OnPhase = Arc<dyn Fn(Phase) + Send + Sync>;
 
 /// A story in a directory.
 pub struct Story {
@@ -55,6 +59,7 @@ pub struct Story {
     pub key: Key,
     /// What is kept between runs.
     pub record: Record,
+    on_phase: Option<OnPhase>,
     /// Held while the disks are differences to those of an installation that is kept.
     _borrowed: Option<File>,
 }
@@ -112,6 +117,7 @@ impl Story {
             server: Arc::new(server),
             key: Key::in_directory(directory)?,
             record,
+            on_phase: None,
             _borrowed: None,
         };
         story.record.write(directory)?;
@@ -145,6 +151,7 @@ impl Story {
             server: Arc::clone(&base.server),
             key: Key::in_directory(directory)?,
             record,
+            on_phase: None,
             _borrowed: None,
         })
     }
@@ -165,6 +172,17 @@ impl Story {
         (self.tell)(text);
     }
 
+    /// Has somebody told of every phase from now on.
+    pub fn on_phase(&mut self, told: OnPhase) {
+        self.on_phase = Some(told);
+    }
+
+    pub(crate) fn begins(&self, phase: Phase) {
+        if let Some(told) = &self.on_phase {
+            told(phase);
+        }
+    }
+
     /// A listener that shows the console with `name` before each line.
     pub fn console(&self, name: &'static str) -> Listener {
         let tell = Arc::clone(&self.tell);
@@ -178,6 +196,7 @@ impl Story {
 
     /// The medium, made when it is not there or `fresh` is wanted.
     pub fn medium(&self, fresh: bool) -> Result<PathBuf, Failure> {
+        self.begins(Phase::Medium);
         let path = self.path("bedplate.iso");
         let sound = bedplate_image_builder::personalize::flake_of(&path).is_ok();
         if sound && !fresh {
@@ -287,6 +306,7 @@ impl Story {
 
     /// Installs, unless that is done.
     pub fn install(&mut self, medium: &Path) -> Result<Installed, Failure> {
+        self.begins(Phase::Install);
         let guest = self.guest()?;
         self.server.offer(IMAGE_PATH, guest.file.clone());
         if let Some(installed) = &self.record.installed {

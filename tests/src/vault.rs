@@ -5,8 +5,9 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use bedplate_qemu_harness::pace;
 use bedplate_tools::command::CommandExt as _;
 
 use crate::failure::{Failure, file};
@@ -38,14 +39,13 @@ impl Vault {
         };
         let server = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let vault = Self { server: server.map_err(file("run", &program))?, port };
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if begun.elapsed() > LIMIT {
-                return Err(Failure::Unfit(format!("{} does not listen", program.display())));
+        let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
+        match pace::ask(LIMIT, Duration::from_millis(100), connect) {
+            Ok(_) => Ok(vault),
+            Err(spent) => {
+                Err(Failure::Unfit(format!("{spent}, {} does not listen", program.display())))
             }
-            std::thread::sleep(Duration::from_millis(100));
         }
-        Ok(vault)
     }
 }
 

@@ -5,10 +5,11 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bedplate_keystick::read_volume;
 use bedplate_qemu_harness::machine::Disk;
+use bedplate_qemu_harness::pace;
 use bedplate_qemu_harness::running::Running;
 use bedplate_tests::medium::put_answers;
 use bedplate_tests::power_cut::recording::blank;
@@ -69,13 +70,10 @@ fn is_not_confirmed(subject: &Subject, disks: &[Disk], place: &Path) {
 fn types(running: &mut Running, line: &str, next: &str) {
     for _ in 0..10 {
         let before = running.console().matches(next).count();
-        let deadline = Instant::now() + ANSWERED;
         running.type_line(line).unwrap();
-        while Instant::now() < deadline {
-            if running.console().matches(next).count() > before {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(200));
+        let asked = || (running.console().matches(next).count() > before).then_some(());
+        if pace::ask(ANSWERED, Duration::from_millis(200), asked).is_ok() {
+            return;
         }
     }
     panic!("no `{next}`:\n{}", running.tail());

@@ -7,12 +7,13 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bedplate_host_service::backup::access::Opener;
 use bedplate_host_service::backup::compare::{Compared, compare};
 use bedplate_host_service::backup::decision::{Decision, Known, decide};
 use bedplate_host_service::backup::lock;
+use bedplate_qemu_harness::pace;
 use bedplate_spec::document;
 use bedplate_spec::host::Backup;
 use bedplate_tests::medium::Workspace;
@@ -182,15 +183,9 @@ fn at_work(case: &Case, on: Option<&str>) -> Child {
 }
 
 fn wait_for_locks(restic: &Restic<'_>, count: usize) -> Vec<bedplate_tools::restic::Lock> {
-    let begun = Instant::now();
-    loop {
-        let locks = restic.locks().unwrap();
-        if locks.len() == count {
-            return locks;
-        }
-        assert!(begun.elapsed() < LIMIT, "{locks:?}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    let there = || Some(restic.locks().unwrap()).filter(|locks| locks.len() == count);
+    let found = pace::ask(LIMIT, Duration::from_millis(200), there);
+    found.unwrap_or_else(|spent| panic!("{spent}, the locks are {:?}", restic.locks().unwrap()))
 }
 
 #[test]
@@ -298,11 +293,9 @@ impl Server {
         let mut command = Command::new("/usr/sbin/sshd");
         command.args(["-D", "-e", "-f"]).arg(at("sshd.conf")).stderr(Stdio::null());
         let sshd = command.spawn().expect("NOT TESTED: install openssh-server");
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < LIMIT, "sshd does not listen");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
+        let listens = pace::ask(LIMIT, Duration::from_millis(50), connect);
+        listens.unwrap_or_else(|spent| panic!("{spent}, sshd does not listen"));
         Self { sshd, keys, port }
     }
 

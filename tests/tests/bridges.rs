@@ -3,9 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use bedplate_qemu_harness::machine::{FIRST_LEASE, HOST_ADDRESS, Lan};
 use bedplate_tests::answers::{self, GUEST};
 use bedplate_tests::installed;
@@ -22,8 +19,6 @@ const SECOND_LAN: (&str, &str) = ("10.0.3.0/24", "10.0.3.2");
 const DOCUMENT: &str = "/root/bridges.toml";
 /// How the addresses of guests behind NAT begin.
 const BEHIND_NAT: &str = "10.9.0.";
-/// A guest boots inside an emulated machine that is emulated itself.
-const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 const BRIDGES: &str = r#"
 [network.bridges.br-storage]
@@ -83,14 +78,9 @@ fn told(host: &Host, line: &str) -> String {
 }
 
 /// The guest is given an address by dnsmasq, and reaches the LAN under the host's.
-fn a_guest_reaches_the_lan_through_nat(story: &Story) {
+fn a_guest_reaches_the_lan_through_nat(host: &Host, story: &Story) {
     let wanted = format!("/guest/up?ip={BEHIND_NAT}");
-    let deadline = Instant::now() + LIMIT;
-    while !story.server.requests().iter().any(|one| one.target.starts_with(&wanted)) {
-        let heard: Vec<_> = story.server.requests().into_iter().map(|one| one.target).collect();
-        assert!(Instant::now() < deadline, "no guest came through NAT: {heard:?}");
-        thread::sleep(Duration::from_secs(2));
-    }
+    host.wait_for_guest(story, GUEST, |target| target.starts_with(&wanted)).unwrap();
 }
 
 fn the_second_uplink_leads_outside(host: &Host) {
@@ -168,7 +158,7 @@ fn bridges_of_every_shape_stand_beside_each_other_come_and_go() {
     the_second_uplink_leads_outside(&host);
     the_isolated_bridge_has_neither_ports_nor_addresses(&host);
     vlans_are_kept_apart(&host);
-    a_guest_reaches_the_lan_through_nat(&story);
+    a_guest_reaches_the_lan_through_nat(&host, &story);
 
     converge(&host, &with_static_uplink(document), "static.service");
     the_uplink_is_static_and_carries_every_vlan(&host);

@@ -4,7 +4,7 @@
 
 use bedplate_qemu_harness::ssh::Answer;
 use bedplate_tests::broken_evidence::each_fails_alone;
-use bedplate_tests::claims::{ALL, Claim, judge_all};
+use bedplate_tests::claims::{ALL, Claim, Judgement, judge_all};
 use bedplate_tests::evidence::Evidence;
 use bedplate_tests::table;
 
@@ -89,4 +89,19 @@ fn what_was_not_seen_never_holds() {
         fail(&mut broken, name);
         assert!(!table::failed(&judge_all(&broken)).is_empty(), "failure of `{name}` passes");
     }
+}
+
+#[test]
+fn a_vm_that_did_not_report_in_time_is_told_as_late_and_not_as_wrong() {
+    let mut evidence = sound();
+    let requests = evidence.0["http.requests"].stdout.replace("/guest/nfs-ok", "/guest/other");
+    evidence.note("http.requests", requests);
+    let late = "timed out after 480 s, the last 470 without any progress";
+    evidence.note("guest.late", late);
+    let verdicts = judge_all(&evidence);
+    let failed = table::failed(&verdicts);
+    assert_eq!(failed.len(), 1, "{}", table::render(&verdicts));
+    assert_eq!((failed[0].claim, failed[0].judgement), (Claim::NfsWritten, Judgement::NotInTime));
+    assert_eq!(failed[0].seen, late);
+    assert!(table::render(&verdicts).contains('?'));
 }

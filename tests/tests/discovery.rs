@@ -89,7 +89,7 @@ fn a_waiting_machine_is_found_on_the_local_network() {
     waiting.wait_for_text(&["The host key of this boot is"], LIMIT).unwrap();
     let looking = start(&looking, directory.path());
     let ssh = Ssh::new(&key, port).unwrap();
-    ssh.wait(LIMIT, || looking.has_ended()).unwrap();
+    ssh.wait(LIMIT, &looking).unwrap();
 
     let found = discover(&ssh);
     let names: Vec<&str> = found.iter().map(|one| one["name"].as_str().unwrap()).collect();

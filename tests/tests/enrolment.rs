@@ -20,6 +20,7 @@ use bedplate_tests::enrolment::workstation::{BUNDLE, PROGRAM, Prepared, Workstat
 use bedplate_tests::evidence::Evidence;
 use bedplate_tests::medium::Workspace;
 use bedplate_tests::probes::Probe;
+use bedplate_tests::running_host::settled;
 use bedplate_tests::seed::{self, KEY};
 use bedplate_tests::table;
 use sha2::{Digest as _, Sha256};
@@ -103,8 +104,8 @@ impl Attic {
             running.type_line(passphrase).unwrap();
         }
         let ssh = Ssh::new(&self.key, self.ssh_port).unwrap();
-        ssh.wait(LOGIN_LIMIT, || running.has_ended()).unwrap();
-        ssh.run(&["timeout", "600", "systemctl", "is-system-running", "--wait"]).unwrap();
+        ssh.wait(LOGIN_LIMIT, &running).unwrap();
+        settled(&ssh).unwrap();
         for Probe { name, argv } in questions {
             println!("asking: {name}");
             let argv: Vec<&str> = argv.iter().map(String::as_str).collect();

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use bedplate_qemu_harness::pace::Pace;
 use bedplate_tests::answers::GUEST;
 use bedplate_tests::installed;
 use bedplate_tests::running_host::Host;
@@ -29,7 +30,7 @@ fn start_and_hear(host: &Host, name: &str, said: &str) {
     println!("starting {name}, waiting for {said}");
     let line = "set -e; virsh --quiet start \"$1\"; \
                 exec timeout \"$3\" grep --text -m 1 -e \"$2\" \"$(virsh ttyconsole \"$1\" | tr -d '\\n')\"";
-    let patience = LIMIT.as_secs().to_string();
+    let patience = Pace::known().seconds(LIMIT);
     let heard = host.run(&["sh", "-c", line, "sh", name, said, &patience]).unwrap();
     if heard.status != 0 {
         let logs = [
@@ -40,6 +41,8 @@ fn start_and_hear(host: &Host, name: &str, said: &str) {
         ];
         println!("{}", host.run(&logs).unwrap().stdout);
     }
+    // 124 is what `timeout` ends with.
+    assert_ne!(heard.status, 124, "timed out after {patience} s, waiting for `{said}` of {name}");
     assert_eq!(heard.status, 0, "{name} never said `{said}`: {}", heard.stderr);
     println!("{name}: {}", heard.stdout.trim());
 }
@@ -50,10 +53,7 @@ fn wait_for_report(story: &Story, host: &Host, name: &str) {
     let mac = interfaces.split_whitespace().last().unwrap().to_owned();
     let begun = Instant::now();
     let reported = |target: &str| target.starts_with("/guest/up") && target.contains(&mac);
-    while !story.server.requests().iter().any(|request| reported(&request.target)) {
-        assert!(begun.elapsed() < LIMIT, "{name} ({mac}) never reported");
-        std::thread::sleep(Duration::from_secs(1));
-    }
+    host.wait_for_guest(story, name, reported).unwrap();
     println!("{name}: reported after {} s", begun.elapsed().as_secs());
 }
 

@@ -155,7 +155,7 @@ fn absent(installation: &Installation, tell: &Tell) {
     assert_eq!((wrong, found.argon2id_runs()), (1, VOLUMES + 1), "t21: {found:?}");
 
     let ssh = Ssh::new(&case.story.key, case.story.record.ssh_port).unwrap();
-    ssh.wait(LIMIT, || running.has_ended()).unwrap();
+    ssh.wait(LIMIT, &running).unwrap();
     let kept = ssh.run(&["ls", "/run/bedplate/passphrase"]).unwrap();
     assert_ne!(kept.status, 0, "t21: the passphrase lingers");
     let table = ssh.run(&["dmsetup", "table", "--target", "crypt"]).unwrap().stdout;
@@ -275,7 +275,7 @@ fn one_of_two(installation: &Installation, tell: &Tell) {
     assert!(!running.console().contains(QUESTION));
     assert_eq!((found.tried.len(), found.argon2id_runs()), (VOLUMES, 0), "{found:?}");
     let ssh = Ssh::new(&case.story.key, case.story.record.ssh_port).unwrap();
-    ssh.wait(LIMIT, || running.has_ended()).unwrap();
+    ssh.wait(LIMIT, &running).unwrap();
     copied_to_a_device(&case, &running, &ssh);
 }
 

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bedplate_qemu_harness::pace::Pace;
 use bedplate_tests::answers::{self, GUEST};
 use bedplate_tests::installed;
 use bedplate_tests::running_host::Host;
@@ -73,7 +74,7 @@ fn reaches_nobody(host: &Host, story: &Story) {
     host.read(&["virsh", "--quiet", "start", COPY]).unwrap();
     let heard = format!(
         "timeout {} grep --text -m 1 -e 'no lease yet' \"$(virsh ttyconsole {COPY} | tr -d '\\n')\"",
-        LIMIT.as_secs()
+        Pace::known().seconds(LIMIT)
     );
     assert!(told(host, &heard).contains("guest: no lease yet"));
     assert_eq!(story.server.requests().len(), reported, "somebody was told something");

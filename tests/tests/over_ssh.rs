@@ -13,6 +13,7 @@ use std::time::Duration;
 use bedplate_keystick as keystick;
 use bedplate_qemu_harness::disk_image::{self, sha256_of};
 use bedplate_qemu_harness::machine::{Disk, Machine};
+use bedplate_qemu_harness::pace::Pace;
 use bedplate_qemu_harness::running::Running;
 use bedplate_qemu_harness::ssh::{Key, Ssh};
 use bedplate_spec::event::{Event, EventKind};
@@ -26,6 +27,8 @@ use bedplate_tools::secret::Secret;
 use toml_edit::{DocumentMut, value};
 
 const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// How long systemd may take until it has nothing left to start.
+const SETTLED_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// Role of the stick with the repository.
 const INFRA: &str = "infra";
 /// What stands on it.
@@ -142,7 +145,7 @@ impl Story {
     fn ask(&self, questions: &[&[&str]]) -> Vec<String> {
         let running = self.start(machine::machine(self.disks.clone(), self.port));
         let ssh = Ssh::new(&self.key, self.port).unwrap();
-        ssh.wait(LIMIT, || running.has_ended()).unwrap();
+        ssh.wait(LIMIT, &running).unwrap();
         let ask = |argv: &&[&str]| {
             let answer = ssh.run(argv).unwrap();
             println!("{argv:?}: {answer:?}");
@@ -203,8 +206,9 @@ fn a_waiting_machine_is_installed_over_ssh_and_enrolled_from_a_volume() {
     assert_eq!(sha256_of(&infra.file).unwrap(), before, "the volume was written to");
 
     let git = |words: &[&'static str]| [&["git", "-C", "/etc/nixos"], words].concat();
+    let patience = Pace::known().seconds(SETTLED_LIMIT);
     let answers = story.ask(&[
-        &["timeout", "600", "systemctl", "is-system-running", "--wait"],
+        &["timeout", &patience, "systemctl", "is-system-running", "--wait"],
         &["hostname"],
         &git(&["rev-parse", "HEAD^"]),
         &git(&["remote", "get-url", "origin"]),

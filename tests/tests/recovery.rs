@@ -4,10 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bedplate_qemu_harness::disk_image;
 use bedplate_qemu_harness::machine::HOST_ADDRESS;
+use bedplate_qemu_harness::pace;
 use bedplate_tests::answers::{self, GUEST};
 use bedplate_tests::installed;
 use bedplate_tests::medium::put_answers;
@@ -114,11 +115,10 @@ fn install(story: &Story, medium: &Path) {
 fn is_back_after_cuts(story: &Story, kept: &str) {
     for stages in [&["fetching", "moving", "done"][..], &["done"]] {
         let host = story.boot(story.disks()).unwrap();
-        let begun = Instant::now();
         let is_at = |record: &str| stages.iter().any(|stage| record.contains(stage));
-        while !host.run(&["cat", RECORD]).is_ok_and(|record| is_at(&record.stdout)) {
-            assert!(begun.elapsed() < GUEST_LIMIT, "the restore never came to {stages:?}");
-        }
+        let record = || host.run(&["cat", RECORD]).ok().filter(|record| is_at(&record.stdout));
+        pace::ask(GUEST_LIMIT, Duration::ZERO, record)
+            .unwrap_or_else(|spent| panic!("{spent}, the restore never came to {stages:?}"));
         println!("the power goes: {}", host.read(&["cat", RECORD]).unwrap());
         drop(host);
     }
@@ -128,11 +128,6 @@ fn is_back_after_cuts(story: &Story, kept: &str) {
     let domains = host.read(&["virsh", "--quiet", "list", "--all", "--name"]).unwrap();
     assert_eq!(domains.trim(), GUEST);
     host.power_off().unwrap();
-}
-
-fn reports(story: &Story) -> usize {
-    let requests = story.server.requests();
-    requests.iter().filter(|request| request.target.starts_with(UP)).count()
 }
 
 /// The new machine: everything is back before the VM is defined, which then boots from its old disk.
@@ -147,13 +142,9 @@ fn is_back(story: &Story, kept: &str) {
     assert_eq!(hashes(&host, "/mnt/vmstore", "/mnt/bulk/apps-vm"), kept);
     assert!(!host.shell("ls /mnt/vmstore/.bedplate-restore").unwrap().contains("mnt"));
 
-    let before = reports(story);
+    let before = story.server.requests().len();
     host.read(&["virsh", "start", GUEST]).unwrap();
-    let begun = Instant::now();
-    while reports(story) == before {
-        assert!(begun.elapsed() < GUEST_LIMIT, "the VM does not boot from its restored disk");
-        std::thread::sleep(Duration::from_secs(1));
-    }
+    host.wait_for_guest_after(story, GUEST, before, |target| target.starts_with(UP)).unwrap();
     // Done once: what has changed since stays.
     host.shell("echo newer > /mnt/bulk/apps-vm/photos/one").unwrap();
     host.read(&["bedplate-host", "converge"]).unwrap();

@@ -11,11 +11,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bedplate_discovery::{Activity, Announcement, Summary};
 use bedplate_image_builder::answers;
 use bedplate_image_builder::identity::with_own_id;
+use bedplate_qemu_harness::pace::{self, Patience};
 use bedplate_spec::answers::Header;
 use bedplate_spec::event::{Event, EventKind};
 use bedplate_spec::facts::Facts;
@@ -26,6 +27,8 @@ use bedplate_tools::ssh_keygen;
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// How long a server may take until it listens, and an installation that was left alone until it ends.
+const LIMIT: Duration = Duration::from_secs(60);
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// When a pipe of this name is there, a run reads its inventory from it, and so is held up.
@@ -105,7 +108,7 @@ impl Live {
         host_keys: &[&str],
         names: &[&str],
     ) -> (Option<i32>, String, Vec<Value>) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut patience = Patience::new(LIMIT);
         loop {
             let mut command = Command::new(self.programs.join("bedplate"));
             command.args(["discover", "--json", "--inventory"]).arg(self.kept());
@@ -123,7 +126,7 @@ impl Live {
                 let errors = String::from_utf8_lossy(&output.stderr).into_owned();
                 return (output.status.code(), errors, ours);
             }
-            assert!(Instant::now() < deadline, "{ours:?}");
+            assert!(patience.goes_on(0), "{}, {ours:?}", patience.spent());
         }
     }
 
@@ -198,11 +201,9 @@ fn server(workspace: &Workspace, place: &Path, ssh: &Path, (address, port): (&st
     command.args(["-D", "-e", "-f"]).arg(&configuration);
     command.stderr(fs::File::create(place.join("sshd.log")).unwrap());
     let child = command.spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "sshd does not listen");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
+    let listens = pace::ask(LIMIT, Duration::from_millis(50), connect);
+    listens.unwrap_or_else(|spent| panic!("{spent}, sshd does not listen"));
     child
 }
 
@@ -406,12 +407,10 @@ fn f6_a_connection_that_drops_ends_no_installation() {
     let text = fs::read(Workspace::own().root.join("profiles/hypervisor/inventory.json")).unwrap();
     inventory.write_all(&text).unwrap();
     drop(inventory);
-    let deadline = Instant::now() + Duration::from_secs(60);
     let done = |kind: &EventKind| matches!(kind, EventKind::PlanDone { success: false, .. });
-    while !events(&live.boot()).iter().any(done) {
-        assert!(Instant::now() < deadline, "{:?}", events(&live.boot()));
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let ended = || events(&live.boot()).iter().any(done).then_some(());
+    let ended = pace::ask(LIMIT, Duration::from_millis(100), ended);
+    ended.unwrap_or_else(|spent| panic!("{spent}, {:?}", events(&live.boot())));
     let started = |kind: &EventKind| matches!(kind, EventKind::PlanStarted { .. });
     assert!(events(&live.boot()).iter().any(started));
 }

@@ -1,14 +1,19 @@
 //! Calls to cargo.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::report::Problem;
 
-/// The packages whose programs go onto the medium.
-const MEDIUM: [&str; 4] =
-    ["bedplate-initrd", "bedplate-installer", "bedplate-host-service", "bedplate-cli"];
+/// The packages whose programs go onto the medium, and those programs.
+const MEDIUM: [(&str, &str); 4] = [
+    ("bedplate-initrd", "bedplate-init"),
+    ("bedplate-installer", "bedplate-installer"),
+    ("bedplate-host-service", "bedplate-host"),
+    ("bedplate-cli", "bedplate"),
+];
 
 /// Runs a command with its output on our own; a status other than 0 is a problem.
 pub fn run(command: &mut Command) -> Result<(), Problem> {
@@ -28,30 +33,27 @@ pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
 }
 
-/// Builds what goes onto the medium.
-pub fn build_medium_programs() -> Result<(), Problem> {
+/// Builds what goes onto the medium, and these programs of the stories: always the same packages in
+/// one go and one profile, so that none is compiled a second time with other features.
+pub fn build(programs: &[&str]) -> Result<(), Problem> {
+    run(&mut build_command(programs))
+}
+
+/// The command of [`build`].
+pub fn build_command(programs: &[&str]) -> Command {
     let mut command = cargo();
-    command.args(["build", "--release", "--locked"]);
-    for package in MEDIUM {
-        command.args(["--package", package]);
+    command.args(["build", "--release", "--locked", "--package", "bedplate-tests"]);
+    for (package, program) in MEDIUM {
+        command.args(["--package", package, "--bin", program]);
     }
-    run(&mut command)
-}
-
-/// Runs one of the story programs.
-pub fn story(name: &str, arguments: &[OsString]) -> Result<(), Problem> {
-    run(program_of_tests(name).arg("--").args(arguments))
-}
-
-/// Runs a benchmark of what is in its own process: built as what people are given.
-pub fn benchmark(name: &str) -> Result<(), Problem> {
-    run(program_of_tests(name).arg("--release"))
-}
-
-fn program_of_tests(name: &str) -> Command {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--locked", "--package", "bedplate-tests", "--bin", name]);
+    command.args(programs.iter().flat_map(|program| ["--bin", program]));
     command
+}
+
+/// Runs a program that [`build`] has built.
+pub fn program(name: &str, arguments: &[OsString]) -> Result<(), Problem> {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release");
+    run(Command::new(Path::new(built).join(name)).args(arguments))
 }
 
 /// The demo's arguments, passed on.
@@ -59,8 +61,10 @@ pub fn demo_arguments(
     keep: Option<PathBuf>,
     resume: Option<PathBuf>,
     small: bool,
+    built: Duration,
 ) -> Vec<OsString> {
-    let mut arguments = Vec::new();
+    let mut arguments =
+        vec![OsString::from("--built-in"), OsString::from(built.as_secs().to_string())];
     for (flag, value) in [("--keep", keep), ("--resume", resume)] {
         if let Some(directory) = value {
             arguments.extend([OsString::from(flag), directory.into_os_string()]);

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cargo::{self, cargo};
 use crate::report::Problem;
@@ -110,22 +110,51 @@ fn has_platform() -> bool {
     entries.into_iter().any(|entry| entry.path().join("platform.json").is_file())
 }
 
+/// The stories of a run: those named, or all that every run tells, with `full` those of the full
+/// set, too.
+pub fn chosen(named: &[String], full: bool) -> Result<Vec<&'static str>, Problem> {
+    let all = || STORIES.into_iter().chain(FULL);
+    if named.is_empty() {
+        return Ok(STORIES.into_iter().chain(FULL.into_iter().filter(|_| full)).collect());
+    }
+    let known = |name: &String| all().chain([REMOTE]).find(|story| story == name);
+    let found: Option<Vec<_>> = named.iter().map(known).collect();
+    found.ok_or_else(|| Problem::NoStory(all().map(str::to_owned).collect()))
+}
+
+/// Compiles the stories, so that telling them does not begin with that.
+pub fn compile(stories: &[&str]) -> Result<(), Problem> {
+    let mut command = cargo();
+    command.args(["test", "--no-run", "--locked", "--package", "bedplate-tests"]);
+    cargo::run(command.args(stories.iter().flat_map(|story| ["--test", story])))
+}
+
 /// The end-to-end stories. One at a time: each fills the machine. One that fails does not keep
-/// the others from being told; what became of each stands at the end. `shard` is the part of the
-/// power cuts that is tried, such as `2/4`.
-pub fn stories(full: bool, shard: Option<&str>) -> Result<(), Problem> {
-    let told: Vec<_> = STORIES
-        .into_iter()
-        .chain(FULL.into_iter().filter(|_| full))
+/// the others from being told; what became of each stands at the end, with the time that it took and
+/// that everything before them took. `shard` is the part of the power cuts that is tried, such as `2/4`.
+pub fn stories(
+    stories: &[&str],
+    full: bool,
+    shard: Option<&str>,
+    before: Duration,
+) -> Result<(), Problem> {
+    let told: Vec<_> = stories
+        .iter()
         .map(|story| {
             let begun = Instant::now();
             (story, tell(story, full, shard), begun.elapsed())
         })
         .collect();
+    eprintln!(
+        "xtask: passed  {:5.0} s  what is compiled, checks and unit tests",
+        before.as_secs_f64()
+    );
     for (story, outcome, time) in &told {
         let outcome = if outcome.is_ok() { "passed" } else { "FAILED" };
         eprintln!("xtask: {outcome}  {:5.0} s  {story}", time.as_secs_f64());
     }
+    let all: Duration = told.iter().map(|(_, _, time)| *time).sum();
+    eprintln!("xtask:         {:5.0} s  altogether", (before + all).as_secs_f64());
     told.into_iter().try_for_each(|(_, outcome, _)| outcome)
 }
 
@@ -141,4 +170,17 @@ fn tell(story: &str, full: bool, shard: Option<&str>) -> Result<(), Problem> {
         command.env("BEDPLATE_SHARD", shard);
     }
     cargo::run(&mut command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_story_is_told_by_name_and_one_that_is_not_there_is_refused() {
+        assert_eq!(chosen(&[], false).ok(), Some(STORIES.to_vec()));
+        assert_eq!(chosen(&[], true).ok().map(|all| all.len()), Some(STORIES.len() + FULL.len()));
+        assert_eq!(chosen(&["lab".to_owned()], false).ok(), Some(vec!["lab"]));
+        assert!(matches!(chosen(&["nothing".to_owned()], true), Err(Problem::NoStory(_))));
+    }
 }

@@ -2,24 +2,31 @@
 //!
 //! Builds without any C library, because it is what installs them.
 
+mod bench_build;
 mod cargo;
 mod checks;
 mod fuzz;
 mod packages;
 mod report;
+mod slow;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
 use crate::report::Problem;
+use crate::slow::Slow;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Bedplate's chores: demo, test, bench, fuzz")]
 struct Arguments {
     #[command(subcommand)]
     chore: Chore,
+    /// Install the Debian packages that are missing without asking.
+    #[arg(long, global = true)]
+    yes: bool,
 }
 
 #[derive(Subcommand)]
@@ -36,6 +43,9 @@ enum Chore {
         /// Use smaller disks.
         #[arg(long)]
         small: bool,
+        /// As on a machine so many times slower; what is built, is built at full speed.
+        #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(2..=10))]
+        slow: Option<u32>,
     },
     /// Formatting, lints, unit tests, snapshots; then the end-to-end stories in QEMU.
     Test {
@@ -49,6 +59,12 @@ enum Chore {
         /// in target/power-cut/results.jsonl and not tried again.
         #[arg(long, value_name = "PART/PARTS", requires = "full")]
         shard: Option<String>,
+        /// Only this story; may be given again. Nothing else is checked.
+        #[arg(long, value_name = "NAME", conflicts_with = "fast")]
+        story: Vec<String>,
+        /// Tell the stories as on a machine so many times slower.
+        #[arg(long, value_name = "TIMES", conflicts_with = "fast", value_parser = clap::value_parser!(u32).range(2..=10))]
+        slow: Option<u32>,
     },
     /// Measures the figures and prints them with their targets.
     Bench,
@@ -65,7 +81,7 @@ enum Chore {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().chore) {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("xtask: {problem}");
@@ -74,27 +90,41 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(chore: Chore) -> Result<(), Problem> {
-    packages::ensure()?;
-    match chore {
-        Chore::Demo { keep, resume, small } => {
-            cargo::build_medium_programs()?;
-            cargo::story("demo", &cargo::demo_arguments(keep, resume, small))
+fn run(arguments: Arguments) -> Result<(), Problem> {
+    packages::ensure(arguments.yes)?;
+    match arguments.chore {
+        Chore::Demo { keep, resume, small, slow } => {
+            let begun = Instant::now();
+            eprintln!("xtask: build, some minutes the first time and seconds later");
+            cargo::build(&["demo"])?;
+            let built = begun.elapsed();
+            let _slow = slow.map(Slow::down);
+            cargo::program("demo", &cargo::demo_arguments(keep, resume, small, built))
         }
-        Chore::Test { fast, full, shard } => {
-            checks::fast()?;
+        Chore::Test { fast, full, shard, story, slow } => {
+            let stories = checks::chosen(&story, full)?;
+            let begun = Instant::now();
+            if story.is_empty() {
+                checks::fast()?;
+            }
             if fast {
                 return Ok(());
             }
-            cargo::build_medium_programs()?;
-            checks::stories(full, shard.as_deref())
+            cargo::build(&["demo"])?;
+            checks::compile(&stories)?;
+            let built = begun.elapsed();
+            let _slow = slow.map(Slow::down);
+            checks::stories(&stories, full, shard.as_deref(), built)
         }
         Chore::Bench => {
-            cargo::benchmark("bench_disks")?;
-            cargo::benchmark("bench_converge")?;
-            cargo::build_medium_programs()?;
-            cargo::benchmark("bench_copy")?;
-            cargo::story("bench", &[])
+            let programs = ["bench_disks", "bench_converge", "bench_copy", "bench_guest", "bench"];
+            cargo::build(&programs)?;
+            programs.iter().try_for_each(|name| cargo::program(name, &[]))?;
+            {
+                let _slow = Slow::down(3);
+                cargo::program("bench_guest", &[])?;
+            }
+            bench_build::measure()
         }
         Chore::Fuzz { seconds, target } => fuzz::fuzz(seconds, target.as_deref()),
         Chore::Packages => Ok(()),

@@ -1,5 +1,6 @@
 //! The Debian packages that building and testing need.
 
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::Command;
 
@@ -7,8 +8,9 @@ use crate::cargo::run;
 use crate::report::Problem;
 
 /// Every package, with its purpose beside it.
-const PACKAGES: [&str; 29] = [
+const PACKAGES: [&str; 30] = [
     "gcc",                    // linking, C parts of crates
+    "binutils",               // kernel modules of the small guest, without what they need not have
     "libc6-dev",              // the same
     "pkg-config",             // finds the two libraries below
     "libcryptsetup-dev",      // crate libcryptsetup-rs
@@ -39,8 +41,8 @@ const PACKAGES: [&str; 29] = [
     "zstd",                   // looking into an initrd
 ];
 
-/// Installs what is missing, or says how.
-pub fn ensure() -> Result<(), Problem> {
+/// Installs what is missing once somebody agrees, at the terminal or by `--yes`; or says how.
+pub fn ensure(yes: bool) -> Result<(), Problem> {
     let missing: Vec<&str> = PACKAGES.into_iter().filter(|name| !is_installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
@@ -48,26 +50,43 @@ pub fn ensure() -> Result<(), Problem> {
     let Some(prefix) = privilege() else {
         return Err(Problem::MissingPackages(missing.into_iter().map(str::to_owned).collect()));
     };
+    if !yes && !agrees(&missing) {
+        return Err(Problem::NotAgreed(missing.into_iter().map(str::to_owned).collect()));
+    }
     eprintln!("xtask: installing {}", missing.join(" "));
     run(&mut apt_get(prefix, &["update", "-q"], &[]))?;
+    // Nothing that is there goes for what is wanted here: apt would rather remove one of our own.
     let install = ["install", "-q", "-y", "--no-install-recommends"];
-    match run(&mut apt_get(prefix, &install, &missing)) {
-        Ok(()) => Ok(()),
+    let kept = [&install[..], &["--no-remove"]].concat();
+    if let Err(problem) = run(&mut apt_get(prefix, &kept, &missing)) {
         // A qemu-utils that is newer than the archive's QEMU (a backport left on the machine)
         // breaks qemu-system-common: bring all of QEMU to one version.
-        Err(problem) => match candidate("qemu-system-x86") {
-            Some(version) => {
-                let utilities = format!("qemu-utils={version}");
-                let mut wanted = missing;
-                wanted.retain(|name| *name != "qemu-utils");
-                wanted.push(&utilities);
-                let mut install = install.to_vec();
-                install.push("--allow-downgrades");
-                run(&mut apt_get(prefix, &install, &wanted))
-            }
-            None => Err(problem),
-        },
+        let Some(version) = candidate("qemu-system-x86") else { return Err(problem) };
+        let utilities = format!("qemu-utils={version}");
+        let mut wanted = missing;
+        wanted.retain(|name| *name != "qemu-utils");
+        wanted.push(&utilities);
+        let install = [&install[..], &["--allow-downgrades"]].concat();
+        run(&mut apt_get(prefix, &install, &wanted))?;
     }
+    let missing: Vec<_> = PACKAGES.into_iter().filter(|name| !is_installed(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::MissingPackages(missing.into_iter().map(str::to_owned).collect()))
+}
+
+/// Whether whoever sits at the terminal says yes.
+fn agrees(missing: &[&str]) -> bool {
+    if !io::stdin().is_terminal() {
+        return false;
+    }
+    eprint!(
+        "These Debian packages are needed and not installed:\n  {}\nInstall them? [y/N] ",
+        missing.join(" ")
+    );
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).is_ok_and(|_| ["y", "yes"].contains(&answer.trim()))
 }
 
 fn is_installed(name: &str) -> bool {

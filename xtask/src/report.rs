@@ -14,6 +14,10 @@ pub enum Problem {
     Failed(String, ExitStatus),
     /// Packages are missing and cannot be installed from here.
     MissingPackages(Vec<String>),
+    /// Packages are missing, and nobody has said that they may be installed.
+    NotAgreed(Vec<String>),
+    /// No story has this name; those that there are.
+    NoStory(Vec<String>),
     /// A directory could not be read or made.
     Directory(PathBuf, io::Error),
     /// No fuzz target has this name; those that there are.
@@ -27,10 +31,18 @@ impl fmt::Display for Problem {
             Self::Failed(line, status) => write!(formatter, "`{line}` ended with {status}"),
             Self::MissingPackages(names) => write!(
                 formatter,
-                "these Debian packages are missing and this is neither root nor an account with sudo. Run:\n  \
+                "these Debian packages are missing and could not be installed from here. Run as root:\n  \
                  apt-get install --no-install-recommends {}",
                 names.join(" ")
             ),
+            Self::NotAgreed(names) => write!(
+                formatter,
+                "these Debian packages are missing: {}\n  --yes installs them; nobody could be asked, or the answer was no",
+                names.join(" ")
+            ),
+            Self::NoStory(names) => {
+                write!(formatter, "there is no such story; there are {}", names.join(", "))
+            }
             Self::Directory(path, source) => {
                 write!(formatter, "could not read or make {}: {source}", path.display())
             }

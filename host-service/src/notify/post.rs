@@ -13,6 +13,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
 
 use super::machine::Message;
+use crate::http_client;
 use crate::secret::{Repository, SecretError};
 
 /// How long the other side may take for each of connecting and answering.
@@ -88,11 +89,9 @@ pub fn ping(url: &str) -> Result<(), PostError> {
 }
 
 fn client(url: &str) -> Result<Client, PostError> {
-    Client::builder()
+    http_client::builder(PATIENCE)
         // A redirected POST becomes a GET, which succeeds and tells nobody anything.
         .redirect(Policy::none())
-        .connect_timeout(PATIENCE)
-        .timeout(PATIENCE)
         .build()
         .map_err(|source| PostError::Request { url: url.to_owned(), source })
 }

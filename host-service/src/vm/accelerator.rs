@@ -1,22 +1,10 @@
 //! What runs guests: KVM when it really does, software otherwise.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
-/// Size of the firmware that the probe boots.
-const FIRMWARE_SIZE: usize = 1 << 16;
-/// Where a processor begins to execute, counted from the end of the firmware.
-const RESET_VECTOR: usize = FIRMWARE_SIZE - 16;
-/// `mov dx, 0x501; mov al, 0x10; out dx, al; hlt`: tells the device isa-debug-exit.
-const PROGRAM: [u8; 7] = [0xba, 0x01, 0x05, 0xb0, 0x10, 0xee, 0xf4];
-/// What QEMU exits with then: `(0x10 << 1) | 1`.
-const SAID_SO: i32 = 0x21;
-/// How long the probe may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+use bedplate_tools::{detect_virt, kvm};
 
 /// What runs guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,6 +14,9 @@ pub enum Accelerator {
     /// QEMU's own emulation.
     #[default]
     Software,
+    /// QEMU's own emulation in a machine that is itself emulated, a test's or a CI's. There a tick of
+    /// a guest's timer can cost more than the time between two: the guest then does nothing else.
+    SoftwareTwice,
 }
 
 impl Accelerator {
@@ -33,51 +24,70 @@ impl Accelerator {
     pub fn domain_type(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
-            Self::Software => "qemu",
+            Self::Software | Self::SoftwareTwice => "qemu",
         }
     }
 
-    /// The answer found earlier in this boot, or found now. `/dev/kvm` can exist and not
-    /// work, so something tiny is booted with it.
+    /// What is remembered of it for the rest of this boot.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Software => "qemu",
+            Self::SoftwareTwice => "qemu in qemu",
+        }
+    }
+
+    /// What runs guests, where KVM works or not and this machine runs in `hypervisor`
+    /// (systemd-detect-virt(1)).
+    fn found(kvm_works: bool, hypervisor: &str) -> Self {
+        match (kvm_works, hypervisor) {
+            (true, _) => Self::Kvm,
+            (false, "qemu") => Self::SoftwareTwice,
+            (false, _) => Self::Software,
+        }
+    }
+
+    /// The answer found earlier in this boot, or found now.
     pub fn of_this_boot(runtime: &Path) -> io::Result<Self> {
         let remembered = runtime.join("accelerator");
-        match fs::read_to_string(&remembered).as_deref().map(str::trim) {
-            Ok("kvm") => return Ok(Self::Kvm),
-            Ok("qemu") => return Ok(Self::Software),
-            _ => {}
+        if let Ok(text) = fs::read_to_string(&remembered) {
+            let known = [Self::Kvm, Self::Software, Self::SoftwareTwice];
+            if let Some(found) = known.into_iter().find(|one| one.name() == text.trim()) {
+                return Ok(found);
+            }
         }
-        let works = Path::new("/dev/kvm").exists() && boots_with_kvm().unwrap_or(false);
-        let found = if works { Self::Kvm } else { Self::Software };
+        let works = kvm::works();
+        let hypervisor = if works { String::new() } else { hypervisor() };
+        let found = Self::found(works, &hypervisor);
         fs::create_dir_all(runtime)?;
-        fs::write(remembered, found.domain_type())?;
+        fs::write(remembered, found.name())?;
         Ok(found)
     }
 }
 
-fn boots_with_kvm() -> io::Result<bool> {
-    let mut firmware = tempfile::NamedTempFile::new()?;
-    firmware.write_all(&firmware_image())?;
-    let mut command = Command::new("qemu-system-x86_64");
-    command.args(["-accel", "kvm", "-cpu", "host", "-machine", "pc", "-m", "16", "-nodefaults"]);
-    command.args(["-display", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0x501"]);
-    command.arg("-bios").arg(firmware.path());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn()?;
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.code() == Some(SAID_SO));
-        }
-        sleep(Duration::from_millis(20));
-    }
-    child.kill()?;
-    child.wait()?;
-    Ok(false)
+/// What this machine runs in; a machine that cannot say counts as one of metal.
+fn hypervisor() -> String {
+    detect_virt::of_this_machine().unwrap_or_default()
 }
 
-fn firmware_image() -> Vec<u8> {
-    let mut image = vec![0xf4; RESET_VECTOR];
-    image.extend(PROGRAM);
-    image.resize(FIRMWARE_SIZE, 0xf4);
-    image
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emulation_in_emulation_is_told_from_emulation_alone() {
+        assert_eq!(Accelerator::found(true, "kvm"), Accelerator::Kvm);
+        assert_eq!(Accelerator::found(false, "none"), Accelerator::Software);
+        assert_eq!(Accelerator::found(false, "kvm"), Accelerator::Software);
+        assert_eq!(Accelerator::found(false, "qemu"), Accelerator::SoftwareTwice);
+    }
+
+    #[test]
+    fn what_was_found_in_this_boot_is_not_looked_for_again() {
+        let runtime = tempfile::tempdir().unwrap();
+        for found in [Accelerator::Kvm, Accelerator::Software, Accelerator::SoftwareTwice] {
+            fs::write(runtime.path().join("accelerator"), found.name()).unwrap();
+            assert_eq!(Accelerator::of_this_boot(runtime.path()).unwrap(), found);
+        }
+    }
 }

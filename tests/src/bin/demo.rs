@@ -1,16 +1,24 @@
 //! The demo: medium, installation, boot, hand-off, claims; ends with `DEMO OK`.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bedplate_qemu_harness::accelerator::Accelerator;
+use bedplate_qemu_harness::pace::Pace;
 use bedplate_tests::Failure;
-use bedplate_tests::claims::Statement as _;
 use bedplate_tests::claims::Verdict;
+use bedplate_tests::demo_screen::Screen;
+use bedplate_tests::phase::Phase;
 use bedplate_tests::seed::Sizes;
 use bedplate_tests::story::Story;
 use bedplate_tests::table;
 use clap::Parser;
+
+/// The file with everything the machines and the demo have said.
+const LOG: &str = "demo.log";
 
 #[derive(Parser)]
 #[command(name = "demo", about = "From a checkout to a running hypervisor in QEMU")]
@@ -24,17 +32,50 @@ struct Arguments {
     /// Use smaller disks.
     #[arg(long)]
     small: bool,
+    /// How long cargo took to build what the medium is made of; told by `cargo xtask demo`.
+    #[arg(long, value_name = "SECONDS", hide = true)]
+    built_in: Option<u64>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match prepare(&arguments) {
-        Ok(directory) => report(&directory, tell(&arguments, &directory)),
+    let begun = prepare(&arguments).and_then(|directory| {
+        let screen = begin(&arguments, &directory)?;
+        Ok((directory, screen))
+    });
+    match begun {
+        Ok((directory, screen)) => {
+            let told = tell(&arguments, &directory, &screen);
+            screen.end(told.is_ok());
+            report(&directory, told)
+        }
         Err(failure) => {
             eprintln!("demo: {}", failure.chain());
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is known before anything is done.
+fn begin(arguments: &Arguments, directory: &Path) -> Result<Screen, Failure> {
+    std::fs::create_dir_all(directory).map_err(|source| Failure::File {
+        action: "make",
+        path: directory.to_owned(),
+        source,
+    })?;
+    let pace = Pace::known();
+    let with = match Accelerator::probe() {
+        Accelerator::Kvm => "with KVM, faster than the times below",
+        Accelerator::Tcg => "no KVM, everything is emulated",
+    };
+    let log = directory.join(LOG);
+    println!("demo: {with}; {pace}");
+    println!("demo: what the machines say is in {}", log.display());
+    let screen = Screen::new(&log, std::io::stdout().is_terminal(), pace)?;
+    if let Some(seconds) = arguments.built_in {
+        screen.done_before(Phase::Build, Duration::from_secs(seconds));
+    }
+    Ok(screen)
 }
 
 /// The directory of the story: the one named, or one of its own that goes when all is well.
@@ -51,11 +92,13 @@ fn prepare(arguments: &Arguments) -> Result<PathBuf, Failure> {
     Ok(made.keep())
 }
 
-fn tell(arguments: &Arguments, directory: &Path) -> Result<Vec<Verdict>, Failure> {
+fn tell(arguments: &Arguments, directory: &Path, screen: &Screen) -> Result<Vec<Verdict>, Failure> {
     let sizes = if arguments.small { Sizes::Small } else { Sizes::True };
     let resume = arguments.resume.is_some();
-    let show = Arc::new(|line: &str| println!("{line}"));
+    let (lines, phases) = (screen.clone(), screen.clone());
+    let show = Arc::new(move |line: &str| lines.line(line));
     let mut story = Story::begin(directory, sizes, resume, show)?;
+    story.on_phase(Arc::new(move |phase| phases.phase(phase)));
     let medium = story.medium(!resume)?;
     let installed = story.install(&medium)?;
     let verdicts = story.claims(&installed)?;
@@ -71,25 +114,24 @@ fn tell(arguments: &Arguments, directory: &Path) -> Result<Vec<Verdict>, Failure
 }
 
 fn report(directory: &Path, told: Result<Vec<Verdict>, Failure>) -> ExitCode {
-    let verdicts = match told {
-        Ok(verdicts) => verdicts,
+    let well = match told {
+        Ok(verdicts) => {
+            print!("\n{}", table::brief(&verdicts));
+            table::failed(&verdicts).is_empty()
+        }
         Err(failure) => {
             println!("{}", failure.chain());
-            println!("Logs are in {}", directory.display());
-            println!("DEMO FAILED");
-            return ExitCode::FAILURE;
+            false
         }
     };
-    print!("\n{}\n", table::render(&verdicts));
-    let failed = table::failed(&verdicts);
-    if failed.is_empty() {
+    if well {
         println!("DEMO OK");
         return ExitCode::SUCCESS;
     }
-    for verdict in failed {
-        println!("does not hold: {} ({})", verdict.claim.sentence(), verdict.seen);
-    }
-    println!("Logs are in {}", directory.display());
+    println!(
+        "Logs and disks are in {0}\n`cargo xtask demo --resume {0}` goes on there",
+        directory.display()
+    );
     println!("DEMO FAILED");
     ExitCode::FAILURE
 }

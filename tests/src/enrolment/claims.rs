@@ -2,7 +2,7 @@
 //! out. Whatever was not seen does not hold.
 
 use super::machine::{AGE_SECRET, READERS, REMOTE, SOPS_SECRET};
-use crate::claims::{Statement, Verdict};
+use crate::claims::{Judgement, Statement, Verdict};
 use crate::evidence::Evidence;
 
 /// A claim.
@@ -125,9 +125,9 @@ pub fn judge(claim: Claim, evidence: &Evidence) -> Verdict<Claim> {
         Claim::Identity => identity(evidence),
         Claim::Units => empty(evidence, "failed-units", "none"),
     };
-    let holds = judged.is_ok();
+    let judgement = Judgement::of(&judged);
     let (Ok(seen) | Err(seen)) = judged;
-    Verdict { claim, seen, holds }
+    Verdict { claim, seen, judgement }
 }
 
 /// Judges every claim.

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bedplate_qemu_harness::machine::Disk;
 use bedplate_qemu_harness::nbd::log::WriteLog;
 use bedplate_qemu_harness::nbd::server::Server;
+use bedplate_qemu_harness::pace::Patience;
 use bedplate_qemu_harness::{canary, disk_image};
 use bedplate_spec::event::{Event, EventKind};
 use serde::{Deserialize, Serialize};
@@ -85,7 +86,7 @@ fn record(subject: &Subject) -> Result<(), Failure> {
     let server = Server::start(&place.path().join("nbd"), &disks, &log)?;
     let served = disks.iter().map(|disk| server.attach(disk)).collect();
     let running = subject.installing(served).start(place.path(), None)?;
-    let (begun, mut seen, mut marks) = (Instant::now(), 0, Vec::new());
+    let (mut patience, mut seen, mut marks) = (Patience::new(LIMIT), 0, Vec::new());
     while !running.has_ended() {
         let position = server.position();
         let events = running.events();
@@ -94,8 +95,12 @@ fn record(subject: &Subject) -> Result<(), Failure> {
         }
         seen = events.len();
         let console = running.console();
-        if STOPPED.iter().any(|text| console.contains(text)) || begun.elapsed() > LIMIT {
+        if STOPPED.iter().any(|text| console.contains(text)) {
             return Err(Failure::Unfit(format!("it was not installed:\n{}", running.tail())));
+        }
+        if !patience.goes_on(position as u64) {
+            let (spent, tail) = (patience.spent(), running.tail());
+            return Err(Failure::Unfit(format!("{spent}, it was not installed:\n{tail}")));
         }
         sleep(GLANCE);
     }

@@ -3,10 +3,14 @@ use super::*;
 use crate::sample;
 
 fn defined(change: impl FnOnce(&mut Vm)) -> Definition {
+    defined_on(Accelerator::Software, change)
+}
+
+fn defined_on(accelerator: Accelerator, change: impl FnOnce(&mut Vm)) -> Definition {
     let mut intent = sample::intent();
     change(intent.vms.get_mut("haos").unwrap());
     let vm = &intent.vms["haos"];
-    define(&intent, "haos", vm, Path::new("/mnt/vmstore/haos"), Accelerator::Software).unwrap()
+    define(&intent, "haos", vm, Path::new("/mnt/vmstore/haos"), accelerator).unwrap()
 }
 
 #[test]
@@ -80,6 +84,7 @@ fn shapes() -> Vec<(&'static str, Definition)> {
                 vm.guest_agent = false;
             }),
         ),
+        ("emulated_twice", defined_on(Accelerator::SoftwareTwice, |_| ())),
     ]
 }
 
