@@ -1,5 +1,6 @@
 //! `bedplate personalize`: writes a host.toml into a finished medium, or takes it out again.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -87,14 +88,27 @@ impl Personalize {
 }
 
 /// The document to put on `medium`: `host` itself, or, when its id marks an example, a copy
-/// beside the medium with an id of its own.
+/// beside the medium with an id of its own. A copy that is there is the machine's: its id is used
+/// again, and nothing is ever written over it.
 pub fn own_host(host: &Path, medium: &Path) -> Result<PathBuf, Failure> {
-    report::read_host(host)?;
-    let Some((text, id)) = identity::with_own_id(&report::read(host)?)? else {
+    let name = report::read_host(host)?.host.name;
+    let document = report::read(host)?;
+    let Some((text, id)) = identity::with_own_id(&document)? else {
         return Ok(host.to_owned());
     };
-    let copy = medium.with_extension("host.toml");
-    std::fs::write(&copy, text)?;
+    let copy = beside(medium, &name);
+    match File::create_new(&copy) {
+        Ok(mut file) => file.write_all(text.as_bytes())?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let kept = report::read_host(&copy)?.host.id;
+            if identity::with_id(&document, kept) != Some(report::read(&copy)?) {
+                return Err(KeptDocument { host: host.to_owned(), copy }.into());
+            }
+            writeln!(io::stdout(), "note: the machine keeps the id of {}", copy.display())?;
+            return Ok(copy);
+        }
+        Err(source) => return Err(CopyError { copy, source }.into()),
+    }
     writeln!(
         io::stdout(),
         "note: {} carries an example's id; the machine gets {id}. Keep {}, it is the machine's now",
@@ -102,4 +116,73 @@ pub fn own_host(host: &Path, medium: &Path) -> Result<PathBuf, Failure> {
         copy.display()
     )?;
     Ok(copy)
+}
+
+/// Where a document with an id of its own is put: beside an image; for a stick, in the directory that
+/// one works in, because what is put beside its node is gone with the next start.
+fn beside(medium: &Path, name: &str) -> PathBuf {
+    if std::fs::metadata(medium).is_ok_and(|found| !found.is_file()) {
+        return PathBuf::from(format!("{name}.host.toml"));
+    }
+    medium.with_extension("host.toml")
+}
+
+/// An example was changed after a machine had got an id from it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} carries an example's id, and {} is there with another text: it belongs to a machine and is left \
+     as it is. For that machine, change it and give it with --host; for another machine, choose another \
+     name for the medium, or move it away",
+    host.display(),
+    copy.display()
+)]
+struct KeptDocument {
+    host: PathBuf,
+    copy: PathBuf,
+}
+
+/// The copy could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("could not write {}", copy.display())]
+struct CopyError {
+    copy: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn t26_a_document_that_a_machine_has_is_never_written_over() {
+        let place = tempfile::tempdir().unwrap();
+        let (example, medium) = (place.path().join("example.toml"), place.path().join("a.iso"));
+        let text = include_str!("../../profiles/hypervisor/host.toml");
+        fs::write(&example, text).unwrap();
+        let first = own_host(&example, &medium).unwrap();
+        let kept = fs::read_to_string(&first).unwrap();
+        assert_eq!(first, place.path().join("a.host.toml"));
+        // The same example again: the machine is the same.
+        assert_eq!(own_host(&example, &medium).unwrap(), first);
+        assert_eq!(fs::read_to_string(&first).unwrap(), kept);
+        // One that was changed since: somebody has to say which is meant.
+        fs::write(&example, format!("{text}# changed\n")).unwrap();
+        let Err(Failure::Other(error)) = own_host(&example, &medium) else { panic!() };
+        assert!(error.to_string().contains("left as it is"), "{error}");
+        assert_eq!(fs::read_to_string(&first).unwrap(), kept);
+        // What its owner has changed in the copy, too.
+        fs::write(&example, text).unwrap();
+        fs::write(&first, format!("{kept}# mine\n")).unwrap();
+        assert!(own_host(&example, &medium).is_err());
+        assert!(fs::read_to_string(&first).unwrap().ends_with("# mine\n"));
+    }
+
+    #[test]
+    fn a_document_for_a_stick_is_kept_where_one_works() {
+        assert_eq!(beside(Path::new("/dev/null"), "attic"), Path::new("attic.host.toml"));
+        assert_eq!(beside(Path::new("/no/x.iso"), "attic"), Path::new("/no/x.host.toml"));
+    }
 }

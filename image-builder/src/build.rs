@@ -21,7 +21,7 @@ use crate::programs::{self, Programs};
 use crate::toplevel::{self, Built, Supplied};
 use crate::tree_nix::TreePrograms;
 use crate::verity_image::Verity;
-use crate::{boot_files, initrd};
+use crate::{boot_files, initrd, output};
 
 const BIOS_IMAGE: &str = "boot/grub/bios.img";
 
@@ -114,7 +114,8 @@ pub fn build_iso(
         clock.enter(stage);
         on_stage(stage);
     };
-    // Packages take minutes: what cannot travel is refused before.
+    // Packages take minutes: what cannot be written or cannot travel is refused before.
+    let output = output::place(&request.output)?;
     let look = |asked: &owned::Request| Ok((owned::look(&asked.directory)?, asked.take_platform));
     let owned = request.repository.as_ref().map(look).transpose()?;
     request.toplevel.as_ref().map(toplevel::Request::check).transpose()?;
@@ -148,7 +149,7 @@ pub fn build_iso(
 
     enter(Stage::BootFiles);
     let files = Files::write(&work.0, &images, &flake_tar)?;
-    let size = write(&files, &images, answers.as_ref(), &request.output, &mut enter)?;
+    let size = write(&files, &images, answers.as_ref(), &output, &mut enter)?;
     let (path, build, tree) = (request.output.clone(), images.build_id(), tree.path.clone());
     let toplevel = system.map(|system| system.built);
     let closure_bytes = programs.closure_bytes + toplevel.as_ref().map_or(0, Built::bytes);

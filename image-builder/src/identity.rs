@@ -12,16 +12,24 @@ use crate::error::{Error, file};
 /// Length of a UUID as text.
 const LENGTH: usize = 36;
 
+/// The text of a `host.toml` whose id marks an example, with `id` in its place; `None` where it marks
+/// none.
+pub fn with_id(host: &str, id: Uuid) -> Option<String> {
+    example(host).map(|example| host.replace(example, &id.to_string()))
+}
+
 /// The text of a `host.toml` with a fresh id when its own marks an example; `None` when it
 /// does not. Without this, two people's machines would take each other's disks for their own.
 pub fn with_own_id(host: &str) -> Result<Option<(String, Uuid)>, Error> {
-    let Some(example) = example(host) else { return Ok(None) };
+    if example(host).is_none() {
+        return Ok(None);
+    }
     let mut bytes = [0; 16];
     let source = Path::new("/dev/urandom");
     let read = File::open(source).and_then(|mut random| random.read_exact(&mut bytes));
     read.map_err(file("read", source))?;
     let id = Builder::from_random_bytes(bytes).into_uuid();
-    Ok(Some((host.replace(example, &id.to_string()), id)))
+    Ok(with_id(host, id).map(|text| (text, id)))
 }
 
 fn example(host: &str) -> Option<&str> {

@@ -13,6 +13,7 @@ pub mod identity;
 mod initrd;
 mod iso9660;
 mod modules;
+mod output;
 pub mod owned;
 pub mod personalize;
 mod platform;
