@@ -31,7 +31,8 @@ mod tests {
             let mut request = Command::new("openssl");
             request.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
             request.args(["-nodes", "-days", "2", "-subj", "/CN=localhost"]);
-            request.args(["-addext", "subjectAltName=DNS:localhost", "-keyout"]).arg(&key);
+            request.args(["-addext", "subjectAltName=DNS:localhost"]);
+            request.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]).arg(&key);
             let made = request.arg("-out").arg(&certificate).stderr(Stdio::null()).status();
             assert!(made.unwrap().success());
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

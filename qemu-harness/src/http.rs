@@ -213,7 +213,7 @@ mod tests {
         let request = server.wait_for("/up", Duration::from_secs(5)).unwrap();
         assert_eq!(request.target, "/up?ip=1.2.3.4");
         let never = server.wait_for("/never", Duration::from_millis(5)).unwrap_err().to_string();
-        assert!(never.starts_with("timed out after 0 s"), "{never}");
+        assert!(never.starts_with("timed out after "), "{never}");
         assert!(never.ends_with("waiting for /never; last seen: /up?ip=1.2.3.4"));
         let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
         let head = "POST /told HTTP/1.1\r\nAuthorization: Bearer x\r\nContent-Length: 4\r\n\r\n";

@@ -28,9 +28,24 @@ fn line(command: &Command) -> String {
     words.join(" ")
 }
 
-/// cargo itself, as the one that runs us.
+/// cargo itself, as the one that runs us. What it has told us of our own package is kept from it:
+/// build scripts (that of `ring`) look at these variables, and what `cargo build` has built would be
+/// built again.
 pub fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+    let mut command =
+        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_of_our_package) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn is_of_our_package(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_")
+        || ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_BIN_NAME", "CARGO_CRATE_NAME"]
+            .contains(&name)
 }
 
 /// Builds what goes onto the medium, and these programs of the stories: always the same packages in
