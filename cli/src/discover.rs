@@ -11,6 +11,7 @@ use bedplate_discovery::{Activity, Found};
 use bedplate_facts::table as facts_table;
 use bedplate_spec::document::size;
 use bedplate_spec::facts::Facts;
+use bedplate_spec::shown::shown;
 use serde::Serialize;
 
 use self::inventories::{Answer, Inventories};
@@ -125,7 +126,7 @@ impl Discover {
 fn block(name: &str, facts: &Facts, path: &str) -> String {
     let lines = facts_table::table(facts);
     let lines: String = lines.lines().map(|line| format!("  {line}\n")).collect();
-    format!("\n{name}, written to {path}\n{lines}")
+    format!("\n{}, written to {}\n{lines}", shown(name), shown(path))
 }
 
 fn table(found: &[Found]) -> String {
@@ -138,13 +139,14 @@ fn table(found: &[Found]) -> String {
         };
         let memory = found.summary.memory_bytes.map_or("?".to_owned(), size::show);
         let disks = found.summary.disks.iter();
-        let mut disks: Vec<String> =
-            disks.map(|disk| format!("{} {}", disk.transport, size::show(disk.size))).collect();
+        let mut disks: Vec<String> = disks
+            .map(|disk| format!("{} {}", shown(&disk.transport), size::show(disk.size)))
+            .collect();
         if found.summary.more_disks > 0 {
             disks.push(format!("{} more", found.summary.more_disks));
         }
         let addresses = found.addresses.join(" ");
-        [found.name.clone(), addresses, activity.to_owned(), memory, disks.join(", ")]
+        [shown(&found.name), shown(&addresses), activity.to_owned(), memory, disks.join(", ")]
     };
     columns(&found.iter().map(row).collect::<Vec<_>>())
 }

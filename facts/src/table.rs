@@ -2,6 +2,7 @@
 
 use bedplate_spec::document::size;
 use bedplate_spec::facts::{DiskFacts, Facts, FirmwareKind};
+use bedplate_spec::shown::shown;
 
 /// One line a disk, with what it carries and who uses it below.
 pub fn table(facts: &Facts) -> String {
@@ -14,16 +15,11 @@ pub fn table(facts: &Facts) -> String {
         lines.extend(disk_lines(disk, facts.boot_medium.as_deref()));
     }
     for nic in &facts.nics {
-        let driver = nic.driver.as_deref().unwrap_or("unknown driver");
+        let driver = nic.driver.as_deref().map_or("unknown driver".to_owned(), shown);
         let link = if nic.link { "link" } else { "no link" };
         lines.push(format!("{}  {}  {driver}, {link}", shown(&nic.name), shown(&nic.mac)));
     }
     lines.iter().map(|line| format!("{line}\n")).collect()
-}
-
-/// Text that a device gave, fit for a terminal (T18).
-fn shown(text: &str) -> String {
-    text.escape_debug().to_string()
 }
 
 fn disk_lines(disk: &DiskFacts, medium: Option<&str>) -> Vec<String> {
@@ -33,7 +29,7 @@ fn disk_lines(disk: &DiskFacts, medium: Option<&str>) -> Vec<String> {
         "{}  {name}  {}, {}, serial {}{note}",
         shown(&disk.kernel_name),
         size::show(disk.size),
-        disk.transport,
+        shown(&disk.transport),
         disk.serial.as_deref().map_or("unknown".to_owned(), shown),
     )];
     for signature in &disk.signatures {

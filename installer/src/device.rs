@@ -10,6 +10,7 @@ use bedplate_facts::roots::{Roots, text};
 use bedplate_spec::event::DeviceState;
 use bedplate_spec::facts::DiskFacts;
 use bedplate_spec::plan::DiskTarget;
+use bedplate_spec::shown::shown;
 
 use crate::error::{During as _, StepError};
 
@@ -68,7 +69,7 @@ fn differences(target: &DiskTarget, facts: &DiskFacts) -> Vec<String> {
     let mut found = Vec::new();
     let mut compare = |what: &str, planned: String, now: String| {
         if planned != now {
-            found.push(format!("{what} was {planned}, is {now}"));
+            found.push(format!("{what} was {}, is {}", shown(&planned), shown(&now)));
         }
     };
     let show = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
@@ -81,7 +82,8 @@ fn differences(target: &DiskTarget, facts: &DiskFacts) -> Vec<String> {
     }
     compare("sector size", target.sector_size.to_string(), facts.sector_size.to_string());
     if !facts.holders.is_empty() {
-        found.push(format!("it is in use: {}", facts.holders.join(", ")));
+        let holders: Vec<String> = facts.holders.iter().map(|holder| shown(holder)).collect();
+        found.push(format!("it is in use: {}", holders.join(", ")));
     }
     if facts.read_only {
         found.push("it refuses writes".to_owned());

@@ -17,4 +17,5 @@ pub mod planner;
 pub mod platform;
 pub mod remote;
 pub mod repository_tree;
+pub mod shown;
 pub mod system_image;

@@ -16,6 +16,7 @@ use bedplate_spec::host::{HostFile, Recovery};
 use bedplate_spec::identity::shown_volume_id;
 use bedplate_spec::plan::{DiskTarget, Partition, PartitionKind};
 use bedplate_spec::planner::{Leaving, MemberPlan, MemberStep, PlanError};
+use bedplate_spec::shown::shown;
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::btrfs;
 use bedplate_tools::command::CommandError;
@@ -278,7 +279,8 @@ impl<'a> Change<'a> {
             differences.push("serial, WWN, size, sector size or sequence number differ".to_owned());
         }
         if !found.holders.is_empty() {
-            differences.push(format!("it is in use: {}", found.holders.join(", ")));
+            let holders: Vec<String> = found.holders.iter().map(|holder| shown(holder)).collect();
+            differences.push(format!("it is in use: {}", holders.join(", ")));
         }
         if found.read_only {
             differences.push("it refuses writes".to_owned());

@@ -5,6 +5,7 @@ use std::fmt;
 use super::{FoundVolume, Plan, RepositoryPlace, Step};
 use crate::document::size;
 use crate::event::StepSummary;
+use crate::shown::shown;
 
 impl Step {
     /// Stable identifier, for example `luks-vm1`.
@@ -92,7 +93,7 @@ impl fmt::Display for RepositoryPlace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Volume(FoundVolume { label, disk, partition, .. }) => {
-                write!(formatter, "the volume {label} ({disk}")?;
+                write!(formatter, "the volume {} ({}", shown(label), shown(disk))?;
                 match partition {
                     Some(number) => write!(formatter, ", partition {number})"),
                     None => formatter.write_str(")"),

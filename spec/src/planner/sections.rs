@@ -72,6 +72,6 @@ pub(super) fn differing(
     names
         .into_iter()
         .filter(|name| *name != WIPE && now.get(*name) != then.get(*name))
-        .map(|name| name.escape_debug().to_string())
+        .map(|name| crate::shown::shown(name))
         .collect()
 }
