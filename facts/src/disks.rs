@@ -85,6 +85,8 @@ fn read(roots: &Roots, name: &str, links: &BTreeMap<String, String>) -> Option<D
             .unwrap_or(512),
         rotational: number(&directory.join("queue/rotational")) == Some(1),
         transport,
+        network: network(&directory),
+        zoned: text(&directory.join("queue/zoned")).filter(|model| model != "none"),
         modules: modules::of_disk(roots, name),
         removable: number(&directory.join("removable")) == Some(1),
         read_only: number(&directory.join("ro")) == Some(1),
@@ -162,6 +164,25 @@ fn transport(directory: &Path, name: &str, udev: &BTreeMap<String, String>) -> S
         "unknown"
     };
     kind.to_owned()
+}
+
+/// What a disk is reached by over a network, as sysfs shows it.
+fn network(directory: &Path) -> Option<String> {
+    let device = fs::canonicalize(directory.join("device")).ok()?;
+    let is_session = |part: &str| {
+        let number = part.strip_prefix("session");
+        number.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if device.components().filter_map(|part| part.as_os_str().to_str()).any(is_session) {
+        return Some("iscsi".to_owned());
+    }
+    // The controller itself, or the subsystem with a link to each controller.
+    let own = std::iter::once(device.clone());
+    let below = names(&device).into_iter().filter(|name| name.starts_with("nvme"));
+    let mut transports = own
+        .chain(below.map(|name| device.join(name)))
+        .filter_map(|controller| text(&controller.join("transport")));
+    transports.find(|transport| matches!(transport.as_str(), "tcp" | "rdma"))
 }
 
 fn content(

@@ -21,6 +21,8 @@ pub fn read(roots: &Roots) -> Facts {
         schema: 1,
         disks: disks::read_all(roots),
         firmware: if efi { FirmwareKind::Uefi } else { FirmwareKind::Bios },
+        firmware_bits: number(&roots.sys.join("firmware/efi/fw_platform_size"))
+            .and_then(|bits| u32::try_from(bits).ok()),
         memory_bytes: memory_bytes(roots, "MemTotal:").unwrap_or(0),
         platform: Some(format!("{}-linux", std::env::consts::ARCH)),
         microcode: modules::microcode(roots).map(str::to_owned),

@@ -13,6 +13,10 @@ pub struct Facts {
     pub disks: Vec<DiskFacts>,
     /// How the machine booted.
     pub firmware: FirmwareKind,
+    /// How many bits the programs of a UEFI firmware have, 32 or 64; none in an inventory that did
+    /// not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware_bits: Option<u32>,
     /// Memory in bytes.
     pub memory_bytes: u64,
     /// The platform as Nix names it: `x86_64-linux`; none in an inventory that did not ask.
@@ -91,6 +95,13 @@ pub struct DiskFacts {
     pub rotational: bool,
     /// `nvme`, `sata`, `scsi`, `usb`, `virtio`, `mmc`, `loop`, `zram`, `optical`, `floppy`, `md`, `dm`, `nbd` or `unknown`.
     pub transport: String,
+    /// What the disk is reached by over a network: `iscsi`, or `tcp`, `rdma` and the like of NVMe;
+    /// none for a disk of the machine itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// `host-managed` or `host-aware` for a disk whose zones are written in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zoned: Option<String>,
     /// Kernel modules that drive it and what it hangs on, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<String>,

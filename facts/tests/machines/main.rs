@@ -285,3 +285,46 @@ fn a_machine_without_sysfs_has_no_disks() {
     let facts = Tree::new().facts();
     assert_eq!((facts.disks.len(), facts.nics.len(), facts.boot_medium), (0, 0, None));
 }
+
+#[test]
+fn t56_disks_of_the_network_zoned_disks_and_32_bit_firmware_are_seen() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, content: &str| {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    let devices = [
+        ("nvme1n1", "sys/devices/virtual/nvme-fabrics/ctl/nvme1"),
+        ("nvme2n1", "sys/devices/virtual/nvme-subsystem/nvme-subsys2"),
+        ("sdb", "sys/devices/platform/host3/session1/target3:0:0/3:0:0:0"),
+        ("sdc", "sys/devices/pci0000:00/0000:00:17.0/ata1/host0/target0:0:0/0:0:0:0"),
+    ];
+    for (name, device) in devices {
+        write(&format!("sys/block/{name}/size"), "2048");
+        std::fs::create_dir_all(root.path().join(device)).unwrap();
+        let link = root.path().join("sys/block").join(name).join("device");
+        std::os::unix::fs::symlink(root.path().join(device), link).unwrap();
+    }
+    write("sys/devices/virtual/nvme-fabrics/ctl/nvme1/transport", "tcp");
+    write("sys/devices/virtual/nvme-subsystem/nvme-subsys2/nvme2/transport", "pcie");
+    write("sys/block/sdb/queue/zoned", "none");
+    write("sys/block/sdc/queue/zoned", "host-managed");
+    write("sys/firmware/efi/fw_platform_size", "32");
+    let facts = bedplate_facts::machine::read(&Roots::below(root.path(), None));
+    let seen: Vec<_> = facts
+        .disks
+        .iter()
+        .map(|disk| (disk.kernel_name.as_str(), disk.network.as_deref(), disk.zoned.as_deref()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("nvme1n1", Some("tcp"), None),
+            ("nvme2n1", None, None),
+            ("sdb", Some("iscsi"), None),
+            ("sdc", None, Some("host-managed")),
+        ]
+    );
+    assert_eq!(facts.firmware_bits, Some(32));
+}

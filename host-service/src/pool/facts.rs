@@ -27,6 +27,7 @@ pub fn machine() -> Facts {
         schema: SCHEMA,
         disks: disks::read_all(&Roots::looking(by_wipefs)),
         firmware: FirmwareKind::Uefi,
+        firmware_bits: None,
         memory_bytes: 0,
         nics: Vec::new(),
         boot_medium: None,

@@ -21,6 +21,7 @@ fn facts(disk: DiskFacts) -> Facts {
         schema: 1,
         disks: vec![disk],
         firmware: FirmwareKind::Uefi,
+        firmware_bits: None,
         memory_bytes: 1 << 32,
         nics: Vec::new(),
         boot_medium: None,
