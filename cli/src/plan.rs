@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bedplate_spec::document::size;
 use bedplate_spec::facts::Facts;
 use bedplate_spec::host::Export;
+use bedplate_spec::shown::shown;
 use bedplate_spec::{plan, planner};
 
 use crate::report::{self, Failure, Paint};
@@ -70,6 +71,9 @@ pub fn render(plan: &plan::Plan, paint: Paint) -> String {
             out.push_str(&format!("  {}\n", paint.red(line)));
         }
     }
+    for warning in &plan.warnings {
+        out.push_str(&format!("warning: {warning}\n"));
+    }
     out.push_str(&format!("\n{}\n", paint.bold("Disks")));
     let row = |disk: &plan::DiskTarget| {
         let found = match disk {
@@ -78,7 +82,7 @@ pub fn render(plan: &plan::Plan, paint: Paint) -> String {
             disk if disk.resume => "unfinished, is finished",
             _ => "",
         };
-        let serial = disk.serial.clone().unwrap_or_else(|| "-".into());
+        let serial = disk.serial.as_deref().map_or_else(|| "-".into(), shown);
         [disk.role.clone(), disk.id.clone(), size::show(disk.size), serial, found.to_owned()]
     };
     out.push_str(&columns(&plan.disks.iter().map(row).collect::<Vec<_>>()));
@@ -103,11 +107,14 @@ pub fn render(plan: &plan::Plan, paint: Paint) -> String {
     out
 }
 
+/// No column is padded to more, however long one of its cells is.
+const WIDEST: usize = 200;
+
 /// Rows with their columns below each other.
 pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).min(WIDEST));
     let line = |row: &[String; N]| {
         let cells: Vec<String> =
             row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();

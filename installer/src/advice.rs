@@ -91,6 +91,7 @@ mod tests {
             steps: Vec::new(),
             then: bedplate_spec::host::Then::Wait,
             exports: Vec::new(),
+            warnings: Vec::new(),
         };
         let ledger = Ledger::default();
         if let Some(step) = step {

@@ -69,6 +69,9 @@ pub fn consent(plan: &Plan, ask: &dyn Ask) -> Result<(), StepError> {
     for line in plan.destroyed_lines() {
         question += &format!("DESTROYED: {line}\n");
     }
+    for warning in &plan.warnings {
+        question += &format!("WARNING: {warning}\n");
+    }
     for disk in plan.disks.iter().filter(|disk| !plan.keeps(&disk.role)) {
         question += &format!("written to: {} ({})\n", disk.role, disk.id);
     }

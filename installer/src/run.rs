@@ -156,6 +156,9 @@ impl Run {
             steps: plan.summaries(),
             destroys: plan.destroyed_lines(),
         });
+        for message in plan.warnings.iter().cloned() {
+            reporter.emit(EventKind::Warned { step: None, message });
+        }
         if execute(&host, &facts, &plan, &answers, typed, reporter) {
             return Ok(End::Well(plan.then));
         }

@@ -40,6 +40,9 @@ pub struct Plan {
     /// What the installed machine exports over NFS; its host service does that, no step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exports: Vec<Export>,
+    /// What is no reason to refuse, and what whoever agrees should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Fingerprints of the document's sections, for the headers of the volumes.
     pub sections: BTreeMap<String, String>,
 }

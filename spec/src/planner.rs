@@ -12,10 +12,15 @@ mod geometry;
 mod hash;
 mod kept;
 mod member;
+mod missing;
+mod naming;
 mod refusal;
 mod repository;
 mod sections;
 mod steps;
+mod sticks;
+mod twins;
+mod warnings;
 
 pub use finished::is_finished;
 pub use member::{
@@ -26,9 +31,13 @@ pub use refusal::{PlanError, Refusal};
 use crate::facts::{Facts, FirmwareKind};
 use crate::host::HostFile;
 use crate::plan::{DiskTarget, Plan};
+use crate::shown::shown;
 
 /// The schema of [`Facts`] and [`Plan`] that this version reads and writes.
 pub const SCHEMA: u32 = 1;
+
+/// What the medium and the systems on it run on, as Nix names it.
+const PLATFORM: &str = "x86_64-linux";
 
 /// Plans the installation of `host` on the machine that `facts` describe.
 pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
@@ -75,6 +84,7 @@ pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
         steps: steps::of(host, facts, &chosen, fetch),
         then: host.install.then,
         exports: host.nfs.exports.clone(),
+        warnings: warnings::of(host, &chosen),
     })
 }
 
@@ -90,6 +100,18 @@ fn machine(facts: &Facts) -> Vec<Refusal> {
         refusals.push(Refusal::machine(
             "the machine was booted in BIOS mode; the boot loader needs UEFI".into(),
             "switch the firmware to UEFI and boot the medium again",
+        ));
+    }
+    if facts.firmware_bits == Some(32) {
+        refusals.push(Refusal::machine(
+            "the machine has 32-bit UEFI; the boot loader and the system are 64-bit".into(),
+            "boot it by 64-bit UEFI, if its firmware can, or take another machine",
+        ));
+    }
+    if let Some(other) = facts.platform.as_deref().filter(|platform| *platform != PLATFORM) {
+        refusals.push(Refusal::machine(
+            format!("the machine is {}; the system is built for {PLATFORM}", shown(other)),
+            "take a machine with a 64-bit processor of Intel or AMD",
         ));
     }
     refusals

@@ -172,8 +172,10 @@ fn t02_two_names_of_one_disk_are_refused() {
             "nvme-Samsung_SSD_970_EVO_500GB_S466NX0M701234A_1".into();
     });
     refused("t02_by_wwn", |_, facts| {
-        let wwn = disk(facts, "sdb").wwn.clone();
-        disk(facts, "sdc").wwn = wwn;
+        let path = disk(facts, "sdb").clone();
+        let again = disk(facts, "sdc");
+        (again.wwn, again.serial, again.model) = (path.wwn, path.serial, path.model);
+        (again.size, again.sector_size) = (path.size, path.sector_size);
     });
     refused("t02_by_diskseq", |_, facts| disk(facts, "sdc").diskseq = disk(facts, "sdb").diskseq);
 }

@@ -156,6 +156,11 @@ impl Report<'_> {
                 );
             }
             let Some(id) = &stick.id else { continue };
+            if earlier.iter().any(|other| other.id.as_ref() == Some(id)) {
+                let message = format!("{} is another stick's already", quote(id));
+                let help = "each stick has a name of its own under /dev/disk/by-id";
+                self.wrong(&format!("{path}.id"), message, help);
+            }
             if let Some((role, _)) = host.disks.iter().find(|(_, disk)| &disk.id == id) {
                 let message = format!("{} is the id of `disks.{role}`", quote(id));
                 self.wrong(&format!("{path}.id"), message, "a key stick is no disk of the machine");

@@ -215,6 +215,10 @@ impl<'a> Section<'a> {
             None => item.as_integer().and_then(|bytes| u64::try_from(bytes).ok()),
         };
         let help = match bytes {
+            None if item.as_str().is_some_and(size::is_no_whole_number) => format!(
+                "it is no whole number of bytes, and a fraction is meant exactly: write `{name} = \
+                 \"2TB\"`, the size on the label, or the bytes that `lsblk -b` shows"
+            ),
             None => "write it as \"500GB\", \"1GiB\", or a number of bytes".to_owned(),
             Some(bytes) if range.contains(&bytes) => return Some(bytes),
             Some(_) if *range.end() == u64::MAX => {

@@ -12,8 +12,23 @@ const UNITS: [(&str, u64); 9] = [
     ("B", 1),
 ];
 
+/// Sizes that are the same up to here are told in bytes.
+const MOST_DIGITS: u32 = 4;
+
 /// Bytes of a size such as `500GB`, `1.5 TiB` or `4096`.
 pub fn parse(text: &str) -> Option<u64> {
+    let (whole, part, scale) = parts(text)?;
+    (part % scale == 0).then_some(())?;
+    whole.checked_add(part / scale)
+}
+
+/// Whether a text is a size but for its fraction, which is no whole number of bytes: `1.8TiB`.
+pub fn is_no_whole_number(text: &str) -> bool {
+    parts(text).is_some_and(|(_, part, scale)| part % scale != 0)
+}
+
+/// The bytes in front of the point, and those behind it with what they are to be divided by.
+fn parts(text: &str) -> Option<(u64, u64, u64)> {
     let (number, unit) = UNITS
         .iter()
         .find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))
@@ -25,10 +40,7 @@ pub fn parse(text: &str) -> Option<u64> {
     }
     let scale = 10_u64.pow(u32::try_from(fraction.len()).ok()?);
     let part = fraction.parse::<u64>().ok()?.checked_mul(unit)?;
-    if part % scale != 0 {
-        return None;
-    }
-    whole.parse::<u64>().ok()?.checked_mul(unit)?.checked_add(part / scale)
+    Some((whole.parse::<u64>().ok()?.checked_mul(unit)?, part, scale))
 }
 
 fn digits(text: &str) -> bool {
@@ -37,18 +49,39 @@ fn digits(text: &str) -> bool {
 
 /// A size for people: `500 GB`, `1.5 GB`, decimal as on the disk's label.
 pub fn show(bytes: u64) -> String {
-    let unit = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
-    match unit.into_iter().find(|(_, unit)| bytes >= *unit) {
-        None => format!("{bytes} B"),
-        Some((name, unit)) => {
-            let tenths = bytes / (unit / 10);
-            if tenths.is_multiple_of(10) || tenths >= 1000 {
-                format!("{} {name}", tenths / 10)
-            } else {
-                format!("{}.{} {name}", tenths / 10, tenths % 10)
-            }
-        }
+    let (name, unit) = unit_of(bytes);
+    let tenths = if unit == 1 { bytes * 10 } else { bytes / (unit / 10) };
+    if tenths.is_multiple_of(10) || tenths >= 1000 {
+        format!("{} {name}", tenths / 10)
+    } else {
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
     }
+}
+
+/// Two sizes for people, told apart when they differ: `1 TB` and `1.02 TB`.
+pub fn show_apart(one: u64, other: u64) -> (String, String) {
+    let places = |digits| (exactly(one, digits), exactly(other, digits));
+    let shown = (show(one), show(other));
+    if shown.0 != shown.1 || one == other {
+        return shown;
+    }
+    let more = (2..=MOST_DIGITS).map(places).find(|(one, other)| one != other);
+    more.unwrap_or_else(|| (format!("{one} B"), format!("{other} B")))
+}
+
+/// A size with so many digits behind the point, zeros at its end left off.
+fn exactly(bytes: u64, digits: u32) -> String {
+    let (name, unit) = unit_of(bytes);
+    let scale = 10_u64.pow(digits).min(unit);
+    let part = bytes % unit / (unit / scale);
+    let width = scale.ilog10() as usize;
+    let number = format!("{}.{part:0width$}", bytes / unit);
+    format!("{} {name}", number.trim_end_matches('0').trim_end_matches('.'))
+}
+
+fn unit_of(bytes: u64) -> (&'static str, u64) {
+    let unit = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+    unit.into_iter().find(|(_, unit)| bytes >= *unit).unwrap_or(("B", 1))
 }
 
 /// A size as it may be written in a document: `64MiB`, exact.
@@ -84,6 +117,8 @@ mod tests {
         {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
+        let whole = ["1.8TiB", "465.76 GiB", "1.5TiB", "931.5G", "1GB"].map(is_no_whole_number);
+        assert_eq!(whole, [true, true, false, false, false]);
     }
 
     #[test]
@@ -91,6 +126,11 @@ mod tests {
         assert_eq!(show(500_107_862_016), "500 GB");
         assert_eq!(show(1_500_000_000), "1.5 GB");
         assert_eq!(show(12), "12 B");
+        let apart = show_apart(1_024_209_543_168, 1_000_000_000_000);
+        assert_eq!(apart, ("1.02 TB".into(), "1 TB".into()));
+        assert_eq!(show_apart(1000, 1000), ("1 kB".into(), "1 kB".into()));
+        let apart = show_apart(4_000_787_030_016, 4_000_787_030_017);
+        assert_eq!(apart, ("4000787030016 B".into(), "4000787030017 B".into()));
         let written = [64 << 20, 500_000_000_000, 12].map(write);
         assert_eq!(written, ["64MiB", "500GB", "12B"]);
     }

@@ -1,11 +1,13 @@
 //! Which disk of the machine each role is.
 
-use super::fitness::NO_DISKS;
-use super::kept;
+use super::naming::name_of;
 use super::refusal::Refusal;
+use super::twins::{clone_of, same};
+use super::{missing, naming, sticks};
 use crate::facts::{DiskFacts, Facts};
-use crate::host::{Disk, HostFile, Stick, Wipe};
+use crate::host::{Disk, HostFile, Wipe};
 use crate::identity::{Purpose, derive};
+pub(super) use crate::shown::shown;
 
 /// A role with the one disk its id names.
 #[derive(Debug, Clone, Copy)]
@@ -87,44 +89,10 @@ pub(super) fn disks<'a>(
                 "two disks answer to this id".into(),
                 "choose another name of the disk under /dev/disk/by-id, such as its wwn",
             )),
-            (None, _) => refusals.push(missing(role, disk, host, facts)),
+            (None, _) => refusals.push(missing::refusal(role, part, disk, host, facts)),
         }
     }
     chosen
-}
-
-/// Text that a device gave, fit for a terminal (T18).
-pub(super) fn shown(text: &str) -> String {
-    text.escape_debug().to_string()
-}
-
-fn missing(role: &str, disk: &Disk, host: &HostFile, facts: &Facts) -> Refusal {
-    if facts.disks.iter().any(|facts| facts.partition_by_id.contains(&disk.id)) {
-        let help = "write the id of the whole disk";
-        return Refusal::disk(role, &disk.id, "this id names a partition".into(), help);
-    }
-    let stick = |disk: &DiskFacts| host.unlock.sticks.iter().any(|stick| is_stick(stick, disk));
-    let mut free: Vec<String> = facts
-        .disks
-        .iter()
-        .filter(|facts| !host.disks.values().any(|disk| facts.by_id.contains(&disk.id)))
-        .filter(|disk| !stick(disk) && !NO_DISKS.contains(&disk.transport.as_str()))
-        .filter(|disk| facts.boot_medium.as_ref() != Some(&disk.kernel_name))
-        .filter_map(|facts| facts.by_id.iter().min_by_key(|name| (name.starts_with("wwn-"), *name)))
-        .map(|name| shown(name))
-        .collect();
-    free.sort_unstable();
-    let help = if let Some(pool) = kept::finished_pool(host, facts, role) {
-        format!(
-            "connect the disk; if it is lost, boot the installed system: \
-             `bedplate-host pool replace` gives the finished pool `{pool}` a new member"
-        )
-    } else if free.is_empty() {
-        "connect the disk; every disk of the machine has a role already".to_owned()
-    } else {
-        format!("connect the disk, or choose one without a role: {}", free.join(", "))
-    };
-    Refusal::disk(role, &disk.id, "there is no such disk in this machine".into(), help)
 }
 
 /// Two roles must be two disks, and a role must be no key stick (T02, T04, T10).
@@ -140,16 +108,8 @@ pub(super) fn distinct(
             refusals.push(choice.refuse(message, "each role needs a disk of its own"));
             continue;
         }
-        for other in facts.disks.iter().filter(|other| clone_of(choice.facts, other)) {
-            let message = format!("another disk reports the same serial: {}", name_of(other));
-            refusals.push(
-                choice.refuse(
-                    message,
-                    "disconnect one of them, or choose disks that can be told apart",
-                ),
-            );
-        }
-        if host.unlock.sticks.iter().any(|stick| is_stick(stick, choice.facts)) {
+        refusals.extend(recognised(choice, facts));
+        if host.unlock.sticks.iter().any(|stick| sticks::is_stick(stick, choice.facts)) {
             refusals.push(
                 choice.refuse(
                     "this is the key stick".into(),
@@ -159,29 +119,17 @@ pub(super) fn distinct(
         }
     }
     refusals.extend(chosen.iter().filter_map(|choice| cloned(choice, chosen, host, facts)));
-    for stick in &host.unlock.sticks {
-        let carriers = facts.disks.iter().filter(|disk| carries(disk, &stick.volume_id)).count();
-        if carriers > 1 {
-            refusals.push(Refusal::machine(
-                format!(
-                    "{carriers} disks carry a file system with the key stick's volume id {}",
-                    stick.volume_id
-                ),
-                "leave only the key stick connected",
-            ));
-        }
-    }
+    sticks::check(host, facts, refusals);
 }
 
-fn is_stick(stick: &Stick, disk: &DiskFacts) -> bool {
-    stick.id.as_ref().is_some_and(|id| disk.by_id.contains(id)) || carries(disk, &stick.volume_id)
-}
-
-fn carries(disk: &DiskFacts, volume_id: &str) -> bool {
-    disk.signatures.iter().any(|signature| {
-        signature.kind == "vfat"
-            && signature.uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(volume_id))
-    })
+/// The disk is known by a name that stays with it, and can be told from every other (T04, T56).
+pub(super) fn recognised(choice: &Choice<'_>, facts: &Facts) -> Vec<Refusal> {
+    let clones = facts.disks.iter().filter(|other| clone_of(choice.facts, other)).map(|other| {
+        let message = format!("another disk reports the same serial: {}", name_of(other));
+        choice.refuse(message, "disconnect one of them, or choose disks that can be told apart")
+    });
+    let name = naming::wrong(&choice.disk.id, choice.facts, facts);
+    clones.chain(name.map(|(message, help)| choice.refuse(message, help))).collect()
 }
 
 /// Another disk with the identity that this one has or gets: the kernel's names by UUID, and the
@@ -211,34 +159,4 @@ fn cloned(
         format!("another disk carries the identity of this one, as a copy does: {other}"),
         "disconnect the copy, or erase it with `wipefs`",
     ))
-}
-
-/// The name of a disk that has no role.
-fn name_of(disk: &DiskFacts) -> String {
-    shown(disk.by_id.iter().min().unwrap_or(&disk.kernel_name))
-}
-
-/// Some firmware reports an empty string for a name it does not have.
-fn told(name: &Option<String>) -> Option<&str> {
-    name.as_deref().filter(|name| !name.trim().is_empty())
-}
-
-fn both_equal<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
-    a.is_some() && a == b
-}
-
-/// Whether two entries are one disk, whatever their names (T02).
-fn same(a: &DiskFacts, b: &DiskFacts) -> bool {
-    a.number == b.number
-        || both_equal(&told(&a.wwn), &told(&b.wwn))
-        || both_equal(&a.diskseq, &b.diskseq)
-}
-
-/// Whether another disk cannot be told from this one by its serial (T04).
-fn clone_of(disk: &DiskFacts, other: &DiskFacts) -> bool {
-    let told_apart_by_wwn =
-        told(&disk.wwn).is_some() && told(&other.wwn).is_some() && disk.wwn != other.wwn;
-    disk.number != other.number
-        && both_equal(&told(&disk.serial), &told(&other.serial))
-        && !told_apart_by_wwn
 }

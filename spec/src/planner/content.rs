@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::choose::{Choice, Part, shown};
 use super::refusal::Refusal;
-use super::{date, kept, sections};
+use super::{date, kept, missing, sections};
 use crate::document::size;
 use crate::facts::{DiskFacts, Facts, Found, Signature};
 use crate::host::{HostFile, Wipe};
@@ -110,9 +110,9 @@ pub(super) fn judge<'a>(
             Wipe::Never | Wipe::Blank | Wipe::Ours
                 if !ours && let Some(pool) = lacking(choice, content) =>
             {
-                refusals.push(pool_lacks(choice, content, pool));
+                refusals.push(pool_lacks(choice, content, pool, host, facts));
             }
-            Wipe::Never => refusals.push(not_kept(choice, content)),
+            Wipe::Never => refusals.push(not_kept(choice, content, host, facts)),
             _ if content == Content::Blank => {}
             Wipe::Ours | Wipe::Any if ours => _ = verdict.resume.insert(choice.role),
             Wipe::Any => verdict.destroys.push(Destroyed {
@@ -128,32 +128,74 @@ pub(super) fn judge<'a>(
 }
 
 /// A finished pool is never completed by an installation: its data would be gone.
-fn pool_lacks(choice: &Choice<'_>, content: Content<'_>, pool: &str) -> Refusal {
-    let found = match content {
-        Content::Blank => "it is blank".to_owned(),
-        _ => lines(choice.facts).join("; "),
-    };
-    choice.refuse(
-        format!("the finished pool `{pool}` lacks this member: {found}"),
+fn pool_lacks(
+    choice: &Choice<'_>,
+    content: Content<'_>,
+    pool: &str,
+    host: &HostFile,
+    facts: &Facts,
+) -> Refusal {
+    let found = found_on(choice, content);
+    let help = if of_other_sectors(choice.facts) {
+        AS_BEFORE.to_owned()
+    } else if let Some((message, help)) = missing::renamed(choice.role, host, facts) {
+        format!("{message}; {help}")
+    } else {
         format!(
             "boot the installed system; `bedplate-host pool replace` gives `{pool}` a new member"
-        ),
-    )
+        )
+    };
+    choice.refuse(format!("the finished pool `{pool}` lacks this member: {found}"), help)
 }
 
-fn not_kept(choice: &Choice<'_>, content: Content<'_>) -> Refusal {
-    let found = match content {
-        Content::Blank => "it is blank".to_owned(),
-        _ => lines(choice.facts).join("; "),
+fn not_kept(choice: &Choice<'_>, content: Content<'_>, host: &HostFile, facts: &Facts) -> Refusal {
+    let found = found_on(choice, content);
+    let others = host.disks.keys().filter(|role| *role != choice.role);
+    let mut of_others = others.filter(|role| kept::volume(host, role, choice.facts).is_some());
+    let whose = match of_others.next() {
+        Some(other) => format!("the finished volume of `{other}` stands on it"),
+        None => "there is nothing to keep: no finished volume of this host and role".to_owned(),
     };
-    choice.refuse(
-        format!("there is nothing to keep: no finished volume of this host and role: {found}"),
-        "correct `host.id` or the disk's `id`; only another `wipe` writes to the disk",
-    )
+    let help = if of_other_sectors(choice.facts) {
+        AS_BEFORE.to_owned()
+    } else if let Some((message, help)) = missing::renamed(choice.role, host, facts) {
+        format!("{message}; {help}")
+    } else {
+        "correct `host.id` or the disk's `id`; only another `wipe` writes to the disk".to_owned()
+    };
+    choice.refuse(format!("{whose}: {found}"), help)
+}
+
+/// What to do with a disk whose table cannot be read the way it is connected now.
+const AS_BEFORE: &str = "connect the disk as it was before (without the enclosure or adapter, or \
+                         with the one it had): what is on it can be read there, and only there";
+
+/// Whether a partition table was written for sectors of another size: only the first sector, with
+/// the MBR that protects it, lies where it is looked for (T08).
+fn of_other_sectors(disk: &DiskFacts) -> bool {
+    let whole = |kind: &str| {
+        disk.signatures.iter().any(|found| found.partition.is_none() && found.kind == kind)
+    };
+    whole("PMBR") && !whole("gpt")
+}
+
+fn found_on(choice: &Choice<'_>, content: Content<'_>) -> String {
+    let lines = lines(choice.facts).join("; ");
+    match content {
+        Content::Blank => "it is blank".to_owned(),
+        _ if of_other_sectors(choice.facts) => {
+            let size = choice.facts.sector_size;
+            format!(
+                "{lines}; a partition table was written for other sectors than those of {size} \
+                 bytes that the disk shows now"
+            )
+        }
+        _ => lines,
+    }
 }
 
 fn refusal(host: &HostFile, choice: &Choice<'_>, content: Content<'_>, ours: bool) -> Refusal {
-    let found = lines(choice.facts).join("; ");
+    let found = found_on(choice, content);
     match content {
         Content::Finished(_) if !ours => choice.refuse(
             format!("a finished installation stands on it: {found}"),
@@ -209,12 +251,12 @@ pub(super) fn lines(disk: &DiskFacts) -> Vec<String> {
 }
 
 fn line(signature: &Signature) -> String {
-    let label = signature.label.as_ref().map(|label| format!(" \"{}\"", label.escape_debug()));
+    let label = signature.label.as_ref().map(|label| format!(" \"{}\"", shown(label)));
     let place = match signature.partition {
         Some(number) => format!("partition {number}"),
         None => "the whole disk".to_owned(),
     };
-    let kind = signature.kind.escape_debug();
+    let kind = shown(&signature.kind);
     format!("{kind}{} on {place}, {}", label.unwrap_or_default(), size::show(signature.size))
 }
 

@@ -3,7 +3,7 @@
 use super::choose::{Choice, Part, shown};
 use super::refusal::Refusal;
 use crate::document::size;
-use crate::facts::Facts;
+use crate::facts::{DiskFacts, Facts};
 use crate::host::{HostFile, Platform};
 
 /// The smallest OS disk: an ESP, a store with two generations, and room to work.
@@ -53,6 +53,8 @@ fn usable(choice: &Choice<'_>, facts: &Facts) -> Vec<Refusal> {
     if disk.read_only {
         refusals.push(choice.refuse("the disk is read-only".into(), "remove its write protection"));
     }
+    let reach = reach(choice.part, disk);
+    refusals.extend(reach.into_iter().map(|(message, help)| choice.refuse(message, help)));
     if !disk.holders.is_empty() {
         let mut holders: Vec<String> = disk.holders.iter().map(|holder| shown(holder)).collect();
         holders.sort_unstable();
@@ -60,6 +62,62 @@ fn usable(choice: &Choice<'_>, facts: &Facts) -> Vec<Refusal> {
         refusals.push(choice.refuse(message, "unmount, close or stop what uses it"));
     }
     refusals
+}
+
+/// Kernel modules of disks that are reached over a network, and what they are called.
+const NETWORKED: [(&str, &str); 6] = [
+    ("nvme_tcp", "NVMe/TCP"),
+    ("nvme_rdma", "NVMe/RDMA"),
+    ("iscsi_tcp", "iSCSI"),
+    ("ib_iser", "iSCSI"),
+    ("nbd", "NBD"),
+    ("rbd", "Ceph"),
+];
+
+/// By what a disk is reached over a network; none for a disk of the machine itself.
+pub(super) fn network(disk: &DiskFacts) -> Option<String> {
+    let named = |name: &str| {
+        let known = NETWORKED.iter().find(|(module, _)| *module == name);
+        known.map(|(_, name)| (*name).to_owned())
+    };
+    let told = disk.network.as_deref().map(|network| match network {
+        "iscsi" => "iSCSI".to_owned(),
+        of_nvme => format!("NVMe/{}", shown(of_nvme).to_uppercase()),
+    });
+    told.or_else(|| named(&disk.transport))
+        .or_else(|| disk.modules.iter().find_map(|module| named(module)))
+}
+
+/// Disks that could hold nothing here, however they are laid out (T56).
+fn reach(part: Part, disk: &DiskFacts) -> Vec<(String, &'static str)> {
+    let mut reasons = Vec::new();
+    let boots = matches!(part, Part::Os | Part::Mirror | Part::MirrorMember);
+    if let Some(network) = network(disk).filter(|_| boots) {
+        let message =
+            format!("the disk is reached over the network ({network}), which comes up after it");
+        reasons.push((message, "choose a disk of the machine itself"));
+    }
+    if disk.zoned.as_deref() == Some("host-managed") {
+        let message = "the disk is zoned and host-managed: it takes no writes but in order";
+        reasons.push((message.to_owned(), "choose a disk that takes writes anywhere"));
+    }
+    reasons
+}
+
+/// Whether a disk could take a role of this kind: what is suggested must not be refused then.
+pub(super) fn fits(part: Part, disk: &DiskFacts, facts: &Facts) -> bool {
+    let least = match part {
+        Part::Os => OS_MINIMUM,
+        Part::Member | Part::MirrorMember => MEMBER_MINIMUM,
+        Part::Mirror => ESP_MINIMUM_4K,
+    };
+    !disk.read_only
+        && disk.holders.is_empty()
+        && disk.size >= least
+        && matches!(disk.sector_size, 512 | 4096)
+        && !NO_DISKS.contains(&disk.transport.as_str())
+        && facts.boot_medium.as_ref() != Some(&disk.kernel_name)
+        && reach(part, disk).is_empty()
 }
 
 /// `expect_serial` and `expect_size`.
@@ -80,11 +138,15 @@ fn identity(choice: &Choice<'_>) -> Vec<Refusal> {
         );
     }
     if let Some(expected) = disk.expect_size.filter(|size| !size::matches(*size, facts.size)) {
+        // Where only their bytes tell two sizes apart, these stand there already.
+        let rounded =
+            |size: String| if size.ends_with(" B") { String::new() } else { format!(" ({size})") };
+        let (has, wanted) = size::show_apart(facts.size, expected);
         let message = format!(
-            "it has {} bytes ({}), but `expect_size` is {expected} bytes ({})",
+            "it has {} bytes{}, but `expect_size` is {expected} bytes{}",
             facts.size,
-            size::show(facts.size),
-            size::show(expected)
+            rounded(has),
+            rounded(wanted)
         );
         refusals.push(
             choice.refuse(message, "check that this is the right disk, then correct `expect_size`"),
@@ -135,11 +197,10 @@ fn room(choice: &Choice<'_>, host: &HostFile, facts: &Facts) -> Option<Refusal> 
         .iter()
         .fold(host.os.esp_size, |sum, more| sum.saturating_add(*more));
     (choice.facts.size < needed).then(|| {
+        let (has, needed) = size::show_apart(choice.facts.size, needed);
         let message = format!(
-            "it has {}, but the system needs {}: {} for the EFI system partition, twice {} for \
-             two generations, and room to work",
-            size::show(choice.facts.size),
-            size::show(needed),
+            "it has {has}, but the system needs {needed}: {} for the EFI system partition, twice \
+             {} for two generations, and room to work",
             size::show(host.os.esp_size),
             size::show(closure)
         );

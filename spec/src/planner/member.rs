@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::choose::{Choice, Part};
+use super::choose::{Choice, Part, recognised};
 use super::refusal::{PlanError, Refusal};
+use super::sticks::is_stick;
 use super::{content, fitness, geometry};
 use crate::facts::{DiskFacts, Facts};
 use crate::host::{Disk, HostFile, Pool, Wipe};
@@ -343,6 +344,7 @@ impl Situation<'_> {
         let resume = self.resumes(facts);
         let mut refusals = Vec::new();
         fitness::disks(&[choice], self.host, self.facts, &mut refusals);
+        refusals.extend(recognised(&choice, self.facts));
         refusals.extend(self.taken(&choice));
         let mut destroys = Vec::new();
         let content = content::lines(facts);
@@ -418,20 +420,18 @@ impl Situation<'_> {
                 ));
             }
         }
-        for signature in &choice.facts.signatures {
-            let Some(uuid) = &signature.uuid else { continue };
-            if self.pool.current.contains(uuid) && !self.resumes(choice.facts) {
-                refusals.push(choice.refuse(
-                    "a member of a pool of this machine stands on it".into(),
-                    "give the name of another disk",
-                ));
-            }
-            let stick = |stick: &crate::host::Stick| stick.volume_id.eq_ignore_ascii_case(uuid);
-            if signature.kind == "vfat" && self.host.unlock.sticks.iter().any(stick) {
-                refusals.push(
-                    choice.refuse("this is a key stick".into(), "give the name of another disk"),
-                );
-            }
+        if self.host.unlock.sticks.iter().any(|stick| is_stick(stick, choice.facts)) {
+            refusals
+                .push(choice.refuse("this is a key stick".into(), "give the name of another disk"));
+        }
+        let current = |signature: &crate::facts::Signature| {
+            signature.uuid.as_ref().is_some_and(|uuid| self.pool.current.contains(uuid))
+        };
+        if choice.facts.signatures.iter().any(current) && !self.resumes(choice.facts) {
+            refusals.push(choice.refuse(
+                "a member of a pool of this machine stands on it".into(),
+                "give the name of another disk",
+            ));
         }
         refusals
     }
