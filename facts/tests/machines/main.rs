@@ -7,6 +7,7 @@
 
 mod tree;
 
+use bedplate_facts::roots::Roots;
 use bedplate_spec::facts::{DiskFacts, Facts};
 use tree::{Device, Tree};
 
