@@ -214,17 +214,18 @@ impl<'a> Section<'a> {
             Some(text) => size::parse(text),
             None => item.as_integer().and_then(|bytes| u64::try_from(bytes).ok()),
         };
-        let help = match bytes {
-            None if item.as_str().is_some_and(size::is_no_whole_number) => format!(
-                "it is no whole number of bytes, and a fraction is meant exactly: write `{name} = \
-                 \"2TB\"`, the size on the label, or the bytes that `lsblk -b` shows"
+        let on_label = item.as_str().and_then(size::on_label);
+        let help = match (bytes, on_label) {
+            (None, Some(label)) => format!(
+                "a fraction is meant exactly, and this is no whole number of bytes: write \
+                 `{name} = \"{label}\"`, or the bytes that `lsblk -b` shows"
             ),
-            None => "write it as \"500GB\", \"1GiB\", or a number of bytes".to_owned(),
-            Some(bytes) if range.contains(&bytes) => return Some(bytes),
-            Some(_) if *range.end() == u64::MAX => {
+            (None, None) => "write it as \"500GB\", \"1GiB\", or a number of bytes".to_owned(),
+            (Some(bytes), _) if range.contains(&bytes) => return Some(bytes),
+            (Some(_), _) if *range.end() == u64::MAX => {
                 format!("write {} or more", size::write(*range.start()))
             }
-            Some(_) => {
+            (Some(_), _) => {
                 format!("write {} to {}", size::write(*range.start()), size::write(*range.end()))
             }
         };

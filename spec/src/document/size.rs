@@ -22,9 +22,14 @@ pub fn parse(text: &str) -> Option<u64> {
     whole.checked_add(part / scale)
 }
 
-/// Whether a text is a size but for its fraction, which is no whole number of bytes: `1.8TiB`.
-pub fn is_no_whole_number(text: &str) -> bool {
-    parts(text).is_some_and(|(_, part, scale)| part % scale != 0)
+/// What to write for a size with a fraction that is no whole number of bytes: the size that the
+/// label of such a disk has, `2TB` for `1.8TiB`. None for any other text.
+pub fn on_label(text: &str) -> Option<String> {
+    let (whole, part, scale) = parts(text)?;
+    (part % scale != 0).then_some(())?;
+    let bytes = whole.checked_add(part / scale)?;
+    let (name, unit) = unit_of(bytes);
+    Some(format!("{}{name}", bytes / unit + u64::from(bytes % unit >= unit / 2)))
 }
 
 /// The bytes in front of the point, and those behind it with what they are to be divided by.
@@ -117,8 +122,8 @@ mod tests {
         {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
-        let whole = ["1.8TiB", "465.76 GiB", "1.5TiB", "931.5G", "1GB"].map(is_no_whole_number);
-        assert_eq!(whole, [true, true, false, false, false]);
+        let labels = ["1.8TiB", "465.76 GiB", "1.5TiB", "931.5G", "1GB"].map(on_label);
+        assert_eq!(labels, [Some("2TB".into()), Some("500GB".into()), None, None, None]);
     }
 
     #[test]

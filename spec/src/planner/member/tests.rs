@@ -230,3 +230,33 @@ fn f4_the_disk_with_the_copy_of_the_esp_is_replaced_with_a_copy_of_its_own() {
     let rest = ["mirror", "leave", "convert", "save-header", "seal"];
     assert_eq!(ids(&replace(blank("nvme-NEW"), &joined)), rest);
 }
+
+#[test]
+fn t56_a_new_member_is_known_by_a_name_of_its_own_and_is_no_key_stick() {
+    let joined = |id: &str, bend: &dyn Fn(&mut Facts, &mut HostFile)| {
+        let (mut facts, mut host) = (facts(blank(id)), host());
+        let mut other = blank("nvme-OTHER");
+        (other.kernel_name, other.number) = ("nvme8n1".into(), "259:8".into());
+        other.serial = Some("OTHER".into());
+        facts.disks.push(other);
+        bend(&mut facts, &mut host);
+        let request = MemberRequest { id: Some(id), ..request(MemberTask::Replace) };
+        plan_member(&host, &facts, &lost(), &request).map_err(|error| error.to_string())
+    };
+    let refused = |id, words, bend: &dyn Fn(&mut Facts, &mut HostFile)| {
+        let said = joined(id, bend).unwrap_err();
+        assert!(said.contains(words), "{said}");
+    };
+    joined("nvme-NEW", &|_, _| ()).unwrap();
+    refused("nvme-NEW", "another disk reports the same serial", &|facts, _| {
+        facts.disks[1].serial = Some("NEW".into());
+    });
+    refused("nvme-eui.0123456789abcdef", "serial OTHER", &|facts, _| {
+        facts.disks.iter_mut().for_each(|disk| disk.wwn = Some("eui.0123456789abcdef".into()));
+    });
+    refused("lvm-pv-uuid-X", "goes with it", &|_, _| ());
+    refused("nvme-NEW", "this is a key stick", &|_, host| {
+        let volume_id = "0000-0001".into();
+        host.unlock.sticks = vec![crate::host::Stick { volume_id, id: Some("nvme-NEW".into()) }];
+    });
+}
