@@ -122,3 +122,24 @@ pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     };
     rows.iter().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t59_a_serial_neither_moves_the_cursor_nor_ends_the_program() {
+        let text = include_str!("../../profiles/hypervisor/host.toml");
+        let host = bedplate_spec::document::parse(text, "host.toml").unwrap();
+        let text = include_str!("../../profiles/hypervisor/inventory.json");
+        let mut facts: Facts = serde_json::from_str(text).unwrap();
+        for evil in ["\u{1b}[2J\nDestroys nothing".to_owned(), "x".repeat(65_536)] {
+            facts.disks[0].serial = Some(evil);
+            let shown = render(&planner::plan(&host, &facts).unwrap(), Paint { on: false });
+            assert!(!shown.contains('\u{1b}') && !shown.contains("\nDestroys nothing\n"));
+            assert!(shown.len() < 8000, "{}", shown.len());
+        }
+        let cell = |size| ["x".repeat(size), String::new()];
+        assert!(columns(&[cell(70_000), cell(1)]).len() < 80_000);
+    }
+}

@@ -10,7 +10,7 @@ use bedplate_spec::identity::{Purpose, derive};
 use bedplate_spec::plan::Plan;
 use bedplate_spec::planner::plan;
 
-const BITS: &str = "nvme-NORTHWIND_N9_7781";
+const OS: &str = "nvme-NORTHWIND_N9_7781";
 
 fn host() -> HostFile {
     let text = r#"
@@ -48,7 +48,7 @@ fn disk(name: &str, by_id: &[&str], serial: &str, transport: &str, size: u64) ->
 
 fn facts() -> Facts {
     let disks = serde_json::to_value([
-        disk("nvme0n1", &[BITS, "nvme-NORTHWIND_N9_7781_1"], "7781", "nvme", 500_107_862_016),
+        disk("nvme0n1", &[OS, "nvme-NORTHWIND_N9_7781_1"], "7781", "nvme", 500_107_862_016),
         disk("sda", &["ata-SPINDLE_4000_L100"], "L100", "sata", 4_000_787_030_016),
         disk("sdb", &["ata-SPINDLE_4000_R200"], "R200", "sata", 4_000_787_030_016),
     ])
@@ -207,7 +207,8 @@ fn t56_a_key_stick_under_the_name_of_another_is_refused_by_the_document() {
 
 #[test]
 fn t56_the_system_starts_from_no_disk_of_the_network() {
-    let reached: [(&str, fn(&mut DiskFacts)); 3] = [
+    type Reach = (&'static str, fn(&mut DiskFacts));
+    let reached: [Reach; 3] = [
         ("NVMe/TCP", |disk| disk.modules = vec!["nvme_core".into(), "nvme_tcp".into()]),
         ("NVMe/RDMA", |disk| disk.network = Some("rdma".into())),
         ("iSCSI", |disk| disk.network = Some("iscsi".into())),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_discovery::{Activity, Found};
 use bedplate_spec::facts::{Facts, NicFacts};
+use bedplate_spec::shown::shown;
 use bedplate_tools::ssh::Target;
 use tempfile::NamedTempFile;
 
@@ -82,7 +83,7 @@ impl Inventories<'_> {
 
     /// Asks one of the machines that were found and keeps what it says.
     pub fn ask(&self, one: &Found, all: &[Found]) -> Result<Answer, Failure> {
-        let name = file_name(&one.name).ok_or_else(|| InventoryError::Name(one.name.clone()))?;
+        let name = file_name(&one.name).ok_or_else(|| InventoryError::Name(shown(&one.name)))?;
         if is_doubled(one, all) {
             return Err(InventoryError::Doubled(one.name.clone()).into());
         }

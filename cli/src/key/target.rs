@@ -11,6 +11,7 @@ use bedplate_keystick as keystick;
 use bedplate_keystick::layout::SECRET_LIMIT;
 use bedplate_spec::facts::DiskFacts;
 use bedplate_spec::host::{HostFile, Stick};
+use bedplate_spec::shown::shown;
 use bedplate_tools::sync;
 
 /// Where udev keeps stable names.
@@ -158,7 +159,8 @@ fn never(facts: &DiskFacts, host: &HostFile) -> Option<String> {
         return Some(format!("it is `disks.{role}` of host.toml"));
     }
     if !facts.holders.is_empty() {
-        return Some(format!("it is in use: {}", facts.holders.join(", ")));
+        let holders: Vec<String> = facts.holders.iter().map(|holder| shown(holder)).collect();
+        return Some(format!("it is in use: {}", holders.join(", ")));
     }
     facts.read_only.then(|| "it refuses writes".to_owned())
 }
@@ -176,8 +178,8 @@ fn doubts(facts: &DiskFacts, stick: &Stick, has_keyfile: bool) -> Vec<String> {
         found.push("it holds a keyfile".to_owned());
     } else if !facts.signatures.is_empty() {
         let kind = |one: &bedplate_spec::facts::Signature| match &one.label {
-            Some(label) => format!("{} {label:?}", one.kind),
-            None => one.kind.clone(),
+            Some(label) => format!("{} \"{}\"", shown(&one.kind), shown(label)),
+            None => shown(&one.kind),
         };
         let kinds: Vec<String> = facts.signatures.iter().map(kind).collect();
         found.push(format!("it is not blank ({})", kinds.join(", ")));

@@ -70,7 +70,7 @@ fn choices(part: Part, host: &HostFile, facts: &Facts) -> String {
         format!("{name} ({size})")
     };
     if let Some(first) = nameless.first() {
-        let all = listed(nameless.iter().map(|disk| without(disk)).collect());
+        let all = listed(nameless.iter().map(without).collect());
         let how = naming::how_to_name(first);
         said.push(format!("; no name under /dev/disk/by-id has {all}: {how}"));
     }
