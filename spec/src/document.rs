@@ -8,6 +8,7 @@ pub mod addresses;
 mod decode;
 pub mod keys;
 mod machines;
+pub(crate) mod network;
 mod problem;
 mod references;
 pub mod rules;
@@ -16,8 +17,11 @@ mod section;
 mod services;
 pub mod size;
 mod source;
+mod text;
 
+pub(crate) use problem::listed;
 pub use problem::{Problem, Problems};
+pub use text::text;
 
 use crate::host::HostFile;
 use section::Decoder;

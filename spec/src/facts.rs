@@ -179,4 +179,11 @@ pub struct NicFacts {
     /// Whether a link was seen.
     #[serde(default)]
     pub link: bool,
+    /// What it carries: `ethernet`, `wireless`, `mobile`, `infiniband` or `other`; none in an inventory
+    /// that did not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Other names that udev gives it, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_names: Vec<String>,
 }

@@ -4,6 +4,7 @@
 //! argv, XML and Nix, and every reference between sections resolves. They serialise to
 //! JSON so that the host service and the tests can read a normalised document.
 
+mod address;
 mod backup;
 mod flake;
 mod notify;
@@ -16,6 +17,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use address::{PlacedAddress, is_link_local};
 pub use backup::{Backup, Keep, Restore, Upkeep};
 pub use flake::{Flake, HttpsSource, Push, Source, SourcePlace, SshSource, VolumeSource};
 pub use notify::{Notify, REMIND_HOURS, Receiver};
@@ -351,7 +353,7 @@ fn is_off(switch: &bool) -> bool {
 }
 
 /// How a NIC is named.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Nic {
     /// By interface name, such as `enp5s0`.

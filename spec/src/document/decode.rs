@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::rules::{self, Wrong};
 use super::secret;
 use super::section::{Decoder, Section};
-use super::{machines, services};
+use super::{machines, network, services};
 use crate::host::{
     Derivation, Disk, Host, HostFile, Install, Media, Os, Platform, Pool, Recovery, SCHEMA, Stick,
     Then, Unlock, User, Wipe,
@@ -30,7 +30,7 @@ pub(super) fn host_file(decoder: &Decoder<'_>, table: &Table) -> HostFile {
         os: os(root.section("os", "os").as_ref()),
         pools: pools(&root),
         unlock: unlock(root.section("unlock", "unlock").as_ref()),
-        network: services::network(root.section("network", "network").as_ref()),
+        network: network::network(root.section("network", "network").as_ref()),
         vms: machines::vms(&root),
         nfs: services::nfs(root.section("nfs", "nfs").as_ref()),
         backups: services::backups(&root),

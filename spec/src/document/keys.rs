@@ -174,7 +174,7 @@ pub const KEYS: &[Key] = &[
     required("network.bridges.<name>.nic", "mac", Text, "\"04:42:1a:01:02:03\"", "MAC address of the NIC."),
     optional("network.bridges.<name>", "dhcp", Boolean, "true with a nic and no addresses", "true", "Whether the bridge asks for a lease."),
     optional("network.bridges.<name>", "addresses", Texts, "none", "[\"192.168.1.5/24\"]", "Static addresses with prefix."),
-    optional("network.bridges.<name>", "gateway", Text, "none", "\"192.168.1.1\"", "Default gateway of static addresses."),
+    optional("network.bridges.<name>", "gateway", Text, "none", "\"192.168.1.1\"", "Default gateway of static addresses, in the network of one. Outside only where the first address is a `/32` (IPv6: `/128`)."),
     optional("network.bridges.<name>", "dns", Texts, "none", "[\"192.168.1.1\"]", "Name servers of static addresses."),
     optional("network.bridges.<name>", "vlan_aware", Boolean, "false", "true", "Whether the bridge keeps VLANs apart; untagged frames are in VLAN 1."),
     optional("network.bridges.<name>", "nat", Boolean, "false", "true", "Whether guests on a bridge without `nic` get leases from dnsmasq and reach the LAN under the host's address. Wants one IPv4 address."),

@@ -1,6 +1,7 @@
 //! What is wrong with a document, where, and what to write instead.
 
 use std::fmt;
+use std::ops::Range;
 
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,48 +29,123 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every problem of a document, in the order of the text.
+/// A problem with the bytes of the text that it is about: where they stand is looked up for those
+/// that are shown.
+#[derive(Debug)]
+pub(super) struct Marked {
+    pub(super) span: Range<usize>,
+    pub(super) key: String,
+    pub(super) message: String,
+    pub(super) help: String,
+}
+
+impl Marked {
+    /// The problem in its line, which begins after so many others.
+    fn place(self, text: &str, file: &str, lines_before: usize) -> Problem {
+        let start = floor(text, self.span.start);
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = text[start..].find('\n').map_or(text.len(), |end| start + end);
+        let end = floor(text, self.span.end).clamp(start, line_end);
+        Problem {
+            file: file.to_owned(),
+            line: lines_before + 1,
+            column: text[line_start..start].chars().count() + 1,
+            width: text[start..end].chars().count().max(1),
+            key: self.key,
+            message: self.message,
+            help: self.help,
+        }
+    }
+}
+
+fn floor(text: &str, index: usize) -> usize {
+    let mut index = index.min(text.len());
+    while !text.is_char_boundary(index) {
+        index -= 1;
+    }
+    index
+}
+
+/// So many problems are shown: more than anybody corrects at once.
+const SHOWN: usize = 100;
+
+/// The problems of a document, in the order of the text: the first of them, and how many more.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    shown: Vec<Problem>,
+    more: usize,
+}
 
 impl Problems {
     /// The problems, sorted by position.
-    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
-        problems
-            .sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
-        problems.dedup();
-        Self(problems)
+    pub(super) fn new(text: &str, file: &str, mut problems: Vec<Marked>) -> Self {
+        let order =
+            |a: &Marked, b: &Marked| (a.span.start, &a.message).cmp(&(b.span.start, &b.message));
+        problems.sort_by(order);
+        problems.dedup_by(|a, b| order(a, b).is_eq());
+        let more = problems.len().saturating_sub(SHOWN);
+        problems.truncate(SHOWN);
+        let (mut counted, mut lines) = (0, 0);
+        let place = |problem: Marked| {
+            let start = floor(text, problem.span.start);
+            lines += text[counted..start].matches('\n').count();
+            counted = start;
+            problem.place(text, file, lines)
+        };
+        Self { shown: problems.into_iter().map(place).collect(), more }
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.shown.is_empty()
     }
 
-    /// How many there are.
+    /// How many there are, with those that are not shown.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.shown.len() + self.more
     }
 
-    /// The problems in order.
+    /// The problems that are shown, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
-        self.0.iter()
+        self.shown.iter()
+    }
+
+    /// How many there are beside those that are shown.
+    pub fn more(&self) -> usize {
+        self.more
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
+        for (index, problem) in self.shown.iter().enumerate() {
             if index > 0 {
                 writeln!(formatter)?;
             }
             write!(formatter, "{problem}")?;
+        }
+        if self.more > 0 {
+            write!(formatter, "\nand {} more", self.more)?;
         }
         Ok(())
     }
 }
 
 impl std::error::Error for Problems {}
+
+/// So many names stand in one help.
+const LISTED: usize = 20;
+
+/// Names one after another; of many the first, and how many more.
+pub(crate) fn listed<'n>(
+    names: impl ExactSizeIterator<Item = &'n String>,
+    between: &str,
+) -> String {
+    let more = names.len().saturating_sub(LISTED);
+    let first: Vec<&str> = names.take(LISTED).map(String::as_str).collect();
+    let first = first.join(between);
+    if more == 0 { first } else { format!("{first} and {more} more") }
+}
 
 /// Text of the user's as it may be shown: in backticks, shortened, nothing unprintable (T18).
 pub(crate) fn quote(text: &str) -> String {

@@ -2,14 +2,16 @@
 //!
 //! Empty strings stand for values already reported, and are passed over.
 
+mod bridges;
 mod disks;
 mod machines;
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::problem::quote;
+use super::problem::{listed, quote};
 use super::section::{Decoder, nearest};
-use crate::host::{Backup, Bridge, Derivation, HostFile, Pool, Recovery, SecretReference};
+use crate::host::{Backup, Derivation, HostFile, Pool, Recovery, SecretReference};
 
 /// Directories that are never the mount of a pool, nor hold one.
 const RESERVED: [&str; 13] = [
@@ -19,7 +21,7 @@ const RESERVED: [&str; 13] = [
 
 /// Checks every reference and fills in what follows from them.
 pub(super) fn resolve(decoder: &Decoder<'_>, host: &mut HostFile) {
-    let report = Report { decoder, reported: decoder.reported() };
+    let report = Report { decoder, reported: decoder.reported(), guesses: Cell::new(GUESSES) };
     report.disks(host);
     report.subvolumes(host);
     report.mounts(host);
@@ -46,41 +48,68 @@ fn pool_of<'p>(pools: &'p BTreeMap<String, Pool>, path: &str) -> Option<&'p str>
         .map(|(name, _)| name.as_str())
 }
 
+/// The directory itself, and every one that it lies in, but for `/`.
+fn around_directory(path: &str) -> impl Iterator<Item = &str> {
+    let outer = |path: &&'_ str| path.rfind('/').filter(|end| *end > 0);
+    std::iter::successors(Some(path), move |path| outer(path).map(|end| &path[..end]))
+}
+
 /// Whether `path` is `directory` or lies below it.
 fn within(path: &str, directory: &str) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn known<'n>(names: impl IntoIterator<Item = &'n String>, wanted: &str) -> String {
-    let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
-    match nearest(wanted, &names) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None if names.is_empty() => "there is none".into(),
-        None => format!("there are: {}", names.join(", ")),
-    }
-}
-
-/// Whether the key `path` is `section` or stands in it.
-fn concerns(path: &str, section: &str) -> bool {
-    path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+/// The key itself, and every section around it, from the inside out.
+fn around(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| path.rfind(['.', '[']).map(|end| &path[..end]))
 }
 
 struct Report<'d> {
     decoder: &'d Decoder<'d>,
     /// What could not be decoded: nothing more is said about it.
-    reported: Vec<String>,
+    reported: BTreeSet<String>,
+    /// How many more names are compared with mistyped ones.
+    guesses: Cell<usize>,
 }
+
+/// So many names are compared with mistyped ones in a document, which would otherwise take long
+/// when many are named and many are mistyped.
+const GUESSES: usize = 100_000;
 
 impl Report<'_> {
     fn wrong(&self, path: &str, message: String, help: impl Into<String>) {
-        if !self.reported.iter().any(|reported| concerns(path, reported)) {
+        if !around(path).any(|section| self.reported.contains(section)) {
             self.decoder.report(path, format!("`{path}`: {message}"), help.into());
         }
     }
 
     /// Whether something at or below `path` could not be decoded.
     fn incomplete(&self, path: &str) -> bool {
-        self.reported.iter().any(|reported| concerns(reported, path))
+        let below = |sign: char| {
+            let start = format!("{path}{sign}");
+            let next = self.reported.range(start.clone()..).next();
+            next.is_some_and(|reported| reported.starts_with(&start))
+        };
+        self.reported.contains(path) || below('.') || below('[')
+    }
+
+    /// What a mistyped name may have meant, or what there is.
+    fn known<'n>(
+        &self,
+        names: impl ExactSizeIterator<Item = &'n String> + Clone,
+        wanted: &str,
+    ) -> String {
+        let left = self.guesses.get().checked_sub(names.len());
+        let near = left.and_then(|left| {
+            self.guesses.set(left);
+            let names: Vec<&str> = names.clone().map(String::as_str).collect();
+            nearest(wanted, &names)
+        });
+        match near {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None if names.len() == 0 => "there is none".into(),
+            None => format!("there are: {}", listed(names, ", ")),
+        }
     }
 
     fn subvolumes(&self, host: &HostFile) {
@@ -112,6 +141,10 @@ impl Report<'_> {
 
     fn mounts(&self, host: &HostFile) {
         let pools: Vec<_> = host.pools.iter().filter(|(_, pool)| !pool.mount.is_empty()).collect();
+        let mut by_mount: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, (_, pool)) in pools.iter().enumerate() {
+            by_mount.entry(&pool.mount).or_insert(index);
+        }
         for (index, (name, pool)) in pools.iter().enumerate() {
             let path = format!("pools.{name}.mount");
             let of_system = RESERVED.iter().any(|reserved| within(&pool.mount, reserved))
@@ -124,14 +157,16 @@ impl Report<'_> {
                 let help = format!("write \"/mnt/{name}\"");
                 self.wrong(&path, format!("{} belongs to the system", pool.mount), help);
             }
-            for (other, earlier) in &pools[..index] {
-                if within(&pool.mount, &earlier.mount) || within(&earlier.mount, &pool.mount) {
-                    let message = format!(
-                        "{} and the mount of `pools.{other}` lie in each other",
-                        pool.mount
-                    );
-                    self.wrong(&path, message, format!("write \"/mnt/{name}\""));
-                }
+            let nested = around_directory(&pool.mount).filter_map(|outer| by_mount.get(outer));
+            for other in nested.filter(|other| **other != index) {
+                let (inner, other) = (index.max(*other), index.min(*other));
+                let (name, pool) = pools[inner];
+                let message = format!(
+                    "{} and the mount of `pools.{}` lie in each other",
+                    pool.mount, pools[other].0
+                );
+                let path = format!("pools.{name}.mount");
+                self.wrong(&path, message, format!("write \"/mnt/{name}\""));
             }
         }
     }
@@ -190,47 +225,6 @@ impl Report<'_> {
         }
     }
 
-    fn bridges(&self, host: &HostFile) {
-        let bridges: Vec<_> = host.network.bridges.iter().collect();
-        for (index, (name, bridge)) in bridges.iter().enumerate() {
-            let path = format!("network.bridges.{name}");
-            let of_another = name.strip_suffix("-port").map(str::to_owned);
-            if of_another.is_some_and(|other| host.network.bridges.contains_key(&other)) {
-                // The files of networkd are named by both.
-                self.wrong(
-                    &path,
-                    "its name is that of another bridge's port".into(),
-                    "leave `-port` off",
-                );
-            }
-            if bridge.nic.is_some()
-                && bridges[..index].iter().any(|(_, other)| other.nic == bridge.nic)
-            {
-                self.wrong(
-                    &format!("{path}.nic"),
-                    "another bridge has this NIC".into(),
-                    "a NIC stands on one bridge",
-                );
-            }
-            if bridge.nic.is_none() && bridge.dhcp {
-                self.wrong(
-                    &format!("{path}.dhcp"),
-                    "an isolated bridge gets no lease".into(),
-                    "add `nic`, or write `dhcp = false`",
-                );
-            }
-            self.nat(&path, bridge);
-            if bridge.gateway.is_some() && bridge.addresses.is_empty() {
-                let help = "add `addresses = [\"192.168.1.5/24\"]`, or remove `gateway`";
-                self.wrong(
-                    &format!("{path}.gateway"),
-                    "a gateway needs a static address".into(),
-                    help,
-                );
-            }
-        }
-    }
-
     /// Over anything but ssh there is no key to push with, and none to know the remote by.
     fn push(&self, host: &HostFile) {
         if host.flake.push.is_none() || self.incomplete("flake") {
@@ -250,27 +244,9 @@ impl Report<'_> {
         }
     }
 
-    fn nat(&self, path: &str, bridge: &Bridge) {
-        let wrong = |message: &str, help| self.wrong(&format!("{path}.nat"), message.into(), help);
-        if !bridge.nat {
-            return;
-        }
-        if bridge.nic.is_some() {
-            return wrong("guests on a NIC are on the LAN already", "remove `nat`, or `nic`");
-        }
-        let leases = |address: &String| {
-            let prefix = address.split_once('/').filter(|(ip, _)| !ip.contains(':'));
-            prefix.and_then(|(_, prefix)| prefix.parse().ok()).is_some_and(|it: u8| it <= 29)
-        };
-        if !matches!(bridge.addresses.as_slice(), [one] if one.is_empty() || leases(one)) {
-            let help = "write `addresses = [\"10.9.0.1/24\"]`";
-            wrong("guests want one IPv4 address to be behind, with room for leases", help);
-        }
-    }
-
     fn exports(&self, host: &mut HostFile) {
         let lan = host.network.lan_cidr;
-        let mut seen: Vec<String> = Vec::new();
+        let mut seen: BTreeSet<String> = BTreeSet::new();
         for (index, export) in host.nfs.exports.iter_mut().enumerate() {
             let path = format!("nfs.exports[{index}].path");
             if export.clients.is_empty() {
@@ -290,7 +266,7 @@ impl Report<'_> {
                     "put all clients into one export",
                 );
             }
-            seen.push(export.path.clone());
+            seen.insert(export.path.clone());
         }
     }
 
@@ -298,10 +274,11 @@ impl Report<'_> {
         if pools.values().any(|pool| pool.mount.is_empty()) {
             return; // That pool's mount is reported; the path may well be in it.
         }
-        let mounts: Vec<&str> = pools.values().map(|pool| pool.mount.as_str()).collect();
-        let help = match mounts.as_slice() {
-            [] => "declare a pool first: `[pools.<name>]`".to_owned(),
-            mounts => format!("choose a directory below {}", mounts.join(" or ")),
+        let help = if pools.is_empty() {
+            "declare a pool first: `[pools.<name>]`".to_owned()
+        } else {
+            let mounts = pools.values().map(|pool| &pool.mount);
+            format!("choose a directory below {}", listed(mounts, " or "))
         };
         self.wrong(key, format!("{path} is in no pool"), help);
     }
@@ -413,13 +390,14 @@ impl Report<'_> {
         if restore.backups.is_empty() {
             self.wrong("restore.backups", "nothing is named".into(), "name a backup");
         }
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
         for (index, name) in restore.backups.iter().enumerate() {
             let path = format!("restore.backups[{index}]");
             if !name.is_empty() && !host.backups.contains_key(name) {
-                let help = known(host.backups.keys(), name);
+                let help = self.known(host.backups.keys(), name);
                 self.wrong(&path, format!("there is no `[backups.{name}]`"), help);
             }
-            if restore.backups[..index].contains(name) {
+            if !seen.insert(name) {
                 self.wrong(&path, format!("\"{name}\" is named already"), "name it once");
             }
         }

@@ -56,8 +56,24 @@ pub fn any(_: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Host name: an RFC 1123 label in lower case.
+/// Names that every machine has for itself, as the hosts files of distributions have them.
+const OWN_NAMES: [&str; 7] = [
+    "localhost",
+    "localhost4",
+    "localhost6",
+    "localdomain",
+    "ip6-localhost",
+    "ip6-loopback",
+    "loopback",
+];
+
+/// Host name: an RFC 1123 label in lower case, which is not every machine's name for itself.
 pub fn host_name(text: &str) -> Result<(), Wrong> {
+    let first = text.split('.').next().unwrap_or_default();
+    if OWN_NAMES.contains(&first.to_ascii_lowercase().as_str()) || text.ends_with(".localhost") {
+        let message = format!("{} is every machine's name for itself", quote(text));
+        return Err(Wrong { message, help: "write one that no other machine has".into() });
+    }
     let label = !text.chars().any(|c| c.is_ascii_uppercase())
         && only(text, "-")
         && (1..=63).contains(&text.len())
@@ -231,6 +247,10 @@ pub fn state_version(text: &str) -> Result<(), Wrong> {
     require(fits, text, "a NixOS release", "write it as \"26.05\"")
 }
 
+/// Files beside the zones that are none, and zones that stand for no time.
+const NO_ZONES: [&str; 6] =
+    ["leapseconds", "posixrules", "localtime", "Factory", "SECURITY", "tzdata"];
+
 /// IANA time zone.
 pub fn timezone(text: &str) -> Result<(), Wrong> {
     let parts: Vec<&str> = text.split('/').collect();
@@ -238,6 +258,7 @@ pub fn timezone(text: &str) -> Result<(), Wrong> {
         && parts
             .iter()
             .all(|part| starts_with(part, char::is_ascii_alphabetic) && only(part, "_+-"))
+        && !NO_ZONES.contains(&text)
         && text.len() <= 64;
     require(fits, text, "a time zone", "write an IANA name such as \"Europe/Brussels\" or \"UTC\"")
 }
@@ -332,7 +353,9 @@ pub fn mac(text: &str) -> Result<(), Wrong> {
     let octets: Vec<&str> = text.split(':').collect();
     let well_formed = octets.len() == 6
         && octets.iter().all(|octet| octet.len() == 2 && hexadecimal(&octet.to_ascii_lowercase()));
-    require(well_formed, text, "a MAC address", "write it as \"52:54:00:12:34:56\"")?;
+    let is_zero = octets.iter().all(|octet| *octet == "00");
+    let help = "write it as \"52:54:00:12:34:56\"";
+    require(well_formed && !is_zero, text, "a MAC address", help)?;
     let first = u8::from_str_radix(octets.first().copied().unwrap_or_default(), 16).unwrap_or(1);
     require(
         first & 1 == 0,

@@ -1,13 +1,13 @@
 //! The collecting decoder: sections read by the table of known keys.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
 
 use toml_edit::{Item, TableLike, Value};
 
 use super::keys::{self, Absent, Form, Key};
-use super::problem::{Problem, Problems, quote};
+use super::problem::{Marked, Problems, quote};
 use super::rules::{Rule, Wrong};
 use super::size;
 
@@ -15,7 +15,7 @@ use super::size;
 pub(super) struct Decoder<'a> {
     text: &'a str,
     file: &'a str,
-    problems: RefCell<Vec<Problem>>,
+    problems: RefCell<Vec<Marked>>,
     spans: RefCell<BTreeMap<String, Range<usize>>>,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Decoder<'a> {
     }
 
     pub(super) fn into_problems(self) -> Problems {
-        Problems::new(self.problems.into_inner())
+        Problems::new(self.text, self.file, self.problems.into_inner())
     }
 
     pub(super) fn report_syntax(&self, error: &toml_edit::TomlError) {
@@ -40,20 +40,7 @@ impl<'a> Decoder<'a> {
     }
 
     pub(super) fn report_span(&self, span: Range<usize>, key: &str, message: String, help: String) {
-        let start = floor(self.text, span.start);
-        let before = &self.text[..start];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line_end = self.text[start..].find('\n').map_or(self.text.len(), |end| start + end);
-        let end = floor(self.text, span.end).clamp(start, line_end);
-        self.problems.borrow_mut().push(Problem {
-            file: self.file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: self.text[line_start..start].chars().count() + 1,
-            width: self.text[start..end].chars().count().max(1),
-            key: key.to_owned(),
-            message,
-            help,
-        });
+        self.problems.borrow_mut().push(Marked { span, key: key.to_owned(), message, help });
     }
 
     /// Reports at the value of `path`, or at the nearest section around it.
@@ -63,7 +50,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The keys that problems were reported for so far.
-    pub(super) fn reported(&self) -> Vec<String> {
+    pub(super) fn reported(&self) -> BTreeSet<String> {
         self.problems.borrow().iter().map(|problem| problem.key.clone()).collect()
     }
 
@@ -86,14 +73,6 @@ impl<'a> Decoder<'a> {
             self.spans.borrow_mut().insert(path.to_owned(), span);
         }
     }
-}
-
-fn floor(text: &str, index: usize) -> usize {
-    let mut index = index.min(text.len());
-    while !text.is_char_boundary(index) {
-        index -= 1;
-    }
-    index
 }
 
 /// One table of the document, checked against the keys its kind may hold.

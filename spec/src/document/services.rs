@@ -1,92 +1,18 @@
 //! From sections to the types of [`crate::host`]: what runs on the machine.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 
 use toml_edit::Item;
 
 use super::addresses;
-use super::problem::quote;
+use super::network::client;
 use super::rules::{self, Wrong};
 use super::secret;
 use super::section::Section;
 use super::source;
 use crate::host::{
-    Backup, Bridge, Cidr, Export, Flake, Keep, Network, Nfs, Nic, Notify, Push, REMIND_HOURS,
-    Receiver, Restore, Upkeep,
+    Backup, Cidr, Export, Flake, Keep, Nfs, Notify, Push, REMIND_HOURS, Receiver, Restore, Upkeep,
 };
-
-const DEFAULT_LAN: Cidr = Cidr { address: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 0)), prefix: 24 };
-
-pub(super) fn network(section: Option<&Section<'_>>) -> Network {
-    let lan = section.and_then(|network| network.text("lan_cidr", client));
-    let bridges =
-        section.map(|network| network.named("bridges", "network.bridges.<name>", rules::interface));
-    Network {
-        lan_cidr: lan.and_then(|text| Cidr::try_from(text).ok()).unwrap_or(DEFAULT_LAN),
-        bridges: bridges
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(name, section)| (name, bridge(&section)))
-            .collect(),
-    }
-}
-
-fn bridge(section: &Section<'_>) -> Bridge {
-    let nic = match section.value("nic") {
-        Some(item) if item.is_str() => section.text("nic", rules::interface).map(Nic::Name),
-        _ => section
-            .section("nic", "network.bridges.<name>.nic")
-            .and_then(|nic| nic.text("mac", rules::mac))
-            .map(|mac| Nic::Mac(mac.to_ascii_lowercase())),
-    };
-    let addresses = section.texts("addresses", address_with_prefix).unwrap_or_default();
-    let dns = section.texts("dns", address).unwrap_or_default();
-    Bridge {
-        dhcp: section.boolean("dhcp").unwrap_or(nic.is_some() && addresses.is_empty()),
-        nic,
-        addresses,
-        gateway: section.text("gateway", address).and_then(|text| text.parse().ok()),
-        dns: dns.iter().filter_map(|text| text.parse().ok()).collect(),
-        vlan_aware: section.boolean("vlan_aware").unwrap_or(false),
-        nat: section.boolean("nat").unwrap_or(false),
-    }
-}
-
-fn address(text: &str) -> Result<(), Wrong> {
-    text.parse::<IpAddr>().map(drop).map_err(|_| Wrong {
-        message: format!("{} is not an IP address", quote(text)),
-        help: "write it as \"192.168.1.1\"".into(),
-    })
-}
-
-fn address_with_prefix(text: &str) -> Result<(), Wrong> {
-    let parsed = text.split_once('/').and_then(|(address, prefix)| {
-        let address: IpAddr = address.parse().ok()?;
-        let limit = if address.is_ipv4() { 32 } else { 128 };
-        let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
-        prefix.parse::<u8>().ok().filter(|prefix| digits && *prefix <= limit)
-    });
-    parsed.map(drop).ok_or_else(|| Wrong {
-        message: format!("{} is not an address with prefix", quote(text)),
-        help: "write it as \"192.168.1.5/24\"".into(),
-    })
-}
-
-/// A network that may be let in: never everyone (T37).
-fn client(text: &str) -> Result<(), Wrong> {
-    let help = "write a network such as \"192.168.1.0/24\"".to_owned();
-    if !text.chars().all(|c| c.is_ascii_hexdigit() || ".:/".contains(c)) {
-        return Err(Wrong { message: format!("{} is not a network", quote(text)), help });
-    }
-    match Cidr::try_from(text.to_owned()) {
-        Ok(cidr) if cidr.prefix == 0 => {
-            Err(Wrong { message: format!("{} is everyone", quote(text)), help })
-        }
-        Ok(_) => Ok(()),
-        Err(message) => Err(Wrong { message, help }),
-    }
-}
 
 pub(super) fn nfs(section: Option<&Section<'_>>) -> Nfs {
     let exports = section.map(|nfs| nfs.tables("exports", "nfs.exports[]")).unwrap_or_default();

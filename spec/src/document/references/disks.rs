@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Report, known};
+use super::Report;
 use crate::document::problem::quote;
 use crate::host::{HostFile, Wipe};
 
@@ -62,7 +62,7 @@ impl Report<'_> {
             self.wrong(
                 path,
                 format!("there is no `[disks.{role}]`"),
-                known(host.disks.keys(), role),
+                self.known(host.disks.keys(), role),
             );
         }
         if let Some(first) = used.insert(role, path.to_owned()) {

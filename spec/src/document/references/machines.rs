@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Report, known, within};
-use crate::host::{Bridge, Firmware, HostFile, Pool, State, Vm, VmKind};
+use super::{Report, within};
+use crate::document::rules;
+use crate::host::{Bridge, Firmware, HostFile, Nic, Pool, State, Vm, VmKind};
 
 impl Report<'_> {
     pub(super) fn vm(
@@ -16,7 +17,7 @@ impl Report<'_> {
         let path = format!("vms.{name}");
         let pool = pools.get(&vm.pool);
         if pool.is_none() {
-            let help = known(pools.keys(), &vm.pool);
+            let help = self.known(pools.keys(), &vm.pool);
             self.wrong(&format!("{path}.pool"), format!("there is no `[pools.{}]`", vm.pool), help);
         }
         if vm.state == State::Present {
@@ -80,7 +81,7 @@ impl Report<'_> {
         let bridge = bridges.get(&vm.bridge);
         if bridge.is_none() {
             let message = format!("there is no `[network.bridges.{}]`", vm.bridge);
-            self.wrong(&format!("{path}.bridge"), message, known(bridges.keys(), &vm.bridge));
+            self.wrong(&format!("{path}.bridge"), message, self.known(bridges.keys(), &vm.bridge));
         }
         if vm.vlan.is_some() && bridge.is_some_and(|bridge| !bridge.vlan_aware) {
             let message = format!("the bridge {} knows no VLANs", vm.bridge);
@@ -133,6 +134,11 @@ impl Report<'_> {
         if vm.iso_image.is_some() {
             self.wrong(&place, "an installer reads no seed".into(), "write `disk_image`");
         }
+        // Only one that was made from the VM's name has not been looked at.
+        if let Err(wrong) = rules::host_name(&seed.hostname) {
+            let help = format!("write `hostname`: {}", wrong.help);
+            self.wrong(&format!("{place}.hostname"), wrong.message, help);
+        }
         if seed.ssh_keys.is_empty() {
             let help = "add `ssh_keys = [\"ssh-ed25519 …\"]`";
             self.wrong(&place, "nobody could log in to the guest".into(), help);
@@ -140,11 +146,16 @@ impl Report<'_> {
     }
 
     pub(super) fn mac_addresses(&self, host: &HostFile) {
-        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut seen: BTreeMap<&str, String> = BTreeMap::new();
+        for (name, bridge) in &host.network.bridges {
+            if let Some(Nic::Mac(mac)) = &bridge.nic {
+                seen.insert(mac, format!("network.bridges.{name}.nic"));
+            }
+        }
         for (name, vm) in &host.vms {
             let Some(mac) = vm.mac_address.as_deref() else { continue };
-            if let Some(first) = seen.insert(mac, name) {
-                let message = format!("{mac} is the address of `vms.{first}` too");
+            if let Some(first) = seen.insert(mac, format!("vms.{name}")) {
+                let message = format!("{mac} is the address of `{first}` too");
                 self.wrong(
                     &format!("vms.{name}.mac_address"),
                     message,
