@@ -1,5 +1,6 @@
 //! The machine around the disks: firmware, memory, network interfaces, the booted medium.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,11 @@ use bedplate_tools::nix::registration;
 
 use super::roots::{Roots, names, number, text};
 use super::{disks, modules};
+
+/// How the kernel numbers kinds of hardware (`include/uapi/linux/if_arp.h`).
+const ETHERNET: u64 = 1;
+/// As [`ETHERNET`].
+const INFINIBAND: u64 = 32;
 
 /// No stack of mappings is deeper.
 const DEPTH: u32 = 16;
@@ -89,10 +95,40 @@ fn nics(roots: &Roots) -> Vec<NicFacts> {
             driver: driver.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())),
             modules: modules::of_nic(roots, &name),
             link: number(&place.join("carrier")) == Some(1),
+            kind: kind(&place).map(str::to_owned),
+            other_names: other_names(roots, &place, &name),
             name,
         })
     };
     names(&class).into_iter().filter_map(read).collect()
+}
+
+/// What an interface carries; none where sysfs does not say.
+fn kind(place: &Path) -> Option<&'static str> {
+    let hardware = number(&place.join("type"))?;
+    let event = fs::read_to_string(place.join("uevent")).unwrap_or_default();
+    let device = event.lines().find_map(|line| line.strip_prefix("DEVTYPE="));
+    let is_wireless = place.join("wireless").exists() || place.join("phy80211").exists();
+    Some(match (device, hardware) {
+        (Some("wwan"), _) => "mobile",
+        (Some("wlan"), _) => "wireless",
+        _ if is_wireless => "wireless",
+        (_, ETHERNET) => "ethernet",
+        (_, INFINIBAND) => "infiniband",
+        _ => "other",
+    })
+}
+
+/// Names that udev gives an interface beside the one that it has, and that networkd knows it by.
+fn other_names(roots: &Roots, place: &Path, name: &str) -> Vec<String> {
+    const KEYS: [&str; 4] = ["FROM_DATABASE", "ONBOARD", "SLOT", "PATH"];
+    let Some(index) = number(&place.join("ifindex")) else { return Vec::new() };
+    let record = fs::read_to_string(roots.udev.join(format!("n{index}"))).unwrap_or_default();
+    let named = record.lines().filter_map(|line| {
+        let (key, value) = line.strip_prefix("E:ID_NET_NAME_")?.split_once('=')?;
+        (KEYS.contains(&key) && value != name).then(|| value.to_owned())
+    });
+    named.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The disk behind the mounted medium, by its device number.
@@ -123,6 +159,39 @@ fn whole_disk(device: &Path, depth: u32) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn t58_a_wireless_card_is_told_from_a_wired_one() {
+        let place = tempfile::tempdir().unwrap();
+        let roots = Roots::below(place.path(), None);
+        let write = |path: &str, content: &str| {
+            let path = place.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        let nic = |name: &str, hardware: &str, event: &str| {
+            write(&format!("sys/class/net/{name}/device/vendor"), "0x8086");
+            write(&format!("sys/class/net/{name}/type"), hardware);
+            write(&format!("sys/class/net/{name}/uevent"), event);
+        };
+        nic("eth0", "1", "INTERFACE=eth0\nIFINDEX=2\n");
+        nic("radio0", "1", "DEVTYPE=wlan\nINTERFACE=radio0\n");
+        nic("radio1", "1", "");
+        write("sys/class/net/radio1/phy80211/name", "phy1");
+        nic("modem0", "65534", "DEVTYPE=wwan\n");
+        nic("ib0", "32", "");
+        write("sys/class/net/old0/device/vendor", "0x8086");
+        write("sys/class/net/eth0/ifindex", "2");
+        write("run/udev/data/n2", "E:ID_NET_NAME_PATH=enp2s0\nE:ID_NET_NAME_MAC=enx1\nE:X=y\n");
+        let found = nics(&roots);
+        let kinds: Vec<_> =
+            found.iter().map(|nic| (nic.name.as_str(), nic.kind.as_deref())).collect();
+        let wired = ("eth0", Some("ethernet"));
+        let others = [("ib0", Some("infiniband")), ("modem0", Some("mobile")), ("old0", None)];
+        let radios = [("radio0", Some("wireless")), ("radio1", Some("wireless"))];
+        assert_eq!(kinds, [&[wired][..], &others, &radios].concat());
+        assert_eq!(found[0].other_names, ["enp2s0"]);
+    }
 
     #[test]
     fn f8_the_size_of_the_system_is_read_from_its_registration() {

@@ -17,7 +17,9 @@ pub fn table(facts: &Facts) -> String {
     for nic in &facts.nics {
         let driver = nic.driver.as_deref().map_or("unknown driver".to_owned(), shown);
         let link = if nic.link { "link" } else { "no link" };
-        lines.push(format!("{}  {}  {driver}, {link}", shown(&nic.name), shown(&nic.mac)));
+        let kind = nic.kind.as_deref().filter(|kind| *kind != "ethernet");
+        let kind = kind.map(|kind| format!(", {}", shown(kind))).unwrap_or_default();
+        lines.push(format!("{}  {}  {driver}, {link}{kind}", shown(&nic.name), shown(&nic.mac)));
     }
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
