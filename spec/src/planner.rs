@@ -14,6 +14,7 @@ mod kept;
 mod member;
 mod missing;
 mod naming;
+mod network;
 mod refusal;
 mod repository;
 mod sections;
@@ -55,6 +56,7 @@ pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
             "look at the plan again; write its hash, or remove `install.expect_plan`",
         ));
     }
+    network::nics(host, facts, &mut refusals);
     let fetch = repository::step(host, facts, &mut refusals);
     let hash = match hash {
         Some(hash) if refusals.is_empty() => hash,

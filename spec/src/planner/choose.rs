@@ -118,7 +118,9 @@ pub(super) fn distinct(
             );
         }
     }
-    refusals.extend(chosen.iter().filter_map(|choice| cloned(choice, chosen, host, facts)));
+    let is_chosen = |disk: &DiskFacts| chosen.iter().any(|choice| same(choice.facts, disk));
+    let others: Vec<&DiskFacts> = facts.disks.iter().filter(|disk| !is_chosen(disk)).collect();
+    refusals.extend(chosen.iter().filter_map(|choice| cloned(choice, &others, host)));
     sticks::check(host, facts, refusals);
 }
 
@@ -134,12 +136,7 @@ pub(super) fn recognised(choice: &Choice<'_>, facts: &Facts) -> Vec<Refusal> {
 
 /// Another disk with the identity that this one has or gets: the kernel's names by UUID, and the
 /// boot, could mean either (T10).
-fn cloned(
-    choice: &Choice<'_>,
-    chosen: &[Choice<'_>],
-    host: &HostFile,
-    facts: &Facts,
-) -> Option<Refusal> {
+fn cloned(choice: &Choice<'_>, others: &[&DiskFacts], host: &HostFile) -> Option<Refusal> {
     let id = host.host.id;
     let own = match &choice.facts.bedplate {
         Some(found) if choice.kept() => vec![found.luks_uuid.clone()],
@@ -153,8 +150,7 @@ fn cloned(
             .filter_map(|found| found.uuid.as_ref())
             .any(|uuid| own.iter().any(|own| own.eq_ignore_ascii_case(uuid)))
     };
-    let others = facts.disks.iter().filter(|disk| !chosen.iter().any(|c| same(c.facts, disk)));
-    let other = others.filter(|disk| has(disk)).map(name_of).min()?;
+    let other = others.iter().filter(|disk| has(disk)).map(|disk| name_of(disk)).min()?;
     Some(choice.refuse(
         format!("another disk carries the identity of this one, as a copy does: {other}"),
         "disconnect the copy, or erase it with `wipefs`",

@@ -30,11 +30,13 @@ pub(super) fn volume(host: &HostFile, role: &str, disk: &DiskFacts) -> Option<(u
 /// volume, and the document does not give it up.
 pub(super) fn finished_pool<'h>(host: &'h HostFile, facts: &Facts, role: &str) -> Option<&'h str> {
     let (name, pool) = host.pools.iter().find(|(_, pool)| pool.disks.iter().any(|m| m == role))?;
+    let is_sealed = |disk: &&DiskFacts| disk.bedplate.as_ref().is_some_and(|found| found.sealed);
+    let sealed: Vec<&DiskFacts> = facts.disks.iter().filter(is_sealed).collect();
     let stands = |other: &&String| {
         let Some(disk) = host.disks.get(*other).filter(|disk| disk.wipe != Wipe::Any) else {
             return false;
         };
-        let mut named = facts.disks.iter().filter(|facts| facts.by_id.contains(&disk.id));
+        let mut named = sealed.iter().filter(|facts| facts.by_id.contains(&disk.id));
         named.any(|facts| volume(host, other, facts).is_some())
     };
     pool.disks.iter().filter(|other| *other != role).any(|other| stands(&other)).then_some(name)

@@ -45,15 +45,27 @@ impl PlanError {
     pub(super) fn new(refusals: Vec<Refusal>) -> Self {
         Self { refusals }
     }
+
+    /// The reasons that are shown to people, which are not all of very many, and how many more there
+    /// are.
+    pub fn shown(&self) -> (&[Refusal], usize) {
+        const SHOWN: usize = 100;
+        let (shown, more) = self.refusals.split_at(self.refusals.len().min(SHOWN));
+        (shown, more.len())
+    }
 }
 
 impl fmt::Display for PlanError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, refusal) in self.refusals.iter().enumerate() {
+        let (shown, more) = self.shown();
+        for (index, refusal) in shown.iter().enumerate() {
             if index > 0 {
                 writeln!(formatter)?;
             }
             write!(formatter, "{refusal}")?;
+        }
+        if more > 0 {
+            write!(formatter, "\nand {more} more")?;
         }
         Ok(())
     }
