@@ -64,11 +64,15 @@ fn bridge_network(name: &str, bridge: &Bridge) -> String {
     for address in &bridge.addresses {
         let _ = writeln!(text, "Address={address}");
     }
-    if let Some(gateway) = &bridge.gateway {
+    let on_link = bridge.gateway_is_on_link();
+    if let Some(gateway) = bridge.gateway.filter(|_| !on_link) {
         let _ = writeln!(text, "Gateway={gateway}");
     }
     for server in &bridge.dns {
         let _ = writeln!(text, "DNS={server}");
+    }
+    if let Some(gateway) = bridge.gateway.filter(|_| on_link) {
+        let _ = write!(text, "\n[Route]\nGateway={gateway}\nGatewayOnLink=yes\n");
     }
     if bridge.dhcp {
         text.push_str("\n[DHCPv4]\nClientIdentifier=mac\n");

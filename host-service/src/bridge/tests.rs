@@ -4,7 +4,7 @@ mod lab;
 mod trial;
 
 use super::diff::{OUTSIDE, describe, diff};
-use super::files::{port_network, uplinks};
+use super::files::{bridge_files, port_network, uplinks};
 use super::*;
 use crate::sample;
 
@@ -73,6 +73,25 @@ fn an_isolated_bridge_with_an_address() {
     let text: String =
         files(&intent).iter().map(|(path, text)| format!("# {path}\n{text}\n")).collect();
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn t58_only_a_gateway_outside_that_is_meant_is_written_as_on_link() {
+    let mut bridge = isolated(false);
+    bridge.nic = Some(Nic::Name("enp5s0".into()));
+    bridge.dns = vec!["192.0.2.53".parse().unwrap()];
+    bridge.gateway = Some("192.0.2.1".parse().unwrap());
+    let written = |addresses: &str, bridge: &Bridge| {
+        let bridge = Bridge { addresses: vec![addresses.into()], ..bridge.clone() };
+        let (_, text) = bridge_files("br0", &bridge).into_iter().nth(2).unwrap();
+        text
+    };
+    let outside = written("203.0.113.5/32", &bridge);
+    assert!(outside.ends_with(
+        "Address=203.0.113.5/32\nDNS=192.0.2.53\n\n[Route]\nGateway=192.0.2.1\nGatewayOnLink=yes\n"
+    ));
+    let inside = written("192.0.2.5/24", &bridge);
+    assert!(inside.ends_with("Address=192.0.2.5/24\nGateway=192.0.2.1\nDNS=192.0.2.53\n"));
 }
 
 #[test]

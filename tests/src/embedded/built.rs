@@ -212,14 +212,16 @@ fn names_in(directory: &Path) -> Vec<String> {
 }
 
 fn bridge_of(device: &Ini, own: Option<&Ini>, nics: BTreeSet<String>) -> Bridge {
-    let all = |key: &str| -> BTreeSet<String> {
-        own.into_iter().flat_map(|ini| ini.all("Network", key)).map(str::to_owned).collect()
+    let all_in = |section: &str, key: &str| -> BTreeSet<String> {
+        own.into_iter().flat_map(|ini| ini.all(section, key)).map(str::to_owned).collect()
     };
+    let all = |key: &str| all_in("Network", key);
     Bridge {
         nics,
         dhcp: own.is_some_and(|ini| ini.is_on("Network", "DHCP")),
         addresses: all("Address"),
-        gateways: all("Gateway"),
+        // One outside the network stands in a section of its own.
+        gateways: ["Network", "Route"].into_iter().flat_map(|it| all_in(it, "Gateway")).collect(),
         dns: all("DNS"),
         vlan_aware: device.is_on("Bridge", "VLANFiltering"),
         nat: all("IPMasquerade").contains("ipv4"),
