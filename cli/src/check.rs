@@ -1,6 +1,7 @@
 //! `bedplate check`: is this host.toml right?
 
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use bedplate_spec::host::{HostFile, Platform};
@@ -90,10 +91,18 @@ fn expect_zone(zones: &Path, host: &HostFile) -> Result<(), UnknownZone> {
     if host.host.platform == Platform::Nixos {
         return Ok(());
     }
-    if !zones.join("UTC").exists() || zones.join(zone).is_file() {
+    if !zones.join("UTC").exists() || is_zone(&zones.join(zone)) {
         return Ok(());
     }
     Err(UnknownZone { zone: zone.clone() })
+}
+
+/// Whether a file begins as a time zone does (RFC 8536): tables of leap seconds and of countries
+/// stand beside them.
+fn is_zone(path: &Path) -> bool {
+    let mut start = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *b"TZif"
 }
 
 /// The machine would run at none of these times, and its timers would not fail.
@@ -126,7 +135,8 @@ mod tests {
             std::fs::write(zones.join(known), "TZif").unwrap();
         }
         assert!(expect_zone(&zones, &host).is_ok());
-        for wrong in ["Europe/Brusels", "Europe"] {
+        std::fs::write(zones.join("leap-list"), "# no zone but a table").unwrap();
+        for wrong in ["Europe/Brusels", "Europe", "leap-list"] {
             host.host.timezone = wrong.into();
             let told = expect_zone(&zones, &host).unwrap_err().to_string();
             assert!(told.contains(wrong) && told.contains("timedatectl"), "{told}");

@@ -61,9 +61,13 @@ pub fn read(path: &Path) -> Result<String, ReadError> {
 
 /// Reads and validates a `host.toml`.
 pub fn read_host(path: &Path) -> Result<HostFile, Failure> {
-    let text = read(path)?;
-    document::parse(&text, &path.display().to_string())
-        .map_err(|problems| Failure::Document { problems, text })
+    let file = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|source| ReadError { path: file.clone(), source })?;
+    let host = document::text(&bytes, &file).and_then(|text| document::parse(text, &file));
+    host.map_err(|problems| {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Failure::Document { problems, text }
+    })
 }
 
 impl Failure {
@@ -93,7 +97,8 @@ impl Failure {
 
 fn render_refusals(error: &PlanError, paint: Paint) -> String {
     let mut out = String::new();
-    for refusal in &error.refusals {
+    let (shown, more) = error.shown();
+    for refusal in shown {
         let place = match (&refusal.role, &refusal.id) {
             (Some(role), Some(id)) => format!("{role} ({id}): "),
             _ => String::new(),
@@ -105,6 +110,9 @@ fn render_refusals(error: &PlanError, paint: Paint) -> String {
             paint.bold("help"),
             refusal.help
         ));
+    }
+    if more > 0 {
+        out.push_str(&format!("and {more} more\n"));
     }
     out.push_str("nothing was written\n");
     out
@@ -145,6 +153,9 @@ pub fn render_problems(problems: &Problems, text: &str, paint: Paint) -> String 
             help = paint.bold("help"),
             advice = problem.help,
         ));
+    }
+    if problems.more() > 0 {
+        out.push_str(&format!("and {} more\n\n", problems.more()));
     }
     let count = problems.len();
     let noun = if count == 1 { "problem" } else { "problems" };

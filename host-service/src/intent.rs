@@ -36,11 +36,12 @@ pub fn read(path: &Path) -> Result<HostFile, IntentError> {
 
 /// As [`read`], with the text as it stands.
 pub fn read_with_text(path: &Path) -> Result<(HostFile, String), IntentError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| IntentError::Read { path: path.to_owned(), source })?;
-    let host = document::parse(&text, "host.toml").map_err(|problems| IntentError::Document {
+    let bytes =
+        fs::read(path).map_err(|source| IntentError::Read { path: path.to_owned(), source })?;
+    let text = document::text(&bytes, "host.toml");
+    let read = text.and_then(|text| Ok((document::parse(text, "host.toml")?, text.to_owned())));
+    read.map_err(|problems| IntentError::Document {
         path: path.to_owned(),
         problems: problems.to_string(),
-    })?;
-    Ok((host, text))
+    })
 }
