@@ -32,6 +32,9 @@ pub(super) fn finished_pool<'h>(host: &'h HostFile, facts: &Facts, role: &str) -
     let (name, pool) = host.pools.iter().find(|(_, pool)| pool.disks.iter().any(|m| m == role))?;
     let is_sealed = |disk: &&DiskFacts| disk.bedplate.as_ref().is_some_and(|found| found.sealed);
     let sealed: Vec<&DiskFacts> = facts.disks.iter().filter(is_sealed).collect();
+    if sealed.is_empty() {
+        return None;
+    }
     let stands = |other: &&String| {
         let Some(disk) = host.disks.get(*other).filter(|disk| disk.wipe != Wipe::Any) else {
             return false;

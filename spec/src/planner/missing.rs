@@ -1,5 +1,7 @@
 //! What is said of a role whose id names no disk of the machine.
 
+use std::collections::BTreeSet;
+
 use super::choose::{Part, shown};
 use super::refusal::Refusal;
 use super::{fitness, kept, naming, sticks};
@@ -54,7 +56,8 @@ pub(super) fn renamed(role: &str, host: &HostFile, facts: &Facts) -> Option<(Str
 
 /// The disks that could take the role, by names that stay with them.
 fn choices(part: Part, host: &HostFile, facts: &Facts) -> String {
-    let taken = |disk: &DiskFacts| host.disks.values().any(|one| disk.by_id.contains(&one.id));
+    let ids: BTreeSet<&str> = host.disks.values().map(|disk| disk.id.as_str()).collect();
+    let taken = |disk: &DiskFacts| disk.by_id.iter().any(|id| ids.contains(id.as_str()));
     let stick = |disk: &DiskFacts| host.unlock.sticks.iter().any(|it| sticks::is_stick(it, disk));
     let free = facts.disks.iter().filter(|disk| !taken(disk) && !stick(disk));
     let (fit, unfit): (Vec<_>, Vec<_>) = free.partition(|disk| fitness::fits(part, disk, facts));
