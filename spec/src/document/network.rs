@@ -100,8 +100,10 @@ fn vlan(name: &str) -> Option<(&str, u16)> {
 
 /// Whether Linux gives such names to Wi-Fi cards: `wlan0`, `wlp3s0`, `wlx001122334455`.
 pub(crate) fn is_wireless_name(name: &str) -> bool {
-    let numbered = |rest: &str| rest.starts_with(|c: char| c.is_ascii_hexdigit());
+    let numbered = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+    // The last is of a MAC, whose twelve digits are hexadecimal.
     name.strip_prefix("wlan").is_some_and(numbered)
+        || name.strip_prefix("wlx").is_some_and(|mac| mac.len() == 12)
         || name
             .strip_prefix("wl")
             .and_then(|rest| {
