@@ -17,6 +17,7 @@ pub mod embedded;
 pub mod enrolment;
 pub mod evaluation;
 pub mod evidence;
+pub mod example;
 pub mod failure;
 mod inner_guest;
 pub mod installed;

@@ -20,17 +20,16 @@ use bedplate_host_service::system;
 use bedplate_host_service::vm::{VirtualMachines, observe, seed};
 use bedplate_repository::shipped;
 use bedplate_spec::document::keys::{Form, KEYS, Key};
-use bedplate_spec::facts::Facts;
 use bedplate_spec::host::HostFile;
 use bedplate_spec::{document, planner};
 use bedplate_tests::embedded;
+use bedplate_tests::example;
 use bedplate_tests::medium::Workspace;
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
 use table::{Place, Shown, TABLE};
 
 const EVERY_KEY: &str = include_str!("honoured/every_key.toml");
-const INVENTORY: &str = include_str!("../../profiles/hypervisor/inventory.json");
 
 /// Whether a key says nothing itself: what stands in it does, and is in the table.
 fn is_only_a_section(key: &Key) -> bool {
@@ -104,7 +103,7 @@ fn outcome(host: &HostFile) -> BTreeMap<Place, String> {
 
 /// The plan or why there is none, without the fingerprints that every change changes.
 fn plan(host: &HostFile) -> String {
-    let facts: Facts = serde_json::from_str(INVENTORY).unwrap();
+    let facts = example::facts().unwrap();
     let mut host = host.clone();
     host.install.expect_plan = None;
     let mut plan = match planner::plan(&host, &facts) {

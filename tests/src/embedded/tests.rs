@@ -18,13 +18,13 @@ use tempfile::TempDir;
 use super::built::built;
 use super::machine::differences;
 use super::planned::planned;
+use crate::example;
 
 const FULL: &str = include_str!("full.toml");
-const INVENTORY: &str = include_str!("../../../profiles/hypervisor/inventory.json");
 
 /// The plan of a document as it is printed.
 fn plan(document: &str) -> String {
-    plan_on(document, &serde_json::from_str(INVENTORY).unwrap())
+    plan_on(document, &example::facts().unwrap())
 }
 
 fn plan_on(document: &str, facts: &Facts) -> String {
@@ -122,7 +122,7 @@ fn a_toplevel_brings_up_what_is_planned() {
 #[test]
 fn a_pool_that_is_kept_is_brought_up_as_the_one_it_was() {
     let mut document = FULL.to_owned();
-    let mut facts: Facts = serde_json::from_str(INVENTORY).unwrap();
+    let mut facts = example::facts().unwrap();
     let id = document::parse(FULL, "host.toml").unwrap().host.id;
     for role in ["vm1", "vm2", "vm3"] {
         let header = format!("[disks.{role}]\n");
