@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
+use crate::pace::Pace;
 use crate::qmp::Qmp;
 use crate::watch::Watch;
 
@@ -76,7 +77,7 @@ impl Restarter {
                 let restarted = qmp.end_by_restart(false).and_then(|()| qmp.reset());
                 thread::sleep(LAST_WORDS);
                 self.pending.store(false, Ordering::SeqCst);
-                thread::sleep(FIRMWARE);
+                thread::sleep(Pace::known().scale(FIRMWARE));
                 if restarted.and_then(|()| qmp.end_by_restart(true)).is_err() {
                     console.change(|console| console.closed = true);
                 }

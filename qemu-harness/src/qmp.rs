@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::HarnessError;
+use crate::pace::Pace;
 use crate::watch::Watch;
 
 /// How long QEMU may take for an answer.
@@ -75,10 +76,12 @@ impl Qmp {
         // One command at a time, so that answers need no ids.
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(stream, "{message}").map_err(|error| fail(error.to_string()))?;
-        let answer = self.inbox.wait(Instant::now() + LIMIT, |inbox| match inbox.answers.pop() {
-            Some(answer) => Some(Ok(answer)),
-            None if inbox.closed => Some(Err("QEMU has ended".to_owned())),
-            None => None,
+        let answer = self.inbox.wait(Instant::now() + Pace::known().scale(LIMIT), |inbox| {
+            match inbox.answers.pop() {
+                Some(answer) => Some(Ok(answer)),
+                None if inbox.closed => Some(Err("QEMU has ended".to_owned())),
+                None => None,
+            }
         });
         match answer {
             Some(Ok(mut answer)) if answer.get("return").is_some() => Ok(answer["return"].take()),
@@ -158,7 +161,7 @@ fn find_counters(all: &Value, role: &str) -> Option<Counters> {
 
 /// Connects to a socket that QEMU is about to make: nothing announces it, so this looks again.
 pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + Pace::known().scale(LIMIT);
     loop {
         match UnixStream::connect(path) {
             Ok(stream) => return Ok(stream),

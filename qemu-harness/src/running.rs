@@ -209,7 +209,7 @@ impl Running {
 
     /// The index of a text that is read from the console after the machine's end.
     fn straggler(&self, texts: &[&str]) -> Option<usize> {
-        self.console.wait(Instant::now() + STRAGGLERS, |console| {
+        self.console.wait(Instant::now() + Pace::known().scale(STRAGGLERS), |console| {
             texts.iter().position(|text| console.text.contains(text))
         })
     }

@@ -5,8 +5,9 @@ use std::io::Read as _;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use bedplate_qemu_harness::pace;
 
 use crate::failure::{Failure, file};
 
@@ -50,10 +51,9 @@ impl LibvirtDaemon {
         command.env("HOME", &runtime).env("XDG_RUNTIME_DIR", &runtime);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let daemon = command.spawn().map_err(file("start", Path::new("libvirtd")))?;
-        let began = Instant::now();
-        while !socket.exists() && began.elapsed() < PATIENCE {
-            sleep(Duration::from_millis(50));
-        }
+        // One that does not listen in time is told of by whoever connects.
+        let listens = || socket.exists().then_some(());
+        pace::ask(PATIENCE, Duration::from_millis(50), listens).ok();
         Self::keep(daemon, socket).map(Some)
     }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bedplate_qemu_harness::guest_disk::{GuestDisk, VOLUME_START};
+use bedplate_qemu_harness::pace::Pace;
 use bedplate_tests::answers::{GUEST, back_up, backup, parse, small_guest};
 use bedplate_tests::installed;
 use bedplate_tests::running_host::Host;
@@ -22,6 +23,8 @@ const BACKUP: &str = "machines";
 const DOCUMENT: &str = "/root/agent.toml";
 /// A guest boots inside an emulated machine that is emulated itself.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
+/// How long an agent that was started may take until it answers.
+const ANSWERED: Duration = Duration::from_secs(120);
 /// In ext4's superblock, 1024 bytes into the volume: `s_feature_incompat`
 /// (Documentation/filesystems/ext4/super.rst of Linux).
 const INCOMPATIBLE: u64 = 1024 + 0x60;
@@ -53,7 +56,8 @@ fn wants_recovery(host: &Host, disk: &str) -> bool {
 /// Waits until the agent, which was started, is heard.
 fn answers(host: &Host) {
     let ping = format!(
-        "timeout 120 sh -c 'until virsh qemu-agent-command {MACHINE} {{\\\"execute\\\":\\\"guest-ping\\\"}}; do sleep 1; done' 2>&1"
+        "timeout {} sh -c 'until virsh qemu-agent-command {MACHINE} {{\\\"execute\\\":\\\"guest-ping\\\"}}; do sleep 1; done' 2>&1",
+        Pace::known().seconds(ANSWERED)
     );
     println!("{}", host.shell(&ping).unwrap());
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
 use bedplate_qemu_harness::machine::Disk;
+use bedplate_qemu_harness::pace::Pace;
 use bedplate_tests::answers::{self, GUEST};
 use bedplate_tests::medium::Workspace;
 use bedplate_tests::running_host::Host;
@@ -12,6 +13,8 @@ use bedplate_tests::story::Story;
 use bedplate_tests::{carried, installed, vault};
 use toml_edit::{InlineTable, value};
 
+/// How long a server on the machine may take until it listens.
+const LISTENS: std::time::Duration = std::time::Duration::from_secs(60);
 /// The backup.
 const BACKUP: &str = "far";
 /// Its repository, for the server.
@@ -84,8 +87,9 @@ fn rest_server(host: &Host, stick: &str) {
          printf '%s\\n' 'hv:{{SHA}}uapAsobrY/8kaQR+2ssHLsRJ1Ps=' > /run/htpasswd; \
          systemd-run --unit {SERVER} /run/{SERVER}/{SERVER} --listen 127.0.0.1:8000 \
          --path /mnt/vmstore/rest --htpasswd-file /run/htpasswd --private-repos; \
-         timeout 60 sh -c 'until busybox nc 127.0.0.1 8000 < /dev/null; do sleep 1; done'",
-        disk = carried::by_id(SERVER)
+         timeout {patience} sh -c 'until busybox nc 127.0.0.1 8000 < /dev/null; do sleep 1; done'",
+        disk = carried::by_id(SERVER),
+        patience = Pace::known().seconds(LISTENS)
     );
     host.shell(&line).unwrap();
 }
