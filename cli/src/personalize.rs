@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_image_builder::answers::{Answers, Flake, Repository};
 use bedplate_image_builder::{identity, owned, personalize};
+use bedplate_spec::identity::is_example;
 
 use crate::report::{self, Failure};
 
@@ -101,6 +102,9 @@ pub fn own_host(host: &Path, medium: &Path) -> Result<PathBuf, Failure> {
         Ok(mut file) => file.write_all(text.as_bytes())?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let kept = report::read_host(&copy)?.host.id;
+            if is_example(kept) {
+                return Err(ExampleKept { copy }.into());
+            }
             if identity::with_id(&document, kept) != Some(report::read(&copy)?) {
                 return Err(KeptDocument { host: host.to_owned(), copy }.into());
             }
@@ -141,6 +145,18 @@ struct KeptDocument {
     copy: PathBuf,
 }
 
+/// What stands where a machine's own document is kept is an example itself: two machines with its id
+/// would take each other's disks for their own.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} carries an example's id, and stands where the document with an id of the machine's own is \
+     kept: rename it, or write an id of its own into it (`uuidgen -r`)",
+    copy.display()
+)]
+struct ExampleKept {
+    copy: PathBuf,
+}
+
 /// The copy could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("could not write {}", copy.display())]
@@ -178,6 +194,13 @@ mod tests {
         fs::write(&first, format!("{kept}# mine\n")).unwrap();
         assert!(own_host(&example, &medium).is_err());
         assert!(fs::read_to_string(&first).unwrap().ends_with("# mine\n"));
+        // An example where the machine's document would be, the one that was named or another.
+        fs::write(&first, text).unwrap();
+        for named in [&first, &example] {
+            let Err(Failure::Other(error)) = own_host(named, &medium) else { panic!() };
+            assert!(error.to_string().contains("an id of its own"), "{error}");
+            assert_eq!(fs::read_to_string(&first).unwrap(), text);
+        }
     }
 
     #[test]

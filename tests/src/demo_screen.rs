@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bedplate_qemu_harness::pace::Pace;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::{Failure, file};
 use crate::phase::{ALL, Phase};
@@ -46,7 +46,9 @@ impl Screen {
     /// move there; `pace` how slow this machine is.
     pub fn new(log: &Path, terminal: bool, pace: Pace) -> Result<Self, Failure> {
         let view = if terminal { bars(pace) } else { View::Plain { told: Instant::now() } };
-        let log = File::create(log).map_err(file("write", log))?;
+        // One that is resumed goes on in it: the reason may stand there.
+        let opened = File::options().create(true).append(true).open(log);
+        let log = opened.map_err(file("write", log))?;
         let state = State { log, pace, now: None, last: String::new(), view };
         let screen = Self(Arc::new(Mutex::new(state)));
         let state = Arc::downgrade(&screen.0);
@@ -162,7 +164,7 @@ impl State {
 }
 
 fn bars(pace: Pace) -> View {
-    let multi = MultiProgress::new();
+    let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
     let style = ProgressStyle::with_template("{wide_msg}");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bar = |phase: Phase| {

@@ -8,7 +8,7 @@ pub mod btrfs;
 pub mod btrfs_live;
 pub mod command;
 pub mod cpio;
-pub mod detect_virt;
+pub mod cpuid;
 pub mod efi;
 pub mod erofs;
 pub mod exportfs;

@@ -28,12 +28,17 @@ fn line(command: &Command) -> String {
     words.join(" ")
 }
 
+/// Where everything is built, whatever this machine's cargo is set to: media are made of what stands
+/// there.
+const TARGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
+
 /// cargo itself, as the one that runs us. What it has told us of our own package is kept from it:
 /// build scripts (that of `ring`) look at these variables, and what `cargo build` has built would be
 /// built again.
 pub fn cargo() -> Command {
     let mut command =
         Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.env("CARGO_TARGET_DIR", TARGET);
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(is_of_our_package) {
             command.env_remove(name);
@@ -67,8 +72,7 @@ pub fn build_command(programs: &[&str]) -> Command {
 
 /// Runs a program that [`build`] has built.
 pub fn program(name: &str, arguments: &[OsString]) -> Result<(), Problem> {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release");
-    run(Command::new(Path::new(built).join(name)).args(arguments))
+    run(Command::new(Path::new(TARGET).join("release").join(name)).args(arguments))
 }
 
 /// The demo's arguments, passed on.

@@ -56,9 +56,8 @@ pub fn ensure(yes: bool) -> Result<(), Problem> {
     eprintln!("xtask: installing {}", missing.join(" "));
     run(&mut apt_get(prefix, &["update", "-q"], &[]))?;
     // Nothing that is there goes for what is wanted here: apt would rather remove one of our own.
-    let install = ["install", "-q", "-y", "--no-install-recommends"];
-    let kept = [&install[..], &["--no-remove"]].concat();
-    if let Err(problem) = run(&mut apt_get(prefix, &kept, &missing)) {
+    let install = ["install", "-q", "-y", "--no-install-recommends", "--no-remove"];
+    if let Err(problem) = run(&mut apt_get(prefix, &install, &missing)) {
         // A qemu-utils that is newer than the archive's QEMU (a backport left on the machine)
         // breaks qemu-system-common: bring all of QEMU to one version.
         let Some(version) = candidate("qemu-system-x86") else { return Err(problem) };
@@ -86,7 +85,9 @@ fn agrees(missing: &[&str]) -> bool {
         missing.join(" ")
     );
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer).is_ok_and(|_| ["y", "yes"].contains(&answer.trim()))
+    io::stdin()
+        .read_line(&mut answer)
+        .is_ok_and(|_| ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
 fn is_installed(name: &str) -> bool {

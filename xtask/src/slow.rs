@@ -21,8 +21,8 @@ const ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/cpu"];
 pub enum Slow {
     /// A control group that this process and its children are in.
     Group {
-        /// Where they were before.
-        root: PathBuf,
+        /// The group that this process was in before.
+        before: PathBuf,
         /// The group's directory.
         group: PathBuf,
     },
@@ -36,9 +36,9 @@ impl Slow {
         let processors = thread::available_parallelism().map_or(1, usize::from) as u64;
         for root in ROOTS.map(Path::new) {
             match group(root, PERIOD * processors / u64::from(factor)) {
-                Ok(group) => {
+                Ok((before, group)) => {
                     eprintln!("xtask: {factor} times slower, by {}", group.display());
-                    return Self::Group { root: root.to_owned(), group };
+                    return Self::Group { before, group };
                 }
                 Err(_) => continue,
             }
@@ -54,23 +54,38 @@ impl Slow {
 }
 
 /// Makes a group below `root` that has so many microseconds of [`PERIOD`], and joins it.
-fn group(root: &Path, quota: u64) -> io::Result<PathBuf> {
+/// Returns where this process was, and the group.
+fn group(root: &Path, quota: u64) -> io::Result<(PathBuf, PathBuf)> {
     // Where the versions stand side by side, the root is no control group but a directory of them.
     if !root.join("cgroup.procs").exists() {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let group = root.join(format!("bedplate-slow-{}", std::process::id()));
+    let before = own(root)?;
+    // One that an interrupted run has left is empty.
+    fs::remove_dir(&group).ok();
     fs::create_dir(&group)?;
     let joined = limit(&group, quota)
         .and_then(|()| fs::write(group.join("cgroup.procs"), std::process::id().to_string()));
     match joined {
-        Ok(()) => Ok(group),
+        Ok(()) => Ok((before, group)),
         Err(error) => {
             // It is empty, and of no use to anybody.
             fs::remove_dir(&group).ok();
             Err(error)
         }
     }
+}
+
+/// The group below `root` that this process is in (cgroups(7), "/proc/pid/cgroup").
+fn own(root: &Path) -> io::Result<PathBuf> {
+    let text = fs::read_to_string("/proc/self/cgroup")?;
+    let lines = || text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let of_version_1 =
+        lines().find(|(controllers, _)| controllers.split(',').any(|it| it == "cpu"));
+    let found = of_version_1.or_else(|| lines().find(|(controllers, _)| controllers.is_empty()));
+    let path = found.map_or("/", |(_, path)| path);
+    Ok(root.join(path.trim_start_matches('/')))
 }
 
 fn limit(group: &Path, quota: u64) -> io::Result<()> {
@@ -84,9 +99,9 @@ fn limit(group: &Path, quota: u64) -> io::Result<()> {
 impl Drop for Slow {
     fn drop(&mut self) {
         match self {
-            Self::Group { root, group } => {
+            Self::Group { before, group } => {
                 // What still runs in it keeps it; it is named after this process alone.
-                fs::write(root.join("cgroup.procs"), std::process::id().to_string()).ok();
+                fs::write(before.join("cgroup.procs"), std::process::id().to_string()).ok();
                 fs::remove_dir(group).ok();
             }
             Self::Load(stop) => stop.store(true, Ordering::Relaxed),

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use bedplate_tools::{detect_virt, kvm};
+use bedplate_tools::{cpuid, kvm};
 
 /// What runs guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,13 +37,12 @@ impl Accelerator {
         }
     }
 
-    /// What runs guests, where KVM works or not and this machine runs in `hypervisor`
-    /// (systemd-detect-virt(1)).
-    fn found(kvm_works: bool, hypervisor: &str) -> Self {
-        match (kvm_works, hypervisor) {
+    /// What runs guests, where KVM works or not, and this machine is emulated or not.
+    fn found(kvm_works: bool, emulated: bool) -> Self {
+        match (kvm_works, emulated) {
             (true, _) => Self::Kvm,
-            (false, "qemu") => Self::SoftwareTwice,
-            (false, _) => Self::Software,
+            (false, true) => Self::SoftwareTwice,
+            (false, false) => Self::Software,
         }
     }
 
@@ -56,18 +55,11 @@ impl Accelerator {
                 return Ok(found);
             }
         }
-        let works = kvm::works();
-        let hypervisor = if works { String::new() } else { hypervisor() };
-        let found = Self::found(works, &hypervisor);
+        let found = Self::found(kvm::works(), cpuid::is_emulated());
         fs::create_dir_all(runtime)?;
         fs::write(remembered, found.name())?;
         Ok(found)
     }
-}
-
-/// What this machine runs in; a machine that cannot say counts as one of metal.
-fn hypervisor() -> String {
-    detect_virt::of_this_machine().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -76,10 +68,10 @@ mod tests {
 
     #[test]
     fn emulation_in_emulation_is_told_from_emulation_alone() {
-        assert_eq!(Accelerator::found(true, "kvm"), Accelerator::Kvm);
-        assert_eq!(Accelerator::found(false, "none"), Accelerator::Software);
-        assert_eq!(Accelerator::found(false, "kvm"), Accelerator::Software);
-        assert_eq!(Accelerator::found(false, "qemu"), Accelerator::SoftwareTwice);
+        assert_eq!(Accelerator::found(true, false), Accelerator::Kvm);
+        assert_eq!(Accelerator::found(true, true), Accelerator::Kvm);
+        assert_eq!(Accelerator::found(false, false), Accelerator::Software);
+        assert_eq!(Accelerator::found(false, true), Accelerator::SoftwareTwice);
     }
 
     #[test]

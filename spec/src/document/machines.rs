@@ -81,7 +81,7 @@ fn vm(name: &str, section: &Section<'_>) -> Vm {
 }
 
 fn cloud_init(name: &str, section: &Section<'_>) -> CloudInit {
-    let hostname = || name.to_ascii_lowercase().replace('_', "-");
+    let hostname = || name.to_ascii_lowercase().replace('_', "-").trim_matches('-').to_owned();
     CloudInit {
         hostname: section.text("hostname", rules::host_name).unwrap_or_else(hostname),
         user: section.text("user", rules::user).unwrap_or_else(|| "admin".into()),

@@ -42,9 +42,12 @@ impl Cidr {
             && bits(address) & mask(address, self.prefix) == bits(self.address)
     }
 
-    /// Whether some address is in both networks.
-    pub fn overlaps(&self, other: &Self) -> bool {
-        self.contains(other.address) || other.contains(self.address)
+    /// Whether both cannot be in use side by side: they are equal, or one lies in the other, and
+    /// neither is as wide as a site with many networks, such as 10.0.0.0/8 or 192.168.0.0/16.
+    pub fn is_one_with(&self, other: &Self) -> bool {
+        let site = if self.address.is_ipv4() { 16 } else { 56 };
+        let overlap = self.contains(other.address) || other.contains(self.address);
+        self == other || (overlap && self.prefix.min(other.prefix) > site)
     }
 
     /// The last address, which in an IPv4 network of four or more is the broadcast.

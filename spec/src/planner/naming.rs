@@ -2,7 +2,7 @@
 
 use super::choose::shown;
 use super::fitness::NO_DISKS;
-use super::twins::{clone_of, digits, one_wwn, told};
+use super::twins::{clone_of, digits, one_device, one_wwn, told};
 use crate::facts::{DiskFacts, Facts};
 
 /// Names of what stands on a disk. They go with it, and another disk may get them.
@@ -79,10 +79,8 @@ fn is_bare(id: &str, disk: &DiskFacts, facts: &Facts) -> bool {
     };
     let ends_with_serial = told(&disk.serial).is_some_and(|serial| id.ends_with(serial));
     let second = |other: &DiskFacts| {
-        let same_serial = told(&other.serial) == told(&disk.serial);
-        let one_controller = ends_with_serial && same_serial && !clone_of(disk, other);
-        other.by_id.iter().any(of_controller)
-            || (one_controller && other.transport == disk.transport)
+        let one_controller = ends_with_serial && one_device(disk, other) && !clone_of(disk, other);
+        other.by_id.iter().any(of_controller) || one_controller
     };
     disk.transport == "nvme"
         && id.starts_with("nvme-")

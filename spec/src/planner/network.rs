@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 use crate::document::listed;
 use crate::document::network::{WIRED, is_wireless_name};
 use crate::facts::{Facts, NicFacts};
-use crate::host::{HostFile, Nic};
+use crate::host::{HostFile, Nic, Platform};
 
 /// Refuses what would leave the machine without a network. An inventory that says nothing about NICs
 /// refuses nothing.
@@ -22,7 +22,7 @@ pub(super) fn nics(host: &HostFile, facts: &Facts, refusals: &mut Vec<Refusal>) 
             let help = "give the bridge another name, such as \"br0\"";
             refusals.push(Refusal::machine(message, help));
         }
-        let Some(wanted) = &bridge.nic else { continue };
+        let Some(wanted) = bridge.nic.as_ref().filter(|nic| !is_made(nic, host)) else { continue };
         match one(wanted, facts) {
             Ok(nic) => match taken.insert(&nic.name, name) {
                 Some(first) => refusals.push(refuse(
@@ -70,6 +70,13 @@ fn one<'f>(wanted: &Nic, facts: &'f Facts) -> Result<&'f NicFacts, (String, Stri
             Err((message, format!("write the MAC of one; {}", there_are(facts))))
         }
     }
+}
+
+/// NICs that are bound together: the owner's own configuration of NixOS makes them, and no inventory
+/// of a medium has them.
+fn is_made(nic: &Nic, host: &HostFile) -> bool {
+    let is_bound = |name: &String| name.starts_with("bond") || name.starts_with("team");
+    host.host.platform == Platform::Nixos && matches!(nic, Nic::Name(name) if is_bound(name))
 }
 
 /// networkd matches the other names of an interface, too.

@@ -41,7 +41,6 @@ impl Report<'_> {
         }
         self.addresses_twice(host);
         self.networks(host);
-        self.gateways(host);
     }
 
     /// A NIC stands on one bridge, and is no bridge itself.
@@ -120,7 +119,8 @@ impl Report<'_> {
         let is_in_reach = networks.iter().any(|network| network.contains(gateway))
             || (gateway.is_ipv6() && is_link_local(gateway))
             || bridge.gateway_is_on_link();
-        if !is_in_reach {
+        // A lease may bring the network that it is in.
+        if !is_in_reach && !bridge.dhcp {
             let alone = if gateway.is_ipv4() { 32 } else { 128 };
             let message = format!("{gateway} is not in {}, and is never reached", first.network());
             let help = format!(
@@ -153,7 +153,8 @@ impl Report<'_> {
     }
 
     /// No two bridges have one network, and guests behind the host have none that is the LAN: the
-    /// machine would look for the one where the other is.
+    /// machine would look for the one where the other is. A network may lie in one that is as wide as
+    /// a site: of two routes the narrower counts.
     fn networks(&self, host: &HostFile) {
         let mut taken = taken(host);
         taken.sort_by_key(|it| (it.network.address, it.network.prefix, it.bridge));
@@ -161,7 +162,8 @@ impl Report<'_> {
         // Of networks in this order one that overlaps with any before it lies in the widest.
         let mut widest: Option<&Taken> = None;
         for it in &taken {
-            match widest.filter(|other| other.network.contains(it.network.address)) {
+            let is_one = |other: &&Taken| other.network.is_one_with(&it.network);
+            match widest.filter(is_one) {
                 Some(other) if other.bridge != it.bridge => {
                     told.insert(self.network_twice(other, it));
                 }
@@ -170,7 +172,7 @@ impl Report<'_> {
             }
         }
         let lan = host.network.lan_cidr;
-        let is_lan = |it: &&Taken| it.nat && it.network.overlaps(&lan);
+        let is_lan = |it: &&Taken| it.nat && lan.is_one_with(&it.network);
         for it in taken.iter().filter(|it| !told.contains(it.path.as_str())).filter(is_lan) {
             let message = format!("its network {} is that of the LAN, {lan}", it.network);
             let help = format!("{OWN_NETWORK}; if the LAN is another, write `lan_cidr` as it is");
@@ -187,19 +189,6 @@ impl Report<'_> {
         let help = if later.nat { OWN_NETWORK } else { "give each bridge a network of its own" };
         self.wrong(&later.path, message, help);
         &later.path
-    }
-
-    /// One way leads out for each family: of two, the machine would take any.
-    fn gateways(&self, host: &HostFile) {
-        let mut seen: BTreeMap<bool, &str> = BTreeMap::new();
-        for (name, bridge) in &host.network.bridges {
-            let Some(gateway) = bridge.gateway else { continue };
-            if let Some(first) = seen.insert(gateway.is_ipv4(), name) {
-                let message = format!("`network.bridges.{first}.gateway` leads outside already");
-                let path = format!("network.bridges.{name}.gateway");
-                self.wrong(&path, message, "keep the one that everybody is to be reached by");
-            }
-        }
     }
 }
 
