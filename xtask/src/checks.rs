@@ -59,7 +59,7 @@ pub fn fast() -> Result<(), Problem> {
     // What runs by name is no target of `--all-targets`: a story that does not compile would be told
     // of late.
     let mut lint = cargo();
-    lint.args(["clippy", "--package", "bedplate-tests", "--locked", "--quiet"]);
+    lint.args(["clippy", "--workspace", "--locked", "--quiet"]);
     for story in STORIES.into_iter().chain(FULL).chain([REMOTE]) {
         lint.args(["--test", story]);
     }
@@ -78,7 +78,7 @@ pub fn fast() -> Result<(), Problem> {
     cargo::run(cargo().args(tests).env("INSTA_UPDATE", "no").env("INSTA_FORCE_PASS", "0"))?;
     if has_ssh_server() {
         tell(REMOTE, false, None)?;
-        let fetch = ["test", "--locked", "--package", "bedplate-installer", "--lib", "sshd::"];
+        let fetch = ["test", "--locked", "--quiet", "--workspace", "--lib", "sshd::"];
         cargo::run(cargo().args(fetch).args(["--", "--ignored"]))?;
     } else {
         eprintln!(
@@ -125,7 +125,7 @@ pub fn chosen(named: &[String], full: bool) -> Result<Vec<&'static str>, Problem
 /// Compiles the stories, so that telling them does not begin with that.
 pub fn compile(stories: &[&str]) -> Result<(), Problem> {
     let mut command = cargo();
-    command.args(["test", "--no-run", "--locked", "--package", "bedplate-tests"]);
+    command.args(["test", "--no-run", "--locked", "--workspace"]);
     cargo::run(command.args(stories.iter().flat_map(|story| ["--test", story])))
 }
 
@@ -161,7 +161,9 @@ pub fn stories(
 fn tell(story: &str, full: bool, shard: Option<&str>) -> Result<(), Problem> {
     eprintln!("xtask: story {story}");
     let mut command = cargo();
-    command.args(["test", "--locked", "--package", "bedplate-tests", "--test", story]);
+    // Of the workspace, as everything before: for one package alone cargo would compile the crates
+    // that it needs anew, with other features.
+    command.args(["test", "--locked", "--workspace", "--test", story]);
     command.args(["--", "--nocapture", "--test-threads=1"]);
     if full || story == BACKUPS && has_ssh_server() {
         command.arg("--include-ignored");
