@@ -8,13 +8,12 @@ use crate::cargo::{self, cargo};
 use crate::report::Problem;
 
 /// Stories that every run tells.
-const STORIES: [&str; 10] = [
+const STORIES: [&str; 9] = [
     "refusal",
     REPOSITORY,
     CLOSURE,
     BACKUPS,
     "hypervisor",
-    "guests",
     "key_stick",
     "faults",
     "reinstall",
@@ -33,7 +32,8 @@ const BACKUPS: &str = "backups";
 const REMOTE: &str = "remote";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 14] = [
+const FULL: [&str; 15] = [
+    "guests",
     "network",
     "bridges",
     "enrolment",
