@@ -12,6 +12,7 @@ use bedplate_tests::embedded::built::built;
 use bedplate_tests::embedded::machine::{Difference, differences};
 use bedplate_tests::embedded::planned::planned;
 use bedplate_tests::evaluation::Evaluation;
+use bedplate_tests::example;
 use bedplate_tests::medium::Workspace;
 use bedplate_tests::programs;
 use bedplate_tools::command::CommandExt as _;
@@ -88,7 +89,8 @@ fn a_document_of_no_defaults_is_built_as_planned_and_one_changed_since_is_not() 
     let (nix, description) = building();
     let root = Workspace::own().root;
     let from = root.join("tests/src/embedded/full.toml").display().to_string();
-    let inventory = root.join("profiles/hypervisor/inventory.json");
+    let inventory = nix.place().join("two-nics.json");
+    fs::write(&inventory, serde_json::to_string(&example::facts().unwrap()).unwrap()).unwrap();
     let made = Initialised::new(nix.place(), "attic", &["--from", &from], &inventory);
     fs::write(made.root.join(DESCRIPTION), &description).unwrap();
     assert_eq!(made.differences(&nix), []);
