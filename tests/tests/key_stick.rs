@@ -279,19 +279,25 @@ fn one_of_two(installation: &Installation, tell: &Tell) {
     copied_to_a_device(&case, &running, &ssh);
 }
 
+type Tried = fn(&Installation, &Tell);
+
 /// One after the other in one test: each fills the machine.
-#[test]
-fn f5_a_machine_comes_up_whatever_the_key_stick() {
+fn every(cases: &[Tried]) {
     let tell: Tell = Arc::new(|line: &str| println!("{line}"));
     let installation = Installation::obtain(&tell).unwrap();
-    for case in [
-        absent,
-        wrong,
-        empty_and_cut_short,
-        unreadable_and_late,
-        two_of_which_one_is_corrupt,
-        one_of_two,
-    ] {
+    for case in cases {
         case(&installation, &tell);
     }
+}
+
+#[test]
+fn f5_a_machine_comes_up_whatever_the_key_stick() {
+    every(&[absent, empty_and_cut_short, two_of_which_one_is_corrupt, one_of_two]);
+}
+
+/// What the others say in other words: a stick that opens nothing, one that is recognised late.
+#[test]
+#[ignore = "two boots more than CI has time for: `cargo xtask test --full`"]
+fn f5_a_machine_comes_up_whatever_else_the_key_stick() {
+    every(&[wrong, unreadable_and_late]);
 }
