@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cargo::{self, cargo};
@@ -30,6 +31,9 @@ const BACKUPS: &str = "backups";
 /// What is told without a machine, but as root with an ssh server. It is no package that is installed
 /// for it: on a workstation that would let others in.
 const REMOTE: &str = "remote";
+
+/// Tests on loop devices.
+const MOVED: &str = "moved";
 
 /// Stories that only the full set tells.
 const FULL: [&str; 15] = [
@@ -85,6 +89,14 @@ pub fn fast() -> Result<(), Problem> {
             "xtask: no /usr/sbin/sshd, or not root: `bedplate install` was NOT tested against the installer, nor fetching a repository or keeping backups against a real ssh server"
         );
     }
+    if has_loop_devices() {
+        let moved = ["test", "--locked", "--quiet", "--workspace", "--test", MOVED];
+        cargo::run(cargo().args(moved).args(["--", "--ignored", "--test-threads=1"]))?;
+    } else {
+        eprintln!(
+            "xtask: not root, or no loop device can be made: what happens when a disk's name moves while it is opened was NOT tested"
+        );
+    }
     if has_platform() {
         tell(REPOSITORY, false, None)?;
         tell(CLOSURE, false, None)?;
@@ -97,9 +109,18 @@ pub fn fast() -> Result<(), Problem> {
     }
 }
 
+/// Whether a loop device can be had: as root, and not in a container without them.
+fn has_loop_devices() -> bool {
+    let free = || Command::new("losetup").arg("--find").output();
+    is_root() && free().is_ok_and(|found| found.status.success())
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
 fn has_ssh_server() -> bool {
-    let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
-    root && Path::new("/usr/sbin/sshd").exists()
+    is_root() && Path::new("/usr/sbin/sshd").exists()
 }
 
 /// Whether there is a tree with a Nix; `BEDPLATE_CACHE` names another directory of such.

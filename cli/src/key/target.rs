@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use bedplate_disks::{Claim, Fault, Identity};
 use bedplate_facts::roots::Roots;
 use bedplate_facts::{disks, probe};
 use bedplate_keystick as keystick;
@@ -16,9 +17,6 @@ use bedplate_tools::sync;
 
 /// Where udev keeps stable names.
 const BY_ID: &str = "/dev/disk/by-id";
-
-/// `O_EXCL` of Linux: fails when the device, or a partition of it, is mounted or held.
-const EXCLUSIVE: i32 = 0o200;
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +42,15 @@ pub enum TargetError {
         name: String,
         /// Why.
         why: String,
+    },
+    /// It is in use, or another device by now.
+    #[error("{name} was not written to")]
+    Claim {
+        /// Device.
+        name: String,
+        /// Why.
+        #[source]
+        source: Fault,
     },
     /// It cannot be opened.
     #[error("could not {action} {name}")]
@@ -94,12 +101,10 @@ impl Target {
         if let Some(why) = never(&facts, host) {
             return Err(TargetError::Never { name: name.to_owned(), why });
         }
-        let open = |action| {
-            let file =
-                OpenOptions::new().read(true).write(true).custom_flags(EXCLUSIVE).open(&node);
-            file.map_err(|source| failed(action, source))
-        };
-        let mut file = open("open")?;
+        let claim = Claim::disk(&Identity::seen(name, &facts));
+        let mut file = claim
+            .map_err(|error| TargetError::Claim { name: error.disk, source: error.fault })?
+            .into_file();
         let doubts = doubts(&facts, stick, has_keyfile(&mut file, host));
         ask(name, &doubts, consent)?;
         Ok(Self { name: name.to_owned(), file, sector_size: facts.sector_size, rename: None })

@@ -2,21 +2,18 @@
 //! before it has done.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
+use bedplate_disks::{Claim, ClaimError, Identity, Lent};
 use bedplate_keystick::{self as keystick, Volume};
 use bedplate_luks::{self as luks, Format, KEYFILE_SLOT, LuksError, PASSPHRASE_SLOT, Token};
 use bedplate_spec::event::Outcome;
-use bedplate_spec::facts::DiskFacts;
 use bedplate_spec::host::{HostFile, Recovery};
 use bedplate_spec::identity::shown_volume_id;
 use bedplate_spec::plan::{DiskTarget, Partition, PartitionKind};
 use bedplate_spec::planner::{Leaving, MemberPlan, MemberStep, PlanError};
-use bedplate_spec::shown::shown;
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::btrfs;
 use bedplate_tools::command::CommandError;
@@ -27,7 +24,7 @@ use bedplate_tools::udev;
 use uuid::Uuid;
 
 use super::error::{PoolError, file};
-use super::facts::{self, node};
+use super::facts;
 use super::member::{headers, mapped};
 use super::record::Record;
 use crate::atomic::WriteError;
@@ -38,8 +35,6 @@ use crate::esp_mirror;
 const STICK: &str = "/run/bedplate/pool-stick";
 /// Label of a copy of the ESP.
 const MIRROR_LABEL: &str = "ESP-MIRROR";
-/// How long a partition node may take to appear.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A change that was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -50,16 +45,12 @@ pub enum ChangeError {
     /// The pool.
     #[error("the pool could not be looked at or changed")]
     Pool(#[from] PoolError),
-    /// The disk is another one than was planned with.
-    #[error(
-        "{disk} is not as planned and was not written to: {differences}; run the command again"
-    )]
-    Changed {
-        /// Role and by-id name.
-        disk: String,
-        /// What differs.
-        differences: String,
-    },
+    /// The disk is another one than was planned with, or somebody uses it.
+    #[error("{} was not written to: {}; run the command again", .0.disk, .0.fault)]
+    Claim(ClaimError),
+    /// A step that writes to a disk, and a plan without one.
+    #[error("the plan of {0} names no disk; nothing was changed")]
+    NoDisk(String),
     /// The disk could not be written.
     #[error("{disk}: could not {action}; what stood there is lost, run the same command again")]
     Disk {
@@ -71,9 +62,6 @@ pub enum ChangeError {
         #[source]
         source: io::Error,
     },
-    /// A partition that does not appear.
-    #[error("{} did not appear; run the same command again", .0.display())]
-    NoPartition(PathBuf),
     /// No stick with the keys.
     #[error(
         "no key stick of `unlock.sticks` is plugged in; the new disk gets its keys from it. Nothing was changed"
@@ -123,6 +111,12 @@ pub enum ChangeError {
     /// The record.
     #[error("the state of the pool could not be kept; run the same command again")]
     Record(#[from] WriteError),
+}
+
+impl From<ClaimError> for ChangeError {
+    fn from(error: ClaimError) -> Self {
+        Self::Claim(error)
+    }
 }
 
 fn command(action: &'static str) -> impl FnOnce(CommandError) -> ChangeError {
@@ -202,39 +196,29 @@ impl<'a> Change<'a> {
     }
 
     fn target(&self) -> Result<&DiskTarget, ChangeError> {
-        let nobody = || ChangeError::Changed {
-            disk: self.disk.clone(),
-            differences: "the plan names no disk".into(),
-        };
-        self.plan.disk.as_ref().ok_or_else(nobody)
+        self.plan.disk.as_ref().ok_or_else(|| ChangeError::NoDisk(self.plan.role.clone()))
     }
 
     fn partition(&self, guid: Uuid, partitions: &[Partition]) -> Result<Outcome, ChangeError> {
         let target = self.target()?;
         let entries: Vec<Entry> = partitions.iter().map(entry).collect();
-        let found = self.check(target)?;
-        let disk = node(&found.kernel_name);
-        if target.resume
-            && File::open(&disk).is_ok_and(|mut file| {
-                partition_table::carries(&mut file, target.sector_size, guid, &entries)
-            })
-        {
-            return Ok(Outcome::AlreadyDone);
-        }
         let failed = |action| {
             let disk = self.disk.clone();
             move |source| ChangeError::Disk { disk, action, source }
         };
-        let mut file = exclusive(&disk).map_err(failed("open it for us alone"))?;
-        // The name may have moved between the check and the open: look again while we hold it.
-        let again = self.check(target)?;
-        if (again.kernel_name, again.diskseq) != (found.kernel_name, found.diskseq) {
-            let differences = "its name moved to another disk".to_owned();
-            return Err(ChangeError::Changed { disk: self.disk.clone(), differences });
+        let identity = self.identity(target);
+        let mut seen = Claim::disk_to_read(&identity)?;
+        if target.resume
+            && partition_table::carries(seen.file(), target.sector_size, guid, &entries)
+        {
+            return Ok(Outcome::AlreadyDone);
         }
-        partition_table::write(&mut file, target.size, target.sector_size, guid, &entries)
+        drop(seen);
+        let mut claim = Claim::disk(&identity)?;
+        let disk = Path::new("/dev").join(claim.disk_name().replace('!', "/"));
+        partition_table::write(claim.file(), target.size, target.sector_size, guid, &entries)
             .map_err(failed("write the partition table"))?;
-        drop(file);
+        drop(claim);
         // udev saw the disk closed after writing: it takes the partitions away, and brings them
         // back, at a time of its own.
         udev::settle().map_err(command("udev did not come to rest"))?;
@@ -248,44 +232,21 @@ impl<'a> Change<'a> {
     /// The file system of the copy of the ESP, unless a run before this made it.
     fn format_esp(&self, partition: u32, volume_id: u32) -> Result<Outcome, ChangeError> {
         let target = self.target()?;
-        let disk = self.check(target)?;
-        let device = wait_for_partition(&disk.kernel_name, partition)?;
         let id = shown_volume_id(volume_id);
-        let failed = |source| ChangeError::Disk {
-            disk: self.disk.clone(),
-            action: "open the partition of the ESP for us alone",
-            source,
-        };
-        let mut file = exclusive(&device).map_err(failed)?;
+        let mut claim = Claim::partition(&self.identity(target), partition)?;
         if target.resume
-            && keystick::read_volume(&mut file, &[], 0).is_ok_and(|found| found.volume_id == id)
+            && keystick::read_volume(claim.file(), &[], 0).is_ok_and(|found| found.volume_id == id)
         {
             return Ok(Outcome::AlreadyDone);
         }
         let sector_size = target.sector_size;
-        keystick::make(&mut file, &Volume { id: &id, label: MIRROR_LABEL, sector_size }, &[])?;
+        keystick::make(claim.file(), &Volume { id: &id, label: MIRROR_LABEL, sector_size }, &[])?;
         Ok(Outcome::Done)
     }
 
-    /// The disk as it is now, when it is the one of the plan and in nobody's use.
-    fn check(&self, target: &DiskTarget) -> Result<DiskFacts, ChangeError> {
-        let found = facts::disk(&target.id);
-        let changed = |differences| ChangeError::Changed { disk: self.disk.clone(), differences };
-        let found = found.ok_or_else(|| changed("it is gone".to_owned()))?;
-        let mut differences = Vec::new();
-        let same = (&found.serial, &found.wwn, found.size, found.sector_size, found.diskseq)
-            == (&target.serial, &target.wwn, target.size, target.sector_size, target.diskseq);
-        if !same {
-            differences.push("serial, WWN, size, sector size or sequence number differ".to_owned());
-        }
-        if !found.holders.is_empty() {
-            let holders: Vec<String> = found.holders.iter().map(|holder| shown(holder)).collect();
-            differences.push(format!("it is in use: {}", holders.join(", ")));
-        }
-        if found.read_only {
-            differences.push("it refuses writes".to_owned());
-        }
-        if differences.is_empty() { Ok(found) } else { Err(changed(differences.join("; "))) }
+    /// The disk of the plan.
+    fn identity(&self, target: &DiskTarget) -> Identity {
+        Identity { owner_name: self.disk.clone(), ..Identity::from(target) }
     }
 
     fn format(
@@ -298,8 +259,8 @@ impl<'a> Change<'a> {
         let (target, Some(keys)) = (self.target()?, &self.keys) else {
             return Err(ChangeError::NoStick);
         };
-        let disk = self.check(target)?;
-        let device = wait_for_partition(&disk.kernel_name, partition)?;
+        let lent = Lent::partition(&self.identity(target), partition)?;
+        let device = lent.path();
         let token = Token::unsealed(&self.plan.hash, &BTreeMap::new());
         let ours = target.resume
             && luks::read_token(&device)?.is_some_and(|found| found == (uuid, token.clone()))
@@ -430,23 +391,4 @@ fn find(uuid: Uuid) -> Result<PathBuf, ChangeError> {
     let wanted = uuid.to_string();
     let header = headers(&blocks).into_iter().find(|header| header.uuid == wanted);
     header.map(|header| header.node).ok_or(ChangeError::NoHeader(uuid))
-}
-
-fn wait_for_partition(disk: &str, partition: u32) -> Result<PathBuf, ChangeError> {
-    let separator = if disk.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
-    let node = PathBuf::from(format!("/dev/{disk}{separator}{partition}"));
-    let deadline = Instant::now() + PATIENCE;
-    while !node.exists() {
-        if Instant::now() > deadline {
-            return Err(ChangeError::NoPartition(node));
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(node)
-}
-
-/// Opens a block device for reading and writing, failing when anyone else holds it.
-fn exclusive(path: &Path) -> io::Result<File> {
-    let flags = i32::try_from(rustix::fs::OFlags::EXCL.bits()).unwrap_or(0);
-    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
 }

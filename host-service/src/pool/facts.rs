@@ -1,14 +1,13 @@
 //! What a change of a pool is planned from.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use bedplate_facts::disks;
 use bedplate_facts::probe::by_wipefs;
 use bedplate_facts::roots::Roots;
 use bedplate_luks as luks;
-use bedplate_spec::facts::{DiskFacts, Facts, FirmwareKind};
+use bedplate_spec::facts::{Facts, FirmwareKind};
 use bedplate_spec::host::HostFile;
 use bedplate_spec::identity::{Purpose, derive};
 use bedplate_spec::planner::{PoolFacts, SCHEMA};
@@ -38,18 +37,6 @@ pub fn machine() -> Facts {
         system_image: None,
         built_image: None,
     }
-}
-
-/// The disk of a by-id name as it is now, without a look at what stands on it.
-pub fn disk(id: &str) -> Option<DiskFacts> {
-    let node = fs::canonicalize(Path::new("/dev/disk/by-id").join(id)).ok()?;
-    let name = node.strip_prefix("/dev").ok()?.to_str()?.replace('/', "!");
-    disks::read_one(&Roots::identity(), &name)
-}
-
-/// The device node of a kernel name.
-pub fn node(kernel_name: &str) -> PathBuf {
-    Path::new("/dev").join(kernel_name.replace('!', "/"))
 }
 
 /// What is known of the pool that `role` belongs to; nothing when it belongs to none.

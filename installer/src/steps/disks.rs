@@ -12,9 +12,7 @@ use bedplate_tools::partition_table::{self, Entry};
 use bedplate_tools::udev;
 use uuid::Uuid;
 
-use crate::device::{
-    check, open_exclusively, open_partition_exclusively, owner_name, wait_for_partition,
-};
+use crate::device::{check, claim, claim_partition, owner_name, wait_for_partition};
 use crate::error::{During as _, StepError};
 
 /// Writes the partition table of one disk, unless a run of this plan already did.
@@ -28,12 +26,12 @@ pub fn partition(
     if !may_be_laid_out(target, carried)? {
         return Ok(Outcome::AlreadyDone);
     }
-    let (name, mut file) = open_exclusively(target)?;
-    let node = format!("/dev/{name}");
-    write_table(&mut file, target.size, target.sector_size, guid, partitions)
+    let mut claim = claim(target)?;
+    let node = format!("/dev/{}", claim.disk_name());
+    write_table(claim.file(), target.size, target.sector_size, guid, partitions)
         .during("could not write the partition table")
         .map_err(on)?;
-    drop(file);
+    drop(claim);
     File::open(&node)
         .and_then(|disk| udev::reread_partitions(&disk))
         .during("the kernel did not take the new partition table")
@@ -104,8 +102,8 @@ pub fn format_esp(
         return Ok(Outcome::AlreadyDone);
     }
     let path = node.display().to_string();
-    let file = open_partition_exclusively(target, partition).map_err(on)?;
-    format_vfat(file, label, volume_id, target.sector_size)
+    let mut claim = claim_partition(target, partition).map_err(on)?;
+    format_vfat(claim.file(), label, volume_id, target.sector_size)
         .during(format!("could not make the file system on {path}"))
         .map_err(on)?;
     Ok(Outcome::Done)
@@ -119,13 +117,13 @@ fn volume_id_of(node: &Path) -> Option<u32> {
 
 /// Makes a VFAT file system over a whole device or image; a power cut leaves none, or all of it.
 fn format_vfat(
-    mut file: File,
+    file: &mut File,
     label: &str,
     volume_id: u32,
     sector_size: u32,
 ) -> Result<(), StickError> {
     let id = shown_volume_id(volume_id);
-    bedplate_keystick::make(&mut file, &Volume { id: &id, label, sector_size }, &[])
+    bedplate_keystick::make(file, &Volume { id: &id, label, sector_size }, &[])
 }
 
 #[cfg(test)]
@@ -222,7 +220,7 @@ mod tests {
         let stick = tempfile::NamedTempFile::new().unwrap();
         stick.as_file().set_len(SIZE).unwrap();
         assert_eq!(bedplate_blkid::probe(stick.path()).unwrap(), []);
-        format_vfat(stick.reopen().unwrap(), "BEDPLATEKEY", 0x1A2B_3C4D, 512).unwrap();
+        format_vfat(&mut stick.reopen().unwrap(), "BEDPLATEKEY", 0x1A2B_3C4D, 512).unwrap();
         let found = bedplate_blkid::probe(stick.path()).unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].kind, "vfat");

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::context::Context;
-use crate::device::{check, owner_name, wait_for_partition};
+use crate::device::{lend_partition, owner_name, wait_for_partition};
 use crate::error::{During as _, StepError, chain};
 
 /// How long deriving from the recovery passphrase takes.
@@ -164,8 +164,7 @@ pub fn format(context: &Context<'_>, step: &Step) -> Result<Outcome, StepError> 
     };
     let target = context.disk(role)?;
     let argon = context.argon.ok_or_else(|| StepError::new("Argon2 was not measured"))?;
-    check(target)?;
-    let device = wait_for_partition(target, *partition)
+    let lent = lend_partition(target, *partition)
         .map_err(|error| error.on(owner_name(target), DeviceState::Partial))?;
     let task = Task::Format {
         uuid: *uuid,
@@ -176,7 +175,7 @@ pub fn format(context: &Context<'_>, step: &Step) -> Result<Outcome, StepError> 
         discard: target.discard,
         resume: target.resume,
     };
-    child(context, device, task, "could not encrypt the volume")
+    child(context, lent.path(), task, "could not encrypt the volume")
         .map_err(|error| error.on(owner_name(target), DeviceState::Partial))
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bedplate_disks::{Claim, Identity};
 use bedplate_facts::disks::read_one;
 use bedplate_keystick::layout::{
     LABEL, LEAST_KEYFILE_BYTES, SECRET_LIMIT, header as header_path, inside,
@@ -16,7 +17,7 @@ use bedplate_tools::secret::Secret;
 use bedplate_tools::udev;
 
 use crate::context::{Context, Keys, MORE_STICKS, STICK, Typed};
-use crate::device::{exclusive, kernel_name};
+use crate::device::kernel_name;
 use crate::error::{During as _, StepError};
 use crate::facts;
 
@@ -47,7 +48,7 @@ enum Found {
     /// With its file system.
     Volume(PathBuf),
     /// Blank, to be formatted as its by-id name allows.
-    Blank { node: String, sector_size: u32 },
+    Blank(Identity),
 }
 
 /// A file that every stick carries.
@@ -98,9 +99,11 @@ pub fn prepare(
             .during(format!("could not write to the key stick {}", stick.volume_id))?;
     }
     for (stick, found) in &sticks {
-        if let Found::Blank { node, sector_size } = found {
-            format(stick, node, *sector_size, &secrets)?;
-            let mount = Mounted::mount(Path::new(node), &place(mounted.len()), Access::ReadWrite)
+        if let Found::Blank(identity) = found {
+            format(stick, identity, &secrets)?;
+            let what = || format!("the key stick {} that was made is gone", stick.volume_id);
+            let node = volume(stick).ok_or_else(|| StepError::new(what()))?;
+            let mount = Mounted::mount(&node, &place(mounted.len()), Access::ReadWrite)
                 .during(format!("could not mount the key stick {}", stick.volume_id))?;
             check_room(context, stick, mount.path())?;
             mounted.push((*stick, mount));
@@ -211,7 +214,7 @@ fn blank(context: &Context<'_>, id: &str) -> Result<Found, StepError> {
     if facts.size < needed {
         return Err(too_small(id, facts.size, needed));
     }
-    Ok(Found::Blank { node: format!("/dev/{name}"), sector_size: facts.sector_size })
+    Ok(Found::Blank(Identity::seen(id, &facts)))
 }
 
 /// What a stick must hold for so many disks.
@@ -288,15 +291,14 @@ fn complete(stick: &Path, secrets: &[(String, Secret)]) -> keystick::Result<bool
 
 fn format(
     stick: &Stick,
-    node: &str,
-    sector_size: u32,
+    identity: &Identity,
     secrets: &[(String, Secret)],
 ) -> Result<(), StepError> {
-    let mut device = exclusive(node).during(format!("could not open {node} exclusively"))?;
-    let volume = Volume { id: &stick.volume_id, label: LABEL, sector_size };
-    keystick::make(&mut device, &volume, secrets)
-        .during(format!("could not make the key stick {} on {node}", stick.volume_id))?;
-    drop(device);
+    let what = || format!("could not make the key stick {} on {}", stick.volume_id, identity.id);
+    let mut claim = Claim::disk(identity).during(what())?;
+    let volume = Volume { id: &stick.volume_id, label: LABEL, sector_size: identity.sector_size };
+    keystick::make(claim.file(), &volume, secrets).during(what())?;
+    drop(claim);
     udev::settle().during("udev did not come to rest")
 }
 

@@ -1,0 +1,15 @@
+//! Disks that are written to.
+//!
+//! Architecture invariant: whatever destroys something on a disk works through a [`Claim`], and a
+//! claim can only be had by opening the device exclusively and comparing *what is open* with the
+//! disk that was meant. A name under `/dev` is looked up once, by the open itself: whatever becomes
+//! of the name afterwards, what is written to is the disk that was compared.
+
+mod claim;
+mod error;
+mod held;
+mod identity;
+
+pub use claim::{Claim, Lent, partition_name};
+pub use error::{ClaimError, Fault};
+pub use identity::Identity;
