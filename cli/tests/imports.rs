@@ -24,6 +24,9 @@ const YAML: &str = "bedplate-yaml";
 const IMPORT: &str = "bedplate-import";
 /// Imported by the middle row; imports `tools`, and no C library.
 const FACTS: &str = "bedplate-facts";
+/// Imported by whoever writes to disks; imports `spec` and `facts`, and no C library.
+const DISKS: &str = "bedplate-disks";
+const WRITE_TO_DISKS: &[&str] = &["bedplate-installer", "bedplate-host-service"];
 /// Imported by the top row, and by those who look through a repository before a disk is written;
 /// imports `spec`, and no C library.
 const REPOSITORY: &str = "bedplate-repository";
@@ -47,6 +50,8 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
         &[&[TOOLS, YAML]]
     } else if name == FACTS {
         &[SPEC, &[TOOLS]]
+    } else if name == DISKS {
+        &[SPEC, &[FACTS]]
     } else if name == REPOSITORY || name == RENDER {
         &[SPEC]
     } else if name == IMPORT {
@@ -56,11 +61,12 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
     } else if MIDDLE.contains(&name) {
         &[SPEC, LEAVES, &[FACTS, RENDER]]
     } else if TOP.contains(&name) {
-        &[SPEC, LEAVES, &[FACTS, RENDER, REPOSITORY, IMPORT], MIDDLE]
+        &[SPEC, LEAVES, &[FACTS, DISKS, RENDER, REPOSITORY, IMPORT], MIDDLE]
     } else {
         return None;
     };
-    Some(rows.concat())
+    let writes: &[&str] = if WRITE_TO_DISKS.contains(&name) { &[DISKS] } else { &[] };
+    Some([rows.concat().as_slice(), writes].concat())
 }
 
 /// Arrows that point the wrong way, as `a -> b`.

@@ -17,7 +17,6 @@ use bedplate_tests::power_cut::recording::blank;
 use bedplate_tests::power_cut::shape::Shape;
 use bedplate_tests::power_cut::subject::Subject;
 use bedplate_tests::seed::{CANARY, MEDIUM, Sizes};
-use bedplate_tests::small;
 use bedplate_tests::story::Story;
 
 const LIMIT: Duration = Duration::from_secs(180);
