@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use bedplate_spec::event::{Event, EventKind, Outcome};
+use bedplate_spec::shown::{shown_line, shown_lines};
 
 use crate::converge::{Standing, Status};
 
@@ -44,18 +45,22 @@ fn plain(event: &Event) -> Option<String> {
             format!("{title}: nothing to do")
         }
         EventKind::PlanStarted { title, steps, destroys, .. } => {
-            let titles = steps.iter().map(|step| format!("\n  {}: {}", step.id, step.title));
-            let lost = destroys.iter().map(|line| format!("\n  DESTROYS {line}"));
+            let titles =
+                steps.iter().map(|step| format!("\n  {}: {}", step.id, shown_line(&step.title)));
+            let lost = destroys.iter().map(|line| format!("\n  DESTROYS {}", shown_line(line)));
             let (lost, titles) = (lost.collect::<String>(), titles.collect::<String>());
             format!("{title}: {} steps{lost}{titles}", steps.len())
         }
         EventKind::StepStarted { .. } => return None,
         EventKind::Progress { step, done, total, note, .. } => {
             let total = total.map(|total| format!(" of {} MB", total / 1_000_000));
-            let note = note.as_deref().map(|note| format!(" {note}")).unwrap_or_default();
+            let note =
+                note.as_deref().map(|note| format!(" {}", shown_line(note))).unwrap_or_default();
             format!("{step}:{note} {} MB{}", done / 1_000_000, total.unwrap_or_default())
         }
-        EventKind::Warned { step, message } => format!("warning: {}{message}", prefix(step)),
+        EventKind::Warned { step, message } => {
+            format!("warning: {}{}", prefix(step), shown_lines(message))
+        }
         EventKind::StepDone { step, outcome: Outcome::Done, milliseconds } => {
             format!("{step}: done in {:.1} s", seconds(*milliseconds))
         }
@@ -63,8 +68,9 @@ fn plain(event: &Event) -> Option<String> {
             format!("{step}: was done already")
         }
         EventKind::Failed { step, message, causes, next, .. } => {
-            let causes = causes.iter().map(|cause| format!("\n  because {cause}"));
+            let causes = causes.iter().map(|cause| format!("\n  because {}", shown_lines(cause)));
             let causes: String = causes.collect();
+            let (message, next) = (shown_lines(message), shown_lines(next));
             format!("FAILED: {}{message}{causes}\n  next: {next}", prefix(step))
         }
         EventKind::PlanDone { success: true, milliseconds } => {
@@ -74,12 +80,7 @@ fn plain(event: &Event) -> Option<String> {
             format!("not everything was done ({:.1} s)", seconds(*milliseconds))
         }
     };
-    Some(line.chars().map(visible).collect())
-}
-
-/// Control characters of a tool's stderr or of a document do not reach the terminal.
-fn visible(character: char) -> char {
-    if character.is_control() && character != '\n' { '\u{fffd}' } else { character }
+    Some(line)
 }
 
 fn prefix(step: &Option<String>) -> String {
@@ -106,7 +107,7 @@ fn plain_status(out: &mut dyn Write, one: &Status) -> io::Result<()> {
     let wants = one.wants.iter().map(|what| format!("wants:   {what}"));
     let notes = one.notes.iter().cloned();
     for line in intent.chain(reality).chain(refused).chain(actions).chain(wants).chain(notes) {
-        writeln!(out, "          {}", line.chars().map(visible).collect::<String>())?;
+        writeln!(out, "          {}", shown_lines(&line))?;
     }
     Ok(())
 }
@@ -119,7 +120,7 @@ mod tests {
     fn t18_control_characters_do_not_reach_the_terminal() {
         let kind = EventKind::Warned { step: None, message: "a\u{1b}[2Jb".into() };
         let event = Event { schema: 1, sequence: 0, at_ms: 0, kind };
-        assert_eq!(plain(&event).unwrap(), "warning: a\u{fffd}[2Jb");
+        assert_eq!(plain(&event).unwrap(), "warning: a\\u{1b}[2Jb");
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bedplate_spec::event::{Event, EventKind, StepSummary, Unit};
+use bedplate_spec::shown::{shown_line, shown_lines};
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::plain::{Plain, failure};
-use super::text::{clean, duration};
+use super::text::duration;
 use crate::Sink;
 
 const REFRESHES_A_SECOND: u8 = 10;
@@ -32,7 +33,7 @@ impl Bars {
 
     fn title(&self, step: &str) -> String {
         let found = self.steps.iter().find(|summary| summary.id == step);
-        clean(found.map_or(step, |summary| &summary.title))
+        shown_line(found.map_or(step, |summary| &summary.title))
     }
 
     fn print(&self, line: &str) {
@@ -87,7 +88,7 @@ impl Sink for Bars {
             EventKind::Progress { step, done, total, unit, .. } => {
                 self.progress(step, *done, *total, *unit);
             }
-            EventKind::Warned { message, .. } => self.print(&format!("! {}", clean(message))),
+            EventKind::Warned { message, .. } => self.print(&format!("! {}", shown_lines(message))),
             EventKind::StepDone { step, milliseconds, .. } => {
                 self.end(step);
                 self.print(&format!("+ {} ({})", self.title(step), duration(*milliseconds)));

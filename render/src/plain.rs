@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use bedplate_spec::event::{DeviceState, Event, EventKind, Outcome, StepSummary, Unit};
+use bedplate_spec::shown::{shown_line, shown_lines};
 
-use super::text::{amount, bytes, clean, duration};
+use super::text::{amount, bytes, duration};
 use crate::Sink;
 
 /// At most one progress line in this time.
@@ -43,9 +44,9 @@ impl<W: Write + Send> Plain<W> {
         match self.steps.iter().position(|summary| summary.id == step) {
             Some(index) => {
                 let title = self.steps.get(index).map_or(step, |summary| &summary.title);
-                format!("[{:>width$}/{total}] {}", index + 1, clean(title))
+                format!("[{:>width$}/{total}] {}", index + 1, shown_line(title))
             }
-            None => format!("[{:>width$}/{total}] {}", "?", clean(step)),
+            None => format!("[{:>width$}/{total}] {}", "?", shown_line(step)),
         }
     }
 
@@ -94,13 +95,13 @@ impl<W: Write + Send> Plain<W> {
             }
         }
         if let Some(note) = note {
-            line.push_str(&format!(" ({})", clean(note).replace('\n', " ")));
+            line.push_str(&format!(" ({})", shown_line(note)));
         }
         self.line(&line);
     }
 
     fn plan(&mut self, title: &str, plan: Option<&str>, destroys: &[String]) {
-        self.line(&format!("Bedplate: {}", clean(title)));
+        self.line(&format!("Bedplate: {}", shown_line(title)));
         if let Some(plan) = plan {
             self.line(&format!("Plan {plan}"));
         }
@@ -108,7 +109,7 @@ impl<W: Write + Send> Plain<W> {
             self.line("Destroys nothing: every disk of the plan is blank or ours to finish.");
         }
         for line in destroys {
-            self.line(&format!("DESTROYS {}", clean(line)));
+            self.line(&format!("DESTROYS {}", shown_line(line)));
         }
     }
 }
@@ -123,7 +124,7 @@ impl<W: Write + Send> Sink for Plain<W> {
             EventKind::StepStarted { step } => self.begin(step, event.at_ms),
             EventKind::Progress { .. } => self.progress(event.at_ms, &event.kind),
             EventKind::Warned { message, .. } => {
-                self.line(&format!("WARNING {}", clean(message)));
+                self.line(&format!("WARNING {}", shown_lines(message)));
             }
             EventKind::StepDone { step, outcome, milliseconds } => {
                 self.end(step, *outcome, *milliseconds);
@@ -150,8 +151,8 @@ pub fn failure(kind: &EventKind) -> Vec<String> {
         return Vec::new();
     };
     let mut lines = vec![match step {
-        Some(step) => format!("FAILED {}: {}", clean(step), clean(message)),
-        None => format!("FAILED {}", clean(message)),
+        Some(step) => format!("FAILED {}: {}", shown_line(step), shown_lines(message)),
+        None => format!("FAILED {}", shown_lines(message)),
     }];
     if let Some(device) = device {
         let state = match state {
@@ -160,10 +161,10 @@ pub fn failure(kind: &EventKind) -> Vec<String> {
             Some(DeviceState::Written) => ", written",
             None => "",
         };
-        lines.push(format!("  device: {}{state}", clean(device)));
+        lines.push(format!("  device: {}{state}", shown_line(device)));
     }
-    lines.extend(causes.iter().map(|cause| format!("  because: {}", clean(cause))));
-    lines.push(format!("  next: {}", clean(next)));
+    lines.extend(causes.iter().map(|cause| format!("  because: {}", shown_lines(cause))));
+    lines.push(format!("  next: {}", shown_lines(next)));
     lines
 }
 

@@ -42,27 +42,9 @@ pub fn amount(done: u64, total: Option<u64>, unit: Unit) -> String {
     }
 }
 
-/// Text from labels, disks and commands with its control characters made visible.
-pub fn clean(text: &str) -> String {
-    let mut output = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() && character != '\n' {
-            output.extend(character.escape_unicode());
-        } else {
-            output.push(character);
-        }
-    }
-    output
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn t18_control_characters_do_not_reach_the_terminal() {
-        assert_eq!(clean("a\x1b[2Jb"), "a\\u{1b}[2Jb");
-    }
 
     #[test]
     fn quantities_read_well() {

@@ -14,9 +14,46 @@ pub fn shown(text: &str) -> String {
     shown
 }
 
+/// Of a text for people that holds text of others, more is not shown.
+const MOST_OF_A_TEXT: usize = 1 << 16;
+
+/// A line for people in which text of devices, documents or commands stands: nothing in it moves the
+/// cursor, begins a line or turns the direction of reading (T18, T59).
+pub fn shown_line(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len().min(MOST_OF_A_TEXT));
+    for (index, letter) in line.chars().enumerate() {
+        if index == MOST_OF_A_TEXT {
+            shown.push('…');
+            break;
+        }
+        // Quotes and backslashes are escaped for programmers; what else is, cannot be seen.
+        let seen = matches!(letter, '"' | '\'' | '\\') || letter.escape_debug().len() == 1;
+        if seen { shown.push(letter) } else { shown.extend(letter.escape_debug()) }
+    }
+    shown
+}
+
+/// As [`shown_line`], for a text that may have several lines: what follows the first is indented, so
+/// that no line of it can be taken for one of ours.
+pub fn shown_lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(shown_line).collect();
+    lines.join("\n  ")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::{shown, shown_line, shown_lines};
+
+    #[test]
+    fn t18_t59_a_text_of_several_lines_cannot_pass_for_lines_of_ours() {
+        assert_eq!(shown_lines("a\nFAILED b\u{1b}[2J"), "a\n  FAILED b\\u{1b}[2J");
+        assert_eq!(shown_line("a\nb\u{202e}c\u{2028}"), "a\\nb\\u{202e}c\\u{2028}");
+        assert_eq!(
+            shown_line("ext4 \"Fotos für Zoë\" isn't \\"),
+            "ext4 \"Fotos für Zoë\" isn't \\"
+        );
+        assert_eq!(shown_line(&"x".repeat(1 << 17)).chars().count(), (1 << 16) + 1);
+    }
 
     #[test]
     fn t59_text_of_a_device_is_escaped_and_bounded() {
