@@ -21,7 +21,7 @@ use bedplate_tests::small;
 
 const LIMIT: Duration = Duration::from_secs(900);
 /// A reboot or power-off that comes late would show within this time.
-const LATE: Duration = Duration::from_secs(10);
+const LATE: Duration = Duration::from_secs(5);
 
 /// Less than an OS disk has to have, whatever system stands on the medium. (What a larger system
 /// takes is decided alike, and tested without a machine: this medium's is small.)

@@ -21,7 +21,7 @@ use bedplate_tests::story::Story;
 
 const LIMIT: Duration = Duration::from_secs(180);
 /// A reboot or power-off that comes late would show within this time.
-const LATE: Duration = Duration::from_secs(15);
+const LATE: Duration = Duration::from_secs(5);
 
 /// Starts the machine, waits until the installer refuses in these words, and looks at every disk.
 fn refused(disks: &[Disk], says: &str, start: impl FnOnce() -> Running) {

@@ -20,7 +20,7 @@ use toml_edit::{DocumentMut, Item, Table, value};
 
 const LIMIT: Duration = Duration::from_secs(600);
 /// A reboot or power-off that comes late would show within this time.
-const LATE: Duration = Duration::from_secs(8);
+const LATE: Duration = Duration::from_secs(5);
 const MIRROR: &str = "mirror";
 const MEMBERS: [&str; 3] = ["one", "two", "three"];
 
