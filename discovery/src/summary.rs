@@ -75,7 +75,7 @@ impl Summary {
 
     /// Reads what `value` gives for each key. What cannot be read is left out: nothing is decided
     /// by it.
-    pub(crate) fn read<'a>(value: impl Fn(&str) -> Option<&'a [u8]>) -> Self {
+    pub fn read<'a>(value: impl Fn(&str) -> Option<&'a [u8]>) -> Self {
         let text = |key: &str| {
             let bytes = value(key).filter(|bytes| bytes.len() <= LONGEST_VALUE)?;
             std::str::from_utf8(bytes).ok()

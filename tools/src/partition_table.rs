@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 
-use gpt::GptConfig;
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
 use gpt::partition::Partition;
 use gpt::partition_types;
+use gpt::{DiskDevice, GptConfig};
 use uuid::Uuid;
 
 /// What is cleared at both ends of a disk and at the start of each partition.
@@ -97,10 +97,15 @@ fn clear(file: &mut File, start: u64, length: u64) -> io::Result<()> {
 }
 
 /// Whether a disk carries exactly this table.
-pub fn carries(file: &mut File, sector_size: u32, guid: Uuid, entries: &[Entry]) -> bool {
+pub fn carries(
+    device: &mut (impl DiskDevice + ?Sized),
+    sector_size: u32,
+    guid: Uuid,
+    entries: &[Entry],
+) -> bool {
     let Ok(sector) = LogicalBlockSize::try_from(u64::from(sector_size)) else { return false };
     let config = GptConfig::new().logical_block_size(sector).only_valid_headers(true);
-    let Ok(disk) = config.open_from_device(file) else { return false };
+    let Ok(disk) = config.open_from_device(device) else { return false };
     let used = disk.partitions().iter().filter(|(_, entry)| entry.is_used());
     let wanted = entries.iter().map(|entry| (entry.number, entry.partition(sector_size)));
     *disk.guid() == guid && used.map(|(number, entry)| (*number, entry.clone())).eq(wanted)

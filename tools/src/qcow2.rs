@@ -16,10 +16,16 @@ const SIZE: std::ops::Range<usize> = 24..32;
 pub fn virtual_size(image: &Path) -> io::Result<u64> {
     let mut header = [0; SIZE.end];
     File::open(image)?.read_exact(&mut header)?;
+    size_in(&header)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "this is no qcow2 image"))
+}
+
+/// The size of the disk in the first bytes of an image; none when they are no header of qcow2.
+pub fn size_in(header: &[u8]) -> Option<u64> {
     let (magic, size) = (header.get(..MAGIC.len()), header.get(SIZE));
     match (magic, size.map(<[u8; 8]>::try_from)) {
-        (Some(magic), Some(Ok(size))) if magic == MAGIC => Ok(u64::from_be_bytes(size)),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "this is no qcow2 image")),
+        (Some(magic), Some(Ok(size))) if magic == MAGIC => Some(u64::from_be_bytes(size)),
+        _ => None,
     }
 }
 

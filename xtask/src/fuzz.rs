@@ -1,10 +1,13 @@
-//! `cargo xtask fuzz`: the targets of `fuzz/` under libFuzzer, with a nightly compiler.
+//! `cargo xtask fuzz`: the targets of `fuzz/` under libFuzzer.
+//!
+//! Its counters and the sanitizer are unstable options of the compiler; `RUSTC_BOOTSTRAP` lets the
+//! stable one take them (rustc's unstable book, "Compiler environment variables").
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
-use crate::cargo::run;
+use crate::cargo::{cargo, run};
 use crate::report::Problem;
 
 /// What cargo-fuzz gives the compiler: coverage for libFuzzer, and AddressSanitizer for the C that
@@ -21,15 +24,28 @@ const FLAGS: [&str; 8] = [
 ];
 /// A sanitizer wants a target that is named, even if it is this machine's.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// What is printed before a target runs, and its name.
+const BEGINS: &str = "xtask: fuzz ";
+/// Where they are compiled, and what they find is left.
+const BUILT: &str = "target/fuzz";
 /// The most memory that reading one input may take, in MiB, and the most seconds.
 const LIMITS: [&str; 2] = ["-rss_limit_mb=2048", "-timeout=20"];
 /// What a target begins with, where something like its input is in the repository.
 const SEEDS: [(&str, &str); 2] =
     [("document", "profiles"), ("inventory", "spec/tests/inventories")];
 
-/// Runs each target, or the one named, for `seconds`. A finding is a failure; what gave it is left
-/// in `fuzz/artifacts`.
-pub fn fuzz(seconds: u64, only: Option<&str>) -> Result<(), Problem> {
+/// How long the targets run.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// Seconds each.
+    pub seconds: u64,
+    /// Executions each; 0 is no limit.
+    pub runs: u64,
+}
+
+/// Runs each target, or the one named. A finding is a failure; what gave it is left in
+/// `target/fuzz/artifacts`.
+pub fn fuzz(limits: Limits, only: Option<&str>) -> Result<(), Problem> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let targets = targets(&root)?;
     let chosen: Vec<&String> =
@@ -37,28 +53,89 @@ pub fn fuzz(seconds: u64, only: Option<&str>) -> Result<(), Problem> {
     if chosen.is_empty() {
         return Err(Problem::NoTarget(targets));
     }
-    run(Command::new("cargo")
-        .args(["+nightly", "build", "--release", "--target", TARGET, "--target-dir", "target"])
+    run(cargo()
+        .args(["build", "--release", "--locked", "--target", TARGET])
         .current_dir(root.join("fuzz"))
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env_remove("CARGO")
+        .env("CARGO_TARGET_DIR", root.join(BUILT))
+        .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", FLAGS.join(" ")))?;
-    chosen.into_iter().try_for_each(|name| one(&root, name, seconds))
+    chosen.into_iter().try_for_each(|name| one(&root, name, limits))
 }
 
-fn one(root: &Path, name: &str, seconds: u64) -> Result<(), Problem> {
+fn one(root: &Path, name: &str, limits: Limits) -> Result<(), Problem> {
     let fuzz = root.join("fuzz");
-    let (corpus, artifacts) = (fuzz.join("corpus").join(name), fuzz.join("artifacts"));
-    for directory in [&corpus, &artifacts] {
+    let (corpus, artifacts) = (fuzz.join("corpus").join(name), root.join(BUILT).join("artifacts"));
+    let grown = root.join(BUILT).join("corpus").join(name);
+    for directory in [&corpus, &grown, &artifacts] {
         fs::create_dir_all(directory).map_err(|error| unreadable(directory, error))?;
     }
-    let program = fuzz.join("target").join(TARGET).join("release").join(name);
+    let program = root.join(BUILT).join(TARGET).join("release").join(name);
     let mut command = Command::new(program);
-    command.arg(&corpus);
+    // What is found is added to the first; the others are read.
+    command.arg(&grown).arg(&corpus);
     let seeds = SEEDS.iter().filter(|(of, _)| *of == name).map(|(_, place)| root.join(place));
-    command.args(seeds).args(LIMITS).arg(format!("-max_total_time={seconds}"));
+    command.args(seeds).args(LIMITS).arg("-print_final_stats=1");
+    command.arg(format!("-max_total_time={}", limits.seconds));
+    if limits.runs > 0 {
+        command.arg(format!("-runs={}", limits.runs));
+    }
     command.arg(format!("-artifact_prefix={}/{name}-", artifacts.display()));
+    eprintln!("{BEGINS}{name}");
     run(&mut command)
+}
+
+/// All targets, run beside something else with what it leaves of the processors.
+pub struct Beside {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Beside {
+    /// Compiles them and runs each for `seconds`.
+    pub fn begin(seconds: u64) -> Result<Self, Problem> {
+        let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(BUILT);
+        fs::create_dir_all(&built).map_err(|error| unreadable(&built, error))?;
+        let log = built.join("log");
+        let file = fs::File::create(&log).map_err(|error| unreadable(&log, error))?;
+        let same = file.try_clone().map_err(|error| unreadable(&log, error))?;
+        let own = std::env::current_exe().map_err(|error| Problem::Start("xtask".into(), error))?;
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(own).args(["fuzz", "--seconds", &seconds.to_string()]);
+        let child = command.stdin(Stdio::null()).stdout(file).stderr(same).spawn();
+        let child = child.map_err(|error| Problem::Start("nice xtask fuzz".into(), error))?;
+        Ok(Self { child, log })
+    }
+
+    /// Waits until every target had its time, and says how often each ran.
+    pub fn finish(mut self) -> Result<(), Problem> {
+        let line = "cargo xtask fuzz".to_owned();
+        let ended = self.child.wait().map_err(|error| Problem::Start(line.clone(), error))?;
+        let said = fs::read(&self.log).map_err(|error| unreadable(&self.log, error))?;
+        let said = String::from_utf8_lossy(&said);
+        for (target, runs) in executions(&said) {
+            eprintln!("xtask: {runs:>9} inputs read by {target}");
+        }
+        if ended.success() {
+            return Ok(());
+        }
+        let last: Vec<&str> = said.lines().rev().take(40).collect();
+        eprintln!("{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        Err(Problem::Failed(line, ended))
+    }
+}
+
+/// How often each target ran, out of what they print.
+fn executions(said: &str) -> Vec<(String, u64)> {
+    let mut target = "";
+    let mut found = Vec::new();
+    for line in said.lines() {
+        if let Some(name) = line.strip_prefix(BEGINS) {
+            target = name;
+        }
+        let runs = line.strip_prefix("stat::number_of_executed_units:");
+        found.extend(runs.and_then(|runs| Some((target.to_owned(), runs.trim().parse().ok()?))));
+    }
+    found
 }
 
 /// Their names, in order.
@@ -73,4 +150,18 @@ fn targets(root: &Path) -> Result<Vec<String>, Problem> {
 
 fn unreadable(path: &Path, error: std::io::Error) -> Problem {
     Problem::Directory(path.to_owned(), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_often_each_target_ran_is_read_out_of_what_libfuzzer_prints() {
+        let said = "xtask: fuzz answers\nINFO: Seed: 7\nstat::number_of_executed_units: 4711\n\
+                    stat::average_exec_per_sec:     77\nxtask: fuzz yaml\n\
+                    stat::number_of_executed_units: 12\n";
+        let found = executions(said);
+        assert_eq!(found, [("answers".to_owned(), 4711), ("yaml".to_owned(), 12)]);
+    }
 }

@@ -68,11 +68,14 @@ enum Chore {
     },
     /// Measures the figures and prints them with their targets.
     Bench,
-    /// Gives the readers of foreign bytes what libFuzzer thinks of; needs a nightly compiler.
+    /// Gives the readers of foreign bytes what libFuzzer thinks of.
     Fuzz {
         /// For so long each.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+        /// So often each, if that is sooner.
+        #[arg(long, default_value_t = 0)]
+        runs: u64,
         /// Only this target.
         target: Option<String>,
     },
@@ -114,7 +117,11 @@ fn run(arguments: Arguments) -> Result<(), Problem> {
             checks::compile(&stories)?;
             let built = begun.elapsed();
             let _slow = slow.map(Slow::down);
-            checks::stories(&stories, full, shard.as_deref(), built)
+            // A machine in QEMU leaves much of two processors idle.
+            let fuzz = story.is_empty().then(|| fuzz::Beside::begin(60)).transpose()?;
+            let told = checks::stories(&stories, full, shard.as_deref(), built);
+            let read = fuzz.map_or(Ok(()), fuzz::Beside::finish);
+            told.and(read)
         }
         Chore::Bench => {
             let programs = ["bench_disks", "bench_converge", "bench_copy", "bench_guest", "bench"];
@@ -126,7 +133,9 @@ fn run(arguments: Arguments) -> Result<(), Problem> {
             }
             bench_build::measure()
         }
-        Chore::Fuzz { seconds, target } => fuzz::fuzz(seconds, target.as_deref()),
+        Chore::Fuzz { seconds, runs, target } => {
+            fuzz::fuzz(fuzz::Limits { seconds, runs }, target.as_deref())
+        }
         Chore::Packages => Ok(()),
     }
 }

@@ -89,7 +89,8 @@ impl Superblock {
         Ok(Self::parse(&bytes))
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    /// The superblock in the bytes of its first copy; `None` when they are none.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let number = |at: usize| {
             bytes.get(at..at + 8)?.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes))
         };
