@@ -5,13 +5,14 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
 use bedplate_tools::secret::Secret;
 use bedplate_tools::signature::Signature;
+use bedplate_tools::unfinished;
 use fatfs::{FileSystem, FsOptions};
 use rustix::fs::{Advice, fadvise};
 
 use crate::layout::inside;
 use crate::{Result, StickError};
 
-/// What is cleared at both ends: traces of file systems and partition tables.
+/// What is cleared at both ends: traces of file systems, partition tables and superblocks of RAID.
 const CLEARED: u64 = 1 << 20;
 
 /// How much is gathered before it is written, in bytes.
@@ -58,14 +59,15 @@ pub struct Contents {
 
 /// Makes the volume with these files, and reads it back.
 ///
-/// Everything is written behind a cleared first sector; that sector comes last and alone. A power
-/// cut leaves no VFAT volume at all, or the complete one.
+/// Everything is written behind a first sector that is marked as [`unfinished`] under the volume's
+/// id; what belongs there comes last and alone. A power cut leaves no VFAT volume at all, or the
+/// complete one.
 pub fn make(
     device: &mut impl Device,
     volume: &Volume<'_>,
     files: &[(String, Secret)],
 ) -> Result<()> {
-    clear_ends(device, volume.sector_size).map_err(StickError::volume("clear the volume"))?;
+    clear_ends(device, volume).map_err(StickError::volume("clear the volume"))?;
     let first = fill(device, volume, files)?;
     device
         .sync()
@@ -117,18 +119,20 @@ pub fn read_volume(device: &mut impl Device, paths: &[&str], limit: u64) -> Resu
     Ok(Contents { volume_id, files })
 }
 
-/// The first sector goes first and alone: from then on nothing looks like a volume.
-fn clear_ends(device: &mut impl Device, sector_size: u32) -> io::Result<()> {
+/// The first sector goes first and alone: from then on nothing looks like a volume, and whoever
+/// looks sees which one is to become of it.
+fn clear_ends(device: &mut impl Device, volume: &Volume<'_>) -> io::Result<()> {
     let size = device.seek(SeekFrom::End(0))?;
-    let length = CLEARED.min(size);
-    let zeros = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    let length = usize::try_from(CLEARED.min(size)).map_err(io::Error::other)?;
+    let mut first = unfinished::mark(volume.id);
+    first.resize(length, 0);
     device.seek(SeekFrom::Start(0))?;
-    device.write_all(zeros.get(..sector_size as usize).unwrap_or(&zeros))?;
+    device.write_all(first.get(..volume.sector_size as usize).unwrap_or(&first))?;
     device.sync()?;
-    for start in [0, size - length] {
-        device.seek(SeekFrom::Start(start))?;
-        device.write_all(&zeros)?;
-    }
+    device.seek(SeekFrom::Start(size - length as u64))?;
+    device.write_all(&vec![0; length])?;
+    device.seek(SeekFrom::Start(0))?;
+    device.write_all(&first)?;
     device.sync()
 }
 

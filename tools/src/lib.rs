@@ -40,6 +40,7 @@ pub mod systemctl;
 pub mod systemd_analyze;
 pub mod terminals;
 pub mod udev;
+pub mod unfinished;
 pub mod verity;
 pub mod virsh;
 pub mod wipefs;

@@ -10,7 +10,11 @@ use gpt::partition_types;
 use gpt::{DiskDevice, GptConfig};
 use uuid::Uuid;
 
-/// What is cleared at both ends of a disk and at the start of each partition.
+use crate::unfinished;
+
+/// What is cleared at both ends of a disk and of each partition: superblocks of RAID and ZFS stand at
+/// the end of what they are on, and a new partition may end where an old one did. md's version 0.90
+/// and 1.0 keep to the last 128 KiB (md(4)), ZFS to the last 512 KiB (two labels of 256 KiB).
 const CLEARED: u64 = 1 << 20;
 
 /// One partition.
@@ -49,7 +53,8 @@ impl Entry {
 }
 
 /// Clears what stood there and writes both copies of the table, then the protective MBR, without
-/// which nobody sees a table: a power cut leaves a blank disk, or the complete table.
+/// which the kernel sees no table: a power cut leaves a disk that is marked as [`unfinished`] under
+/// the disk's GUID, or the complete table.
 pub fn write(
     file: &mut File,
     size: u64,
@@ -74,13 +79,20 @@ pub fn write_unseen(
 ) -> io::Result<()> {
     let sector = LogicalBlockSize::try_from(u64::from(sector_size))?;
     // What may be seen goes first, and alone.
-    clear(file, 0, u64::from(sector_size).min(size))?;
+    let mut first = unfinished::mark(&guid.to_string());
+    first.resize(usize::try_from(CLEARED.min(size)).map_err(io::Error::other)?, 0);
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(first.get(..sector_size as usize).unwrap_or(&first))?;
     file.sync_all()?;
-    clear(file, 0, CLEARED.min(size))?;
-    clear(file, size.saturating_sub(CLEARED), CLEARED.min(size))?;
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(&first)?;
+    clear_end(file, 0, size)?;
     for entry in entries {
         clear(file, entry.start, CLEARED.min(entry.length))?;
+        clear_end(file, entry.start, entry.length)?;
     }
+    // Nothing of what was there before stands in a partition that can be seen.
+    file.sync_all()?;
     let mut disk = GptConfig::new()
         .writable(true)
         .logical_block_size(sector)
@@ -96,6 +108,35 @@ fn clear(file: &mut File, start: u64, length: u64) -> io::Result<()> {
     file.write_all(&vec![0; usize::try_from(length).map_err(io::Error::other)?])
 }
 
+/// Clears the end of a disk or partition.
+fn clear_end(file: &mut File, start: u64, length: u64) -> io::Result<()> {
+    let cleared = CLEARED.min(length);
+    clear(file, start.saturating_add(length - cleared), cleared)
+}
+
+/// A table as it stands on a disk, whoever made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// GUID of the disk.
+    pub guid: Uuid,
+    /// Number, first byte and length of each partition that lies on the disk, by number.
+    pub partitions: Vec<(u32, u64, u64)>,
+}
+
+/// The table of a disk by either of its copies, whether the kernel shows it or not.
+pub fn find(file: &mut File, size: u64, sector_size: u32) -> Option<Found> {
+    let sector = LogicalBlockSize::try_from(u64::from(sector_size)).ok()?;
+    let disk = GptConfig::new().logical_block_size(sector).open_from_device(file).ok()?;
+    let sector = u64::from(sector_size);
+    let place = |(number, entry): (&u32, &Partition)| {
+        let start = entry.first_lba.checked_mul(sector)?;
+        let end = entry.last_lba.checked_add(1)?.checked_mul(sector)?;
+        (entry.is_used() && start < end && end <= size).then(|| (*number, start, end - start))
+    };
+    let partitions = disk.partitions().iter().filter_map(place).collect();
+    Some(Found { guid: *disk.guid(), partitions })
+}
+
 /// Whether a disk carries exactly this table.
 pub fn carries(
     device: &mut (impl DiskDevice + ?Sized),
@@ -109,4 +150,62 @@ pub fn carries(
     let used = disk.partitions().iter().filter(|(_, entry)| entry.is_used());
     let wanted = entries.iter().map(|entry| (entry.number, entry.partition(sector_size)));
     *disk.guid() == guid && used.map(|(number, entry)| (*number, entry.clone())).eq(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: u64 = 16 << 20;
+
+    fn entry() -> Entry {
+        let (start, length) = (1 << 20, 14 << 20);
+        let name = "bedplate-vm1".into();
+        Entry { number: 1, name, esp: false, guid: Uuid::from_u128(5), start, length }
+    }
+
+    fn read(file: &File, place: u64, length: usize) -> Vec<u8> {
+        crate::luks2::read_at(file, place, length).unwrap()
+    }
+
+    #[test]
+    fn t57_what_stood_at_the_end_of_an_old_partition_is_not_in_the_new_one() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![0xa5; SIZE as usize]).unwrap();
+        write(&mut file, SIZE, 512, Uuid::from_u128(7), &[entry()]).unwrap();
+        // md 1.0 lies 8 KiB before the end, 0.90 in the last 64 KiB, ZFS in the last 512 KiB.
+        let end = entry().start + entry().length;
+        for before in [8 << 10, 64 << 10, 128 << 10, 512 << 10, 1 << 20] {
+            assert_eq!(read(&file, end - before, 4096), vec![0; 4096], "{before} before the end");
+        }
+        assert_eq!(read(&file, end - (2 << 20), 512), vec![0xa5; 512], "data is not gone through");
+    }
+
+    #[test]
+    fn f1_a_table_that_is_not_finished_is_known_by_its_guid() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.set_len(SIZE).unwrap();
+        write_unseen(&mut file, SIZE, 512, Uuid::from_u128(7), &[entry()]).unwrap();
+        let marked = unfinished::name(&read(&file, 0, 512));
+        assert_eq!(marked, Some(Uuid::from_u128(7).to_string()));
+        write(&mut file, SIZE, 512, Uuid::from_u128(7), &[entry()]).unwrap();
+        assert_eq!(unfinished::name(&read(&file, 0, 512)), None);
+    }
+
+    #[test]
+    fn t06_a_table_is_found_by_its_second_copy_alone() {
+        for sector_size in [512, 4096] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.set_len(SIZE).unwrap();
+            assert_eq!(find(&mut file, SIZE, sector_size), None);
+            write(&mut file, SIZE, sector_size, Uuid::from_u128(7), &[entry()]).unwrap();
+            let partitions = vec![(1, entry().start, entry().length)];
+            let wanted = Some(Found { guid: Uuid::from_u128(7), partitions });
+            assert_eq!(find(&mut file, SIZE, sector_size), wanted);
+            for cleared in [512, 1 << 20] {
+                clear(&mut file, 0, cleared).unwrap();
+                assert_eq!(find(&mut file, SIZE, sector_size), wanted, "{cleared} bytes are gone");
+            }
+        }
+    }
 }

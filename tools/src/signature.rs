@@ -1,11 +1,13 @@
 //! What a block device says about itself in its first 36 KiB.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
+use crate::luks2;
+
 /// How much of a device [`Signature::parse`] needs.
-const START: u64 = 36 << 10;
+const START: usize = 36 << 10;
 
 /// Offset of the ISO 9660 primary volume descriptor.
 const ISO_DESCRIPTOR: usize = 16 * 2048;
@@ -31,11 +33,19 @@ pub enum Signature {
 }
 
 impl Signature {
-    /// Reads the start of a device or file; `None` when it is none of the three.
+    /// Reads the start of a device or file; `None` when it is none of the three. A LUKS volume whose
+    /// first header is broken or cannot be read is known by its second one.
     pub fn read(device: &Path) -> io::Result<Option<Self>> {
-        let mut start = Vec::new();
-        File::open(device)?.take(START).read_to_end(&mut start)?;
-        Ok(Self::parse(&start))
+        let file = File::open(device)?;
+        let read = |place, length| luks2::read_at(&file, place, length);
+        let start = read(0, START);
+        if let Some(found) = start.as_ref().ok().and_then(|start| Self::parse(start)) {
+            return Ok(Some(found));
+        }
+        match luks2::look_at(&read).into_header() {
+            Ok(Some(header)) => Ok(Some(Self::Luks2 { uuid: header.uuid })),
+            _ => start.map(|_| None),
+        }
     }
 
     /// Recognises the first bytes of a device.
