@@ -4,20 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use bedplate_spec::facts::{DiskFacts, Found, Signature};
-use bedplate_tools::luks2;
-use serde::Deserialize;
+use bedplate_spec::facts::DiskFacts;
+pub use bedplate_spec::facts::kind::UNREADABLE;
 
-use super::boot_entry::is_bootable;
-use super::probe::{Finding, Probe};
+use super::content::{self, Disk};
 use super::roots::{Roots, names, number, text};
 use super::{holders, modules};
-
-/// The kind of signature of a device that could not be looked into.
-pub const UNREADABLE: &str = "unreadable";
-
-/// The type of our token in a LUKS2 header.
-const TOKEN: &str = "bedplate";
 
 /// What takes seconds to say that there is nothing in it.
 const NEVER_LOOKED_INTO: [&str; 2] = ["floppy", "optical"];
@@ -60,9 +52,12 @@ fn read(roots: &Roots, name: &str, links: &BTreeMap<String, String>) -> Option<D
     let udev = udev_properties(roots, &number_text);
     let property = |key: &str| udev.get(key).cloned();
     let transport = transport(&directory, name, &udev);
+    let sector_size = number(&directory.join("queue/logical_block_size"))
+        .and_then(|value| u32::try_from(value).ok())
+        .unwrap_or(512);
     let (signatures, bedplate) = match roots.probe {
         Some(probe) if !NEVER_LOOKED_INTO.contains(&transport.as_str()) => {
-            content(roots, probe, name, size, &partitions)
+            content::of(roots, probe, &Disk { name, size, sector_size }, &partitions)
         }
         _ => (Vec::new(), None),
     };
@@ -80,9 +75,7 @@ fn read(roots: &Roots, name: &str, links: &BTreeMap<String, String>) -> Option<D
             .or_else(|| property("ID_WWN")),
         model: text(&directory.join("device/model")).or_else(|| property("ID_MODEL")),
         size,
-        sector_size: number(&directory.join("queue/logical_block_size"))
-            .and_then(|value| u32::try_from(value).ok())
-            .unwrap_or(512),
+        sector_size,
         rotational: number(&directory.join("queue/rotational")) == Some(1),
         transport,
         network: network(&directory),
@@ -183,71 +176,4 @@ fn network(directory: &Path) -> Option<String> {
         .chain(below.map(|name| device.join(name)))
         .filter_map(|controller| text(&controller.join("transport")));
     transports.find(|transport| matches!(transport.as_str(), "tcp" | "rdma"))
-}
-
-fn content(
-    roots: &Roots,
-    probe: Probe,
-    disk: &str,
-    size: u64,
-    partitions: &[PartitionEntry],
-) -> (Vec<Signature>, Option<Found>) {
-    let whole = std::iter::once((None, disk, size));
-    let parts = partitions.iter().map(|part| (Some(part.number), part.name.as_str(), part.size));
-    let mut signatures = Vec::new();
-    let mut bedplate: Option<Found> = None;
-    let mut boots = None;
-    for (partition, name, size) in whole.chain(parts) {
-        let node = roots.dev.join(name.replace('!', "/"));
-        for Finding { kind, label, uuid } in signatures_of(probe, &node) {
-            if kind == "crypto_LUKS" && bedplate.is_none() {
-                bedplate = token_of(&node);
-            }
-            if partition.is_some() && kind == "vfat" {
-                boots = Some(boots == Some(true) || is_bootable(&node));
-            }
-            signatures.push(Signature { partition, kind, label, uuid, size });
-        }
-    }
-    signatures.sort();
-    if let Some(found) = bedplate.as_mut() {
-        found.boots = boots;
-    }
-    (signatures, bedplate)
-}
-
-/// Each signature once, though GPT, VFAT and LUKS2 stand at several places. A device that cannot
-/// be read carries the signature `unreadable`: it is never taken for blank.
-fn signatures_of(probe: Probe, node: &Path) -> Vec<Finding> {
-    let unreadable = Finding { kind: UNREADABLE.into(), label: None, uuid: None };
-    let mut found = probe(node).unwrap_or_else(|_| vec![unreadable]);
-    // A protective MBR is part of GPT.
-    if found.iter().any(|finding| finding.kind == "gpt") {
-        found.retain(|finding| finding.kind != "PMBR");
-    }
-    let mut seen = Vec::new();
-    found.retain(|finding| {
-        let fresh = !seen.contains(finding);
-        seen.push(finding.clone());
-        fresh
-    });
-    found
-}
-
-/// What our token in a header says.
-#[derive(Deserialize)]
-struct Token {
-    plan: String,
-    sealed: bool,
-    #[serde(default)]
-    sealed_at: Option<u64>,
-    #[serde(default)]
-    sections: BTreeMap<String, String>,
-}
-
-fn token_of(node: &Path) -> Option<Found> {
-    let header = luks2::read(node).ok().flatten()?;
-    let ours = header.tokens.into_values().find(|token| token["type"] == TOKEN)?;
-    let Token { plan, sealed, sealed_at, sections } = serde_json::from_value(ours).ok()?;
-    Some(Found { plan, luks_uuid: header.uuid, sealed, sealed_at, sections, boots: None })
 }

@@ -1,11 +1,14 @@
 //! What a machine is found to be: read once, before anything is decided.
 //!
 //! Architecture invariant: nothing is written, nothing is printed, and no C library is linked,
-//! so that `bedplate inventory` builds and runs on any Linux. How signatures are looked for is
-//! handed in ([`probe::Probe`]): the installer asks libblkid, the workstation `wipefs`.
+//! so that `bedplate inventory` builds and runs on any Linux. Signatures are looked for by `wipefs`
+//! everywhere, with the libblkid of the system that it stands on; what finds them is handed in
+//! ([`probe::Probe`]), so that tests can show another machine.
 
 pub mod boot_entry;
+pub mod content;
 pub mod disks;
+pub mod ends;
 pub mod holders;
 pub mod machine;
 pub mod modules;

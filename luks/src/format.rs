@@ -83,11 +83,12 @@ fn make(format: &Format<'_>) -> Result<CryptDevice> {
         CryptInit::init(device).map_err(LuksError::operation("open the device", device))?;
     write_header(&mut header, format)
         .map_err(LuksError::operation("write the LUKS header", device))?;
+    // Before the first key: a header that keys open and that has no token is somebody else's.
+    token::add(&mut header, format.token).map_err(LuksError::operation("add the token", device))?;
     add_slot(&mut header, KEYFILE_SLOT, format.keyfile, &cheapest())
         .map_err(LuksError::operation("add the keyfile's keyslot", device))?;
     add_slot(&mut header, PASSPHRASE_SLOT, format.passphrase, &format.argon.fixed())
         .map_err(LuksError::operation("add the passphrase's keyslot", device))?;
-    token::add(&mut header, format.token).map_err(LuksError::operation("add the token", device))?;
     Ok(header)
 }
 

@@ -16,7 +16,7 @@ pub use argon::{ArgonCost, argon_cost, benchmark_argon};
 pub use attempt::{Attempt, Derivation, attempt, keyslots};
 pub use error::LuksError;
 pub use format::{Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, format, format_and_open};
-pub use token::{Token, read_token, seal};
+pub use token::{Standing, Token, read_token, seal, standing};
 pub use verity::open_verity;
 pub use volume::{backup_header, close, is_open, open, open_read_only, test_key, uuid};
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bedplate_tools::luks2;
+use bedplate_tools::luks2::{self, Header};
 use libcryptsetup_rs::consts::vals::EncryptionFormat;
 use libcryptsetup_rs::{CryptDevice, CryptInit, CryptTokenInfo, LibcryptErr, TokenInput};
 use serde::{Deserialize, Serialize};
@@ -53,20 +53,46 @@ impl Token {
     }
 }
 
-/// The UUID and our token of a header; `None` when it is no LUKS2 or carries no such token.
-/// Nothing is written, whatever state the header is in.
+/// The UUID and our token of a header; `None` when it is no LUKS2 or carries no such token. It is an
+/// error when neither copy of the header is whole and one of them cannot be read. Nothing is
+/// written, whatever state the header is in.
 pub fn read_token(device: &Path) -> Result<Option<(Uuid, Token)>> {
-    let header = luks2::read(device).map_err(|source| LuksError::File {
+    Ok(read_header(device)?.as_ref().and_then(ours))
+}
+
+fn read_header(device: &Path) -> Result<Option<Header>> {
+    luks2::read(device).map_err(|source| LuksError::File {
         operation: "read the LUKS header",
         path: device.to_owned(),
         source,
-    })?;
-    let ours = |header: luks2::Header| {
-        let uuid = header.uuid.parse().ok()?;
-        let token = header.tokens.into_values().find(|token| token["type"] == TYPE)?;
-        Some((uuid, serde_json::from_value(token).ok()?))
-    };
-    Ok(header.and_then(ours))
+    })
+}
+
+fn ours(header: &Header) -> Option<(Uuid, Token)> {
+    let uuid = header.uuid.parse().ok()?;
+    let token = header.tokens.values().find(|token| token["type"] == TYPE)?;
+    Some((uuid, Token::deserialize(token).ok()?))
+}
+
+/// What stands where a volume is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// No header, or none that a key could open: neither copy is whole, or it has no keyslot.
+    Free,
+    /// The header that is to be made, as an earlier run left it.
+    Begun(Token),
+    /// A header that keys open, and that is another one.
+    Other,
+}
+
+/// Looks at what stands where the volume of this UUID and plan is to be made. Nothing is written.
+pub fn standing(device: &Path, uuid: Uuid, plan: &str) -> Result<Standing> {
+    let Some(header) = read_header(device)? else { return Ok(Standing::Free) };
+    Ok(match ours(&header) {
+        Some((found, token)) if found == uuid && token.plan == plan => Standing::Begun(token),
+        None if header.keyslots == 0 => Standing::Free,
+        _ => Standing::Other,
+    })
 }
 
 /// Marks the installation as finished; a second time changes nothing.

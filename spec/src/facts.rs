@@ -143,6 +143,37 @@ pub struct Signature {
     pub size: u64,
 }
 
+impl Signature {
+    /// Whether it is our own work on the volume or disk of this name, cut off.
+    pub fn is_unfinished(&self, name: &str) -> bool {
+        let same = |uuid: &String| uuid.eq_ignore_ascii_case(name);
+        self.kind == kind::UNFINISHED && self.uuid.as_ref().is_some_and(same)
+    }
+}
+
+/// Kinds of [`Signature`] that libblkid has no name for.
+pub mod kind {
+    /// It could not be read. Never the same as blank.
+    pub const UNREADABLE: &str = "unreadable";
+    /// Nothing was recognised, and the first or the last MiB is not zero: a disk that was encrypted
+    /// without a header, for example.
+    pub const UNKNOWN: &str = "unknown data";
+    /// Our own work, cut off before anything could be recognised; `uuid` is the GUID of the disk or
+    /// the id of the volume that was to be made.
+    pub const UNFINISHED: &str = "unfinished";
+    /// A LUKS header that no key opens: neither copy is whole, or it never got a keyslot.
+    pub const TORN_HEADER: &str = "torn LUKS header";
+    /// A partition table that the kernel does not show, because the first sectors are damaged.
+    pub const UNSEEN_TABLE: &str = "unseen partition table";
+    /// A boot entry and what it starts, on a disk without a LUKS volume of ours.
+    pub const BOOT_ENTRY: &str = "boot entry";
+
+    /// One of the two copies of a LUKS header is not whole, and the other is.
+    pub fn broken_copy(which: &str) -> String {
+        format!("broken {which} LUKS header")
+    }
+}
+
 /// What of ours was found on a disk: the token `bedplate` of its LUKS2 header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {

@@ -181,7 +181,7 @@ fn doubts(facts: &DiskFacts, stick: &Stick, has_keyfile: bool) -> Vec<String> {
     }
     if has_keyfile {
         found.push("it holds a keyfile".to_owned());
-    } else if !facts.signatures.is_empty() {
+    } else if facts.signatures.iter().any(|one| !one.is_unfinished(&stick.volume_id)) {
         let kind = |one: &bedplate_spec::facts::Signature| match &one.label {
             Some(label) => format!("{} \"{}\"", shown(&one.kind), shown(label)),
             None => shown(&one.kind),

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use bedplate_disks::{Claim, ClaimError, Identity, Lent};
 use bedplate_keystick::{self as keystick, Volume};
-use bedplate_luks::{self as luks, Format, KEYFILE_SLOT, LuksError, PASSPHRASE_SLOT, Token};
+use bedplate_luks::{
+    self as luks, Format, KEYFILE_SLOT, LuksError, PASSPHRASE_SLOT, Standing, Token,
+};
 use bedplate_spec::event::Outcome;
 use bedplate_spec::host::{HostFile, Recovery};
 use bedplate_spec::identity::shown_volume_id;
@@ -61,6 +63,14 @@ pub enum ChangeError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// A volume where one is to be made.
+    #[error(
+        "{disk}: a LUKS volume that this change did not make stands on it; it was not written to. Run the command again, or erase the disk with `wipefs`"
+    )]
+    Volume {
+        /// Role and by-id name.
+        disk: String,
     },
     /// No stick with the keys.
     #[error(
@@ -262,8 +272,16 @@ impl<'a> Change<'a> {
         let lent = Lent::partition(&self.identity(target), partition)?;
         let device = lent.path();
         let token = Token::unsealed(&self.plan.hash, &BTreeMap::new());
+        let standing = luks::standing(&device, uuid, &token.plan)?;
+        let begun = match &standing {
+            Standing::Free => None,
+            Standing::Begun(made) if !made.sealed => Some(made),
+            Standing::Begun(_) | Standing::Other => {
+                return Err(ChangeError::Volume { disk: self.disk.clone() });
+            }
+        };
         let ours = target.resume
-            && luks::read_token(&device)?.is_some_and(|found| found == (uuid, token.clone()))
+            && begun.is_some_and(|made| *made == token)
             && self.untested(&device, keys)?.is_none();
         if !ours {
             luks::format(&Format {

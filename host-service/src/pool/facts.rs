@@ -60,7 +60,7 @@ pub fn pool(host: &HostFile, role: &str) -> Result<PoolFacts, ChangeError> {
     };
     let sealed_at = |epoch| sealed(host, role, epoch, &headers);
     // An unfinished run gave the role its epoch already.
-    let unfinished = record.epochs.contains_key(role) && sealed_at(epoch) == Some(false);
+    let unfinished = record.epochs.contains_key(role) && sealed_at(epoch)? == Some(false);
     let next_epoch = if unfinished { epoch } else { epoch + 1 };
     Ok(PoolFacts {
         mounted: live.is_some(),
@@ -71,17 +71,26 @@ pub fn pool(host: &HostFile, role: &str) -> Result<PoolFacts, ChangeError> {
         devices: live.map(|live| live.devices).unwrap_or_default(),
         epoch,
         next_epoch,
-        sealed: sealed_at(next_epoch) == Some(true),
+        sealed: sealed_at(next_epoch)? == Some(true),
         current: current(host, &headers)?,
     })
 }
 
 /// Whether the volume of a role at an epoch is sealed; none when it is not there.
-fn sealed(host: &HostFile, role: &str, epoch: u32, headers: &[Header]) -> Option<bool> {
+fn sealed(
+    host: &HostFile,
+    role: &str,
+    epoch: u32,
+    headers: &[Header],
+) -> Result<Option<bool>, ChangeError> {
     let wanted = derive(host.host.id, Purpose::Luks, role, epoch).to_string();
-    let header = headers.iter().find(|header| header.uuid == wanted)?;
-    // A header without our token is one that was cut off while it was made.
-    Some(luks::read_token(&header.node).ok().flatten().is_some_and(|(_, token)| token.sealed))
+    let Some(header) = headers.iter().find(|header| header.uuid == wanted) else {
+        return Ok(None);
+    };
+    // A header without our token is one that was cut off while it was made; one that cannot be read
+    // is not known to be.
+    let token = luks::read_token(&header.node)?;
+    Ok(Some(token.is_some_and(|(_, token)| token.sealed)))
 }
 
 /// The headers that this machine uses or could use.

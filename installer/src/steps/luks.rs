@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bedplate_facts::machine::memory_bytes;
 use bedplate_facts::roots::Roots;
-use bedplate_luks::{ArgonCost, Format, KEYFILE_SLOT, PASSPHRASE_SLOT, Token};
+use bedplate_luks::{ArgonCost, Format, KEYFILE_SLOT, PASSPHRASE_SLOT, Standing, Token};
 use bedplate_spec::event::{DeviceState, Outcome};
 use bedplate_spec::host::Derivation;
 use bedplate_spec::plan::Step;
@@ -77,15 +77,17 @@ fn perform(job: &Job) -> bedplate_luks::Result<Answer> {
     let device = &job.device;
     match &job.task {
         Task::Format { uuid, label, mapper, token, argon, discard, resume } => {
-            let made = bedplate_luks::read_token(device)?
-                .filter(|(found, of)| *resume && found == uuid && of.plan == token.plan);
+            let made = match bedplate_luks::standing(device, *uuid, &token.plan)? {
+                Standing::Begun(made) => Some(made),
+                Standing::Free => None,
+                Standing::Other => return Ok(untouched("another LUKS volume stands there")),
+            };
             let ours = made.is_some()
+                && *resume
                 && bedplate_luks::test_key(device, Some(KEYFILE_SLOT), &job.keyfile)?
                 && bedplate_luks::test_key(device, Some(PASSPHRASE_SLOT), &job.passphrase)?;
-            if !ours && made.is_some_and(|(_, made)| made.sealed) {
-                return Ok(Answer::Failed(vec![
-                    "the volume is sealed and the keys do not open it; nothing was written".into(),
-                ]));
+            if !ours && made.is_some_and(|made| made.sealed) {
+                return Ok(untouched("the volume is sealed and the keys do not open it"));
             }
             if ours {
                 bedplate_luks::open(device, mapper, Some(KEYFILE_SLOT), &job.keyfile, *discard)?;
@@ -117,6 +119,10 @@ fn perform(job: &Job) -> bedplate_luks::Result<Answer> {
             Ok(Answer::Done)
         }
     }
+}
+
+fn untouched(why: &str) -> Answer {
+    Answer::Failed(vec![format!("{why}; nothing was written")])
 }
 
 /// How many volumes are worked on at once.
@@ -266,41 +272,89 @@ mod tests {
         assert_eq!(at_once(argon, 0, 1), 1);
     }
 
-    #[test]
-    fn f1_a_sealed_volume_whose_keys_do_not_fit_is_never_formatted() {
+    const UUID: Uuid = Uuid::from_u128(7);
+    const PLAN: &str = "sha256-abc";
+
+    fn token() -> Token {
+        Token::unsealed(PLAN, &std::collections::BTreeMap::new())
+    }
+
+    fn volume(sealed: bool) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(32 << 20).unwrap();
-        let (device, uuid, label) = (file.path(), Uuid::from_u128(7), "bedplate-vm1");
-        let token = Token::unsealed("sha256-abc", &std::collections::BTreeMap::new());
-        let argon = ArgonCost::minimal();
         bedplate_luks::format(&Format {
-            device,
-            uuid,
-            label,
+            device: file.path(),
+            uuid: UUID,
+            label: "bedplate-vm1",
             keyfile: b"the keyfile",
             passphrase: b"the passphrase",
-            argon,
-            token: &token,
+            argon: ArgonCost::minimal(),
+            token: &token(),
         })
         .unwrap();
-        bedplate_luks::seal(device).unwrap();
-        let before = fs::read(device).unwrap();
+        if sealed {
+            bedplate_luks::seal(file.path()).unwrap();
+        }
+        file
+    }
+
+    fn asked(device: &Path, keyfile: &[u8], plan: &str, resume: bool) -> (String, bool) {
         let job = Job {
             device: device.to_owned(),
-            keyfile: b"another keyfile".to_vec(),
+            keyfile: keyfile.to_vec(),
             passphrase: b"the passphrase".to_vec(),
             task: Task::Format {
-                uuid,
-                label: label.to_owned(),
+                uuid: UUID,
+                label: "bedplate-vm1".to_owned(),
                 mapper: "bedplate-test-sealed".to_owned(),
-                token,
-                argon,
+                token: Token { plan: plan.to_owned(), ..token() },
+                argon: ArgonCost::minimal(),
                 discard: false,
-                resume: true,
+                resume,
             },
         };
-        let (answer, well) = work(&serde_json::to_vec(&job).unwrap());
-        assert!(!well && answer.contains("is sealed"), "{answer}");
+        work(&serde_json::to_vec(&job).unwrap())
+    }
+
+    fn is_refused(device: &Path, keyfile: &[u8], plan: &str, resume: bool, words: &str) {
+        let before = fs::read(device).unwrap();
+        let (answer, well) = asked(device, keyfile, plan, resume);
+        assert!(!well && answer.contains(words), "{answer}");
         assert!(fs::read(device).unwrap() == before, "it was written to");
+    }
+
+    #[test]
+    fn f1_a_sealed_volume_whose_keys_do_not_fit_is_never_formatted() {
+        let file = volume(true);
+        for resume in [true, false] {
+            is_refused(file.path(), b"another keyfile", PLAN, resume, "is sealed");
+        }
+    }
+
+    #[test]
+    fn t46_a_volume_of_another_plan_is_never_formatted() {
+        for sealed in [true, false] {
+            let file = volume(sealed);
+            is_refused(file.path(), b"the keyfile", "sha256-other", true, "another LUKS volume");
+        }
+    }
+
+    #[test]
+    fn t46_a_sealed_volume_with_one_broken_header_is_never_formatted() {
+        use std::os::unix::fs::FileExt as _;
+        // The first sector, the JSON area, and all of the first copy.
+        for (at, length) in [(0, 512), (4096, 512), (0, 16 << 10), (16 << 10, 512)] {
+            let file = volume(true);
+            file.as_file().write_all_at(&vec![0; length], at).unwrap();
+            is_refused(
+                file.path(),
+                b"another keyfile",
+                "sha256-other",
+                true,
+                "another LUKS volume",
+            );
+            let made = bedplate_luks::standing(file.path(), UUID, PLAN).unwrap();
+            assert!(matches!(made, Standing::Begun(made) if made.sealed), "{length} at {at}");
+        }
     }
 }

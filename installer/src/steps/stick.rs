@@ -181,7 +181,7 @@ fn find<'a>(
             && let Some(id) = &stick.id
             && Path::new("/dev/disk/by-id").join(id).exists()
         {
-            found.push((stick, blank(context, id)?));
+            found.push((stick, blank(context, id, &stick.volume_id)?));
         } else {
             missing.push(stick.volume_id.as_str());
         }
@@ -198,15 +198,17 @@ fn find<'a>(
     Ok(found)
 }
 
-fn blank(context: &Context<'_>, id: &str) -> Result<Found, StepError> {
+/// A stick that can be formatted. What an earlier run began to make of it counts as blank.
+fn blank(context: &Context<'_>, id: &str, volume_id: &str) -> Result<Found, StepError> {
     let name = kernel_name(id)?;
     if context.plan.disks.iter().any(|disk| disk.id == id) {
         return Err(StepError::new(format!("{id} is a disk of the plan, not a key stick")));
     }
     let facts = read_one(&facts::roots(), &name)
         .ok_or_else(|| StepError::new(format!("{id} has no medium")))?;
-    if !facts.signatures.is_empty() || !facts.holders.is_empty() {
-        let kinds: Vec<_> = facts.signatures.iter().map(|one| one.kind.as_str()).collect();
+    let foreign = || facts.signatures.iter().filter(|one| !one.is_unfinished(volume_id));
+    if foreign().next().is_some() || !facts.holders.is_empty() {
+        let kinds: Vec<_> = foreign().map(|one| one.kind.as_str()).collect();
         return Err(StepError::new(format!("{id} is not blank ({})", kinds.join(", ")))
             .next("only a stick without any signature is formatted: wipe it, or use another"));
     }

@@ -46,6 +46,11 @@ impl Part {
             Self::Mirror => None,
         }
     }
+
+    /// Whether a partition of this number is one of the disk's.
+    pub(super) fn takes(self, number: u32) -> bool {
+        [self.esp(), self.luks()].contains(&Some(number))
+    }
 }
 
 impl Choice<'_> {

@@ -8,7 +8,7 @@ use super::choose::{Choice, Part, shown};
 use super::refusal::Refusal;
 use super::{date, kept, missing, sections};
 use crate::document::size;
-use crate::facts::{DiskFacts, Facts, Found, Signature};
+use crate::facts::{DiskFacts, Facts, Found, Signature, kind};
 use crate::host::{HostFile, Wipe};
 use crate::identity::{Purpose, derive};
 use crate::plan::Destroyed;
@@ -61,23 +61,42 @@ pub(super) fn content<'a>(disk: &'a DiskFacts, host: Uuid, role: &str, part: Par
 }
 
 /// Whether the signatures are those of an installation cut off before its header was complete:
-/// every one carries an identity that only this host and role can have.
+/// the table is one that only this host and role can have, and beside it stands nothing but what
+/// such a run leaves. A header counts only where it was seen that no key opens it.
 fn is_torn(signatures: &[Signature], host: Uuid, role: &str, part: Part) -> bool {
     let carries = |signature: &Signature, purpose| {
         let wanted = derive(host, purpose, role, 0).to_string();
         signature.uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&wanted))
     };
-    let labelled = signatures.iter().any(|found| {
-        found.partition.is_none() && found.kind == "gpt" && carries(found, Purpose::GptDisk)
-    });
-    labelled
-        && signatures.iter().all(|found| match (found.partition, found.kind.as_str()) {
-            (None, "gpt") => carries(found, Purpose::GptDisk),
-            (None, "PMBR" | "dos") => true,
-            (number, "vfat") => number == part.esp(),
-            (number, "crypto_LUKS") => number == part.luks() && carries(found, Purpose::Luks),
+    let is_label = |found: &Signature| {
+        found.partition.is_none()
+            && matches!(found.kind.as_str(), "gpt" | kind::UNFINISHED)
+            && carries(found, Purpose::GptDisk)
+    };
+    let is_volume = |found: &Signature| found.partition.is_some() && found.partition == part.luks();
+    let is_esp = |found: &Signature| found.partition.is_some() && found.partition == part.esp();
+    let torn = signatures.iter().any(|found| is_volume(found) && found.kind == kind::TORN_HEADER);
+    signatures.iter().any(is_label)
+        && signatures.iter().all(|found| match found.kind.as_str() {
+            "gpt" => is_label(found),
+            kind::UNFINISHED => is_label(found) || is_esp(found),
+            "PMBR" | "dos" | kind::UNSEEN_TABLE => found.partition.is_none(),
+            "vfat" => is_esp(found),
+            LUKS => torn && is_volume(found) && carries(found, Purpose::Luks),
+            kind::TORN_HEADER => is_volume(found),
+            // Random bytes come before the header, and tables before the first sector.
+            kind::UNKNOWN => is_volume(found) || is_esp(found),
             _ => false,
         })
+}
+
+/// What libblkid calls a LUKS volume.
+const LUKS: &str = "crypto_LUKS";
+
+/// Whether what may have been a volume stands on a disk: whoever has it formatted is told.
+pub(super) fn holds_volume(disk: &DiskFacts) -> bool {
+    let volumes = [LUKS, kind::TORN_HEADER, kind::UNKNOWN];
+    disk.signatures.iter().any(|found| volumes.contains(&found.kind.as_str()))
 }
 
 /// Judges every disk by its `wipe`. Without a hash (a disk is missing) unfinished work is passed over.
@@ -114,17 +133,67 @@ pub(super) fn judge<'a>(
             }
             Wipe::Never => refusals.push(not_kept(choice, content, host, facts)),
             _ if content == Content::Blank => {}
-            Wipe::Ours | Wipe::Any if ours => _ = verdict.resume.insert(choice.role),
-            Wipe::Any => verdict.destroys.push(Destroyed {
-                role: choice.role.to_owned(),
-                id: choice.disk.id.clone(),
-                content: lines(choice.facts),
-            }),
+            Wipe::Blank | Wipe::Ours
+                if content == Content::Unfinished(None)
+                    && let Some(other) = sealed_beside(choice, chosen, host) =>
+            {
+                refusals.push(lost_header(choice, other));
+            }
+            Wipe::Ours | Wipe::Any if ours => {
+                verdict.resume.insert(choice.role);
+                if content == Content::Unfinished(None) && holds_volume(choice.facts) {
+                    verdict.destroys.push(destroyed(choice));
+                }
+            }
+            Wipe::Any => verdict.destroys.push(destroyed(choice)),
             Wipe::Blank | Wipe::Ours if hash.is_none() && content != Content::Foreign => {}
             Wipe::Blank | Wipe::Ours => refusals.push(refusal(host, choice, content, ours)),
         }
     }
     verdict
+}
+
+fn destroyed(choice: &Choice<'_>) -> Destroyed {
+    Destroyed {
+        role: choice.role.to_owned(),
+        id: choice.disk.id.clone(),
+        content: lines(choice.facts),
+    }
+}
+
+/// Another disk with the finished volume of its role, which the document does not give up. Headers
+/// are whole and open long before the first of them is sealed: what is torn beside it was lost, and
+/// was never unfinished.
+fn sealed_beside<'c, 'a>(
+    choice: &Choice<'_>,
+    chosen: &'c [Choice<'a>],
+    host: &HostFile,
+) -> Option<&'c Choice<'a>> {
+    chosen.iter().find(|other| {
+        other.role != choice.role
+            && !matches!(other.disk.wipe, Wipe::Never | Wipe::Any)
+            && kept::volume(host, other.role, other.facts).is_some()
+    })
+}
+
+fn lost_header(choice: &Choice<'_>, other: &Choice<'_>) -> Refusal {
+    let found = lines(choice.facts).join("; ");
+    choice.refuse(
+        format!(
+            "no whole LUKS header stands on it, beside the finished volume of {} ({}): {found}",
+            other.role, other.disk.id
+        ),
+        format!(
+            "put the header back with `cryptsetup luksHeaderRestore`: a copy is on the key stick, \
+             {}; only `wipe = \"any\"` formats it",
+            header_copy(choice.role)
+        ),
+    )
+}
+
+/// Where the key stick keeps the copy of a header (`bedplate_keystick::layout`).
+fn header_copy(role: &str) -> String {
+    format!("bedplate/headers/{role}.img.zst")
 }
 
 /// A finished pool is never completed by an installation: its data would be gone.

@@ -2,11 +2,11 @@
 
 use super::choose::{self, Part};
 use super::{kept, sections};
-use crate::facts::Facts;
+use crate::facts::{Facts, kind};
 use crate::host::{HostFile, Wipe};
 
 /// Whether the machine carries a finished installation of this host, so that nothing is to be
-/// done: every disk has the sealed volume of its role, and the OS disk boots.
+/// done: every disk has the sealed volume of its role where the kernel sees it, and the OS disk boots.
 ///
 /// Under `wipe = "any"` an installation from another document is no reason to stop: it is what
 /// was meant to be replaced. The one from this very document is, or a medium left in the machine
@@ -22,5 +22,8 @@ pub fn is_finished(host: &HostFile, facts: &Facts) -> bool {
         let any = host.disks.values().any(|disk| disk.wipe == Wipe::Any);
         !any || found.sections == sections::of(host)
     };
-    chosen.len() == host.disks.len() && sealed && found.boots != Some(false) && meant()
+    let seen = chosen
+        .iter()
+        .all(|choice| choice.facts.signatures.iter().all(|found| found.kind != kind::UNSEEN_TABLE));
+    chosen.len() == host.disks.len() && sealed && seen && found.boots != Some(false) && meant()
 }

@@ -15,7 +15,7 @@ use super::choose::{Choice, Part, recognised};
 use super::refusal::{PlanError, Refusal};
 use super::sticks::is_stick;
 use super::{content, fitness, geometry};
-use crate::facts::{DiskFacts, Facts};
+use crate::facts::{DiskFacts, Facts, Signature, kind};
 use crate::host::{Disk, HostFile, Pool, Wipe};
 use crate::identity::{Purpose, derive, esp_volume_id, member_mapper, shown_volume_id};
 use crate::plan::{Destroyed, DiskTarget, Partition};
@@ -348,8 +348,10 @@ impl Situation<'_> {
         refusals.extend(self.taken(&choice));
         let mut destroys = Vec::new();
         let content = content::lines(facts);
-        if !resume && !content.is_empty() {
-            if self.request.wipe {
+        // What no header says anything of any more is told, though it is our own work.
+        let torn = resume && facts.bedplate.is_none() && content::holds_volume(facts);
+        if (!resume || torn) && !content.is_empty() {
+            if self.request.wipe || torn {
                 destroys.push(Destroyed { role: role.to_owned(), id: disk.id.clone(), content });
             } else {
                 refusals.push(choice.refuse(
@@ -398,15 +400,34 @@ impl Situation<'_> {
             uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&wanted))
         };
         let volume_id = shown_volume_id(esp_volume_id(self.esp(epoch)));
-        let ours = |kind: &str, uuid: &Option<String>| match kind {
-            "gpt" => is(Purpose::GptDisk, uuid),
-            "crypto_LUKS" => is(Purpose::Luks, uuid),
-            "vfat" => uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&volume_id)),
-            _ => false,
+        let is_esp = |uuid: &Option<String>| {
+            uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&volume_id))
+        };
+        let is_torn = facts.signatures.iter().any(|one| one.kind == kind::TORN_HEADER);
+        let begun = facts.bedplate.as_ref().map(|found| found.sealed);
+        let is_label = |one: &Signature| {
+            one.partition.is_none()
+                && matches!(one.kind.as_str(), "gpt" | kind::UNFINISHED)
+                && is(Purpose::GptDisk, &one.uuid)
+        };
+        let ours = |one: &Signature| match one.kind.as_str() {
+            "gpt" => is_label(one),
+            "crypto_LUKS" => is(Purpose::Luks, &one.uuid) && (is_torn || begun == Some(false)),
+            "vfat" => is_esp(&one.uuid),
+            kind::UNFINISHED => is_label(one) || is_esp(&one.uuid),
+            kind::UNSEEN_TABLE => one.partition.is_none(),
+            kind::TORN_HEADER | kind::UNKNOWN => {
+                one.partition.is_some_and(|number| self.part().takes(number))
+            }
+            _ => {
+                one.kind == kind::broken_copy("primary")
+                    || one.kind == kind::broken_copy("secondary")
+            }
         };
         !self.pool.sealed
-            && facts.signatures.iter().any(|one| one.kind == "gpt")
-            && facts.signatures.iter().all(|one| ours(&one.kind, &one.uuid))
+            && begun != Some(true)
+            && facts.signatures.iter().any(is_label)
+            && facts.signatures.iter().all(ours)
     }
 
     /// Disks that something else of this host needs: never taken, whatever is allowed.
@@ -424,7 +445,7 @@ impl Situation<'_> {
             refusals
                 .push(choice.refuse("this is a key stick".into(), "give the name of another disk"));
         }
-        let current = |signature: &crate::facts::Signature| {
+        let current = |signature: &Signature| {
             signature.uuid.as_ref().is_some_and(|uuid| self.pool.current.contains(uuid))
         };
         if choice.facts.signatures.iter().any(current) && !self.resumes(choice.facts) {

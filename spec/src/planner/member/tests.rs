@@ -1,6 +1,6 @@
 use super::*;
 use crate::document;
-use crate::facts::{FirmwareKind, Signature};
+use crate::facts::{FirmwareKind, Found};
 use crate::plan::PartitionKind;
 
 fn host() -> HostFile {
@@ -57,6 +57,12 @@ fn signature(partition: Option<u32>, kind: &str, uuid: Uuid) -> Signature {
     Signature { partition, kind: kind.into(), label: None, uuid: Some(uuid.to_string()), size: 1 }
 }
 
+/// What the token of a header says that an unfinished change has made.
+fn begun(uuid: Uuid) -> Option<Found> {
+    let (plan, luks_uuid, sections) = ("p".into(), uuid.to_string(), Default::default());
+    Some(Found { plan, luks_uuid, sealed: false, sealed_at: None, sections, boots: None })
+}
+
 #[test]
 fn f4_a_lost_disk_is_replaced_in_an_order_that_survives_a_power_cut() {
     let plan =
@@ -80,6 +86,7 @@ fn f10_a_run_that_was_cut_off_is_finished() {
         signature(None, "gpt", derived(Purpose::GptDisk)),
         signature(Some(1), "crypto_LUKS", derived(Purpose::Luks)),
     ];
+    torn.bedplate = begun(derived(Purpose::Luks));
     let pool = PoolFacts { current: [derived(Purpose::Luks).to_string()].into(), ..lost() };
     let plan = plan_member(&host, &facts(torn), &pool, &request(MemberTask::Replace)).unwrap();
     assert!(plan.disk.unwrap().resume && plan.destroys.is_empty());
@@ -215,6 +222,7 @@ fn f4_the_disk_with_the_copy_of_the_esp_is_replaced_with_a_copy_of_its_own() {
         ..signature(Some(1), "vfat", Uuid::nil())
     };
     let begun = DiskFacts {
+        bedplate: begun(uuid),
         signatures: vec![
             signature(None, "gpt", *guid),
             vfat,
@@ -259,4 +267,32 @@ fn t56_a_new_member_is_known_by_a_name_of_its_own_and_is_no_key_stick() {
         let volume_id = "0000-0001".into();
         host.unlock.sticks = vec![crate::host::Stick { volume_id, id: Some("nvme-NEW".into()) }];
     });
+}
+
+#[test]
+fn t46_a_member_s_header_is_formatted_only_when_no_key_opens_it_and_then_it_is_told() {
+    let host = host();
+    let derived = |purpose| derive(host.host.id, purpose, "vm2", 1);
+    let mut disk = blank("nvme-NEW");
+    disk.signatures = vec![
+        signature(None, "gpt", derived(Purpose::GptDisk)),
+        signature(Some(1), "crypto_LUKS", derived(Purpose::Luks)),
+    ];
+    let replace = |disk: &DiskFacts| {
+        plan_member(&host, &facts(disk.clone()), &lost(), &request(MemberTask::Replace))
+    };
+    // A whole header without a token of ours that can be read, and one that is sealed.
+    assert!(replace(&disk).is_err());
+    disk.bedplate = begun(derived(Purpose::Luks)).map(|found| Found { sealed: true, ..found });
+    assert!(replace(&disk).is_err());
+    disk.bedplate = None;
+    disk.signatures.push(signature(Some(1), crate::facts::kind::TORN_HEADER, Uuid::nil()));
+    let plan = replace(&disk).unwrap();
+    assert!(plan.disk.unwrap().resume);
+    let told = plan.destroys[0].content.join("; ");
+    assert!(told.contains("crypto_LUKS on partition 1") && told.contains("torn LUKS"), "{told}");
+    // A disk that was marked and then lost the power.
+    disk.signatures = vec![signature(None, "unfinished", derived(Purpose::GptDisk))];
+    let plan = replace(&disk).unwrap();
+    assert!(plan.disk.unwrap().resume && plan.destroys.is_empty());
 }
