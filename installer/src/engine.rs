@@ -133,6 +133,7 @@ fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outc
         Step::BuildSystem { attribute, inputs } => {
             system::build(context, &step.id(), attribute, *inputs)
         }
+        Step::FindSystem => system::find(context),
         Step::FormatLuks { .. } => {
             luks::measure(context)?;
             perform_shared(context, facts, step)
@@ -144,7 +145,7 @@ fn perform(context: &mut Context<'_>, facts: &Facts, step: &Step) -> Result<Outc
 /// A step that may run beside others.
 fn perform_shared(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<Outcome, StepError> {
     match step {
-        Step::PrepareStick { .. } | Step::BuildSystem { .. } => {
+        Step::PrepareStick { .. } | Step::BuildSystem { .. } | Step::FindSystem => {
             Err(StepError::new(format!("the step {} runs alone", step.id())))
         }
         Step::CheckDisks { roles } => {
@@ -154,6 +155,9 @@ fn perform_shared(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<O
             Ok(Outcome::Done)
         }
         Step::KeepPool { name, fsid, members } => kept::open(context, name, *fsid, members),
+        Step::OpenSystem { role, partition, uuid, mapper } => {
+            kept::open_system(context, role, *partition, *uuid, mapper)
+        }
         Step::FetchRepository { branch, from } => flake::fetch::fetch(context, branch, from),
         Step::Partition { role, guid, partitions } => {
             disks::partition(context.disk(role)?, *guid, partitions)
@@ -185,6 +189,8 @@ fn perform_shared(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<O
         Step::Activate => system::activate(context),
         Step::VerifyKeys { roles } => verify_keys(context, &step.id(), roles),
         Step::Seal { roles } => {
+            // A seal says that all before it is on the disks: a repair does none of it again.
+            rustix::fs::sync();
             try_each(roles, movers(), &|role: &String| luks::seal(context, role))?;
             Ok(Outcome::Done)
         }

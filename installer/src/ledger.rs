@@ -90,6 +90,8 @@ pub fn roles_written(plan: &Plan, step: &Step) -> impl Iterator<Item = String> {
         Step::CheckDisks { .. }
         | Step::PrepareStick { .. }
         | Step::KeepPool { .. }
+        | Step::OpenSystem { .. }
+        | Step::FindSystem
         | Step::FetchRepository { .. }
         | Step::VerifyKeys { .. }
         | Step::Finish => Vec::new(),

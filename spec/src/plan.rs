@@ -122,6 +122,20 @@ pub enum Step {
         /// Its members, in order.
         members: Vec<KeptMember>,
     },
+    /// Open the volume of the installed system by the keyfile. It must be sealed; nothing of it is
+    /// formatted.
+    OpenSystem {
+        /// Role of the disk.
+        role: String,
+        /// Partition number.
+        partition: u32,
+        /// UUID of the header.
+        uuid: Uuid,
+        /// Name under `/dev/mapper`.
+        mapper: String,
+    },
+    /// Find which system is installed: the newest of its profile is the one that boots again.
+    FindSystem,
     /// Take the repository from where the document says, into memory. Comes before anything is
     /// written to a disk: one that cannot be reached, or is not the one that was pinned, stops
     /// the installation here.

@@ -16,6 +16,7 @@ mod missing;
 mod naming;
 mod network;
 mod refusal;
+mod repair;
 mod repository;
 mod sections;
 mod steps;
@@ -47,7 +48,14 @@ pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
     choose::distinct(&chosen, host, facts, &mut refusals);
     fitness::disks(&chosen, host, facts, &mut refusals);
     let hash = (chosen.len() == host.disks.len()).then(|| hash::of(host, &chosen));
-    let verdict = content::judge(&chosen, host, facts, hash.as_deref(), &mut refusals);
+    let repair = repair::needed(host, &chosen, &mut refusals);
+    let verdict = match &repair {
+        Some(repair) => content::Verdict {
+            destroys: repair.destroys.clone(),
+            resume: repair.disks.iter().map(|choice| choice.role).collect(),
+        },
+        None => content::judge(&chosen, host, facts, hash.as_deref(), &mut refusals),
+    };
     if let (Some(expected), Some(hash)) = (&host.install.expect_plan, &hash)
         && expected != hash
     {
@@ -82,8 +90,14 @@ pub fn plan(host: &HostFile, facts: &Facts) -> Result<Plan, PlanError> {
         host_name: host.host.name.clone(),
         sections: sections::of(host),
         destroys: verdict.destroys,
-        disks: chosen.iter().map(target).collect(),
-        steps: steps::of(host, facts, &chosen, fetch),
+        disks: match &repair {
+            Some(repair) => repair.disks.iter().copied().map(target).collect(),
+            None => chosen.iter().map(target).collect(),
+        },
+        steps: match &repair {
+            Some(repair) => repair::steps(host, &chosen, repair),
+            None => steps::of(host, facts, &chosen, fetch),
+        },
         then: host.install.then,
         exports: host.nfs.exports.clone(),
         warnings: warnings::of(host, &chosen),

@@ -6,7 +6,7 @@ use bedplate_spec::document::parse;
 use bedplate_spec::facts::{DiskFacts, Facts, Found, Signature, kind};
 use bedplate_spec::host::{HostFile, Wipe};
 use bedplate_spec::identity::{Purpose, derive};
-use bedplate_spec::plan::Plan;
+use bedplate_spec::plan::{Plan, Step};
 use bedplate_spec::planner::{is_finished, plan};
 
 const ROLES: [(&str, &str); 7] = [
@@ -206,4 +206,96 @@ fn t46_a_table_out_of_sight_hides_no_volume() {
     assert_eq!(resumed(&plan(&host(Wipe::Ours), &facts).unwrap()), ["os"]);
     of(&mut facts, "os").signatures[0].uuid = Some(uuid("vm1", Purpose::GptDisk));
     assert!(plan(&host(Wipe::Ours), &facts).is_err());
+}
+
+/// A finished machine whose EFI system partition is as `bend` leaves it.
+fn broken(bend: impl FnOnce(&mut DiskFacts)) -> Facts {
+    let mut facts = finished();
+    let os = of(&mut facts, "os");
+    os.bedplate.as_mut().unwrap().boots = Some(false);
+    bend(os);
+    facts
+}
+
+fn ids(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(Step::id).collect()
+}
+
+#[test]
+fn t46_a_finished_machine_with_a_broken_boot_entry_is_repaired_and_never_formatted() {
+    let facts = broken(|_| ());
+    let wanted = [
+        "check-disks",
+        "prepare-stick",
+        "open-os",
+        "mount",
+        "find-system",
+        "activate",
+        "boot-entry",
+        "finish",
+    ];
+    assert!(!is_finished(&host(Wipe::Ours), &facts));
+    // Its owner made the file system; where it is ours, it is made anew if it cannot be read.
+    let plan_of = |host: &HostFile, facts: &Facts| plan(host, facts).unwrap();
+    let repair = plan_of(&host(Wipe::Ours), &facts);
+    assert_eq!((ids(&repair), repair.repairs()), (wanted.map(str::to_owned).to_vec(), true));
+    assert_eq!((repair.hash.clone(), resumed(&repair)), (hash(), vec!["os"]));
+    assert!(repair.destroys.is_empty() && repair.disks.iter().all(|disk| disk.sealed));
+    let Step::PrepareStick { existing, .. } = &repair.steps[1] else { panic!() };
+    assert!(*existing, "no key is made");
+    // A later document, a member of another epoch, members that are kept: all the same.
+    let mut later = host(Wipe::Ours);
+    later.host.timezone = "UTC".into();
+    assert_eq!(ids(&plan_of(&later, &facts)), wanted);
+    let mut kept = host(Wipe::Ours);
+    kept.pools["bulk"].disks.clone().iter().for_each(|role| {
+        kept.disks.get_mut(role).unwrap().wipe = Wipe::Never;
+    });
+    assert_eq!(ids(&plan_of(&kept, &facts)), wanted);
+}
+
+#[test]
+fn t46_an_efi_system_partition_that_is_gone_is_made_and_told() {
+    let esp = |kind: &'static str| {
+        broken(move |os| {
+            os.signatures.retain(|found| found.partition != Some(1));
+            os.signatures.extend((!kind.is_empty()).then(|| signature(Some(1), kind, None)));
+        })
+    };
+    let made = |facts: &Facts| plan(&host(Wipe::Ours), facts).unwrap();
+    let blank = made(&esp(""));
+    assert!(ids(&blank).contains(&"esp-os".to_owned()) && blank.destroys.is_empty());
+    let told = made(&esp(kind::UNKNOWN));
+    assert!(ids(&told).contains(&"esp-os".to_owned()));
+    assert!(told.destroyed_lines().join("").contains("unknown data on partition 1"));
+    assert!(refused(&host(Wipe::Ours), &esp("ext4")).contains("carries something else: ext4"));
+}
+
+#[test]
+fn t46_a_repair_wants_the_word_and_the_whole_machine() {
+    let facts = broken(|_| ());
+    let said = refused(&host(Wipe::Blank), &facts);
+    assert!(said.contains("does not boot") && said.contains("wipe = \"ours\""), "{said}");
+    // `any` means another installation, unless it is the one from this very document.
+    let mut other = host(Wipe::Any);
+    other.host.timezone = "UTC".into();
+    let anew = plan(&other, &facts).unwrap();
+    assert!(!anew.repairs() && anew.destroys.len() == 7);
+    let same = broken(|os| {
+        os.bedplate.as_mut().unwrap().sections = plan(&host(Wipe::Any), &blank()).unwrap().sections;
+    });
+    assert!(plan(&host(Wipe::Any), &same).unwrap().repairs());
+    // A member lost its header: what boots is not all that has to be mended.
+    let mut later = host(Wipe::Ours);
+    later.host.timezone = "UTC".into();
+    let mut lacking = facts;
+    os_gone(&mut lacking, "vm1");
+    let said = refused(&later, &lacking);
+    assert!(said.contains("a finished installation that does not boot"), "{said}");
+    assert!(!said.contains("begins anew"), "{said}");
+}
+
+fn os_gone(facts: &mut Facts, role: &str) {
+    let disk = of(facts, role);
+    (disk.bedplate, disk.signatures) = (None, Vec::new());
 }

@@ -96,7 +96,9 @@ pub fn finish(context: &Context<'_>) -> Result<Outcome, StepError> {
 /// Role and mapping of every volume that the plan opens.
 fn volumes(plan: &Plan) -> impl Iterator<Item = (&str, &str)> {
     plan.steps.iter().flat_map(|step| match step {
-        Step::FormatLuks { role, mapper, .. } => vec![(role.as_str(), mapper.as_str())],
+        Step::FormatLuks { role, mapper, .. } | Step::OpenSystem { role, mapper, .. } => {
+            vec![(role.as_str(), mapper.as_str())]
+        }
         Step::KeepPool { members, .. } => {
             members.iter().map(|member| (member.role.as_str(), member.mapper.as_str())).collect()
         }

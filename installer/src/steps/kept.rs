@@ -53,14 +53,7 @@ fn open_member(context: &Context<'_>, member: &KeptMember, fsid: Uuid) -> Result
     let device = partition_node(&name, member.partition);
     // From here on the kernel itself refuses to write there.
     block::set_read_only(&device, true).during("could not protect the volume from writes")?;
-    let found = bedplate_luks::read_token(&device).during("could not read the LUKS header")?;
-    match found {
-        Some((uuid, token)) if uuid == member.uuid && token.sealed => {}
-        Some((uuid, _)) if uuid == member.uuid => {
-            return Err(StepError::new("the volume belongs to no finished installation"));
-        }
-        _ => return Err(StepError::new("another volume stands there than was planned")),
-    }
+    is_finished(&device, member.uuid)?;
     let keyfile = context.keys()?.keyfile.expose();
     bedplate_luks::open_read_only(&device, &member.mapper, Some(KEYFILE_SLOT), keyfile)
         .during("the keyfile on the key stick does not open the volume")?;
@@ -71,6 +64,41 @@ fn open_member(context: &Context<'_>, member: &KeptMember, fsid: Uuid) -> Result
         Ok(())
     } else {
         Err(StepError::new("the volume does not carry the file system of its pool"))
+    }
+}
+
+/// Opens the finished volume of the OS disk, to be written to by the installed system alone.
+pub fn open_system(
+    context: &Context<'_>,
+    role: &str,
+    partition: u32,
+    uuid: Uuid,
+    mapper: &str,
+) -> Result<Outcome, StepError> {
+    const NEXT: &str = "nothing of the volume was written; plug in the key stick that opens it, and \
+        start again";
+    let target = context.disk(role)?;
+    let device = partition_node(&check(target)?, partition);
+    let open = || {
+        is_finished(&device, uuid)?;
+        let keyfile = context.keys()?.keyfile.expose();
+        bedplate_luks::open(&device, mapper, Some(KEYFILE_SLOT), keyfile, target.discard)
+            .during("the keyfile on the key stick does not open the volume")
+    };
+    open().map_err(|error| error.next(NEXT).on(owner_name(target), DeviceState::Untouched))?;
+    udev::settle().during("udev did not come to rest")?;
+    Ok(Outcome::Done)
+}
+
+/// Whether the finished volume of this UUID stands there.
+fn is_finished(device: &Path, uuid: Uuid) -> Result<(), StepError> {
+    let found = bedplate_luks::read_token(device).during("could not read the LUKS header")?;
+    match found {
+        Some((found, token)) if found == uuid && token.sealed => Ok(()),
+        Some((found, _)) if found == uuid => {
+            Err(StepError::new("the volume belongs to no finished installation"))
+        }
+        _ => Err(StepError::new("another volume stands there than was planned")),
     }
 }
 

@@ -63,6 +63,34 @@ pub fn build(
     Ok(if valid { Outcome::AlreadyDone } else { Outcome::Done })
 }
 
+/// Takes the installed system of the target, which its profile names, for the one that is to boot.
+pub fn find(context: &mut Context<'_>) -> Result<Outcome, StepError> {
+    context.toplevel = Some(installed(Path::new(TARGET))?);
+    Ok(Outcome::Done)
+}
+
+/// The store path that the system profile leads to, as the installed system sees it.
+fn installed(target: &Path) -> Result<String, StepError> {
+    let mut link = target.join(PROFILE);
+    // The profile names a generation, and the generation a path of the store.
+    for _ in 0..2 {
+        let to = fs::read_link(&link)
+            .during(format!("could not read which system is installed ({})", link.display()))?;
+        if to.starts_with("/nix/store") {
+            let there = target.join(to.strip_prefix("/").unwrap_or(&to));
+            return match to.to_str() {
+                Some(path) if there.join("init").exists() => Ok(path.to_owned()),
+                _ => Err(StepError::new(format!("the installed system {} is gone", to.display()))),
+            };
+        }
+        link = match to.strip_prefix("/") {
+            Ok(below) => target.join(below),
+            Err(_) => link.with_file_name(&to),
+        };
+    }
+    Err(StepError::new(format!("{} leads to no system", target.join(PROFILE).display())))
+}
+
 /// Removes locks and sandboxes of builds that did not come to their end. Nix does so itself when it
 /// builds the same again; where the power went between the registration of a system and the end of
 /// its build, it does not, and they stayed until the owner collects garbage. Nobody else builds there.
@@ -150,6 +178,30 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn t45_the_system_that_boots_again_is_the_one_that_its_profile_names() {
+        use std::os::unix::fs::symlink;
+        let target = tempfile::tempdir().unwrap();
+        let profiles = target.path().join("nix/var/nix/profiles");
+        fs::create_dir_all(&profiles).unwrap();
+        assert!(installed(target.path()).is_err());
+        let (first, second) = ("/nix/store/a-system", "/nix/store/b-system");
+        symlink(first, profiles.join("system-1-link")).unwrap();
+        symlink(second, profiles.join("system-2-link")).unwrap();
+        symlink("system-2-link", profiles.join("system")).unwrap();
+        let missing = installed(target.path()).unwrap_err();
+        assert!(missing.what.contains("b-system is gone"), "{}", missing.what);
+        for system in [first, second] {
+            let place = target.path().join(&system[1..]);
+            fs::create_dir_all(&place).unwrap();
+            fs::write(place.join("init"), "").unwrap();
+        }
+        assert_eq!(installed(target.path()).unwrap(), second);
+        fs::remove_file(profiles.join("system")).unwrap();
+        symlink("/nix/var/nix/profiles/system-1-link", profiles.join("system")).unwrap();
+        assert_eq!(installed(target.path()).unwrap(), first);
+    }
 
     #[test]
     fn f1_what_an_interrupted_build_left_goes_and_store_paths_stay() {

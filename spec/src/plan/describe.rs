@@ -14,6 +14,8 @@ impl Step {
             Self::CheckDisks { .. } => return "check-disks".into(),
             Self::PrepareStick { .. } => return "prepare-stick".into(),
             Self::KeepPool { name, .. } => ("keep", name),
+            Self::OpenSystem { role, .. } => ("open", role),
+            Self::FindSystem => return "find-system".into(),
             Self::FetchRepository { .. } => return "fetch-repository".into(),
             Self::Partition { role, .. } => ("partition", role),
             Self::FormatEsp { role, .. } => ("esp", role),
@@ -45,6 +47,8 @@ impl Step {
             Self::KeepPool { name, members, .. } => {
                 format!("Open pool {name}, which is kept: {} disks", members.len())
             }
+            Self::OpenSystem { role, .. } => format!("Open {role}, which is kept"),
+            Self::FindSystem => "Find the installed system".into(),
             Self::FetchRepository { branch, from } => {
                 format!("Fetch the branch {branch} of the repository from {from}")
             }
@@ -83,6 +87,7 @@ impl Step {
         match self {
             Self::Partition { role, .. }
             | Self::FormatEsp { role, .. }
+            | Self::OpenSystem { role, .. }
             | Self::FormatLuks { role, .. } => Some(role),
             _ => None,
         }
@@ -117,7 +122,15 @@ impl Plan {
 
     /// For people, for example `install hypervisor`.
     pub fn title(&self) -> String {
+        if self.repairs() {
+            return format!("repair the boot entry of {}", self.host_name);
+        }
         Self::title_for(&self.host_name)
+    }
+
+    /// Whether a finished installation is made to boot again, and nothing else.
+    pub fn repairs(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::OpenSystem { .. }))
     }
 
     /// The title of a plan for the host of this name.

@@ -274,6 +274,12 @@ fn refusal(host: &HostFile, choice: &Choice<'_>, content: Content<'_>, ours: boo
             format!("an unfinished installation of this same plan stands on it: {found}"),
             "write `wipe = \"ours\"` to finish it",
         ),
+        // A disk of the machine is not there, or not finished: then its own entry is no help.
+        Content::Unfinished(Some(begun)) if begun.sealed => choice.refuse(
+            format!("a finished installation that does not boot stands on it: {found}"),
+            "use the host.toml it was made with, and connect every disk of it: then its boot entry \
+             is repaired, and nothing else is written; only `wipe = \"any\"` destroys it",
+        ),
         Content::Unfinished(begun) => choice.refuse(
             format!(
                 "an unfinished installation of another plan ({}) stands on it: {found}{}",
@@ -319,7 +325,7 @@ pub(super) fn lines(disk: &DiskFacts) -> Vec<String> {
     ours.into_iter().chain(signatures.into_iter().map(line)).collect()
 }
 
-fn line(signature: &Signature) -> String {
+pub(super) fn line(signature: &Signature) -> String {
     let label = signature.label.as_ref().map(|label| format!(" \"{}\"", shown(label)));
     let place = match signature.partition {
         Some(number) => format!("partition {number}"),

@@ -1,8 +1,8 @@
 //! Whether a machine is installed already.
 
-use super::choose::{self, Part};
+use super::choose::{self, Choice, Part};
 use super::{kept, sections};
-use crate::facts::{Facts, kind};
+use crate::facts::{Facts, Found, kind};
 use crate::host::{HostFile, Wipe};
 
 /// Whether the machine carries a finished installation of this host, so that nothing is to be
@@ -15,15 +15,24 @@ pub fn is_finished(host: &HostFile, facts: &Facts) -> bool {
     let chosen = choose::disks(host, facts, &mut Vec::new());
     let os = chosen.iter().find(|choice| choice.part == Part::Os);
     let Some(found) = os.and_then(|os| os.facts.bedplate.as_ref()) else { return false };
-    let sealed = chosen.iter().all(|choice| {
-        choice.part == Part::Mirror || kept::volume(host, choice.role, choice.facts).is_some()
-    });
-    let meant = || {
-        let any = host.disks.values().any(|disk| disk.wipe == Wipe::Any);
-        !any || found.sections == sections::of(host)
-    };
+    is_sealed(host, &chosen) && found.boots != Some(false) && is_meant(host, found)
+}
+
+/// Whether every disk of the document is there, with the sealed volume of its role where the kernel
+/// sees it.
+pub(super) fn is_sealed(host: &HostFile, chosen: &[Choice<'_>]) -> bool {
     let seen = chosen
         .iter()
         .all(|choice| choice.facts.signatures.iter().all(|found| found.kind != kind::UNSEEN_TABLE));
-    chosen.len() == host.disks.len() && sealed && seen && found.boots != Some(false) && meant()
+    let sealed = chosen.iter().all(|choice| {
+        choice.part == Part::Mirror || kept::volume(host, choice.role, choice.facts).is_some()
+    });
+    chosen.len() == host.disks.len() && seen && sealed
+}
+
+/// Whether the installation that was found is the one that the document means, and not one that it
+/// says to replace.
+pub(super) fn is_meant(host: &HostFile, found: &Found) -> bool {
+    let any = host.disks.values().any(|disk| disk.wipe == Wipe::Any);
+    !any || found.sections == sections::of(host)
 }

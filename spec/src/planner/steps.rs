@@ -28,7 +28,8 @@ pub(super) fn of(
     let written = || chosen.iter().filter(|choice| !choice.kept());
     let encrypted = names(&mut written().filter(|choice| choice.part.luks().is_some()));
     let mut steps = vec![Step::CheckDisks { roles: names(&mut chosen.iter()) }];
-    steps.extend(stick(host));
+    let existing = host.disks.values().any(|disk| disk.wipe == Wipe::Never);
+    steps.extend(stick(host, existing));
     steps.extend(kept::pools(host, chosen));
     // Its key is on the stick; and nothing is written to a disk before it has arrived.
     steps.extend(fetch);
@@ -64,7 +65,8 @@ pub(super) fn of(
     steps
 }
 
-fn stick(host: &HostFile) -> Option<Step> {
+/// `existing` says that volumes are kept, which only the keys open that are there already.
+pub(super) fn stick(host: &HostFile, existing: bool) -> Option<Step> {
     host.unlock.sticks.first()?;
     Some(Step::PrepareStick {
         sticks: host.unlock.sticks.clone(),
@@ -72,7 +74,7 @@ fn stick(host: &HostFile) -> Option<Step> {
         recovery: host.unlock.recovery.clone(),
         secrets: host.stick_secrets(),
         typed: host.typed_secrets().into_keys().collect(),
-        existing: host.disks.values().any(|disk| disk.wipe == Wipe::Never),
+        existing,
     })
 }
 
@@ -84,7 +86,7 @@ fn table(host: &HostFile, choice: &Choice<'_>) -> Step {
     }
 }
 
-fn esp(host: &HostFile, choice: &Choice<'_>) -> Option<Step> {
+pub(super) fn esp(host: &HostFile, choice: &Choice<'_>) -> Option<Step> {
     let partition = choice.part.esp()?;
     let role = choice.role.to_owned();
     let volume_id = esp_volume_id(derive(host.host.id, Purpose::GptEsp, &role, 0));
@@ -150,7 +152,7 @@ fn pools(host: &HostFile) -> Vec<Step> {
 }
 
 /// The ESP and, when there is one, its copy.
-fn boot_partitions(
+pub(super) fn boot_partitions(
     host: &HostFile,
     chosen: &[Choice<'_>],
 ) -> (BootPartition, Option<BootPartition>) {
@@ -171,7 +173,11 @@ fn boot_partitions(
 }
 
 /// Parents before children: `/` first, then by path; the ESPs and the pools after the subvolumes.
-fn mounts(host: &HostFile, esp: &BootPartition, mirror: Option<&BootPartition>) -> Vec<Mount> {
+pub(super) fn mounts(
+    host: &HostFile,
+    esp: &BootPartition,
+    mirror: Option<&BootPartition>,
+) -> Vec<Mount> {
     let os = mapper_name(&host.os.disk);
     let mut subvolumes: Vec<(&String, &String)> = host.os.subvolumes.iter().collect();
     subvolumes.sort_unstable_by_key(|(_, mount)| *mount);
