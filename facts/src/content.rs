@@ -10,7 +10,7 @@ use bedplate_tools::luks2::{self, Copy, Header};
 use bedplate_tools::partition_table;
 use serde::Deserialize;
 
-use super::boot_entry::is_bootable;
+use super::boot_chain::is_bootable;
 use super::disks::PartitionEntry;
 use super::ends::{self, Extent};
 use super::probe::{Finding, Probe};

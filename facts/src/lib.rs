@@ -5,7 +5,7 @@
 //! everywhere, with the libblkid of the system that it stands on; what finds them is handed in
 //! ([`probe::Probe`]), so that tests can show another machine.
 
-pub mod boot_entry;
+pub mod boot_chain;
 pub mod content;
 pub mod disks;
 pub mod ends;

@@ -1,14 +1,16 @@
 //! Files on a stick that is mounted.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
+use bedplate_tools::direct::Direct;
 use bedplate_tools::secret::Secret;
-use bedplate_tools::sync;
-use rustix::fs::{Advice, Mode, OFlags, ResolveFlags, fadvise, openat2};
+use bedplate_tools::vfat;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 use crate::layout::inside;
+use crate::volume::read_volume;
 use crate::{Result, StickError};
 
 /// Reads a file of the stick mounted at `stick`: a plain file that is not empty and not longer
@@ -57,38 +59,31 @@ fn open(stick: &Path, relative: &Path) -> io::Result<File> {
 }
 
 /// Writes a file of the stick mounted at `stick`. A power cut leaves the old file or the new
-/// one, never half of it. What the stick gives back is compared.
+/// one, never half of it. What stands on the stick then is compared.
 pub fn write(stick: &Path, path: &str, bytes: &[u8]) -> Result<()> {
     let file = stick.join(inside(path)?);
-    put(stick, &file, bytes).map_err(StickError::file("write", path))?;
-    forget_cache(&file).map_err(StickError::file("flush", path))?;
-    let back = content(stick, path, bytes.len() as u64)?;
-    if back.is_some_and(|back| back.expose() == bytes) {
+    vfat::replace(&file, bytes).map_err(StickError::file("write", path))?;
+    if back(stick, path, bytes.len() as u64)?.is_some_and(|back| back.expose() == bytes) {
         Ok(())
     } else {
         Err(StickError::ReadBack { path: path.to_owned() })
     }
 }
 
-fn put(stick: &Path, file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = file.parent().unwrap_or(stick);
-    fs::create_dir_all(parent)?;
-    let temporary = file.with_extension("new");
-    let mut output = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-    output.write_all(bytes)?;
-    output.sync_all()?;
-    fs::rename(&temporary, file)?;
-    sync::directory(parent)?;
-    sync::file_system(stick)
-}
-
-/// What is read next comes from the stick and not from memory.
-fn forget_cache(file: &Path) -> io::Result<()> {
-    Ok(fadvise(File::open(file)?, 0, None, Advice::DontNeed)?)
+/// What the stick itself has, read past the kernel's memory of it.
+fn back(stick: &Path, path: &str, limit: u64) -> Result<Option<Secret>> {
+    let failed = || StickError::file("read back", path);
+    let Some(device) = vfat::device(stick).map_err(failed())? else {
+        return content(stick, path, limit);
+    };
+    let mut device = Direct::open(&device).map_err(failed())?;
+    let mut found = read_volume(&mut device, &[path], limit)?.files;
+    Ok(found.pop().map(|(_, secret)| secret))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
+use bedplate_tools::direct::Direct;
 use bedplate_tools::secret::Secret;
 use bedplate_tools::signature::Signature;
 use bedplate_tools::unfinished;
@@ -34,6 +35,16 @@ impl Device for File {
 
     fn forget(&mut self) -> io::Result<()> {
         Ok(fadvise(&*self, 0, None, Advice::DontNeed)?)
+    }
+}
+
+impl Device for Direct {
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn forget(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,0 +1,234 @@
+//! Files of a mounted FAT volume, replaced and removed so that a power cut at any write leaves the old
+//! file or the new one.
+//!
+//! The kernel's vfat has no journal, and three of its habits lose files (fs/fat/file.c, namei_vfat.c and
+//! inode.c of Linux 6.12):
+//!
+//! - A rename over a file frees that file's clusters at once. The slot that still points to them is
+//!   written with the inode, later: `fsync` of the directory writes the one and not the other. So the
+//!   replaced file is held open, which keeps its clusters allocated, until the slot is on the disk.
+//! - `fsync` of a new file writes its slot before the table that says which clusters it has. So the
+//!   device is flushed first: the table is in its cache, and the slot is not yet.
+//! - A rename writes a second slot before it takes the first away. A cut in between leaves two names of
+//!   one file, and whoever deletes one frees the content of the other. So what a cut left under a
+//!   temporary name is deleted only when no other file of the directory says the same.
+//!
+//! On any other file system this is merely slow.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::sync;
+
+/// Mount options of every FAT volume that more programs than ours write to: a rename then writes the
+/// new slot before it frees what the old one pointed to (`mount(8)`).
+pub const DURABLE: &str = "dirsync";
+
+/// What `statfs(2)` says of FAT (`MSDOS_SUPER_MAGIC`, linux/magic.h).
+const FAT: rustix::fs::FsWord = 0x4d44;
+
+/// What names of files that are not whole yet begin and end with.
+const STAGED: (&str, &str) = ("bedplate", ".new");
+/// How many files that cannot be deleted safely are passed over.
+const MOST: u32 = 100;
+/// Longest temporary file that is compared with others; longer ones are kernels and stay.
+const LONGEST: u64 = 256 << 20;
+
+/// Puts `content` at `path`, whatever stands there. When it returns, the new file is on the disk and
+/// the old one is gone.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = parent(path)?;
+    make_directory(directory)?;
+    tidy(directory)?;
+    let staged = write_new(directory, content)?;
+    // Its clusters stay allocated for as long as it is open.
+    let old = File::open(path).ok();
+    fs::rename(&staged, path)?;
+    // First the temporary name goes, then the slot of the new file is written.
+    sync::directory(directory)?;
+    sync::file_system(directory)?;
+    if old.is_some() {
+        drop(old);
+        sync::file_system(directory)?;
+    }
+    Ok(())
+}
+
+/// Deletes a file: its name is off the disk before its clusters are free.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let directory = parent(path)?;
+    let held = File::open(path)?;
+    fs::remove_file(path)?;
+    sync::directory(directory)?;
+    sync::file_system(directory)?;
+    drop(held);
+    sync::file_system(directory)
+}
+
+/// Deletes what a power cut left half done in a directory, as far as that is safe.
+pub fn tidy(directory: &Path) -> io::Result<()> {
+    for path in staged_in(directory)? {
+        if !has_twin(directory, &path)? {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file of this name is one that is not whole yet.
+pub fn is_staged(name: &str) -> bool {
+    let (first, last) = STAGED;
+    name.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)).is_some_and(|number| {
+        number.is_empty() || number.strip_prefix('-').is_some_and(|it| it.parse::<u32>().is_ok())
+    })
+}
+
+/// The device node of the FAT volume that `path` is on; none when it is another file system.
+pub fn device(path: &Path) -> io::Result<Option<PathBuf>> {
+    if rustix::fs::statfs(path)?.f_type != FAT {
+        return Ok(None);
+    }
+    let number = fs::metadata(path)?.dev();
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    let about = format!("/sys/dev/block/{major}:{minor}/uevent");
+    let text = match fs::read_to_string(about) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let name = text.lines().find_map(|line| line.strip_prefix("DEVNAME="));
+    Ok(name.map(|name| Path::new("/dev").join(name)))
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// A directory is on the disk before a file in it is.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory)?;
+    sync::file_system(directory)
+}
+
+fn write_new(directory: &Path, content: &[u8]) -> io::Result<PathBuf> {
+    let (first, last) = STAGED;
+    for number in 0..MOST {
+        let number = if number == 0 { String::new() } else { format!("-{number}") };
+        let path = directory.join(format!("{first}{number}{last}"));
+        let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            opened => opened?,
+        };
+        let written = fill(&mut file, directory, content);
+        drop(file);
+        if let Err(error) = written {
+            // The disk is full, or broken: what is told is why.
+            remove(&path).ok();
+            return Err(error);
+        }
+        return Ok(path);
+    }
+    let why =
+        format!("{MOST} unfinished files stand in the directory: check the volume with fsck.vfat");
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, why))
+}
+
+fn fill(file: &mut File, directory: &Path, content: &[u8]) -> io::Result<()> {
+    file.write_all(content)?;
+    if let Some(device) = device(directory)? {
+        // The table of clusters, before the slot that points into it.
+        File::open(device)?.sync_all()?;
+    }
+    file.sync_all()?;
+    sync::file_system(directory)
+}
+
+fn staged_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_staged) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether another file of the directory says the same: it may be the same clusters.
+fn has_twin(directory: &Path, staged: &Path) -> io::Result<bool> {
+    let length = fs::metadata(staged)?.len();
+    if length == 0 {
+        return Ok(false);
+    }
+    if length > LONGEST {
+        return Ok(true);
+    }
+    let content = fs::read(staged)?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let (path, about) = (entry.path(), entry.metadata()?);
+        if path != staged && about.is_file() && about.len() == length && fs::read(&path)? == content
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap().flatten();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn t45_a_file_is_replaced_whole_and_nothing_else_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("EFI/BOOT/BOOTX64.EFI");
+        for content in ["one", "two"] {
+            replace(&file, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), content);
+        }
+        assert_eq!(names(file.parent().unwrap()), ["BOOTX64.EFI"]);
+        remove(&file).unwrap();
+        assert!(!file.exists());
+        assert!(remove(&file).is_err(), "there is nothing to remove");
+    }
+
+    #[test]
+    fn t45_what_a_cut_left_goes_unless_it_may_share_its_clusters_with_another_file() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        fs::write(at("loader"), "whole").unwrap();
+        fs::write(at("bedplate.new"), "whole").unwrap();
+        fs::write(at("bedplate-1.new"), "hal").unwrap();
+        replace(&at("other"), b"content").unwrap();
+        assert_eq!(names(place.path()), ["bedplate.new", "loader", "other"]);
+        assert_eq!(fs::read(at("other")).unwrap(), b"content");
+        fs::remove_file(at("loader")).unwrap();
+        tidy(place.path()).unwrap();
+        assert_eq!(names(place.path()), ["other"], "it has no twin any more");
+    }
+
+    #[test]
+    fn names_of_unfinished_files_are_told_from_others() {
+        for name in ["bedplate.new", "bedplate-7.new"] {
+            assert!(is_staged(name), "{name}");
+        }
+        for name in ["bedplate", "bedplate-x.new", "bedplate-7.conf", "a.new", "bedplate7.new"] {
+            assert!(!is_staged(name), "{name}");
+        }
+    }
+}
