@@ -116,6 +116,12 @@ impl Chain {
     }
 }
 
+/// The SHA-256 of a file of a partition, as the disk has it; none when it is not there, or not all of it.
+pub fn hash_of(partition: &Path, path: &str) -> io::Result<Option<String>> {
+    let volume = Volume::of(Direct::open(partition)?)?;
+    Ok(Checker::new(&volume).read(&key(path)).ok().map(|seen| seen.hash))
+}
+
 /// Whether a machine starts from a partition. It reads no more than it takes to know.
 pub fn is_bootable(partition: &Path) -> bool {
     let volume = Direct::open(partition).and_then(Volume::of);
@@ -147,6 +153,12 @@ pub fn list<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> (String,
     let text: String = files.into_iter().map(|(path, hash)| format!("{hash}  {path}\n")).collect();
     let hash = hexadecimal(&Sha256::digest(&text));
     (format!("{IMAGES}/{}{LIST}", hash.get(..DIGITS).unwrap_or(&hash)), text)
+}
+
+/// Paths of what an entry starts or hands on, from the root of the partition.
+pub fn images_of(entry: &str) -> Vec<String> {
+    let all = ["linux", "efi", "initrd"].into_iter().flat_map(|key| values(entry, key));
+    all.map(|path| path.replace('\\', "/").trim_start_matches('/').to_owned()).collect()
 }
 
 /// Whether a file of this name is a list of hashes.

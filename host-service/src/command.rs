@@ -150,6 +150,7 @@ pub fn plan(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
 pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     let context = Context::read(host_file)?;
     let mut found = pool::compared(&context.intent);
+    found.extend(generation::compared(&context.intent));
     found.extend(notify::compared(&context));
     found.extend(handoff::compared(&context));
     found.extend(converge::restores(&context));
@@ -268,11 +269,21 @@ pub fn generation_boot(toplevel: &Path) -> Finished {
     generation::command(toplevel)
 }
 
+/// `bedplate-host generation record`.
+pub fn generation_record(mirror: bool) -> Finished {
+    Ok(generation::record(mirror)?)
+}
+
 /// `bedplate-host generation list`.
 pub fn generation_list(json: bool, out: &mut dyn Write) -> Finished {
     let running = fs::canonicalize("/run/booted-system").ok();
     let profiles = Path::new(generation::PROFILES);
-    let all = generation::list(Path::new(BOOT), profiles, running.as_deref())?;
+    let mut all = generation::list(Path::new(BOOT), profiles, running.as_deref())?;
+    for (number, faults) in generation::faults_of(Path::new(BOOT))? {
+        if let Some(one) = all.iter_mut().find(|one| one.number == number) {
+            one.faults = faults;
+        }
+    }
     if json {
         return Ok(writeln!(out, "{}", serde_json::to_string(&all)?)?);
     }

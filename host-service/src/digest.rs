@@ -12,6 +12,11 @@ pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     hexadecimal(&hash.finalize())
 }
 
+/// The digest of some bytes.
+pub fn of_bytes(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
 /// Lower case, two digits a byte.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -4,28 +4,40 @@
 
 mod attempt;
 mod copy;
+mod esp;
 mod list;
 mod rebuild;
+mod record;
+mod room;
+mod standing;
+mod wanted;
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs::{self, File};
-use std::io::{self, Read, Write as _};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use bedplate_facts::boot_chain::{ENTRIES, IMAGES, seal};
 use bedplate_spec::plan::{BOOT, BOOT_MIRROR};
-use bedplate_tools::sync;
-use sha2::{Digest as _, Sha256};
 
 pub use self::attempt::{Verdict, give_up};
 pub use self::copy::copy;
+use self::esp::Esp;
 pub use self::list::{Listed, list};
 pub use self::rebuild::{Next, REPOSITORY, RebuildError, go_to, rebuild, rollback};
+pub use self::record::record;
+pub use self::room::Lacking;
+pub use self::standing::{compared, faults_of};
+use self::wanted::Wanted;
 use crate::context::Context;
 
 /// Where Nix keeps generations of the system.
 pub const PROFILES: &str = "/nix/var/nix/profiles";
+
+/// The toplevel that was booted.
+pub const RUNNING: &str = "/run/booted-system";
 
 /// What systemd-boot sorts by, ascending: the entry that boots next, the one that did before, and
 /// the others, each kind with the latest generation first (Boot Loader Specification, "Sorting").
@@ -33,18 +45,6 @@ const RANKS: [&str; 3] = ["bedplate", "bedplate-earlier", "bedplate-older"];
 
 /// How often a new entry is tried before it is given up.
 const TRIES: u32 = 3;
-
-/// What the firmware starts, from the tree, in the order it is written.
-const LOADERS: &[(&str, &str)] = &[
-    ("usr/lib/shim/mmx64.efi.signed", "EFI/BOOT/mmx64.efi"),
-    ("usr/lib/systemd/boot/efi/systemd-bootx64.efi.signed", "EFI/BOOT/grubx64.efi"),
-    ("usr/lib/shim/shimx64.efi.signed", "EFI/BOOT/BOOTX64.EFI"),
-];
-
-/// Without `auto-firmware` a disk whose installation was cut off before it had an entry would wait in
-/// the firmware's setup; so the firmware goes on to what it starts next, which is the medium
-/// (`loader.conf(5)`; the key `f` still leads there).
-const LOADER: &str = "timeout 2\nconsole-mode keep\neditor no\nauto-firmware no\n";
 
 /// A boot entry that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,20 @@ pub enum GenerationError {
         /// Which.
         path: PathBuf,
     },
+    /// What stands on the disk does not boot.
+    #[error(
+        "the EFI system partition at {} would not boot this generation: {}. What booted before still does, unless it is named here: run the command again, and see what the disk says (`journalctl -k`)",
+        .esp.display(), .faults.join("; ")
+    )]
+    Broken {
+        /// Where it is mounted.
+        esp: PathBuf,
+        /// What is wrong with it.
+        faults: Vec<String>,
+    },
+    /// Too much stands there.
+    #[error("{0}")]
+    NoRoom(Box<Lacking>),
     /// No generation of the system profile is this toplevel.
     #[error("no generation of the system profile in {} is {}", .profiles.display(), .toplevel.display())]
     NoGeneration {
@@ -102,9 +116,10 @@ fn file<'a>(
 /// The command `generation boot`.
 pub fn command(toplevel: &Path) -> Result<(), Box<dyn Error>> {
     let intent = Context::read(&toplevel.join("host.toml"))?.intent;
+    let running = fs::canonicalize(RUNNING).ok();
     let mirror = intent.os.esp_mirror.as_ref().map(|_| Path::new(BOOT_MIRROR));
     let write = |esp: &Path| match is_mount_point(esp) {
-        true => boot(esp, Path::new(PROFILES), toplevel),
+        true => boot(esp, Path::new(PROFILES), toplevel, running.as_deref()),
         false => Err(GenerationError::NoEsp { path: esp.to_owned() }),
     };
     Ok(both(Path::new(BOOT), mirror, write)?)
@@ -129,8 +144,13 @@ fn is_mount_point(directory: &Path) -> bool {
     device(directory).is_some_and(|here| above.is_some_and(|above| above != here))
 }
 
-/// Makes `toplevel` the newest entry on the ESP at `esp`.
-pub fn boot(esp: &Path, profiles: &Path, toplevel: &Path) -> Result<(), GenerationError> {
+/// Makes `toplevel` the newest entry on the ESP at `esp`. `running`: the toplevel that was booted.
+pub fn boot(
+    esp: &Path,
+    profiles: &Path,
+    toplevel: &Path,
+    running: Option<&Path>,
+) -> Result<(), GenerationError> {
     if !esp.is_dir() {
         return Err(GenerationError::NoEsp { path: esp.to_owned() });
     }
@@ -141,20 +161,20 @@ pub fn boot(esp: &Path, profiles: &Path, toplevel: &Path) -> Result<(), Generati
         profiles: profiles.to_owned(),
         toplevel: toplevel.clone(),
     })?;
-    let kernel = place_image(esp, &toplevel.join("kernel"), "kernel")?;
-    let initrd = place_image(esp, &toplevel.join("initrd"), "initrd")?;
-    for (source, target) in LOADERS {
-        place(&toplevel.join("tree").join(source), &esp.join(target))?;
+    let wanted = Wanted::of(&toplevel, number)?;
+    let place = Esp::at(esp)?;
+    place.tidy()?;
+    let alive: BTreeSet<u64> = generations.iter().map(|(number, _)| *number).collect();
+    let listed = list(esp, profiles, running)?;
+    room::make(&place, &wanted, number, &listed, &alive)?;
+    // What says how the loaders should be, before they are.
+    for part in wanted.images.iter().chain([&wanted.list]).chain(&wanted.loaders) {
+        place.put(part)?;
     }
-    replace(&esp.join("loader/loader.conf"), LOADER.as_bytes())?;
-    let parameters = toplevel.join("kernel-params");
-    let parameters = fs::read_to_string(&parameters).map_err(file("read", &parameters))?;
-    let text = entry(number, &toplevel, &kernel, &initrd, parameters.trim());
-    sync::file_system(esp).map_err(file("flush", esp))?;
-    write_entry(esp, number, &text)?;
-    put_behind(esp, number)?;
-    sync::file_system(esp).map_err(file("flush", esp))?;
-    forget(esp, &generations.iter().map(|(number, _)| *number).collect())
+    write_entry(&place, number, &wanted.entry)?;
+    put_behind(&place, number)?;
+    place.require_bootable(number)?;
+    forget(&place, &alive, &wanted)
 }
 
 /// Generations of the system profile, by number.
@@ -187,104 +207,41 @@ fn entry(number: u64, toplevel: &Path, kernel: &str, initrd: &str, parameters: &
     let words = parameters.split_whitespace().filter(|word| !word.starts_with("init="));
     let parameters = words.collect::<Vec<_>>().join(" ");
     let [first, ..] = RANKS;
-    format!(
+    seal(&format!(
         "title Bedplate\nsort-key {first}\nversion {number}\nlinux /{kernel}\ninitrd /{initrd}\noptions init={toplevel}/init {parameters}\n"
-    )
-}
-
-/// Puts an image where its content names it; returns its path on the ESP.
-fn place_image(esp: &Path, source: &Path, kind: &str) -> Result<String, GenerationError> {
-    let digest = digest(source)?;
-    let short = digest.get(..32).unwrap_or(&digest);
-    let relative = format!("EFI/bedplate/{short}-{kind}");
-    place(source, &esp.join(&relative))?;
-    Ok(relative)
-}
-
-/// Copies `source` unless the same stands there; never a half file under the final name.
-fn place(source: &Path, target: &Path) -> Result<(), GenerationError> {
-    let wanted = digest(source)?;
-    if target.is_file() && digest(target)? == wanted {
-        return Ok(());
-    }
-    let content = fs::read(source).map_err(file("read", source))?;
-    replace(target, &content)?;
-    if digest(target)? == wanted {
-        Ok(())
-    } else {
-        Err(GenerationError::ReadBack { path: target.to_owned() })
-    }
-}
-
-fn digest(path: &Path) -> Result<String, GenerationError> {
-    let mut hasher = Sha256::new();
-    let mut source = File::open(path).map_err(file("read", path))?;
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let count = source.read(&mut buffer).map_err(file("read", path))?;
-        if count == 0 {
-            break;
-        }
-        hasher.update(buffer.get(..count).unwrap_or_default());
-    }
-    Ok(crate::digest::hexadecimal(&hasher.finalize()))
-}
-
-/// Temporary file, fsync, rename.
-fn replace(path: &Path, content: &[u8]) -> Result<(), GenerationError> {
-    if fs::read(path).is_ok_and(|found| found == content) {
-        return Ok(());
-    }
-    let directory = path.parent().unwrap_or(path);
-    fs::create_dir_all(directory).map_err(file("make", directory))?;
-    let staged = directory.join("bedplate.new");
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&staged)?;
-        file.write_all(content)?;
-        file.sync_all()
-    };
-    write().map_err(file("write", &staged))?;
-    fs::rename(&staged, path).map_err(file("replace", path))?;
-    sync::directory(directory).map_err(file("flush", directory))
+    ))
 }
 
 /// Writes the entry last, unless it stands there (with tries left, or blessed). One that came up
 /// before and has to sort otherwise keeps its name: it has nothing left to prove.
-fn write_entry(esp: &Path, number: u64, text: &str) -> Result<(), GenerationError> {
-    let directory = esp.join("loader/entries");
-    fs::create_dir_all(&directory).map_err(file("make", &directory))?;
+fn write_entry(esp: &Esp, number: u64, text: &str) -> Result<(), GenerationError> {
     let fresh = format!("bedplate-{number}+{TRIES}.conf");
     let mut stale = Vec::new();
-    for name in names(&directory)?.iter().filter(|name| entry_number(name) == Some(number)) {
-        let path = directory.join(name);
-        let found = fs::read_to_string(&path).unwrap_or_default();
-        if found == text && !is_given_up(name) {
+    for name in esp.names(ENTRIES)?.iter().filter(|name| entry_number(name) == Some(number)) {
+        let path = format!("{ENTRIES}/{name}");
+        let found = esp.text(&path);
+        if found == text && !is_given_up(name) && esp.holds(&path, text)? {
             return Ok(());
         }
         if !name.contains('+') && unranked(&found) == unranked(text) {
-            return replace(&path, text.as_bytes());
+            return esp.write(&path, text);
         }
         stale.extend((*name != fresh).then_some(path));
     }
-    let path = directory.join(fresh);
-    replace(&path, text.as_bytes())?;
-    if fs::read_to_string(&path).map_err(file("read", &path))? != text {
-        return Err(GenerationError::ReadBack { path });
-    }
+    esp.write(&format!("{ENTRIES}/{fresh}"), text)?;
     // Only now: the machine has an entry at every moment.
-    stale.iter().try_for_each(|path| fs::remove_file(path).map_err(file("remove", path)))
+    stale.iter().try_for_each(|path| esp.remove(path))
 }
 
 /// Sorts every other entry behind that of `number`, which may be an earlier one. What booted before
 /// comes next: should this one not come up, the machine returns to it.
-fn put_behind(esp: &Path, number: u64) -> Result<(), GenerationError> {
+fn put_behind(esp: &Esp, number: u64) -> Result<(), GenerationError> {
     let [first, second, last] = RANKS;
-    let directory = esp.join("loader/entries");
     let mut others = Vec::new();
-    for name in names(&directory)? {
+    for name in esp.names(ENTRIES)? {
         if entry_number(&name).is_some_and(|other| other != number) {
-            let path = directory.join(name);
-            let text = fs::read_to_string(&path).map_err(file("read", &path))?;
+            let path = format!("{ENTRIES}/{name}");
+            let text = esp.text(&path);
             others.push((path, text));
         }
     }
@@ -293,7 +250,7 @@ fn put_behind(esp: &Path, number: u64) -> Result<(), GenerationError> {
     }
     for (from, to) in [(second, last), (first, second)] {
         for (path, text) in others.iter().filter(|(_, text)| has_rank(text, from)) {
-            replace(path, text.replace(&rank(from), &rank(to)).as_bytes())?;
+            esp.write(path, &seal(&text.replace(&rank(from), &rank(to))))?;
         }
     }
     Ok(())
@@ -301,7 +258,8 @@ fn put_behind(esp: &Path, number: u64) -> Result<(), GenerationError> {
 
 /// What an entry says but for its place among the others.
 fn unranked(entry: &str) -> Vec<&str> {
-    entry.lines().filter(|line| !line.starts_with("sort-key ")).collect()
+    let said = |line: &&str| !line.starts_with("sort-key ") && !line.starts_with('#');
+    entry.lines().filter(said).collect()
 }
 
 fn rank(name: &str) -> String {
@@ -322,22 +280,23 @@ fn is_given_up(name: &str) -> bool {
     name.contains("+0")
 }
 
-/// Removes entries of generations that are gone, then images that no entry names.
-fn forget(esp: &Path, alive: &BTreeSet<u64>) -> Result<(), GenerationError> {
-    let entries = esp.join("loader/entries");
+/// Removes entries of generations that are gone, then images that no entry names, and what says how
+/// files should be that are no longer there.
+fn forget(esp: &Esp, alive: &BTreeSet<u64>, wanted: &Wanted) -> Result<(), GenerationError> {
     let mut named = String::new();
-    for name in names(&entries)? {
-        let path = entries.join(&name);
+    for name in esp.names(ENTRIES)? {
+        let path = format!("{ENTRIES}/{name}");
         if entry_number(&name).is_some_and(|number| !alive.contains(&number)) {
-            fs::remove_file(&path).map_err(file("remove", &path))?;
+            esp.remove(&path)?;
         } else {
-            named += &fs::read_to_string(&path).map_err(file("read", &path))?;
+            named += &esp.text(&path);
         }
     }
-    let images = esp.join("EFI/bedplate");
-    for name in names(&images)?.iter().filter(|name| !named.contains(name.as_str())) {
-        let path = images.join(name);
-        fs::remove_file(&path).map_err(file("remove", &path))?;
+    for name in esp.names(IMAGES)? {
+        let path = format!("{IMAGES}/{name}");
+        if !named.contains(name.as_str()) && path != wanted.list.path {
+            esp.remove(&path)?;
+        }
     }
     Ok(())
 }

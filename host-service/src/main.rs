@@ -118,6 +118,14 @@ enum Generation {
     /// Called when a boot ends in an emergency: starts again while the generation is on trial.
     #[command(hide = true)]
     Failed,
+    /// Called by NixOS when its boot loader was installed: notes what stands on the EFI system partition, by
+    /// content, and looks whether the disk has it.
+    #[command(hide = true)]
+    Record {
+        /// Make the mirror what the partition is.
+        #[arg(long)]
+        mirror: bool,
+    },
     /// Make a toplevel the one that boots next, its entry renamed into place last.
     Boot {
         /// Store path of the toplevel.
@@ -318,6 +326,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             update::command(host_file, medium, *dry_run, *json, out)
         }
         Task::Generation(Generation::List) => command::generation_list(*json, out),
+        Task::Generation(Generation::Record { mirror }) => command::generation_record(*mirror),
         Task::Generation(Generation::Failed) => command::generation_failed(out),
         Task::HostKey(HostKey::Take { replace }) => {
             command::host_key_take(host_file, *replace, out)

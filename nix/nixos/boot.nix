@@ -3,11 +3,11 @@
 {
   config,
   lib,
-  pkgs,
   ...
 }:
 let
-  inherit (config.bedplate.host) os unlock;
+  cfg = config.bedplate;
+  inherit (cfg.host) os unlock;
 
   # systemd reads a keyfile from one device. Every stick carries the same keyfile, so several get
   # one name, which whichever is plugged in answers to.
@@ -23,6 +23,9 @@ let
       "nodev"
       "nosuid"
       "noexec"
+      # A rename writes where the new file lies before it frees the old one: a power cut leaves one of
+      # them. systemd-boot's installer flushes only when it has written everything.
+      "dirsync"
       # The machine boots with either ESP gone, and does not wait long for it.
       "nofail"
       "x-systemd.device-timeout=15s"
@@ -88,16 +91,12 @@ in
       # Whoever edits the command line is root on disks that the stick has opened.
       editor = lib.mkDefault false;
       configurationLimit = lib.mkDefault 10;
-      # Kernels lie under EFI/, entries under loader/: in this order an entry never names a kernel
-      # that is not there yet. The random seed belongs to one ESP alone.
-      extraInstallCommands = lib.mkIf (os.espMirror != null) ''
-        if ! ${pkgs.util-linux}/bin/mountpoint -q /boot-mirror; then
-          echo 'bedplate: /boot-mirror is not mounted; the second ESP is not in step.' >&2
-          exit 1
-        fi
-        ${pkgs.rsync}/bin/rsync --recursive --times --modify-window=2 --fsync --delete-after \
-          --exclude=/loader/random-seed /boot/ /boot-mirror/ || exit 1
-        ${pkgs.coreutils}/bin/sync --file-system /boot-mirror
+      # Notes what was written, by content, and looks whether the disk has it; a copy of the ESP is made
+      # file by file, what entries name before them. It fails when the copy is not mounted.
+      extraInstallCommands = ''
+        ${cfg.package}/bin/bedplate-host generation record ${
+          lib.optionalString (os.espMirror != null) "--mirror"
+        } || exit 1
       '';
     };
   };

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_tools::sync;
+use bedplate_facts::boot_chain::{ENTRIES, IMAGES};
+use bedplate_tools::vfat;
 
-use super::{GenerationError, file, names, place};
+use super::esp::Esp;
+use super::room::{self, Lacking};
+use super::wanted::Part;
+use super::{GenerationError, names};
 
-/// Where boot entries stand.
-const ENTRIES: &str = "loader/entries";
 /// What every disk has of its own: systemd-boot writes it anew at each boot.
 const OWN: &str = "loader/random-seed";
 
@@ -26,30 +28,77 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), GenerationError> {
 
 fn copy_files(from: &Path, to: &Path) -> Result<(), GenerationError> {
     let (wanted, there) = (files(from)?, files(to)?);
-    let (entries, others): (Vec<_>, Vec<_>) =
-        wanted.iter().partition(|path| path.starts_with(ENTRIES));
-    for part in [others, entries] {
-        for path in part {
-            place(&from.join(path), &to.join(path))?;
+    let esp = Esp::at(to)?;
+    esp.tidy()?;
+    let mut parts = Vec::new();
+    for path in &wanted {
+        parts.push(Part::file(&path.to_string_lossy(), &from.join(path))?);
+    }
+    // Images and what says how loaders should be, then the loaders, then what names all of it.
+    parts.sort_by_key(|part| (rank(&part.path), part.path.clone()));
+    let mut extra: Vec<&PathBuf> = there.difference(&wanted).collect();
+    extra.sort_by_key(|path| std::cmp::Reverse(rank(&path.to_string_lossy())));
+    let remove = || extra.iter().try_for_each(|path| esp.remove(&path.to_string_lossy()));
+    let is_short = is_short(&esp, &parts, &extra)?;
+    if is_short {
+        remove()?;
+    }
+    parts.iter().try_for_each(|part| esp.put(part))?;
+    if !is_short {
+        remove()?;
+    }
+    match esp.chain()? {
+        Some(chain) if !chain.is_bootable() => {
+            Err(GenerationError::Broken { esp: to.to_owned(), faults: chain.faults() })
         }
-        sync::file_system(to).map_err(file("flush", to))?;
+        _ => Ok(()),
     }
-    for path in there.difference(&wanted) {
-        let path = to.join(path);
-        fs::remove_file(&path).map_err(file("remove", &path))?;
-    }
-    sync::file_system(to).map_err(file("flush", to))
 }
 
-/// Every file below `root` but those that are its own, relative to it.
-fn files(root: &Path) -> Result<BTreeSet<PathBuf>, GenerationError> {
+fn rank(path: &str) -> u8 {
+    let at = |directory| Path::new(path).starts_with(directory);
+    if at(IMAGES) {
+        0
+    } else if at(ENTRIES) {
+        2
+    } else {
+        1
+    }
+}
+
+/// Whether what the other does not have must go first, which has to be enough.
+fn is_short(esp: &Esp, parts: &[Part], extra: &[&PathBuf]) -> Result<bool, GenerationError> {
+    let (free, cluster) = room::free(&esp.root)?;
+    let mut needed = room::SLACK * cluster;
+    for part in parts {
+        if !esp.has(part)? {
+            needed += part.size.next_multiple_of(cluster);
+        }
+    }
+    let size = |path: &&PathBuf| fs::metadata(esp.root.join(path)).map_or(0, |found| found.len());
+    let most: u64 = extra.iter().map(|path| size(path).next_multiple_of(cluster)).sum();
+    if free + most < needed {
+        return Err(GenerationError::NoRoom(Box::new(Lacking {
+            esp: esp.root.clone(),
+            needed,
+            free,
+            possible: free + most,
+            stays: Vec::new(),
+            others: Vec::new(),
+        })));
+    }
+    Ok(free < needed)
+}
+
+/// Every file below `root` but those that are its own or half done, relative to it.
+pub(super) fn files(root: &Path) -> Result<BTreeSet<PathBuf>, GenerationError> {
     let (mut found, mut directories) = (BTreeSet::new(), vec![PathBuf::new()]);
     while let Some(directory) = directories.pop() {
         for name in names(&root.join(&directory))? {
-            let path = directory.join(name);
+            let path = directory.join(&name);
             if root.join(&path).is_dir() {
                 directories.push(path);
-            } else if path != Path::new(OWN) {
+            } else if path != Path::new(OWN) && !vfat::is_staged(&name) {
                 found.insert(path);
             }
         }

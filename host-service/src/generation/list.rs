@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bedplate_facts::boot_chain::ENTRIES;
 use serde::Serialize;
 
 use super::{GenerationError, RANKS, entry_number, file, generations, has_rank, names};
@@ -20,6 +21,9 @@ pub struct Listed {
     pub next: bool,
     /// Whether it has come up, as its boot entry tells.
     pub trial: Trial,
+    /// What keeps it from booting from this partition.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
 }
 
 /// Whether a generation has come up (Boot Loader Specification, "Boot counting").
@@ -53,6 +57,7 @@ pub fn list(
             next: next == Some(number),
             trial: entry.map_or(Trial::NoEntry, |entry| entry.trial),
             toplevel,
+            faults: Vec::new(),
         });
     }
     Ok(all)
@@ -73,7 +78,7 @@ impl Entry {
 }
 
 fn entries(esp: &Path) -> Result<Vec<Entry>, GenerationError> {
-    let directory = esp.join("loader/entries");
+    let directory = esp.join(ENTRIES);
     let names = if directory.is_dir() { names(&directory)? } else { Vec::new() };
     let mut entries = Vec::new();
     for name in names {
@@ -112,7 +117,8 @@ impl std::fmt::Display for Listed {
             Trial::NoEntry => "not in the boot menu".to_owned(),
         };
         let (number, toplevel) = (self.number, self.toplevel.display());
-        write!(formatter, "{number:>5}  {state:<16}  {trial:<24}  {toplevel}")
+        write!(formatter, "{number:>5}  {state:<16}  {trial:<24}  {toplevel}")?;
+        self.faults.iter().try_for_each(|fault| write!(formatter, "\n       broken: {fault}"))
     }
 }
 

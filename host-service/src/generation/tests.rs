@@ -1,5 +1,6 @@
 use std::os::unix::fs::symlink;
 
+use super::wanted::LOADERS;
 use super::*;
 
 struct Machine {
@@ -34,7 +35,7 @@ impl Machine {
     }
 
     fn boot(&self, toplevel: &Path) -> Result<(), GenerationError> {
-        boot(&self.path("esp"), &self.path("profiles"), toplevel)
+        boot(&self.path("esp"), &self.path("profiles"), toplevel, None)
     }
 
     fn entries(&self) -> Vec<String> {
@@ -79,11 +80,12 @@ fn old_generations_keep_their_images_until_they_are_gone() {
     machine.boot(&machine.generation(1, "one")).unwrap();
     machine.boot(&machine.generation(2, "two")).unwrap();
     assert_eq!(machine.entries().len(), 2);
-    assert_eq!(names(&machine.path("esp/EFI/bedplate")).unwrap().len(), 3);
+    // Two kernels, an initrd, and what says how the loaders should be.
+    assert_eq!(names(&machine.path("esp/EFI/bedplate")).unwrap().len(), 4);
     fs::remove_file(machine.path("profiles/system-1-link")).unwrap();
     machine.boot(&machine.path("top-2")).unwrap();
     assert_eq!(machine.entries(), ["bedplate-2+3.conf"]);
-    assert_eq!(names(&machine.path("esp/EFI/bedplate")).unwrap().len(), 2);
+    assert_eq!(names(&machine.path("esp/EFI/bedplate")).unwrap().len(), 3);
 }
 
 #[test]
@@ -111,7 +113,7 @@ fn the_mirror_is_written_first_and_a_lost_one_does_not_keep_the_machine_from_its
     let order = std::cell::RefCell::new(Vec::new());
     let write = |esp: &Path| {
         order.borrow_mut().push(esp.file_name().unwrap().to_owned());
-        boot(esp, &machine.path("profiles"), &toplevel)
+        boot(esp, &machine.path("profiles"), &toplevel, None)
     };
     both(&machine.path("esp"), Some(&machine.path("mirror")), write).unwrap();
     assert_eq!(*order.borrow(), ["mirror", "esp"]);
@@ -120,7 +122,7 @@ fn the_mirror_is_written_first_and_a_lost_one_does_not_keep_the_machine_from_its
     assert_eq!(read("esp"), read("mirror"));
 
     let toplevel = machine.generation(2, "newer");
-    let write = |esp: &Path| boot(esp, &machine.path("profiles"), &toplevel);
+    let write = |esp: &Path| boot(esp, &machine.path("profiles"), &toplevel, None);
     let lost = both(&machine.path("esp"), Some(&machine.path("lost")), write);
     assert!(matches!(lost, Err(GenerationError::Mirror { .. })), "{lost:?}");
     assert!(machine.path("esp/loader/entries/bedplate-2+3.conf").is_file());

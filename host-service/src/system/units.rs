@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bedplate_spec::host::{Backup, HostFile};
 use bedplate_spec::identity::{Purpose, derive};
 use bedplate_spec::plan::{BOOT, BOOT_MIRROR};
+use bedplate_tools::vfat;
 
 use super::{Entry, Parts};
 
@@ -68,6 +69,10 @@ const TRIAL_FAILED: &str = "bedplate-trial-failed.service";
 /// How long a boot on trial may take from systemd's start, beside what somebody takes for typing a
 /// passphrase: more than any unit of ours but converge, which is not waited for.
 const TRIAL_SECONDS: u64 = 30 * 60;
+
+/// How an EFI system partition is mounted. `systemd-bless-boot` renames entries there, too: by itself a
+/// rename takes the old name away before the new one says where the file lies.
+const ESP_OPTIONS: &str = "umask=0077,nodev,nosuid,noexec";
 
 /// How long boot waits for a disk with an EFI system partition.
 const ESP_SECONDS: u32 = 15;
@@ -212,7 +217,8 @@ impl Units {
         let guid = derive(host.host.id, Purpose::GptEsp, role, 0).to_string();
         let mount = format!(
             "[Unit]\nDescription=EFI system partition on {role}\nBefore=local-fs.target\n\n\
-             [Mount]\nWhat=/dev/disk/by-partuuid/{guid}\nWhere={place}\nType=vfat\nOptions=umask=0077,nodev,nosuid,noexec\n"
+             [Mount]\nWhat=/dev/disk/by-partuuid/{guid}\nWhere={place}\nType=vfat\nOptions={ESP_OPTIONS},{}\n",
+            vfat::DURABLE
         );
         self.add(name, mount, Some("local-fs.target"));
         let device = partition_unit(&guid);

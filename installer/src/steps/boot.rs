@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bedplate_facts::boot_chain::Chain;
 use bedplate_spec::event::{DeviceState, Outcome};
 use bedplate_spec::host::Then;
 use bedplate_spec::plan::{BootPartition, Plan, Step};
@@ -14,7 +15,7 @@ use rustix::mount::UnmountFlags;
 
 use super::system::{LIVE, in_target};
 use crate::context::{Context, MORE_STICKS, STICK, TARGET};
-use crate::device::{kernel_name, owner_name, partition_node};
+use crate::device::{kernel_name, owner_name, partition_node, wait_for_partition};
 use crate::error::{During as _, StepError};
 
 /// Lets the built system write its boot loader and entry, the mirror first, and reads both back.
@@ -34,36 +35,21 @@ pub fn write_entry(
             Err(_) => error,
         };
         sync::file_system(&place).during("could not flush the EFI system partition").map_err(on)?;
-        if !entries(&place).iter().any(|entry| names_files_that_are_there(&place, entry)) {
-            let message = "no usable boot entry stands on the EFI system partition afterwards";
-            return Err(on(StepError::new(message)));
-        }
+        let node = wait_for_partition(context.disk(&partition.role)?, partition.partition);
+        require_bootable(&node.map_err(on)?).map_err(on)?;
     }
     Ok(Outcome::Done)
 }
 
-fn entries(esp: &Path) -> Vec<PathBuf> {
-    let directory = esp.join("loader/entries");
-    bedplate_facts::roots::names(&directory)
-        .into_iter()
-        .filter(|name| name.ends_with(".conf"))
-        .map(|name| directory.join(name))
-        .collect()
-}
-
-/// Whether an entry names a kernel and initrds, and each of them is on the partition.
-fn names_files_that_are_there(esp: &Path, entry: &Path) -> bool {
-    let Ok(text) = fs::read_to_string(entry) else { return false };
-    let values = |key: &'static str| {
-        text.lines().filter_map(move |line| {
-            let (word, value) = line.trim().split_once(char::is_whitespace)?;
-            (word == key).then(|| value.trim())
-        })
-    };
-    let present =
-        |value: &str| esp.join(value.trim_start_matches('/')).metadata().is_ok_and(|m| m.len() > 0);
-    let images = values("linux").chain(values("efi"));
-    images.clone().count() == 1 && images.chain(values("initrd")).all(present)
+/// What the disk has, not what the kernel remembers of it, boots: every file of the chain.
+fn require_bootable(partition: &Path) -> Result<(), StepError> {
+    let chain = Chain::look(partition).during("could not read the EFI system partition back")?;
+    if chain.is_bootable() {
+        return Ok(());
+    }
+    let faults = chain.faults().join("; ");
+    let message = format!("the EFI system partition does not boot afterwards: {faults}");
+    Err(StepError::new(message))
 }
 
 /// Flushes, unmounts and closes everything.
@@ -158,18 +144,13 @@ mod tests {
     }
 
     #[test]
-    fn f1_an_entry_whose_kernel_is_missing_or_empty_is_not_usable() {
-        let esp = tempfile::tempdir().unwrap();
-        let entry = esp.path().join("loader/entries/bedplate-1+3.conf");
-        fs::create_dir_all(entry.parent().unwrap()).unwrap();
-        fs::write(&entry, "title x\nlinux /bedplate/kernel\ninitrd /bedplate/initrd\n").unwrap();
-        assert!(!names_files_that_are_there(esp.path(), &entry));
-        fs::create_dir_all(esp.path().join("bedplate")).unwrap();
-        fs::write(esp.path().join("bedplate/kernel"), "k").unwrap();
-        fs::write(esp.path().join("bedplate/initrd"), "").unwrap();
-        assert!(!names_files_that_are_there(esp.path(), &entry));
-        fs::write(esp.path().join("bedplate/initrd"), "i").unwrap();
-        assert!(names_files_that_are_there(esp.path(), &entry));
-        assert_eq!(entries(esp.path()), [entry]);
+    fn t45_a_partition_without_a_whole_chain_stops_the_installation_and_names_the_file() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(8 << 20).unwrap();
+        let options = fatfs::FormatVolumeOptions::new();
+        fatfs::format_volume(&mut image.reopen().unwrap(), options).unwrap();
+        let error = require_bootable(image.path()).unwrap_err();
+        assert!(error.what.contains("EFI/BOOT/BOOTX64.EFI is missing"), "{}", error.what);
+        assert!(require_bootable(Path::new("/nonexistent")).is_err());
     }
 }

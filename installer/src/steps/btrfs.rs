@@ -7,6 +7,7 @@ use bedplate_spec::event::Outcome;
 use bedplate_spec::plan::{Mount, MountSource, Subvolume};
 use bedplate_tools::btrfs;
 use bedplate_tools::mount::{Access, Mount as SystemMount, unmount};
+use bedplate_tools::vfat;
 use uuid::Uuid;
 
 use super::kept;
@@ -213,7 +214,7 @@ pub fn mount_all(context: &Context<'_>, mounts: &[Mount]) -> Result<Outcome, Ste
                     &node.display().to_string(),
                     &place,
                     "vfat",
-                    "umask=0077",
+                    &format!("umask=0077,{}", vfat::DURABLE),
                     Access::ReadWrite,
                 )?;
             }

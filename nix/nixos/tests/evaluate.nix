@@ -156,8 +156,12 @@ let
       && lib.elem "nofail" host.fileSystems."/boot".options
       && !(small.fileSystems ? "/boot-mirror");
     "a mirrored ESP is copied, and one that is alone is not" =
-      lib.hasInfix "/boot-mirror" host.boot.loader.systemd-boot.extraInstallCommands
-      && small.boot.loader.systemd-boot.extraInstallCommands == "";
+      lib.hasInfix "generation record --mirror" host.boot.loader.systemd-boot.extraInstallCommands
+      && lib.hasInfix "generation record" small.boot.loader.systemd-boot.extraInstallCommands
+      && !(lib.hasInfix "--mirror" small.boot.loader.systemd-boot.extraInstallCommands);
+    "T45: a rename on the ESP frees nothing before it is written" =
+      lib.elem "dirsync" host.fileSystems."/boot".options
+      && lib.elem "dirsync" host.fileSystems."/boot-mirror".options;
     "subvolumes are mounted from the opened disk" =
       host.fileSystems."/var/log".options == [ "subvol=log" ]
       && small.fileSystems."/nix".device == "/dev/mapper/bedplate-os";

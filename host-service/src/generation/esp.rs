@@ -1,0 +1,156 @@
+//! Files on a mounted ESP: what is written is durable before what it replaces is gone, and what is
+//! read back is what the disk has.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use bedplate_facts::boot_chain::{self, Chain, ENTRIES, IMAGES};
+use bedplate_tools::{sync, vfat};
+use sha2::{Digest as _, Sha256};
+
+use super::wanted::{Part, Source};
+use super::{GenerationError, entry_number, file, names};
+
+/// Where files of ours stand, and so where a power cut can leave one half done.
+const WRITTEN: [&str; 4] = [ENTRIES, "loader", IMAGES, "EFI/BOOT"];
+
+/// An ESP.
+#[derive(Debug)]
+pub(super) struct Esp {
+    /// Where it is mounted.
+    pub(super) root: PathBuf,
+    /// The partition. None when it is a directory, as in tests.
+    device: Option<PathBuf>,
+}
+
+impl Esp {
+    /// The one that is mounted at `root`. What others wrote there is on the disk from now on.
+    pub(super) fn at(root: &Path) -> Result<Self, GenerationError> {
+        let device = vfat::device(root).map_err(file("find the device of", root))?;
+        sync::file_system(root).map_err(file("flush", root))?;
+        Ok(Self { root: root.to_owned(), device })
+    }
+
+    /// Removes what a cut left half done.
+    pub(super) fn tidy(&self) -> Result<(), GenerationError> {
+        for directory in WRITTEN.map(|name| self.root.join(name)) {
+            if directory.is_dir() {
+                vfat::tidy(&directory).map_err(file("tidy", &directory))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names in a directory; none when there is no such directory.
+    pub(super) fn names(&self, directory: &str) -> Result<Vec<String>, GenerationError> {
+        let directory = self.root.join(directory);
+        let all = if directory.is_dir() { names(&directory)? } else { Vec::new() };
+        Ok(all.into_iter().filter(|name| !vfat::is_staged(name)).collect())
+    }
+
+    /// A text; empty when it cannot be read.
+    pub(super) fn text(&self, path: &str) -> String {
+        fs::read_to_string(self.root.join(path)).unwrap_or_default()
+    }
+
+    /// Whether the disk has this very file.
+    pub(super) fn has(&self, part: &Part) -> Result<bool, GenerationError> {
+        Ok(self.digest(&part.path)?.as_deref() == Some(&part.hash))
+    }
+
+    /// Hash of a file as the disk has it; none when it is not there.
+    pub(super) fn digest(&self, path: &str) -> Result<Option<String>, GenerationError> {
+        let full = self.root.join(path);
+        match &self.device {
+            Some(device) => boot_chain::hash_of(device, path).map_err(file("read back", &full)),
+            None if full.is_file() => digest(&full).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Puts a file in its place, unless the disk has it.
+    pub(super) fn put(&self, part: &Part) -> Result<(), GenerationError> {
+        if self.has(part)? {
+            return Ok(());
+        }
+        match &part.source {
+            Source::Text(text) => self.replace(&part.path, text.as_bytes())?,
+            Source::File(source) => {
+                self.replace(&part.path, &fs::read(source).map_err(file("read", source))?)?;
+            }
+        }
+        self.require(&part.path, &part.hash)
+    }
+
+    /// Whether the disk has this text.
+    pub(super) fn holds(&self, path: &str, text: &str) -> Result<bool, GenerationError> {
+        let hash = crate::digest::of_bytes(text.as_bytes());
+        Ok(self.digest(path)?.as_deref() == Some(&hash))
+    }
+
+    /// Writes a text, unless the disk has it.
+    pub(super) fn write(&self, path: &str, text: &str) -> Result<(), GenerationError> {
+        if self.holds(path, text)? {
+            return Ok(());
+        }
+        self.replace(path, text.as_bytes())?;
+        self.require(path, &crate::digest::of_bytes(text.as_bytes()))
+    }
+
+    fn replace(&self, path: &str, content: &[u8]) -> Result<(), GenerationError> {
+        let path = self.root.join(path);
+        vfat::replace(&path, content).map_err(file("write", &path))
+    }
+
+    fn require(&self, path: &str, hash: &str) -> Result<(), GenerationError> {
+        if self.digest(path)?.as_deref() == Some(hash) {
+            Ok(())
+        } else {
+            Err(GenerationError::ReadBack { path: self.root.join(path) })
+        }
+    }
+
+    /// Deletes a file.
+    pub(super) fn remove(&self, path: &str) -> Result<(), GenerationError> {
+        let path = self.root.join(path);
+        vfat::remove(&path).map_err(file("remove", &path))
+    }
+
+    /// Everything the machine boots by, as the disk has it; none where there is no disk to look at.
+    pub(super) fn chain(&self) -> Result<Option<Chain>, GenerationError> {
+        let Some(device) = &self.device else { return Ok(None) };
+        Chain::look(device).map(Some).map_err(file("look at", &self.root))
+    }
+
+    /// The firmware's loader leads to the entry of this generation, whole.
+    pub(super) fn require_bootable(&self, number: u64) -> Result<(), GenerationError> {
+        let Some(chain) = self.chain()? else { return Ok(()) };
+        let own = chain.entries.iter().filter(|entry| entry_number(&entry.name) == Some(number));
+        let mut own = own.peekable();
+        let mut faults: Vec<String> = chain.loaders.iter().map(ToString::to_string).collect();
+        if own.peek().is_none() {
+            faults.push("its boot entry is missing".to_owned());
+        }
+        faults.extend(own.flat_map(|entry| &entry.faults).map(ToString::to_string));
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(GenerationError::Broken { esp: self.root.clone(), faults }),
+        }
+    }
+}
+
+/// SHA-256 of a file.
+pub(super) fn digest(path: &Path) -> Result<String, GenerationError> {
+    let hash = || -> io::Result<String> {
+        let (mut hasher, mut source) = (Sha256::new(), File::open(path)?);
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            match source.read(&mut buffer)? {
+                0 => return Ok(crate::digest::hexadecimal(&hasher.finalize())),
+                count => hasher.update(buffer.get(..count).unwrap_or_default()),
+            }
+        }
+    };
+    hash().map_err(file("read", path))
+}
