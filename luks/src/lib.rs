@@ -5,6 +5,7 @@
 
 mod argon;
 mod attempt;
+mod beside;
 mod error;
 mod format;
 mod log;
@@ -14,11 +15,12 @@ mod volume;
 
 pub use argon::{ArgonCost, argon_cost, benchmark_argon};
 pub use attempt::{Attempt, Derivation, attempt, keyslots};
+pub use beside::{read_beside, write_beside};
 pub use error::LuksError;
 pub use format::{Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, format, format_and_open};
 pub use token::{Standing, Token, read_token, seal, standing};
 pub use verity::open_verity;
-pub use volume::{backup_header, close, is_open, open, open_read_only, test_key, uuid};
+pub use volume::{backup_header, close, is_open, open, open_read_only, open_unseen, test_key, uuid};
 
 /// What the functions of this crate return.
 pub type Result<T> = std::result::Result<T, LuksError>;

@@ -124,15 +124,24 @@ pub(crate) fn add(header: &mut CryptDevice, token: &Token) -> std::result::Resul
 }
 
 fn find(header: &mut CryptDevice) -> std::result::Result<Option<(u32, Token)>, LibcryptErr> {
+    let Some(index) = index_of(header, TYPE)? else { return Ok(None) };
+    let json = header.token_handle().json_get(index)?;
+    let token = serde_json::from_value(json).map_err(LibcryptErr::JsonError)?;
+    Ok(Some((index, token)))
+}
+
+/// The number of the token of a type.
+pub(crate) fn index_of(
+    header: &mut CryptDevice,
+    wanted: &str,
+) -> std::result::Result<Option<u32>, LibcryptErr> {
     for index in 0..TOKENS {
         match header.token_handle().status(index)? {
             CryptTokenInfo::Invalid => break,
             CryptTokenInfo::External(kind) | CryptTokenInfo::ExternalUnknown(kind)
-                if kind == TYPE =>
+                if kind == wanted =>
             {
-                let json = header.token_handle().json_get(index)?;
-                let token = serde_json::from_value(json).map_err(LibcryptErr::JsonError)?;
-                return Ok(Some((index, token)));
+                return Ok(Some(index));
             }
             _ => {}
         }

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use bedplate_luks::{
     ArgonCost, Derivation, Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, Token, attempt,
-    backup_header, format, is_open, keyslots, read_token, seal, test_key, uuid,
+    backup_header, format, is_open, keyslots, read_beside, read_token, seal, test_key, uuid,
+    write_beside,
 };
 use tempfile::NamedTempFile;
 use uuid::Uuid;
@@ -142,4 +143,28 @@ fn a_header_encrypts_by_4_kib_and_its_keyslots_hash_by_sha512() {
 #[test]
 fn nothing_is_open_that_was_not_opened() {
     assert!(!is_open("bedplate-test-nothing"));
+}
+
+#[test]
+fn t44_a_mark_is_kept_beside_the_seal_and_neither_disturbs_the_other() {
+    const KIND: &str = "bedplate-pool";
+    let file = formatted();
+    let device = file.path();
+    assert_eq!(read_beside(device, KIND).unwrap(), None);
+    let mark = |id: &str| serde_json::json!({ "line": [id], "type": "another", "keyslots": ["0"] });
+    write_beside(device, KIND, &mark("a")).unwrap();
+    seal(device).unwrap();
+    write_beside(device, KIND, &mark("b")).unwrap();
+    let found = read_beside(device, KIND).unwrap().unwrap();
+    assert_eq!((&found["line"][0], &found["keyslots"]), (&"b".into(), &serde_json::json!([])));
+    let (_, token) = read_token(device).unwrap().unwrap();
+    assert!(token.sealed && token.sections == sections(), "{token:?}");
+    assert!(test_key(device, Some(KEYFILE_SLOT), KEYFILE).unwrap());
+    // As long as a mark can become, beside both keyslots and the seal.
+    let long: Vec<String> = (0..96).map(|era| format!("{era:012}")).collect();
+    let members: Vec<Uuid> = (0..16).map(Uuid::from_u128).collect();
+    let mark = serde_json::json!({ "line": long, "members": members });
+    write_beside(device, KIND, &mark).unwrap();
+    assert_eq!(read_beside(device, KIND).unwrap().unwrap()["members"][15], members[15].to_string());
+    assert!(read_beside(blank().path(), KIND).unwrap().is_none());
 }

@@ -15,6 +15,7 @@ pub mod passphrase;
 pub mod plan;
 pub mod planner;
 pub mod platform;
+pub mod pool_history;
 pub mod remote;
 pub mod repository_tree;
 pub mod shown;

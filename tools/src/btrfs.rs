@@ -1,5 +1,6 @@
 //! btrfs-progs, and what a member says about its file system.
 
+pub mod replace;
 mod superblock;
 
 use std::ffi::OsString;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{CommandError, CommandExt as _};
-pub use superblock::{COPIES, LENGTH, Renaming, Superblock};
+pub use superblock::{COPIES, LENGTH, Renaming, Superblock, hide, show};
 
 /// Makes a file system over the members; everything on them is lost.
 pub fn make(
@@ -41,6 +42,15 @@ fn is_loaded() -> bool {
 /// Makes the kernel forget every member that is not mounted.
 pub fn forget() -> Result<(), CommandError> {
     Command::new("btrfs").args(["device", "scan", "--forget"]).run()
+}
+
+/// Makes the kernel forget one member that is not mounted. It is no matter when it knew none.
+pub fn forget_one(device: &Path) -> Result<(), CommandError> {
+    let forgotten = Command::new("btrfs").args(["device", "scan", "--forget"]).arg(device).run();
+    match forgotten {
+        Err(CommandError::Failed { .. }) => Ok(()),
+        other => other,
+    }
 }
 
 /// Creates a subvolume.

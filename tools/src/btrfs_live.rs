@@ -76,7 +76,7 @@ mod tests {
         };
         file("devices/dm-3/dm/name", "bedplate-vm1\n");
         let nodes = tempfile::tempdir().unwrap();
-        let mut block = vec![0; (64 << 10) + 0x90];
+        let mut block = vec![0; (64 << 10) + 0xd1];
         let start = 64 << 10;
         block[start + 0x40..start + 0x48].copy_from_slice(b"_BHRfS_M");
         block[start + 0x88] = 2;

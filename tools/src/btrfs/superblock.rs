@@ -1,7 +1,7 @@
 //! The superblock: btrfs documentation, "On-disk Format", section "Superblock".
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use crc::{CRC_32_ISCSI, Crc};
@@ -18,6 +18,13 @@ const CHECKSUM_LENGTH: usize = 32;
 const FSID_AT: usize = 0x20;
 const MAGIC_AT: usize = 0x40;
 const MAGIC: &[u8] = b"_BHRfS_M";
+/// Ours, in the place of the magic of a member that is behind: neither the kernel nor udev takes it for
+/// a member, and nothing else of it is changed.
+const HIDDEN: &[u8] = b"_BHRfS_P";
+const GENERATION_AT: usize = 0x48;
+const DEVICES_AT: usize = 0x88;
+/// Where the number of this device within the file system stands: the first field of its `dev_item`.
+const DEVICE_AT: usize = 0xc9;
 const INCOMPATIBLE_AT: usize = 0xbc;
 const CHECKSUM_KIND_AT: usize = 0xc4;
 const LABEL_AT: usize = 0x12b;
@@ -77,11 +84,21 @@ pub struct Superblock {
     pub generation: u64,
     /// How many devices the file system has.
     pub devices: u64,
+    /// The number of this device; 0 while it is being written in the place of another
+    /// (`BTRFS_DEV_REPLACE_DEVID`).
+    pub device: u64,
+    /// Whether it was put out of the kernel's sight.
+    pub hidden: bool,
 }
 
 impl Superblock {
-    /// Reads the superblock of a device; `None` when it has none.
+    /// Reads the superblock of a device; `None` when it has none that the kernel would take.
     pub fn read(device: &Path) -> io::Result<Option<Self>> {
+        Ok(Self::read_hidden(device)?.filter(|found| !found.hidden))
+    }
+
+    /// As [`Superblock::read`], also of a device that was put out of the kernel's sight.
+    pub fn read_hidden(device: &Path) -> io::Result<Option<Self>> {
         let mut file = File::open(device)?;
         file.seek(SeekFrom::Start(COPIES[0]))?;
         let mut bytes = Vec::new();
@@ -94,7 +111,8 @@ impl Superblock {
         let number = |at: usize| {
             bytes.get(at..at + 8)?.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes))
         };
-        if bytes.get(MAGIC_AT..MAGIC_AT + 8)? != MAGIC {
+        let magic = bytes.get(MAGIC_AT..MAGIC_AT + 8)?;
+        if magic != MAGIC && magic != HIDDEN {
             return None;
         }
         let mut fsid = String::new();
@@ -104,8 +122,47 @@ impl Superblock {
             }
             fsid.push_str(&format!("{byte:02x}"));
         }
-        Some(Self { fsid, generation: number(0x48)?, devices: number(0x88)? })
+        Some(Self {
+            fsid,
+            generation: number(GENERATION_AT)?,
+            devices: number(DEVICES_AT)?,
+            device: number(DEVICE_AT)?,
+            hidden: magic == HIDDEN,
+        })
     }
+}
+
+/// Puts a device out of the kernel's sight, durably: no scan makes it a member of what is mounted.
+/// [`show`] undoes it, to the byte.
+pub fn hide(device: &Path) -> io::Result<()> {
+    exchange(device, MAGIC, HIDDEN)
+}
+
+/// Undoes [`hide`].
+pub fn show(device: &Path) -> io::Result<()> {
+    exchange(device, HIDDEN, MAGIC)
+}
+
+fn exchange(device: &Path, from: &[u8], to: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(device)?;
+    let size = file.seek(SeekFrom::End(0))?;
+    // The first copy counts: it comes last when it is to be seen, and first when it is not.
+    let mut copies = COPIES;
+    if to == MAGIC {
+        copies.reverse();
+    }
+    for copy in copies.into_iter().filter(|copy| copy + LENGTH as u64 <= size) {
+        let at = copy + MAGIC_AT as u64;
+        let mut found = [0; 8];
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(&mut found)?;
+        if found == from {
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(to)?;
+            file.sync_all()?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -114,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_superblock_is_found_where_the_format_has_it() {
-        let mut bytes = vec![0; 0x90];
+        let mut bytes = vec![0; 0xd1];
         assert_eq!(Superblock::parse(&bytes), None);
         bytes[0x20..0x30].copy_from_slice(&[
             0x0f, 0x2a, 0x7c, 0x54, 0x9f, 0x0c, 0x5a, 0x5b, 0x8a, 0x6e, 0x3f, 0x7d, 0x1c, 0x2b,
@@ -123,9 +180,30 @@ mod tests {
         bytes[0x40..0x48].copy_from_slice(b"_BHRfS_M");
         bytes[0x48] = 7;
         bytes[0x88] = 3;
+        bytes[0xc9] = 2;
         let fsid = "0f2a7c54-9f0c-5a5b-8a6e-3f7d1c2b4a59".to_owned();
-        assert_eq!(Superblock::parse(&bytes), Some(Superblock { fsid, generation: 7, devices: 3 }));
+        let found = Superblock { fsid, generation: 7, devices: 3, device: 2, hidden: false };
+        assert_eq!(Superblock::parse(&bytes), Some(found));
         assert_eq!(Superblock::parse(&bytes[..0x88]), None);
+    }
+
+    #[test]
+    fn t44_a_device_is_put_out_of_sight_and_back_to_the_byte() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len((64 << 20) + 8192).unwrap();
+        let mut bytes = std::fs::read(file.path()).unwrap();
+        for copy in [64 << 10, 64 << 20] {
+            bytes[copy + MAGIC_AT..copy + MAGIC_AT + 8].copy_from_slice(MAGIC);
+        }
+        std::fs::write(file.path(), &bytes).unwrap();
+        hide(file.path()).unwrap();
+        hide(file.path()).unwrap();
+        assert_eq!(Superblock::read(file.path()).unwrap(), None);
+        assert!(Superblock::read_hidden(file.path()).unwrap().unwrap().hidden);
+        let hidden = std::fs::read(file.path()).unwrap();
+        assert!(!hidden.windows(8).any(|window| window == MAGIC), "a copy can still be seen");
+        show(file.path()).unwrap();
+        assert!(std::fs::read(file.path()).unwrap() == bytes);
     }
 
     /// What `mkfs.btrfs` writes where renaming looks.

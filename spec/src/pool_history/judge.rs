@@ -1,0 +1,387 @@
+//! Whether a pool may be mounted, over which members, and what is marked before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Fresh, Mark};
+
+/// Members are written one after the other: a power cut leaves this much between them.
+const USUAL_LAG: u64 = 1;
+/// RAID1 has two copies: one device can be lost.
+const MOST_LOST: usize = 1;
+
+/// One member that is there and unlocked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// UUID of its LUKS header.
+    pub uuid: String,
+    /// What its header says; none when it says nothing that can be understood.
+    pub mark: Option<Mark>,
+    /// The generation of its file system.
+    pub generation: u64,
+    /// How many devices the file system has, by this member.
+    pub devices: u64,
+    /// How it takes part.
+    pub standing: Standing,
+}
+
+/// How a member takes part in the file system, by its superblock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// As any device.
+    Member,
+    /// As one, and put out of the kernel's sight because it was behind.
+    Hidden,
+    /// As what is being written in the place of a device: of no use alone.
+    Target,
+}
+
+/// What the OS disk keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Whether there is a record at all.
+    pub known: bool,
+    /// The era in which the pool was mounted last.
+    pub mark: Option<Mark>,
+    /// A generation that every member of that era had reached.
+    pub generation: u64,
+    /// Roles that were not there when the pool was mounted last.
+    pub away: BTreeSet<String>,
+    /// Roles that came back, and were mounted with the others as they were: of before there were marks.
+    pub stale: BTreeSet<String>,
+}
+
+/// What somebody has said in so many words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Word {
+    /// Nothing.
+    #[default]
+    None,
+    /// Go on with what is here, whatever those that are not here hold.
+    GiveUpNewer,
+    /// Of several histories, go on with the one that this role's disk holds.
+    Keep(String),
+}
+
+/// What follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It may be mounted.
+    Open(Opening),
+    /// It may not, and nothing was changed.
+    Refused(Refusal),
+}
+
+/// How it may be mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// Roles that hold the newest history, and are mounted.
+    pub current: BTreeSet<String>,
+    /// The role that is being resynchronised, and goes on to be.
+    pub target: Option<String>,
+    /// Roles that are there and behind: never mounted as they are.
+    pub behind: BTreeSet<String>,
+    /// How many devices the file system lacks.
+    pub lost: usize,
+    /// What every one that is mounted carries before it is mounted.
+    pub mark: Mark,
+    /// Roles that are mounted although they missed writes before there were marks: a scrub is due.
+    pub doubtful: BTreeSet<String>,
+}
+
+/// Why it may not be mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// More are lost than RAID1 bears.
+    TooFew {
+        /// Roles that could be mounted.
+        current: BTreeSet<String>,
+        /// Roles that are there and behind.
+        behind: BTreeSet<String>,
+        /// How many devices the file system lacks.
+        lost: usize,
+    },
+    /// All that are here were left behind by a newer history.
+    Behind {
+        /// Roles that are here.
+        present: BTreeSet<String>,
+        /// The newest mark, when there is one; its members are what to plug in.
+        newest: Option<Mark>,
+    },
+    /// A member is missing that may hold a newer history.
+    NoProof {
+        /// Roles that are here.
+        present: BTreeSet<String>,
+    },
+    /// Each was written to without the other.
+    TwoHistories {
+        /// Each of them.
+        sides: Vec<Side>,
+    },
+}
+
+/// One of several histories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// Roles that are here and hold it; none when only the OS disk knows of it.
+    pub roles: BTreeSet<String>,
+    /// Its mark; none of before there were marks.
+    pub mark: Option<Mark>,
+    /// Its generation, which does not say which is newer.
+    pub generation: u64,
+}
+
+/// Decides from what the members that are here, and the OS disk, know.
+pub fn judge(seen: &BTreeMap<String, Seen>, kept: &Kept, word: &Word, fresh: &Fresh) -> Decision {
+    let asked = Asked { seen, kept, word, fresh };
+    if seen.is_empty() {
+        let (current, behind) = (BTreeSet::new(), BTreeSet::new());
+        return Decision::Refused(Refusal::TooFew { current, behind, lost: 0 });
+    }
+    let marked = kept.mark.is_some() || seen.values().any(|one| one.mark.is_some());
+    let decided = if marked { asked.by_marks() } else { asked.without_marks() };
+    decided.unwrap_or_else(Decision::Refused)
+}
+
+struct Asked<'a> {
+    seen: &'a BTreeMap<String, Seen>,
+    kept: &'a Kept,
+    word: &'a Word,
+    fresh: &'a Fresh,
+}
+
+/// The history that goes on.
+struct Chosen {
+    /// Its mark.
+    head: Mark,
+    /// Whether somebody chose it in so many words.
+    by_word: bool,
+}
+
+impl Asked<'_> {
+    fn by_marks(&self) -> Result<Decision, Refusal> {
+        let Chosen { head, by_word } = self.choose()?;
+        let has_all = |one: &Seen| self.has_all_of(one, &head);
+        let marked: BTreeMap<&String, &Seen> =
+            self.seen.iter().filter(|(_, one)| has_all(one)).collect();
+        let newest = marked.values().map(|one| one.generation).max().unwrap_or(0);
+        let noted = match &self.kept.mark {
+            Some(mark) if mark.id() == head.id() && !by_word => self.kept.generation,
+            _ => 0,
+        };
+        // One that is being resynchronised knows that another has more.
+        let is_left = head.joining.is_some() && !by_word;
+        if marked.is_empty() || is_left || newest.saturating_add(USUAL_LAG) < noted {
+            return Err(Refusal::Behind { present: self.roles(), newest: Some(head) });
+        }
+        let had_all: BTreeSet<String> = marked.values().map(|one| one.uuid.clone()).collect();
+        // One that dropped out while the pool was mounted, and nobody noticed.
+        let missed = |one: &Seen| one.generation.saturating_add(USUAL_LAG) < newest;
+        let current: BTreeSet<String> = marked
+            .into_iter()
+            .filter(|(_, one)| !missed(one))
+            .map(|(role, _)| role.clone())
+            .collect();
+        let target = self.target(&head, &current);
+        let behind = self.rest(&current, target.as_ref());
+        let lost = self.lost(&current);
+        if lost > MOST_LOST {
+            return Err(Refusal::TooFew { current, behind, lost });
+        }
+        let uuids = self.uuids(&current);
+        // Every later era has a member of this one, which would carry its mark.
+        let all_here = head.members.is_subset(&had_all);
+        let noted = self.kept.mark.as_ref().is_some_and(|mark| mark.id() == head.id());
+        if lost > 0 && !by_word && !all_here && !noted {
+            return Err(Refusal::NoProof { present: self.roles() });
+        }
+        let target_uuid = target.as_ref().and_then(|role| Some(self.seen.get(role)?.uuid.clone()));
+        let mark = if !by_word && uuids == head.members && target_uuid == head.target {
+            head
+        } else {
+            let given_up = self.given_up(&head);
+            let lines = given_up.iter().chain([&head]).map(|mark| mark.line.as_slice());
+            self.fresh.after(lines, uuids, target_uuid)
+        };
+        let doubtful = BTreeSet::new();
+        Ok(Decision::Open(Opening { current, target, behind, lost, mark, doubtful }))
+    }
+
+    /// The one history that goes on.
+    fn choose(&self) -> Result<Chosen, Refusal> {
+        let here = self.seen.values().filter_map(|one| one.mark.as_ref());
+        let heads = match self.word {
+            Word::None => heads(here.chain(&self.kept.mark)),
+            Word::GiveUpNewer => heads(here),
+            Word::Keep(role) => {
+                let own = self.seen.get(role).and_then(|one| one.mark.as_ref());
+                own.map(|mark| vec![mark.clone()]).unwrap_or_default()
+            }
+        };
+        let by_word = *self.word != Word::None;
+        match heads.as_slice() {
+            [head] => Ok(Chosen { head: head.clone(), by_word }),
+            [] => Err(Refusal::Behind { present: self.roles(), newest: self.kept.mark.clone() }),
+            several => Err(Refusal::TwoHistories { sides: self.sides(several) }),
+        }
+    }
+
+    /// Whether a member has everything that was written up to this era.
+    fn has_all_of(&self, one: &Seen, head: &Mark) -> bool {
+        let Some(mark) = &one.mark else { return self.is_first(one, head) };
+        // An era is mounted only after each of its members carries it: where one does not, the power
+        // went while it was begun, and nothing was written that this one lacks.
+        let begun = head
+            .parent()
+            .is_some_and(|parent| parent == mark.id() || mark.joining.as_deref() == Some(parent));
+        let takes_part = head.members.contains(&one.uuid);
+        takes_part && one.standing != Standing::Target && (mark.id() == head.id() || begun)
+    }
+
+    /// The same of the very first era, when a member has no mark yet.
+    fn is_first(&self, one: &Seen, head: &Mark) -> bool {
+        let first = head.line.len() == 1 && head.members.contains(&one.uuid);
+        first && one.standing != Standing::Target
+    }
+
+    /// What is being resynchronised goes on only in the era it was begun in: since then nothing was
+    /// mounted without it.
+    fn target(&self, head: &Mark, current: &BTreeSet<String>) -> Option<String> {
+        let wanted = head.target.as_ref()?;
+        let is = |one: &Seen| {
+            let joins = one.mark.as_ref().and_then(|mark| mark.joining.as_deref());
+            let same = joins == Some(head.id());
+            one.uuid == *wanted && same && one.standing != Standing::Hidden
+        };
+        let mut all = self.seen.iter().filter(|(role, _)| !current.contains(*role));
+        all.find(|(_, one)| is(one)).map(|(role, _)| role.clone())
+    }
+
+    /// The histories that are here and that somebody gave up: whoever holds them is behind from now
+    /// on. Those that are not here are not given up.
+    fn given_up(&self, kept: &Mark) -> Vec<Mark> {
+        if !matches!(self.word, Word::Keep(_)) {
+            return Vec::new();
+        }
+        let here = self.seen.values().filter_map(|one| one.mark.as_ref());
+        heads(here).into_iter().filter(|mark| mark.id() != kept.id()).collect()
+    }
+
+    fn sides(&self, heads: &[Mark]) -> Vec<Side> {
+        let side = |head: &Mark| {
+            let holds = |one: &Seen| one.mark.as_ref().is_some_and(|mark| mark.id() == head.id());
+            let holders = || self.seen.iter().filter(|(_, one)| holds(one));
+            Side {
+                roles: holders().map(|(role, _)| role.clone()).collect(),
+                mark: Some(head.clone()),
+                generation: holders().map(|(_, one)| one.generation).max().unwrap_or(0),
+            }
+        };
+        heads.iter().map(side).collect()
+    }
+
+    /// Of before there were marks: the record says who was away, or nothing does.
+    fn without_marks(&self) -> Result<Decision, Refusal> {
+        let usable = |one: &Seen| one.standing != Standing::Target;
+        let here: BTreeSet<String> =
+            self.seen.iter().filter(|(_, one)| usable(one)).map(|(r, _)| r.clone()).collect();
+        if let Word::Keep(role) = self.word {
+            let only = here.iter().filter(|one| *one == role).cloned().collect();
+            return self.open_unmarked(only, BTreeSet::new());
+        }
+        let by_word = *self.word == Word::GiveUpNewer;
+        let missed = self.kept.away.union(&self.kept.stale).cloned().collect::<BTreeSet<_>>();
+        let took_part: BTreeSet<String> = here.difference(&missed).cloned().collect();
+        if took_part.is_empty() && !by_word {
+            // Both were away in turn, or all that are here were.
+            let both = here.len() > 1 && !here.is_disjoint(&self.kept.stale);
+            return Err(if both {
+                self.unmarked_sides(&here)
+            } else {
+                Refusal::Behind { present: self.roles(), newest: None }
+            });
+        }
+        let took_part = if took_part.is_empty() { here.clone() } else { took_part };
+        let newest = self.newest(&took_part);
+        let (even, lagging): (BTreeSet<_>, BTreeSet<_>) = took_part
+            .into_iter()
+            .partition(|role| self.generation(role).saturating_add(USUAL_LAG) >= newest);
+        if !lagging.is_empty() && !self.kept.known && !by_word {
+            return Err(self.unmarked_sides(&here));
+        }
+        let mut doubtful = BTreeSet::new();
+        let mut current = even;
+        if self.lost(&current) > MOST_LOST {
+            // They were written to since they came back: without them more would be lost.
+            let back = here.intersection(&self.kept.stale);
+            doubtful = back.filter(|role| !self.kept.away.contains(*role)).cloned().collect();
+            current.extend(doubtful.iter().cloned());
+        }
+        if self.lost(&current) > 0 && !self.kept.known && !by_word {
+            return Err(Refusal::NoProof { present: self.roles() });
+        }
+        self.open_unmarked(current, doubtful)
+    }
+
+    fn open_unmarked(
+        &self,
+        current: BTreeSet<String>,
+        doubtful: BTreeSet<String>,
+    ) -> Result<Decision, Refusal> {
+        let (behind, lost) = (self.rest(&current, None), self.lost(&current));
+        if current.is_empty() || lost > MOST_LOST {
+            return Err(Refusal::TooFew { current, behind, lost });
+        }
+        let mark = self.fresh.after([], self.uuids(&current), None);
+        Ok(Decision::Open(Opening { current, target: None, behind, lost, mark, doubtful }))
+    }
+
+    fn unmarked_sides(&self, here: &BTreeSet<String>) -> Refusal {
+        let side = |role: &String| Side {
+            roles: BTreeSet::from([role.clone()]),
+            mark: None,
+            generation: self.generation(role),
+        };
+        Refusal::TwoHistories { sides: here.iter().map(side).collect() }
+    }
+
+    fn rest(&self, current: &BTreeSet<String>, target: Option<&String>) -> BTreeSet<String> {
+        let others = self.seen.keys().filter(|role| !current.contains(*role));
+        others.filter(|role| Some(*role) != target).cloned().collect()
+    }
+
+    /// The file system itself says how many devices it has.
+    fn lost(&self, current: &BTreeSet<String>) -> usize {
+        let members = current.iter().filter_map(|role| self.seen.get(role));
+        let devices = members.max_by_key(|one| one.generation).map_or(0, |one| one.devices);
+        usize::try_from(devices).unwrap_or(usize::MAX).saturating_sub(current.len())
+    }
+
+    fn generation(&self, role: &str) -> u64 {
+        self.seen.get(role).map_or(0, |one| one.generation)
+    }
+
+    fn newest(&self, roles: &BTreeSet<String>) -> u64 {
+        roles.iter().map(|role| self.generation(role)).max().unwrap_or(0)
+    }
+
+    fn uuids(&self, roles: &BTreeSet<String>) -> BTreeSet<String> {
+        roles.iter().filter_map(|role| Some(self.seen.get(role)?.uuid.clone())).collect()
+    }
+
+    fn roles(&self) -> BTreeSet<String> {
+        self.seen.keys().cloned().collect()
+    }
+}
+
+/// The marks that no other goes on from, each once.
+fn heads<'a>(marks: impl Iterator<Item = &'a Mark>) -> Vec<Mark> {
+    let all: Vec<&Mark> = marks.collect();
+    let mut heads: Vec<Mark> = Vec::new();
+    for mark in &all {
+        let known = heads.iter().any(|head| head.id() == mark.id());
+        if !known && !all.iter().any(|other| mark.precedes(other)) {
+            heads.push((*mark).clone());
+        }
+    }
+    heads
+}

@@ -1,0 +1,220 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+mod lives;
+
+fn fresh(id: &str) -> Fresh {
+    Fresh { id: id.to_owned(), now: 1, host: "h".to_owned() }
+}
+
+fn names(all: &[&str]) -> BTreeSet<String> {
+    all.iter().map(|one| (*one).to_owned()).collect()
+}
+
+fn mark(line: &[&str], members: &[&str]) -> Mark {
+    Mark {
+        line: line.iter().map(|era| (*era).to_owned()).collect(),
+        members: names(members),
+        target: None,
+        joining: None,
+        since: 1,
+        host: "h".into(),
+    }
+}
+
+fn one(uuid: &str, mark: Option<Mark>, generation: u64) -> Seen {
+    Seen { uuid: uuid.to_owned(), mark, generation, devices: 2, standing: Standing::Member }
+}
+
+/// Roles are the UUIDs in lower case.
+fn seen(all: &[Seen]) -> BTreeMap<String, Seen> {
+    all.iter().map(|one| (one.uuid.to_lowercase(), one.clone())).collect()
+}
+
+fn kept(mark: Option<Mark>) -> Kept {
+    Kept { known: true, mark, ..Kept::default() }
+}
+
+fn decide(all: &[Seen], kept: &Kept) -> Decision {
+    judge(&seen(all), kept, &Word::None, &fresh("new"))
+}
+
+#[track_caller]
+fn opened(decision: Decision) -> Opening {
+    match decision {
+        Decision::Open(opening) => opening,
+        Decision::Refused(refusal) => panic!("{refusal:?}"),
+    }
+}
+
+#[track_caller]
+fn refused(decision: Decision) -> Refusal {
+    match decision {
+        Decision::Refused(refusal) => refusal,
+        Decision::Open(opening) => panic!("{opening:?}"),
+    }
+}
+
+#[test]
+fn t44_a_boot_without_a_member_is_marked_on_the_other_and_that_one_alone_is_refused() {
+    let whole = mark(&["e0"], &["A", "B"]);
+    let alone = opened(decide(&[one("A", Some(whole.clone()), 9)], &kept(Some(whole.clone()))));
+    assert_eq!((alone.lost, &alone.current), (1, &names(&["a"])));
+    assert_eq!(alone.mark, mark(&["e0", "new"], &["A"]));
+
+    // (ii): B alone, by a record that knows it, and by one that does not.
+    let old = || one("B", Some(whole.clone()), 9);
+    let refusal = refused(decide(&[old()], &kept(Some(alone.mark.clone()))));
+    assert_eq!(
+        refusal,
+        Refusal::Behind { present: names(&["b"]), newest: Some(alone.mark.clone()) }
+    );
+    let refusal = refused(decide(&[old()], &Kept::default()));
+    assert_eq!(refusal, Refusal::NoProof { present: names(&["b"]) });
+
+    // (iii): both, whatever the record says.
+    for record in [Kept::default(), kept(Some(whole.clone())), kept(Some(alone.mark.clone()))] {
+        let both = [one("A", Some(alone.mark.clone()), 12), old()];
+        let both = opened(decide(&both, &record));
+        assert_eq!((both.current, both.behind), (names(&["a"]), names(&["b"])));
+        assert_eq!(both.mark, alone.mark, "no new era begins at each boot");
+    }
+}
+
+#[test]
+fn t44_what_each_wrote_without_the_other_is_refused_and_one_is_kept_by_name() {
+    let (a, b) = (mark(&["e0", "ea"], &["A"]), mark(&["e0", "eb"], &["B"]));
+    let both = [one("A", Some(a.clone()), 50), one("B", Some(b.clone()), 60)];
+    for record in [Kept::default(), kept(Some(a.clone())), kept(Some(b.clone()))] {
+        let Refusal::TwoHistories { sides } = refused(decide(&both, &record)) else {
+            panic!("taken for one history")
+        };
+        let roles: Vec<_> = sides.iter().map(|side| side.roles.clone()).collect();
+        assert!(roles.contains(&names(&["a"])) && roles.contains(&names(&["b"])), "{roles:?}");
+    }
+    let word = Word::Keep("a".to_owned());
+    let opening = opened(judge(&seen(&both), &kept(Some(b.clone())), &word, &fresh("new")));
+    assert_eq!((&opening.current, &opening.behind), (&names(&["a"]), &names(&["b"])));
+    assert_eq!(opening.mark.line, ["eb", "e0", "ea", "new"]);
+    // From now on the other one is behind, and not a history of its own.
+    assert!(b.precedes(&opening.mark));
+    // The history on the other side is not given up when its disk is not here.
+    let word = Word::GiveUpNewer;
+    let opening = opened(judge(&seen(&both[..1]), &kept(Some(b.clone())), &word, &fresh("new")));
+    assert!(!b.precedes(&opening.mark), "{:?}", opening.mark);
+}
+
+#[test]
+fn t44_a_member_that_dropped_out_unnoticed_is_behind() {
+    let whole = mark(&["e0"], &["A", "B"]);
+    let both = [one("A", Some(whole.clone()), 90), one("B", Some(whole.clone()), 40)];
+    for record in [Kept::default(), kept(Some(whole.clone()))] {
+        let opening = opened(decide(&both, &record));
+        assert_eq!((opening.current, opening.behind), (names(&["a"]), names(&["b"])));
+        assert_eq!(opening.mark.members, names(&["A"]));
+    }
+    // Alone it is told by what the record has seen; a power cut leaves one generation between them.
+    let record = Kept { generation: 80, ..kept(Some(whole.clone())) };
+    assert!(matches!(refused(decide(&both[1..], &record)), Refusal::Behind { .. }));
+    let cut = [one("A", Some(whole.clone()), 90), one("B", Some(whole.clone()), 89)];
+    assert_eq!(opened(decide(&cut, &record)).current, names(&["a", "b"]));
+}
+
+#[test]
+fn t44_of_before_there_were_marks_the_record_says_who_was_there() {
+    let legacy = |away: &[&str], stale: &[&str]| Kept {
+        known: true,
+        away: names(away),
+        stale: names(stale),
+        ..Kept::default()
+    };
+    let (a, b) = (one("A", None, 9), one("B", None, 9));
+    // Whole, with and without a record: the first mark is made.
+    for record in [Kept::default(), legacy(&[], &[])] {
+        let opening = opened(decide(&[a.clone(), b.clone()], &record));
+        assert_eq!(opening.mark, mark(&["new"], &["A", "B"]));
+    }
+    // A healthy machine that was updated and then loses a disk boots.
+    assert_eq!(opened(decide(std::slice::from_ref(&a), &legacy(&[], &[]))).lost, 1);
+    assert_eq!(opened(decide(std::slice::from_ref(&a), &legacy(&["b"], &[]))).lost, 1);
+    // Without any record nothing proves that the one that is missing was not mounted alone.
+    let none = decide(std::slice::from_ref(&a), &Kept::default());
+    assert!(matches!(refused(none), Refusal::NoProof { .. }));
+    // One that was away is never mounted alone, and with the other it is behind.
+    let alone = decide(std::slice::from_ref(&b), &legacy(&["b"], &[]));
+    assert!(matches!(refused(alone), Refusal::Behind { .. }));
+    let opening = opened(decide(&[a.clone(), b.clone()], &legacy(&["b"], &[])));
+    assert_eq!(opening.behind, names(&["b"]));
+    let opening = opened(decide(&[a.clone(), b.clone()], &legacy(&[], &["b"])));
+    assert_eq!(opening.behind, names(&["b"]));
+    // Both were away in turn; and generations that differ without a record say nothing.
+    let both = decide(&[a.clone(), b.clone()], &legacy(&["a"], &["b"]));
+    assert!(matches!(refused(both), Refusal::TwoHistories { .. }));
+    let apart = [one("A", None, 90), one("B", None, 40)];
+    assert!(matches!(refused(decide(&apart, &Kept::default())), Refusal::TwoHistories { .. }));
+    assert_eq!(opened(decide(&apart, &legacy(&[], &[]))).behind, names(&["b"]));
+}
+
+#[test]
+fn t44_what_is_being_resynchronised_goes_on_only_when_nothing_was_mounted_without_it() {
+    let era = Mark { target: Some("B".into()), ..mark(&["e0", "e1", "e2"], &["A"]) };
+    let joining = Mark { joining: Some("e2".into()), ..mark(&["e0"], &["A", "B"]) };
+    let half = |standing| Seen { standing, ..one("B", Some(joining.clone()), 9) };
+    let with = |standing| {
+        opened(decide(&[one("A", Some(era.clone()), 9), half(standing)], &kept(Some(era.clone()))))
+    };
+    for standing in [Standing::Target, Standing::Member] {
+        let opening = with(standing);
+        assert_eq!((opening.target.as_deref(), &opening.mark), (Some("b"), &era));
+    }
+    // Not begun yet: it is begun again, in an era of its own.
+    let opening = with(Standing::Hidden);
+    assert_eq!((opening.target, opening.mark.target), (None, None));
+    assert_eq!(opening.behind, names(&["b"]));
+
+    // Mounted once without it: what it has is no longer the beginning of what there is.
+    let alone = opened(decide(&[one("A", Some(era.clone()), 9)], &kept(Some(era.clone()))));
+    assert_eq!(alone.mark.line.last().map(String::as_str), Some("new"));
+    let later = [one("A", Some(alone.mark.clone()), 12), half(Standing::Target)];
+    let later = opened(decide(&later, &kept(Some(alone.mark))));
+    assert_eq!((later.target, later.behind), (None, names(&["b"])));
+
+    // Alone it is of no use while it is half written, whatever is said.
+    for word in [Word::None, Word::GiveUpNewer, Word::Keep("b".into())] {
+        let only = seen(&[half(Standing::Target)]);
+        refused(judge(&only, &kept(Some(era.clone())), &word, &fresh("new")));
+    }
+    // What was put out of sight and not written to is what it was before.
+    let only = seen(&[half(Standing::Hidden)]);
+    let opening = opened(judge(&only, &kept(Some(era)), &Word::GiveUpNewer, &fresh("new")));
+    assert_eq!(opening.mark.line, ["e0", "new"]);
+}
+
+#[test]
+fn t44_a_power_cut_while_an_era_begins_loses_no_member() {
+    let (before, begun) = (mark(&["e0"], &["A", "B"]), mark(&["e0", "e1"], &["A", "B"]));
+    let half = [one("A", Some(begun.clone()), 9), one("B", Some(before), 9)];
+    for record in [Kept::default(), kept(Some(begun.clone()))] {
+        let opening = opened(decide(&half, &record));
+        assert_eq!((opening.current, opening.mark), (names(&["a", "b"]), begun.clone()));
+    }
+    // The first of all: one has no mark yet.
+    let first = [one("A", Some(mark(&["e0"], &["A", "B"])), 9), one("B", None, 9)];
+    assert_eq!(opened(decide(&first, &Kept::default())).current, names(&["a", "b"]));
+}
+
+#[test]
+fn t44_marks_are_bounded_and_what_is_no_mark_is_none() {
+    let mut line: Vec<String> = Vec::new();
+    for era in 0..500 {
+        line = fresh(&era.to_string()).after([line.as_slice()], names(&["A"]), None).line;
+    }
+    assert_eq!((line.len(), line.last().map(String::as_str)), (LONGEST, Some("499")));
+    let sound = mark(&["e0"], &["A"]);
+    assert!(sound.is_sound());
+    assert!(!Mark { line: Vec::new(), ..sound.clone() }.is_sound());
+    assert!(!Mark { members: BTreeSet::new(), ..sound.clone() }.is_sound());
+    assert!(!Mark { host: "x".repeat(4096), ..sound.clone() }.is_sound());
+    assert!(!Mark { line: vec!["e".into(); 4096], ..sound }.is_sound());
+}
