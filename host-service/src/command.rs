@@ -14,6 +14,7 @@ use bedplate_spec::event::Event;
 use bedplate_spec::host::Platform;
 use bedplate_spec::plan::BOOT;
 use bedplate_spec::planner::MemberRequest;
+use bedplate_spec::pool_history::Word;
 use bedplate_tools::ask_password;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::efi::{self, Variables};
@@ -78,6 +79,11 @@ pub enum NotAsIntended {
     /// A change was planned and not asked for.
     #[error("nothing was changed; add `--yes` to do what the plan says")]
     PlanOnly,
+    /// Something else works on a pool.
+    #[error(
+        "a change, a scrub or a resynchronisation of a pool is under way: nothing was changed; `bedplate-host pool status` shows it, run this again when it is over"
+    )]
+    Busy,
     /// A change that was not carried out to its end.
     #[error("the pool was not changed to the end")]
     Change,
@@ -93,7 +99,7 @@ impl NotAsIntended {
             Self::Pools(health) => health.exit_code(),
             Self::PlanOnly => 2,
             Self::Status(standing) | Self::Plan(standing) => standing.exit_code(),
-            Self::Converge | Self::Change | Self::Update => 1,
+            Self::Converge | Self::Change | Self::Update | Self::Busy => 1,
         }
     }
 }
@@ -345,8 +351,8 @@ pub enum Back {
 }
 
 /// `bedplate-host pool open NAME`.
-pub fn pool_open(host_file: &Path, name: &str, out: &mut dyn Write) -> Finished {
-    let opened = pool::open_command(host_file, name)?;
+pub fn pool_open(host_file: &Path, name: &str, word: &Word, out: &mut dyn Write) -> Finished {
+    let opened = pool::open_command(host_file, name, word)?;
     writeln!(out, "{opened}")?;
     // In the journal a warning is a warning, for those who are told of them.
     let mark = if std::env::var_os("JOURNAL_STREAM").is_some() { "<4>" } else { "" };
@@ -354,6 +360,25 @@ pub fn pool_open(host_file: &Path, name: &str, out: &mut dyn Write) -> Finished 
         writeln!(out, "{mark}warning: {warning}")?;
     }
     Ok(())
+}
+
+/// `bedplate-host pool tend`. While it is at work, or a pool is being changed, there is nothing to do.
+pub fn pool_tend(host_file: &Path, out: &mut dyn Write) -> Finished {
+    let host = intent::read(host_file)?;
+    let runtime = Path::new("/run/bedplate");
+    fs::create_dir_all(runtime)?;
+    let alone = File::create(runtime.join("pool-tend.lock"))?;
+    let lock = pool_lock_file()?;
+    if alone.try_lock().is_err() || lock.try_lock_shared().is_err() {
+        return Ok(writeln!(out, "somebody else is at work on the pools")?);
+    }
+    let mut written = Ok(());
+    let mut tell = |line: String| {
+        let now = writeln!(out, "{line}").and_then(|()| out.flush());
+        written = std::mem::replace(&mut written, Ok(())).and(now);
+    };
+    pool::tend(&host, &mut tell)?;
+    Ok(written?)
 }
 
 /// `bedplate-host pool status`: fails when a pool is not whole.
@@ -427,11 +452,15 @@ pub fn notify(host_file: &Path, is_test: bool, out: &mut dyn Write) -> Finished 
     Ok(())
 }
 
-/// One change of a pool at a time; pools are opened without it.
-fn pool_lock() -> io::Result<File> {
+/// One change of a pool at a time; pools are opened without it. What works on pools for hours is not
+/// waited for.
+fn pool_lock() -> Result<File, Box<dyn Error>> {
     let file = pool_lock_file()?;
-    file.lock()?;
-    Ok(file)
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(NotAsIntended::Busy.into()),
+        Err(fs::TryLockError::Error(error)) => Err(error.into()),
+    }
 }
 
 fn pool_lock_file() -> io::Result<File> {

@@ -10,6 +10,7 @@ use bedplate_host_service::backup::retrieve::Request;
 use bedplate_host_service::command::{Back, LabTask, NotAsIntended};
 use bedplate_host_service::{command, system, update};
 use bedplate_spec::planner::{MemberRequest, MemberTask};
+use bedplate_spec::pool_history::Word;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -135,11 +136,22 @@ enum Generation {
 
 #[derive(Subcommand)]
 enum Pool {
-    /// Unlock and mount a pool.
+    /// Unlock and mount a pool, when what is plugged in has its newest history.
     Open {
         /// Its name.
         name: String,
+        /// Go on with what is plugged in although a disk that is not may hold newer data, which is
+        /// given up.
+        #[arg(long)]
+        give_up_newer: bool,
+        /// Of several histories, keep the one on this role's disk: what only the others hold is given
+        /// up.
+        #[arg(long, value_name = "ROLE", conflicts_with = "give_up_newer")]
+        keep: Option<String>,
     },
+    /// Bring disks up to date that were away, and note those that drop out; the system does it by
+    /// itself.
+    Tend,
     /// Show what host.toml wants of each pool and how it stands: exit code 3 when one is
     /// degraded, 4 when one is not mounted or could not be looked at.
     Status,
@@ -292,7 +304,15 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Task::Plan => command::plan(host_file, *json, out),
         Task::Status => command::status(host_file, *json, out),
         Task::Backup(backup) => run_backup(host_file, backup, *json, out),
-        Task::Pool(Pool::Open { name }) => command::pool_open(host_file, name, out),
+        Task::Pool(Pool::Open { name, give_up_newer, keep }) => {
+            let word = match keep {
+                Some(role) => Word::Keep(role.clone()),
+                None if *give_up_newer => Word::GiveUpNewer,
+                None => Word::None,
+            };
+            command::pool_open(host_file, name, &word, out)
+        }
+        Task::Pool(Pool::Tend) => command::pool_tend(host_file, out),
         Task::Pool(Pool::Status) => command::pool_status(host_file, *json, out),
         Task::Pool(Pool::Replace(change)) => {
             let request = change.request(MemberTask::Replace);

@@ -6,25 +6,32 @@
 mod change;
 mod error;
 mod facts;
+mod history;
 mod key;
 mod member;
+mod mounting;
 mod open;
 mod record;
+mod refused;
+mod resync;
 mod status;
 pub mod task;
+mod tend;
 
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
 
 use bedplate_spec::host::HostFile;
+use bedplate_spec::pool_history::Word;
 
 use crate::intent;
 
 pub use change::ChangeError;
 pub use error::PoolError;
-pub use open::{Opened, open};
+pub use open::{Opened, Patience, open};
 pub use status::{Health, MemberState, MemberStatus, Status, compared, status};
+pub use tend::tend;
 
 pub(crate) use error::file;
 
@@ -45,9 +52,9 @@ impl fmt::Display for Opened {
 }
 
 /// The command `pool open`.
-pub fn open_command(host_file: &Path, name: &str) -> Result<Opened, Box<dyn Error>> {
+pub fn open_command(host_file: &Path, name: &str, word: &Word) -> Result<Opened, Box<dyn Error>> {
     let host = intent::read(host_file)?;
-    let opened = open(&host, name);
+    let opened = open(&host, name, word, Patience::Boot);
     key::settle(&host, name)?;
     Ok(opened?)
 }

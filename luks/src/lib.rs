@@ -20,7 +20,9 @@ pub use error::LuksError;
 pub use format::{Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, format, format_and_open};
 pub use token::{Standing, Token, read_token, seal, standing};
 pub use verity::open_verity;
-pub use volume::{backup_header, close, is_open, open, open_read_only, open_unseen, test_key, uuid};
+pub use volume::{
+    backup_header, close, is_open, open, open_read_only, open_unseen, test_key, uuid,
+};
 
 /// What the functions of this crate return.
 pub type Result<T> = std::result::Result<T, LuksError>;

@@ -40,6 +40,24 @@ let
     };
   };
 
+  # It brings disks up to date that were away, for hours. A stop does not wait for that: it goes on at
+  # the next start.
+  tend = lib.optionalAttrs (host.pools != [ ]) {
+    bedplate-pool-tend = {
+      description = "Bedplate: look after the disks of pools";
+      after = poolUnits;
+      restartIfChanged = false;
+      inherit onFailure;
+      serviceConfig = {
+        Type = "oneshot";
+        ExecStart = command "pool tend";
+        TimeoutStartSec = "infinity";
+        TimeoutStopSec = 15;
+        LimitCORE = 0;
+      };
+    };
+  };
+
   # A key that was made in advance comes before one is made here. Should nobody type its passphrase,
   # one is made all the same: the machine must be reachable.
   hostKey = lib.optionalAttrs host.hasSecrets {
@@ -186,6 +204,18 @@ let
     }
   );
 
+  # Disks come back while the machine runs, too; what could not be done is tried again.
+  tendTimer = lib.optionalAttrs (host.pools != [ ]) {
+    bedplate-pool-tend = {
+      description = "Bedplate: look after the disks of pools";
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnBootSec = "1min";
+        OnUnitInactiveSec = "10min";
+      };
+    };
+  };
+
   # Disks die while the machine runs, too; and what could not be told is told later.
   notifyTimer = lib.optionalAttrs host.notifies {
     bedplate-notify = {
@@ -199,8 +229,12 @@ let
   };
 in
 {
-  systemd.services = pool // hostKey // converge // notify // backups;
-  systemd.timers = backupTimers // notifyTimer;
+  systemd.services = pool // tend // hostKey // converge // notify // backups;
+  systemd.timers = backupTimers // notifyTimer // tendTimer;
+  # At once when a disk that may be a member comes or goes.
+  services.udev.extraRules = lib.mkIf (host.pools != [ ]) ''
+    ACTION=="add|remove", SUBSYSTEM=="block", ENV{ID_FS_TYPE}=="crypto_LUKS", RUN+="${config.systemd.package}/bin/systemctl --no-block start bedplate-pool-tend.service"
+  '';
   # Instances of the template.
   systemd.targets.multi-user.wants = poolUnits;
 }

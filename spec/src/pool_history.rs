@@ -10,9 +10,12 @@ mod judge;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use judge::{Decision, Kept, Opening, Refusal, Seen, Side, Standing, Word, judge};
 
+/// Type of the token of a LUKS header that holds a mark.
+pub const TOKEN: &str = "bedplate-pool";
 /// How many eras a mark remembers. A disk that was away for more of them is no longer known to be
 /// merely behind: it is told as another history, and nothing is overwritten by itself.
 pub const LONGEST: usize = 96;
@@ -59,6 +62,16 @@ impl Mark {
         self.id() != other.id() && other.line.iter().any(left)
     }
 
+    /// What a token says; none when it is no mark.
+    pub fn from_token(token: &Value) -> Option<Self> {
+        serde_json::from_value(token.clone()).ok().filter(Self::is_sound)
+    }
+
+    /// The fields of its token.
+    pub fn to_token(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
     /// Whether it can be what we wrote: whatever stands in a header is read.
     pub fn is_sound(&self) -> bool {
         let short = |text: &String| !text.is_empty() && text.len() <= LONGEST_NAME;
@@ -101,6 +114,27 @@ impl Fresh {
         let (since, host) = (self.now, self.host.clone());
         Mark { line, members, target, joining: None, since, host }
     }
+}
+
+/// Why members that are all there are not kept as they are: one of them is behind another, or is
+/// being resynchronised. None when all carry the same mark, or none carries any.
+pub fn uneven(marks: &[(String, Option<Mark>)]) -> Option<String> {
+    let known: Vec<&Mark> = marks.iter().filter_map(|(_, mark)| mark.as_ref()).collect();
+    let first = known.first()?;
+    let even = |mark: &Option<Mark>| {
+        mark.as_ref().is_some_and(|mark| {
+            mark.id() == first.id() && mark.target.is_none() && mark.joining.is_none()
+        })
+    };
+    if marks.iter().all(|(_, mark)| even(mark)) {
+        return None;
+    }
+    let newest = known.iter().find(|mark| known.iter().all(|other| !mark.precedes(other)))?;
+    let behind = |mark: &Option<Mark>| {
+        mark.as_ref().is_none_or(|mark| mark.id() != newest.id() || mark.joining.is_some())
+    };
+    let behind = marks.iter().filter(|(_, mark)| behind(mark)).map(|(role, _)| role.as_str());
+    Some(behind.collect::<Vec<_>>().join(", "))
 }
 
 /// Where a mark is written.

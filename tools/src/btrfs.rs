@@ -143,6 +143,22 @@ pub fn scrub(mount: &Path) -> Result<String, CommandError> {
     Command::new("btrfs").args(["scrub", "start", "-B"]).arg(mount).read()
 }
 
+/// Numbers of the devices that a mounted file system lacks.
+pub fn missing_devices(mount: &Path) -> Result<Vec<u64>, CommandError> {
+    let text = Command::new("btrfs").args(["filesystem", "show", "--raw"]).arg(mount).read()?;
+    Ok(missing(&text))
+}
+
+/// The numbers of lines such as `devid    2 size 0 used 0 path  MISSING`.
+fn missing(text: &str) -> Vec<u64> {
+    let lacks = text.lines().filter(|line| line.trim_end().ends_with("MISSING"));
+    lacks
+        .filter_map(|line| {
+            line.trim().strip_prefix("devid")?.split_whitespace().next()?.parse().ok()
+        })
+        .collect()
+}
+
 /// How many errors the devices of a mounted file system have counted, all kinds together.
 pub fn errors(mount: &Path) -> Result<u64, CommandError> {
     let text = Command::new("btrfs").args(["device", "stats"]).arg(mount).read()?;
@@ -177,6 +193,16 @@ mod tests {
             assert_eq!(listed(other), None, "{other:?}");
         }
         assert!(listed(&b"ID 1 gen 1 top level 5 path a\n".repeat(MOST_LISTED + 1)).is_none());
+    }
+
+    #[test]
+    fn t44_the_number_of_what_is_missing_is_read() {
+        // Of btrfs-progs 6.2 and 6.14.
+        let text = "Label: none  uuid: 630e3413-5359-499f-bbd0-2b0736c8000f\n\tTotal devices 2 FS bytes used 1\n\
+            \tdevid    1 size 2147483648 used 1 path /dev/mapper/bedplate-a\n\
+            \tdevid    2 size 0 used 0 path  MISSING\n\tdevid    3 size 0 used 0 path <missing disk> MISSING\n";
+        assert_eq!(missing(text), [2, 3]);
+        assert_eq!(missing("what else\n"), [] as [u64; 0]);
     }
 
     #[test]

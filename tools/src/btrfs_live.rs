@@ -18,6 +18,12 @@ const ROOT: &str = "/sys/fs/btrfs";
 pub struct Live {
     /// Names under `/dev/mapper` of the devices that are there (kernel names of others).
     pub devices: BTreeSet<String>,
+    /// The same of those that are being written in the place of another.
+    pub targets: BTreeSet<String>,
+    /// The number of each device that is there and is no target.
+    pub numbers: BTreeSet<u64>,
+    /// A generation that every device has reached that is there.
+    pub generation: u64,
     /// How many devices are missing.
     pub missing: usize,
     /// Kinds of block group and how each is spread, such as `data/raid1`.
@@ -37,16 +43,26 @@ fn read(root: &Path, nodes: &Path, fsid: &str) -> io::Result<Option<Live>> {
         return Ok(None);
     }
     let mut live = Live::default();
-    let mut wanted = 0;
+    let (mut wanted, mut generations) = (0, Vec::new());
     for name in names(&directory.join("devices"))? {
         let mapper = directory.join("devices").join(&name).join("dm/name");
         let mapper = fs::read_to_string(mapper).map(|text| text.trim().to_owned());
-        // Every device says how many there are.
-        if let Some(block) = Superblock::read(&nodes.join(&name))? {
-            wanted = wanted.max(block.devices);
+        let mapper = mapper.unwrap_or_else(|_| name.clone());
+        // A disk that dropped out says nothing, and hides nothing of the others.
+        let block = Superblock::read(&nodes.join(&name)).ok().flatten();
+        if block.as_ref().is_some_and(|block| block.device == 0) {
+            live.targets.insert(mapper);
+            continue;
         }
-        live.devices.insert(mapper.unwrap_or(name));
+        if let Some(block) = block {
+            // Every device says how many there are.
+            wanted = wanted.max(block.devices);
+            live.numbers.insert(block.device);
+            generations.push(block.generation);
+        }
+        live.devices.insert(mapper);
     }
+    live.generation = generations.into_iter().min().unwrap_or(0);
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
     live.missing = wanted.saturating_sub(live.devices.len());
     for kind in ["data", "metadata", "system"] {
@@ -80,6 +96,8 @@ mod tests {
         let start = 64 << 10;
         block[start + 0x40..start + 0x48].copy_from_slice(b"_BHRfS_M");
         block[start + 0x88] = 2;
+        block[start + 0x48] = 9;
+        block[start + 0xc9] = 1;
         fs::write(nodes.path().join("dm-3"), block).unwrap();
         file("allocation/data/raid1/total_bytes", "1");
         file("allocation/data/single/total_bytes", "1");
@@ -88,9 +106,32 @@ mod tests {
         fs::create_dir_all(root.path().join("f/allocation/system")).unwrap();
         let live = read(root.path(), nodes.path(), "f").unwrap().unwrap();
         assert_eq!(live.devices, BTreeSet::from(["bedplate-vm1".to_owned()]));
-        assert_eq!(live.missing, 1);
+        assert_eq!((live.missing, live.generation, live.numbers), (1, 9, BTreeSet::from([1])));
         let profiles: Vec<_> = live.profiles.iter().map(String::as_str).collect();
         assert_eq!(profiles, ["data/raid1", "data/single", "metadata/raid1"]);
         assert_eq!(read(root.path(), nodes.path(), "g").unwrap(), None);
+    }
+
+    #[test]
+    fn t44_what_is_being_written_in_the_place_of_another_is_no_device_yet() {
+        let root = tempfile::tempdir().unwrap();
+        let nodes = tempfile::tempdir().unwrap();
+        for (name, number) in [("dm-1", 1), ("dm-2", 0)] {
+            let place = root.path().join("f/devices").join(name).join("dm");
+            fs::create_dir_all(&place).unwrap();
+            fs::write(place.join("name"), format!("bedplate-{name}\n")).unwrap();
+            let mut block = vec![0; (64 << 10) + 0xd1];
+            let start = 64 << 10;
+            block[start + 0x40..start + 0x48].copy_from_slice(b"_BHRfS_M");
+            (block[start + 0x88], block[start + 0xc9]) = (2, number);
+            fs::write(nodes.path().join(name), block).unwrap();
+        }
+        for kind in ["data", "metadata", "system"] {
+            fs::create_dir_all(root.path().join("f/allocation").join(kind)).unwrap();
+        }
+        let live = read(root.path(), nodes.path(), "f").unwrap().unwrap();
+        assert_eq!(live.devices, BTreeSet::from(["bedplate-dm-1".to_owned()]));
+        assert_eq!(live.targets, BTreeSet::from(["bedplate-dm-2".to_owned()]));
+        assert_eq!(live.missing, 1);
     }
 }

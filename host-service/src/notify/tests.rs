@@ -19,6 +19,7 @@ fn status(health: Health, state: MemberState) -> Status {
         health,
         members: vec![vm1],
         missing_devices: 0,
+        resync: None,
         next,
     }
 }

@@ -13,11 +13,12 @@ use bedplate_luks::{
 };
 use bedplate_spec::event::Outcome;
 use bedplate_spec::host::{HostFile, Recovery};
-use bedplate_spec::identity::shown_volume_id;
+use bedplate_spec::identity::{Purpose, derive, shown_volume_id};
 use bedplate_spec::plan::{DiskTarget, Partition, PartitionKind};
 use bedplate_spec::planner::{Leaving, MemberPlan, MemberStep, PlanError};
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::btrfs;
+use bedplate_tools::btrfs_live::Live;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::mount::Access;
 use bedplate_tools::partition_table::{self, Entry};
@@ -27,7 +28,8 @@ use uuid::Uuid;
 
 use super::error::{PoolError, file};
 use super::facts;
-use super::member::{headers, mapped};
+use super::history;
+use super::member::{Members, headers, mapped};
 use super::record::Record;
 use crate::atomic::WriteError;
 use crate::chain::chain;
@@ -182,6 +184,8 @@ impl<'a> Change<'a> {
             }
             MemberStep::Record { epoch } => self.record(*epoch),
             MemberStep::Join { mapper } => {
+                // Before its first write: a power cut must not leave one that nobody knows.
+                self.mark(true)?;
                 btrfs::add_device(&mapped(mapper), mount)
                     .map_err(command("the new disk could not be added to the pool"))?;
                 Ok(Outcome::Done)
@@ -322,6 +326,20 @@ impl<'a> Change<'a> {
         Ok(Outcome::Done)
     }
 
+    /// Marks who is written to from now on; `joins` when the role's new disk is about to be.
+    fn mark(&self, joins: bool) -> Result<(), ChangeError> {
+        let (host, name) = (self.host, self.plan.pool.as_str());
+        let unknown = || PoolError::Unknown { name: name.to_owned() };
+        let pool = host.pools.get(name).ok_or_else(unknown)?;
+        let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
+        let members = Members::find(host, pool, &Record::read(name)?, &headers(&blocks))?;
+        let fsid = derive(host.host.id, Purpose::Btrfs, name, 0).to_string();
+        let live = Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?;
+        let live = live.ok_or_else(|| PoolError::NotMounted { pool: name.to_owned() })?;
+        let new = joins.then(|| members.found.get(&self.plan.role)).flatten();
+        Ok(history::settle(host, name, &live, &members, new)?)
+    }
+
     fn leave(&self, device: &Leaving) -> Result<Outcome, ChangeError> {
         let mount = Path::new(&self.plan.mount);
         let failed = || command("the old disk could not be taken out of the pool");
@@ -333,6 +351,7 @@ impl<'a> Change<'a> {
                 luks::close(mapper)?;
             }
         }
+        self.mark(false)?;
         Ok(Outcome::Done)
     }
 

@@ -78,6 +78,51 @@ pub enum PoolError {
         /// Roles that are not, and why.
         lacking: String,
     },
+    /// What is there does not have the newest history, or nothing proves it.
+    #[error("the pool `{pool}` was not mounted, and nothing of it was changed: {why}")]
+    History {
+        /// Which pool.
+        pool: String,
+        /// What is known, and what to do.
+        why: String,
+    },
+    /// No such role.
+    #[error("the pool `{pool}` has no disk `{role}` in host.toml; nothing was changed")]
+    NoRole {
+        /// Which pool.
+        pool: String,
+        /// Which role.
+        role: String,
+    },
+    /// A mark that a member needs before it is written to.
+    #[error(
+        "the header of `{role}` in pool `{pool}` could not be marked ({why}); nothing more was done, \
+         look at the disk, then run the same command again"
+    )]
+    Mark {
+        /// Which pool.
+        pool: String,
+        /// Whose.
+        role: String,
+        /// Why.
+        why: String,
+    },
+    /// The kernel has no randomness to give.
+    #[error("no name for a new era could be had; nothing was changed")]
+    Random(#[source] getrandom::Error),
+    /// A resynchronisation that did not come to its end.
+    #[error(
+        "`{role}` of pool `{pool}` could not be brought up to date: {why}. The pool goes on without it; it is \
+         tried again every ten minutes, and at once by `systemctl start bedplate-pool-tend`"
+    )]
+    Resync {
+        /// Which pool.
+        pool: String,
+        /// Whose disk.
+        role: String,
+        /// Why.
+        why: String,
+    },
     /// Two copies cannot be compared where there is one.
     #[error(
         "the pool `{pool}` lacks a disk: `bedplate-host pool replace` comes first, then the scrub"

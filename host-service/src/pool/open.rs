@@ -1,31 +1,38 @@
-//! Unlocking the members that are there and mounting what they make.
+//! Unlocking the members that are there and mounting what holds the newest history.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use bedplate_luks as luks;
-use bedplate_spec::host::{HostFile, Pool};
+use bedplate_spec::host::{HostFile, Media, Pool};
 use bedplate_spec::identity::{Purpose, derive};
+use bedplate_spec::pool_history::{Decision, Opening as Wanted, Refusal, Word, judge};
 use bedplate_tools::block::{self, Block};
-use bedplate_tools::btrfs::{self, Superblock};
-use bedplate_tools::mount::{Access, Mount};
+use bedplate_tools::btrfs::Superblock;
 use serde::Serialize;
 
 use super::error::{PoolError, file};
+use super::history;
 use super::key::{Keys, Trials};
 use super::member::{Member, Members, headers, mapped};
+use super::mounting::Mounting;
 use super::record::Record;
+use super::refused;
 use super::status::is_mounted;
 use crate::chain::chain;
 
 /// How long members are waited for that were not there at the last boot either. A disk that
-/// needs longer is left out once more, and said to be missing.
+/// needs longer is left out once more, said to be missing, and brought up to date when it comes.
 const BRIEFLY: Duration = Duration::from_secs(5);
-/// Members are written one after the other: a power cut leaves this much between them.
-const USUAL_LAG: u64 = 1;
+/// How long a turning disk is waited for that was there the last time: as long as the kernel itself
+/// goes on trying one that spins up, four resets of 10, 10, 35 and 5 seconds
+/// (`ata_eh_reset_timeouts` in drivers/ata/libata-eh.c).
+const SPIN_UP: Duration = Duration::from_secs(60);
+/// The same of a disk that does not turn: controllers of NVMe and bridges of USB answer within
+/// seconds, and a few only after half a minute (`CAP.TO` of NVMe, section 3.1.4.1).
+const START_UP: Duration = Duration::from_secs(30);
 
 /// How a pool stands after it was opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,7 +45,7 @@ pub struct Opened {
     pub already: bool,
     /// Whether a device of the file system is lacking.
     pub degraded: bool,
-    /// Roles of members that are not there; none when the disk that is lacking had no role any
+    /// Roles of members that are not part of it; none when the disk that is lacking had no role any
     /// more.
     pub missing: Vec<String>,
     /// What its owner should know.
@@ -47,8 +54,22 @@ pub struct Opened {
     pub tried: Vec<String>,
 }
 
+/// How long is waited for what is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// As a boot does.
+    Boot,
+    /// Not at all.
+    None,
+}
+
 /// Unlocks and mounts a pool.
-pub fn open(host: &HostFile, name: &str) -> Result<Opened, PoolError> {
+pub fn open(
+    host: &HostFile,
+    name: &str,
+    word: &Word,
+    patience: Patience,
+) -> Result<Opened, PoolError> {
     let pool = host.pools.get(name).ok_or_else(|| PoolError::Unknown { name: name.to_owned() })?;
     let (name, mount) = (name.to_owned(), pool.mount.clone());
     if is_mounted(&mount)? {
@@ -62,41 +83,33 @@ pub fn open(host: &HostFile, name: &str) -> Result<Opened, PoolError> {
             tried: vec![],
         });
     }
+    if let Word::Keep(role) = word
+        && !pool.disks.contains(role)
+    {
+        return Err(PoolError::NoRole { pool: name, role: role.clone() });
+    }
     let mut record = Record::read(&name)?;
-    let mut opening = Opening::new(host, &name, pool, &record)?;
-    let seen = opening.wait()?;
-    let verdict = judge(pool, &seen);
-    let lacking: Vec<String> =
-        verdict.lacking.iter().map(|role| opening.describe(role, &seen)).collect();
-    if seen.present.is_empty() && !seen.locked.is_empty() {
-        let roles = seen.locked.iter().cloned().collect::<Vec<_>>().join(", ");
-        let tried = opening.tried().iter().map(|line| format!("; {line}")).collect();
-        return Err(PoolError::Locked { pool: name, roles, tried });
-    }
-    if seen.present.is_empty() || verdict.lost > 1 {
-        let present = seen.present.len();
-        let wanted = if present == 0 { pool.disks.len() } else { present + verdict.lost };
-        return Err(PoolError::TooFew { pool: name, present, wanted, lacking: lacking.join("; ") });
-    }
+    let mut opening = Opening::new(host, &name, pool, &record, word)?;
+    let (mut seen, mut decision) = opening.wait(patience)?;
     let mut warnings = opening.close_foreign(&seen);
-    mount_members(&mount, seen.present.values(), verdict.lost > 0)?;
-    warnings.extend(lacking_warnings(&name, verdict.lost > 0, lacking));
-    warnings.extend(
-        seen.former.iter().map(|old| {
-            format!("{} was replaced as {} and is not used", old.node.display(), old.role)
-        }),
-    );
-    let tried = opening.tried();
-    remember(&mut record, &verdict);
-    warnings.extend(record.stale.iter().map(|role| {
-        format!("{role} was away while pool {name} was written to: run `bedplate-host pool scrub {name}`")
-    }));
-    if let Err(error) = record.write(&name) {
-        warnings.push(format!("the state of pool {name} could not be kept: {error}"));
+    // What cannot be marked, or keeps the kernel from mounting the rest, is left out; each time
+    // there is one member less.
+    for _ in 0..=pool.disks.len() {
+        let wanted = opening.allowed(&seen, decision)?;
+        let roles = &pool.disks;
+        let mounting = Mounting { name: &name, mount: &mount, roles, seen: &seen, wanted: &wanted };
+        let left_out = mounting.perform(&mut record, &mut warnings)?;
+        if left_out.is_empty() {
+            return Ok(opening.opened(&name, &mount, &seen, &wanted, warnings));
+        }
+        for (role, why) in left_out {
+            seen.present.remove(&role);
+            opening.damaged.insert(role, why);
+        }
+        seen.damaged = opening.damaged.clone();
+        decision = opening.decide(&seen)?;
     }
-    let degraded = verdict.lost > 0;
-    let missing = if degraded { verdict.lacking } else { Vec::new() };
-    Ok(Opened { name, mount, already: false, degraded, missing, warnings, tried })
+    Err(PoolError::Unknown { name })
 }
 
 /// A pool is never degraded silently: a change that was cut off leaves one that lacks a disk,
@@ -120,41 +133,10 @@ pub(super) fn lacking_warnings(
     lacking.iter().map(warning).collect()
 }
 
-fn remember(record: &mut Record, verdict: &Verdict) {
-    let away: BTreeSet<String> =
-        verdict.lacking.iter().filter(|_| verdict.lost > 0).cloned().collect();
-    record.stale.extend(record.away.difference(&away).cloned());
-    record.stale.extend(verdict.stale.iter().cloned());
-    record.stale.retain(|role| !away.contains(role));
-    record.away = away;
-}
-
-fn mount_members<'a>(
-    mount: &str,
-    members: impl Iterator<Item = &'a (Member, Superblock)>,
-    degraded: bool,
-) -> Result<(), PoolError> {
-    let target = Path::new(mount);
-    fs::create_dir_all(target).map_err(file("make", target))?;
-    let nodes: Vec<PathBuf> = members.map(|(member, _)| mapped(&member.mapper)).collect();
-    btrfs::scan(&nodes)?;
-    let nodes: Vec<String> = nodes.iter().map(|node| node.display().to_string()).collect();
-    let options = mount_options(&nodes, degraded);
-    let source = nodes.first().map(String::as_str).unwrap_or_default();
-    let access = Access::ReadWrite;
-    Ok(Mount { source, target, kind: "btrfs", access, options: &options }.mount()?)
-}
-
-pub(super) fn mount_options(nodes: &[String], degraded: bool) -> String {
-    let mut words: Vec<_> = nodes.iter().map(|node| format!("device={node}")).collect();
-    words.extend(degraded.then(|| "degraded".to_owned()));
-    words.join(",")
-}
-
 /// What was seen of a pool's members.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Seen {
-    /// Unlocked, and part of the file system.
+    /// Unlocked, and part of the file system, also when it is behind.
     pub present: BTreeMap<String, (Member, Superblock)>,
     /// Unlocked, and part of no file system or another one.
     pub foreign: BTreeMap<String, Member>,
@@ -166,37 +148,23 @@ pub(super) struct Seen {
     pub former: Vec<Member>,
 }
 
-/// What follows from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Verdict {
-    /// Roles of `host.toml` that are not part of the file system that can be mounted.
-    pub lacking: Vec<String>,
-    /// How many devices the file system lacks.
-    pub lost: usize,
-    /// Roles that missed writes.
-    pub stale: Vec<String>,
-}
-
-/// The file system itself says how many devices it has, and who missed writes.
-pub(super) fn judge(pool: &Pool, seen: &Seen) -> Verdict {
-    let newest = seen.present.values().map(|(_, block)| block).max_by_key(|one| one.generation);
-    let (devices, generation) = newest.map_or((0, 0), |one| (one.devices, one.generation));
-    let devices = usize::try_from(devices).unwrap_or(usize::MAX);
-    let stale = seen
-        .present
-        .iter()
-        .filter(|(_, (_, block))| generation.saturating_sub(block.generation) > USUAL_LAG);
-    Verdict {
-        lacking: pool.disks.iter().filter(|r| !seen.present.contains_key(*r)).cloned().collect(),
-        lost: devices.saturating_sub(seen.present.len()),
-        stale: stale.map(|(role, _)| role.clone()).collect(),
-    }
+/// How long is waited for disks of these media, all of which were there the last time. What is locked
+/// is waited for as long as its owner says: somebody may bring the key.
+pub(super) fn patience(timeout: Duration, awaited: &[Option<Media>], for_keys: bool) -> Duration {
+    let disk = |media: &Option<Media>| match media {
+        Some(Media::Ssd) => START_UP,
+        Some(Media::Hdd) | None => SPIN_UP,
+    };
+    let disks = awaited.iter().map(disk).max().map(|disk| disk.max(timeout));
+    disks.unwrap_or(if for_keys { timeout } else { timeout.min(BRIEFLY) })
 }
 
 struct Opening<'a> {
     host: &'a HostFile,
+    name: String,
     pool: &'a Pool,
-    record: &'a Record,
+    record: Record,
+    word: &'a Word,
     fsid: String,
     keys: Keys<'a>,
     trials: Trials,
@@ -210,12 +178,15 @@ impl<'a> Opening<'a> {
         host: &'a HostFile,
         name: &str,
         pool: &'a Pool,
-        record: &'a Record,
+        record: &Record,
+        word: &'a Word,
     ) -> Result<Self, PoolError> {
         Ok(Self {
             host,
+            name: name.to_owned(),
             pool,
-            record,
+            record: record.clone(),
+            word,
             fsid: derive(host.host.id, Purpose::Btrfs, name, 0).to_string(),
             keys: Keys::new(&host.unlock)?,
             trials: Trials::default(),
@@ -229,31 +200,105 @@ impl<'a> Opening<'a> {
         self.attempts.iter().chain(&self.keys.useless).cloned().collect()
     }
 
-    /// Waits until the file system is whole, or for as long as it is worth.
-    fn wait(&mut self) -> Result<Seen, PoolError> {
+    /// Waits until everybody is there, or for as long as it is worth.
+    fn wait(&mut self, patience: Patience) -> Result<(Seen, Decision), PoolError> {
         let begun = Instant::now();
-        let timeout = Duration::from_secs(self.host.unlock.timeout_seconds.into());
         loop {
             let seen = self.look()?;
-            let verdict = judge(self.pool, &seen);
-            let whole = !seen.present.is_empty() && verdict.lost == 0;
-            let expected = seen.locked.is_empty()
-                && !seen.present.is_empty()
-                && verdict
-                    .lacking
-                    .iter()
-                    .all(|role| self.record.away.contains(role) || seen.damaged.contains_key(role));
-            let patience = if expected { timeout.min(BRIEFLY) } else { timeout };
-            if whole || begun.elapsed() >= patience {
-                return Ok(seen);
+            let decision = self.decide(&seen)?;
+            let lacking = self.lacking(&seen);
+            let whole = matches!(&decision, Decision::Open(opening) if opening.lost == 0);
+            let done = whole || lacking.is_empty() || patience == Patience::None;
+            if done || begun.elapsed() >= self.patience(&seen, &lacking) {
+                return Ok((seen, decision));
             }
             sleep(Duration::from_millis(500));
         }
     }
 
+    /// Roles whose disk, or what is on it, is not there.
+    fn lacking(&self, seen: &Seen) -> Vec<String> {
+        self.pool.disks.iter().filter(|role| !seen.present.contains_key(*role)).cloned().collect()
+    }
+
+    fn patience(&self, seen: &Seen, lacking: &[String]) -> Duration {
+        let timeout = Duration::from_secs(self.host.unlock.timeout_seconds.into());
+        let media = |role: &String| self.host.disks.get(role).map(|disk| disk.media);
+        let awaited: Vec<_> = lacking
+            .iter()
+            .filter(|role| !self.record.away.contains(*role) && !seen.damaged.contains_key(*role))
+            .filter(|role| !seen.locked.contains(*role))
+            .map(media)
+            .collect();
+        patience(timeout, &awaited, !seen.locked.is_empty() || seen.present.is_empty())
+    }
+
+    fn decide(&self, seen: &Seen) -> Result<Decision, PoolError> {
+        let present = seen.present.iter();
+        let known =
+            present.map(|(role, (member, block))| (role.clone(), history::seen(member, block)));
+        let fresh = history::fresh(self.host)?;
+        Ok(judge(&known.collect(), &history::kept(&self.record), self.word, &fresh))
+    }
+
+    /// How it is to be mounted; why it is not is an error.
+    fn allowed(&self, seen: &Seen, decision: Decision) -> Result<Wanted, PoolError> {
+        let name = self.name.clone();
+        if seen.present.is_empty() && !seen.locked.is_empty() {
+            let roles = seen.locked.iter().cloned().collect::<Vec<_>>().join(", ");
+            let tried = self.tried().iter().map(|line| format!("; {line}")).collect();
+            return Err(PoolError::Locked { pool: name, roles, tried });
+        }
+        let refusal = match decision {
+            Decision::Open(wanted) => return Ok(wanted),
+            Decision::Refused(refusal) => refusal,
+        };
+        let lacking: Vec<String> =
+            self.lacking(seen).iter().map(|role| self.describe(role, seen)).collect();
+        if let Refusal::TooFew { current, behind, lost } = &refusal {
+            let present = current.len();
+            let wanted = if present == 0 { self.pool.disks.len() } else { present + lost };
+            let behind = behind.iter().map(|role| format!("{role} is there and behind the others"));
+            let lacking = lacking.into_iter().chain(behind).collect::<Vec<_>>().join("; ");
+            return Err(PoolError::TooFew { pool: name, present, wanted, lacking });
+        }
+        let why = refused::why(self.host, self.pool, &name, &refusal, &lacking);
+        Err(PoolError::History { pool: name, why })
+    }
+
+    fn opened(
+        &self,
+        name: &str,
+        mount: &str,
+        seen: &Seen,
+        wanted: &Wanted,
+        mut warnings: Vec<String>,
+    ) -> Opened {
+        let degraded = wanted.lost > 0;
+        let mut missing = self.lacking(seen);
+        let mut lacking: Vec<String> =
+            missing.iter().map(|role| self.describe(role, seen)).collect();
+        for role in wanted.behind.iter().chain(&wanted.target) {
+            missing.push(role.clone());
+            lacking.push(format!(
+                "{role} was away while the pool was written to and is brought up to date by itself"
+            ));
+        }
+        warnings.extend(lacking_warnings(name, degraded, lacking));
+        warnings.extend(wanted.doubtful.iter().map(|role| {
+            format!("{role} was away while pool {name} was written to: run `bedplate-host pool scrub {name}`")
+        }));
+        warnings.extend(seen.former.iter().map(|old| {
+            format!("{} was replaced as {} and is not used", old.node.display(), old.role)
+        }));
+        let missing = if degraded { missing } else { Vec::new() };
+        let (name, mount, tried) = (name.to_owned(), mount.to_owned(), self.tried());
+        Opened { name, mount, already: false, degraded, missing, warnings, tried }
+    }
+
     fn look(&mut self) -> Result<Seen, PoolError> {
         let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
-        let members = Members::find(self.host, self.pool, self.record, &headers(&blocks))?;
+        let members = Members::find(self.host, self.pool, &self.record, &headers(&blocks))?;
         let mut seen = Seen { former: members.former, ..Seen::default() };
         for (role, member) in members.found {
             if !luks::is_open(&member.mapper) && !self.unlock(&member, &blocks)? {
@@ -262,7 +307,7 @@ impl<'a> Opening<'a> {
                 }
                 continue;
             }
-            match Superblock::read(&mapped(&member.mapper)) {
+            match Superblock::read_hidden(&mapped(&member.mapper)) {
                 Ok(Some(block)) if block.fsid == self.fsid => {
                     seen.present.insert(role, (member, block));
                 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use bedplate_spec::pool_history::Mark;
 use serde::{Deserialize, Serialize};
 
 use super::error::{PoolError, file};
@@ -21,8 +22,16 @@ pub struct Record {
     pub epochs: BTreeMap<String, u32>,
     /// Roles that were not there when the pool was mounted last.
     pub away: BTreeSet<String>,
-    /// Roles that came back after the pool was written to without them; cleared by a scrub.
+    /// Roles that came back and were mounted as they were, of before there were marks; cleared by a
+    /// scrub.
     pub stale: BTreeSet<String>,
+    /// The era in which the pool was mounted last.
+    pub mark: Option<Mark>,
+    /// A generation that every member had reached in that era: one that is below it is behind.
+    pub generation: u64,
+    /// Whether there is a record at all.
+    #[serde(skip)]
+    pub known: bool,
 }
 
 impl Record {
@@ -34,7 +43,7 @@ impl Record {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             other => other.map_err(file("read", &path))?,
         };
-        Self::parse(pool, &text)
+        Ok(Self { known: true, ..Self::parse(pool, &text)? })
     }
 
     pub(super) fn parse(pool: &str, text: &str) -> Result<Self, PoolError> {

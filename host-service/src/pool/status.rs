@@ -10,12 +10,14 @@ use bedplate_spec::host::{HostFile, Pool};
 use bedplate_spec::identity::{Purpose, derive};
 use bedplate_tools::block;
 use bedplate_tools::btrfs;
+use bedplate_tools::btrfs::replace::{self, Progress};
 use bedplate_tools::btrfs_live::Live;
 use serde::{Deserialize, Serialize};
 
 use super::error::{PoolError, file};
 use super::member::{Header, Members, headers, role_of};
 use super::record::Record;
+use super::tend::{dropped, is_left_over};
 use crate::chain::chain;
 use crate::converge;
 
@@ -32,8 +34,21 @@ pub struct Status {
     pub members: Vec<MemberStatus>,
     /// Devices of the file system that are not there.
     pub missing_devices: usize,
+    /// How far a disk is that is being brought up to date; none when none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resync: Option<Resyncing>,
     /// What its owner should do, most urgent first.
     pub next: Vec<String>,
+}
+
+/// A disk that was away and is written anew in its own place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resyncing {
+    /// Its role.
+    pub role: String,
+    /// How much of it is done; none while that cannot be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
 }
 
 /// Whether a pool is as it should be.
@@ -79,6 +94,12 @@ pub enum MemberState {
     Missing,
     /// In host.toml, but never added.
     NotAdded,
+    /// There, and behind: it was away while the pool was written to.
+    Behind,
+    /// Being brought up to date.
+    Resyncing,
+    /// It dropped out while the pool was mounted.
+    DroppedOut,
 }
 
 impl Health {
@@ -125,6 +146,7 @@ fn unseen(name: &str, pool: &Pool, error: &PoolError) -> Status {
         health: Health::Unseen,
         members: Vec::new(),
         missing_devices: 0,
+        resync: None,
         next: vec![chain(error)],
     }
 }
@@ -175,12 +197,28 @@ fn one(host: &HostFile, name: &str, pool: &Pool, headers: &[Header]) -> Result<S
     };
     let unsealed = members.found.values().filter(|member| is_unsealed(&member.node));
     let unsealed = unsealed.map(|member| member.role.clone()).collect();
+    let dropped = live.iter().flat_map(|live| {
+        let left = members.found.values().filter(|member| is_left_over(&record, live, member));
+        let left = left.map(|member| member.role.clone());
+        left.chain(dropped(&record, host, pool, live, headers)).collect::<Vec<_>>()
+    });
+    let dropped = dropped.collect();
+    // What cannot be said of it is no reason to say nothing of the pool.
+    let done = match live.as_ref().filter(|live| !live.targets.is_empty()) {
+        Some(_) => replace::progress(Path::new(&pool.mount)).ok(),
+        None => None,
+    };
+    let done = done.and_then(|progress| match progress {
+        Progress::Running(percent) => Some(percent.clamp(0.0, 100.0) as u8),
+        _ => None,
+    });
     let is_open = &luks::is_open;
-    Ok(judge(host, name, &Reality { members, record, unsealed, live, errors, is_open }))
+    let reality = Reality { members, record, unsealed, dropped, live, errors, done, is_open };
+    Ok(judge(host, name, &reality))
 }
 
 /// Whether a change that made this volume has not come to its end: the seal comes last.
-fn is_unsealed(node: &Path) -> bool {
+pub(super) fn is_unsealed(node: &Path) -> bool {
     luks::read_token(node).ok().flatten().is_some_and(|(_, token)| !token.sealed)
 }
 
@@ -192,10 +230,14 @@ pub(super) struct Reality<'a> {
     pub record: Record,
     /// Roles whose volume is not finished.
     pub unsealed: BTreeSet<String>,
+    /// Roles whose disk dropped out while the pool was mounted.
+    pub dropped: BTreeSet<String>,
     /// The mounted file system; none when it is not mounted.
     pub live: Option<Live>,
     /// Errors that its devices counted.
     pub errors: u64,
+    /// How much is done of what is being brought up to date, in hundredths.
+    pub done: Option<u8>,
     /// Whether a mapping exists.
     pub is_open: &'a dyn Fn(&str) -> bool,
 }
@@ -216,10 +258,23 @@ pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Statu
         .map(|role| {
             let found = reality.members.found.get(role);
             let open = found.is_some_and(|member| (reality.is_open)(&member.mapper));
+            let under_way = match (&reality.live, found) {
+                (Some(live), Some(member)) => live.targets.contains(&member.mapper),
+                _ => false,
+            };
             let state = match (&reality.live, found) {
+                (Some(_), _) if reality.dropped.contains(role) => MemberState::DroppedOut,
+                (Some(_), Some(_)) if under_way => MemberState::Resyncing,
                 (Some(_), _) if inside.contains(role.as_str()) => MemberState::InPool,
                 (Some(live), None) if live.missing == 0 => MemberState::NotAdded,
                 (_, None) => MemberState::Missing,
+                (Some(live), Some(_))
+                    if live.missing > 0
+                        && reality.record.mark.is_some()
+                        && !reality.unsealed.contains(role) =>
+                {
+                    MemberState::Behind
+                }
                 (Some(_), Some(_)) => MemberState::Apart,
                 (None, Some(_)) if open => MemberState::Unlocked,
                 (None, Some(_)) => MemberState::Locked,
@@ -232,6 +287,9 @@ pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Statu
             }
         })
         .collect();
+    let under_way = members.iter().find(|member| member.state == MemberState::Resyncing);
+    let resync =
+        under_way.map(|member| Resyncing { role: member.role.clone(), percent: reality.done });
     let next = next(name, &members, reality);
     let health = match &reality.live {
         None => Health::Down,
@@ -244,6 +302,7 @@ pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Statu
         health,
         members,
         missing_devices,
+        resync,
         next,
     }
 }
@@ -273,6 +332,15 @@ fn next(name: &str, members: &[MemberStatus], reality: &Reality<'_>) -> Vec<Stri
             MemberState::Apart | MemberState::NotAdded => next.push(format!(
                 "{role} ({id}) is in host.toml but not in the pool: `bedplate-host pool add {role}`, or take it out of host.toml"
             )),
+            MemberState::Behind => next.push(format!(
+                "{role} ({id}) was away while the pool was written to: it is brought up to date by itself; should it not begin, plug in the key stick, then `systemctl start bedplate-pool-tend`, and `journalctl -u bedplate-pool-tend` says why"
+            )),
+            MemberState::Resyncing => next.push(format!(
+                "{role} ({id}) is being brought up to date; until then nothing else may be lost. It goes on by itself after a power cut"
+            )),
+            MemberState::DroppedOut => next.push(format!(
+                "{role} ({id}) dropped out while the pool was mounted: see to its cable and power, then restart the machine, which brings it up to date; or `bedplate-host pool replace {role} --disk NAME`"
+            )),
             MemberState::InPool | MemberState::Unlocked | MemberState::Locked => {}
         }
     }
@@ -287,7 +355,7 @@ fn next(name: &str, members: &[MemberStatus], reality: &Reality<'_>) -> Vec<Stri
         .collect();
     if !single.is_empty() {
         next.push(format!(
-            "not everything is in two copies ({}): `bedplate-host pool replace` of the lost disk converts it",
+            "not everything is in two copies ({}): it gets the second by itself once no disk is missing (`systemctl start bedplate-pool-tend` begins at once)",
             single.join(", ")
         ));
     }
@@ -322,6 +390,15 @@ impl fmt::Display for Status {
                 MemberState::Apart => "NOT in the pool",
                 MemberState::Missing => "MISSING",
                 MemberState::NotAdded => "not added",
+                MemberState::Behind => "BEHIND",
+                MemberState::Resyncing => "RESYNCING",
+                MemberState::DroppedOut => "DROPPED OUT",
+            };
+            let done = self.resync.as_ref().filter(|resync| resync.role == *role);
+            let done = done.and_then(|resync| resync.percent);
+            let state = match done {
+                Some(percent) => format!("{state} {percent} %"),
+                None => state.to_owned(),
             };
             let device = device.as_deref().unwrap_or("-");
             write!(formatter, "\n  {role:10} {state:16} {device:16} {id}")?;

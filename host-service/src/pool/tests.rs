@@ -1,12 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
+use bedplate_spec::host::Media;
 use bedplate_spec::identity::{Purpose, derive};
-use bedplate_tools::btrfs::Superblock;
+use bedplate_spec::pool_history::{Mark, Refusal, Side};
 use bedplate_tools::btrfs_live::Live;
 
 use super::member::{Header, Member, Members, role_of};
-use super::open::{Seen, judge, lacking_warnings, mount_options};
+use super::mounting::mount_options;
+use super::open::{lacking_warnings, patience};
 use super::record::Record;
 use super::status::Reality;
 use super::*;
@@ -72,39 +75,21 @@ fn a_mapping_tells_its_role() {
     assert_eq!(role_of(pool, "bedplate-bulk1"), None);
 }
 
-/// Members with the generation each has, of a file system of `devices`.
-fn seen(devices: u64, generations: &[(&str, u64)]) -> Seen {
-    let members = find(&Record::default(), &["vm1", "vm2", "vm3"].map(|r| header(r, 0, "/d")));
-    let members = members.unwrap().found;
-    let present = generations.iter().map(|(role, generation)| {
-        let block = Superblock { fsid: String::new(), generation: *generation, devices };
-        ((*role).to_owned(), (members[*role].clone(), block))
-    });
-    Seen { present: present.collect(), ..Seen::default() }
-}
-
+/// How long boot waits for disks that were there the last time, and for those that were not.
 #[test]
-fn f4_degraded_is_what_the_file_system_lacks_not_what_the_document_wants() {
-    let host = host();
-    let pool = &host.pools["vmstore"];
-    let verdict = judge(pool, &seen(3, &[("vm1", 9), ("vm3", 9)]));
-    assert_eq!((verdict.lost, verdict.lacking.as_slice()), (1, &["vm2".to_owned()][..]));
-    // Written into host.toml, never added: nothing is lost.
-    let verdict = judge(pool, &seen(2, &[("vm1", 9), ("vm3", 9)]));
-    assert_eq!((verdict.lost, verdict.lacking.as_slice()), (0, &["vm2".to_owned()][..]));
-    // The newest of them knows how many there are.
-    let verdict = judge(pool, &seen(3, &[("vm1", 9)]));
-    assert_eq!(verdict.lost, 2);
-}
-
-#[test]
-fn f4_a_member_that_missed_writes_is_stale_and_a_power_cut_makes_none() {
-    let host = host();
-    let pool = &host.pools["vmstore"];
-    let cut = judge(pool, &seen(3, &[("vm1", 9), ("vm2", 8), ("vm3", 9)]));
-    assert_eq!(cut.stale, Vec::<String>::new());
-    let away = judge(pool, &seen(3, &[("vm1", 9), ("vm2", 4), ("vm3", 9)]));
-    assert_eq!(away.stale, ["vm2"]);
+fn t44_a_slow_disk_is_waited_for_as_long_as_it_needs_to_spin_up() {
+    let seconds = Duration::from_secs;
+    let wait = |timeout, awaited: &[Media], keys| {
+        let awaited: Vec<_> = awaited.iter().map(|media| Some(*media)).collect();
+        patience(seconds(timeout), &awaited, keys)
+    };
+    assert_eq!(wait(10, &[Media::Hdd], false), seconds(60));
+    assert_eq!(wait(10, &[Media::Ssd], false), seconds(30));
+    assert_eq!(wait(10, &[Media::Ssd, Media::Hdd], true), seconds(60));
+    assert_eq!(wait(300, &[Media::Hdd], false), seconds(300), "its owner waits longer");
+    // Away the last time too: a boot is not kept up each time.
+    assert_eq!(wait(300, &[], false), seconds(5));
+    assert_eq!(wait(300, &[], true), seconds(300), "somebody may bring the key");
 }
 
 #[test]
@@ -119,6 +104,7 @@ fn live(roles: &[&str], missing: usize) -> Live {
         devices: roles.iter().map(|role| format!("bedplate-{role}")).collect(),
         missing,
         profiles: ["data/raid1", "metadata/raid1"].map(str::to_owned).into(),
+        ..Live::default()
     }
 }
 
@@ -128,14 +114,24 @@ fn verdict(live: Option<Live>, record: Record, headers: &[Header]) -> Status {
 
 fn verdict_of(live: Option<Live>, record: Record, headers: &[Header], unsealed: &[&str]) -> Status {
     let unsealed = unsealed.iter().map(|role| (*role).to_owned()).collect();
+    let host = host();
     let members = find(&record, headers).unwrap();
     let open = live.is_some();
     let is_open = move |_: &str| open;
-    status::judge(
-        &host(),
-        "vmstore",
-        &Reality { members, record, unsealed, live, errors: 0, is_open: &is_open },
-    )
+    let pool = &host.pools["vmstore"];
+    let dropped = live.iter().flat_map(|live| tend::dropped(&record, &host, pool, live, headers));
+    let dropped = dropped.collect();
+    let reality = Reality {
+        members,
+        record,
+        unsealed,
+        dropped,
+        live,
+        errors: 0,
+        done: Some(12),
+        is_open: &is_open,
+    };
+    status::judge(&host, "vmstore", &reality)
 }
 
 #[test]
@@ -156,6 +152,11 @@ fn f4_status_says_what_is_wrong_and_what_to_type() {
     let stale = Record { stale: BTreeSet::from(["vm2".to_owned()]), ..Record::default() };
     let stale = verdict(Some(live(&["vm1", "vm2", "vm3"], 0)), stale, &all);
     assert!(stale.to_string().contains("pool scrub vmstore"), "{stale}");
+
+    // Mounted, and one is on no disk any more.
+    let out = verdict(Some(live(&["vm1", "vm2", "vm3"], 0)), Record::default(), &all[..2]);
+    assert_eq!((out.health, out.members[2].state), (Health::Degraded, MemberState::DroppedOut));
+    assert!(out.to_string().contains("restart the machine"), "{out}");
 
     let mut single = live(&["vm1", "vm2", "vm3"], 0);
     single.profiles.insert("data/single".into());
@@ -220,4 +221,78 @@ fn t43_a_damaged_record_is_told_by_name_with_what_to_do() {
     let told = Record::parse("vmstore", "{ cut").unwrap_err().to_string();
     assert!(told.contains("/var/lib/bedplate/pools/vmstore.json"), "{told}");
     assert!(told.contains("move the record away, then run `bedplate-host pool open vmstore`"));
+}
+
+fn mark(roles: &[&str]) -> Mark {
+    let uuid = |role: &&str| derive(host().host.id, Purpose::Luks, role, 0).to_string();
+    Mark {
+        line: vec!["e0".into()],
+        members: roles.iter().map(uuid).collect(),
+        target: None,
+        joining: None,
+        since: 1_796_000_000,
+        host: "box\u{1b}[2J".into(),
+    }
+}
+
+#[test]
+fn t44_status_tells_who_is_behind_and_how_far_it_is() {
+    let all = ["vm1", "vm2", "vm3"].map(|role| header(role, 0, &format!("/dev/{role}")));
+    let marked = || Record { mark: Some(mark(&["vm1", "vm3"])), ..Record::default() };
+    let behind = verdict(Some(live(&["vm1", "vm3"], 1)), marked(), &all);
+    assert_eq!((behind.health, behind.members[1].state), (Health::Degraded, MemberState::Behind));
+    let text = behind.to_string();
+    assert!(
+        text.contains("brought up to date by itself") && !text.contains("pool scrub"),
+        "{text}"
+    );
+
+    let mut under_way = live(&["vm1", "vm3"], 1);
+    under_way.targets.insert("bedplate-vm2".into());
+    let status = verdict(Some(under_way), marked(), &all);
+    assert_eq!(status.members[1].state, MemberState::Resyncing);
+    assert!(status.to_string().contains("RESYNCING 12 %"), "{status}");
+    let json = serde_json::to_value(&status).unwrap();
+    assert_eq!(json["resync"], serde_json::json!({ "role": "vm2", "percent": 12 }));
+    // A replacement that was cut off is another matter.
+    let cut = verdict_of(Some(live(&["vm1", "vm3"], 1)), marked(), &all, &["vm2"]);
+    assert_eq!(cut.members[1].state, MemberState::Apart);
+}
+
+#[test]
+fn t44_a_refusal_names_what_to_plug_in_and_the_one_command_that_gives_up() {
+    let host = host();
+    let pool = &host.pools["vmstore"];
+    let why =
+        |refusal: &Refusal| refused::why(&host, pool, "vmstore", refusal, &["vm2 (x)".into()]);
+    let present = BTreeSet::from(["vm2".to_owned()]);
+    let newest = Some(mark(&["vm1", "vm3"]));
+    let behind = why(&Refusal::Behind { present: present.clone(), newest });
+    let vm1 = format!("vm1 ({})", host.disks["vm1"].id);
+    for part in [vm1.as_str(), "vm3 (", "pool open vmstore --give-up-newer", "2026-11-"] {
+        assert!(behind.contains(part), "{part}: {behind}");
+    }
+    assert!(!behind.contains('\u{1b}'), "{behind}");
+    let unproven = why(&Refusal::NoProof { present });
+    assert!(unproven.contains("vm2 (x)") && unproven.contains("--give-up-newer"), "{unproven}");
+    let side = |role: &str, generation| Side {
+        roles: BTreeSet::from([role.to_owned()]),
+        mark: Some(mark(&[role])),
+        generation,
+    };
+    let gone = Side { roles: BTreeSet::new(), ..side("vm3", 0) };
+    let two = why(&Refusal::TwoHistories { sides: vec![side("vm1", 70), side("vm2", 60), gone] });
+    for part in ["one on vm1", "generation 70", "one on vm2", "not here, vm3 (", "--keep ROLE"] {
+        assert!(two.contains(part), "{part}: {two}");
+    }
+}
+
+#[test]
+fn t44_a_record_of_before_is_read_and_one_with_a_mark_comes_back() {
+    let old =
+        Record::parse("vmstore", r#"{"epochs":{"vm1":2},"away":["vm2"],"stale":[]}"#).unwrap();
+    assert_eq!((old.epochs["vm1"], old.mark.is_none()), (2, true));
+    let new = Record { mark: Some(mark(&["vm1"])), generation: 7, ..old };
+    let text = serde_json::to_string(&new).unwrap();
+    assert_eq!(Record::parse("vmstore", &text).unwrap(), new);
 }

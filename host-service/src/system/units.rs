@@ -29,6 +29,17 @@ const HOST_KEYS: &str =
 const NOTIFY_TIMER: &str = "[Unit]\nDescription=Bedplate: look at everything\n\n\
      [Timer]\nOnBootSec=10min\nOnUnitInactiveSec=10min\n";
 
+/// Disks come back while the machine runs, too; what could not be done is tried again.
+const TEND_TIMER: &str = "[Unit]\nDescription=Bedplate: look after the disks of pools\n\n\
+     [Timer]\nOnBootSec=1min\nOnUnitInactiveSec=10min\n";
+
+/// Where udev's rules of ours stand, below `/etc`.
+const TEND_RULES: &str = "udev/rules.d/70-bedplate-pools.rules";
+
+/// At once when a disk that may be a member comes or goes.
+const DISKS_COME_AND_GO: &str = "ACTION==\"add|remove\", SUBSYSTEM==\"block\", ENV{ID_FS_TYPE}==\"crypto_LUKS\", \
+     RUN+=\"/usr/bin/systemctl --no-block start bedplate-pool-tend.service\"\n";
+
 /// By itself it looks for the booted entry on `/boot` alone, and one of the mirror would run out of
 /// its tries. The mirror may be mounted after the boot is complete: it is looked for again.
 const BLESS_BOTH: &str = "[Unit]\nStartLimitIntervalSec=10min\nStartLimitBurst=20\n\n\
@@ -108,6 +119,11 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
     for name in host.pools.keys() {
         let instance = format!("bedplate-pool@{name}.service");
         units.link(&instance, "multi-user.target", "/etc/systemd/system/bedplate-pool@.service");
+    }
+    if !host.pools.is_empty() {
+        units.add("bedplate-pool-tend.service", tend(host, parts), None);
+        units.add("bedplate-pool-tend.timer", TEND_TIMER.to_owned(), Some("timers.target"));
+        units.entries.insert(TEND_RULES.into(), Entry::File(DISKS_COME_AND_GO.to_owned()));
     }
     units.add("bedplate-firewall.service", FIREWALL.to_owned(), Some("multi-user.target"));
     units.add("bedplate-network.service", network(parts), Some("multi-user.target"));
@@ -244,6 +260,19 @@ fn pool(host: &HostFile, parts: &Parts) -> String {
          [Service]\nType=oneshot\nRemainAfterExit=yes\nEnvironment=DM_DISABLE_UDEV=1\n\
          ExecStart={}/bin/bedplate-host pool open %i\nTimeoutStartSec={timeout}\nLimitCORE=0\n\
          StandardOutput=journal+console\nStandardError=journal+console\n",
+        on_failure(host),
+        parts.programs
+    )
+}
+
+/// It brings disks up to date that were away, for hours. A stop does not wait for that: it goes on at
+/// the next start.
+fn tend(host: &HostFile, parts: &Parts) -> String {
+    format!(
+        "[Unit]\nDescription=Bedplate: look after the disks of pools\nAfter={}\n{}\n\
+         [Service]\nType=oneshot\nExecStart={}/bin/bedplate-host pool tend\n\
+         TimeoutStartSec=infinity\nTimeoutStopSec=15\nLimitCORE=0\n",
+        pool_units(host),
         on_failure(host),
         parts.programs
     )

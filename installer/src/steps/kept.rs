@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bedplate_luks::KEYFILE_SLOT;
 use bedplate_spec::event::{DeviceState, Outcome};
 use bedplate_spec::plan::{KeptMember, Step};
+use bedplate_spec::pool_history::{Mark, TOKEN, uneven};
 use bedplate_tools::mount::unmount;
 use bedplate_tools::{block, btrfs, udev};
 use uuid::Uuid;
@@ -25,6 +26,7 @@ pub fn open(
     fsid: Uuid,
     members: &[KeptMember],
 ) -> Result<Outcome, StepError> {
+    even(name, members, context)?;
     for member in members {
         open_member(context, member, fsid).map_err(|error| {
             let error = error.next(NEXT);
@@ -34,6 +36,7 @@ pub fn open(
             }
         })?;
     }
+    level(name, members)?;
     let what = || format!("the pool {name} is not whole");
     udev::settle().during("udev did not come to rest")?;
     let nodes: Vec<PathBuf> =
@@ -46,6 +49,48 @@ pub fn open(
         .during(what())
         .map_err(|error| error.next(NEXT))?;
     Ok(Outcome::Done)
+}
+
+/// What to do when a member does not have the newest history.
+const BOOT_FIRST: &str = "nothing was written; boot the installed system with every disk plugged in and \
+    wait until `bedplate-host pool status` says that the pool is whole, then install again";
+
+/// A pool of which one is behind is not kept: mounted together they would mix two histories, and a new
+/// system has no record of which is the newer. Their marks stand in their headers.
+fn even(name: &str, members: &[KeptMember], context: &Context<'_>) -> Result<(), StepError> {
+    let mut marks = Vec::new();
+    for member in members {
+        let disk = check(context.disk(&member.role)?)?;
+        let device = partition_node(&disk, member.partition);
+        let token =
+            bedplate_luks::read_beside(&device, TOKEN).during("could not read the LUKS header")?;
+        marks.push((member.role.clone(), token.as_ref().and_then(Mark::from_token)));
+    }
+    uneven(&marks).map_or(Ok(()), |behind| Err(behind_the_others(name, &behind)))
+}
+
+/// The same of one that dropped out unnoticed, or of before there were marks.
+fn level(name: &str, members: &[KeptMember]) -> Result<(), StepError> {
+    let mut generations = Vec::new();
+    for member in members {
+        let node = Path::new("/dev/mapper").join(&member.mapper);
+        let block = btrfs::Superblock::read(&node).during("could not look into the volume")?;
+        generations.push((member.role.clone(), block.map_or(0, |block| block.generation)));
+    }
+    lagging(&generations).map_or(Ok(()), |behind| Err(behind_the_others(name, &behind)))
+}
+
+fn behind_the_others(name: &str, behind: &str) -> StepError {
+    let what = format!("in the pool {name}, {behind} was away while the others were written to");
+    StepError::new(what).next(BOOT_FIRST)
+}
+
+/// Members are written one after the other: a power cut leaves one generation between them.
+fn lagging(generations: &[(String, u64)]) -> Option<String> {
+    let newest = generations.iter().map(|(_, generation)| *generation).max()?;
+    let behind = generations.iter().filter(|(_, own)| own.saturating_add(1) < newest);
+    let behind: Vec<&str> = behind.map(|(role, _)| role.as_str()).collect();
+    (!behind.is_empty()).then(|| behind.join(", "))
 }
 
 fn open_member(context: &Context<'_>, member: &KeptMember, fsid: Uuid) -> Result<(), StepError> {
@@ -110,4 +155,20 @@ pub fn is_kept(context: &Context<'_>, mappers: &[String]) -> bool {
         }
         _ => false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lagging;
+
+    #[test]
+    fn t44_a_member_that_missed_writes_is_not_kept_as_it_is() {
+        let of = |all: &[(&str, u64)]| {
+            let all: Vec<_> = all.iter().map(|(role, own)| ((*role).to_owned(), *own)).collect();
+            lagging(&all)
+        };
+        assert_eq!(of(&[("a", 90), ("b", 89)]), None);
+        assert_eq!(of(&[("a", 90), ("b", 40), ("c", 0)]), Some("b, c".to_owned()));
+        assert_eq!(of(&[]), None);
+    }
 }

@@ -218,3 +218,21 @@ fn t44_marks_are_bounded_and_what_is_no_mark_is_none() {
     assert!(!Mark { host: "x".repeat(4096), ..sound.clone() }.is_sound());
     assert!(!Mark { line: vec!["e".into(); 4096], ..sound }.is_sound());
 }
+
+#[test]
+fn t44_members_that_are_not_even_are_named() {
+    let (whole, alone) = (mark(&["e0"], &["A", "B"]), mark(&["e0", "e1"], &["A"]));
+    let of = |a: Option<&Mark>, b: Option<&Mark>| {
+        uneven(&[("a".to_owned(), a.cloned()), ("b".to_owned(), b.cloned())])
+    };
+    assert_eq!(of(Some(&whole), Some(&whole)), None);
+    assert_eq!(of(None, None), None, "of before there were marks");
+    assert_eq!(of(Some(&alone), Some(&whole)).as_deref(), Some("b"));
+    assert_eq!(of(Some(&alone), None).as_deref(), Some("b"));
+    let joining = Mark { joining: Some("e1".into()), ..whole.clone() };
+    assert_eq!(of(Some(&alone), Some(&joining)).as_deref(), Some("b"));
+    let under_way = Mark { target: Some("B".into()), ..alone.clone() };
+    assert!(of(Some(&under_way), Some(&joining)).is_some());
+    let other = mark(&["e0", "ex"], &["B"]);
+    assert!(of(Some(&alone), Some(&other)).is_some(), "two histories");
+}

@@ -1,0 +1,166 @@
+//! Marks of who has the newest history, as they stand on the OS disk and in the members' headers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use bedplate_luks as luks;
+use bedplate_spec::host::{HostFile, Pool};
+use bedplate_spec::identity::{Purpose, derive, epoch_of};
+use bedplate_spec::pool_history::{Fresh, Kept, Mark, Place, Seen, Standing, TOKEN, places};
+use bedplate_spec::shown::shown;
+use bedplate_tools::btrfs::Superblock;
+use bedplate_tools::btrfs_live::Live;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::error::PoolError;
+use super::member::{Member, Members};
+use super::record::Record;
+use crate::backup::record::now;
+use crate::chain::chain;
+
+/// Random bytes in the name of an era.
+const NAME_BYTES: usize = 6;
+
+/// A mark that could not be written to every place, and what could not be.
+#[derive(Debug, Default)]
+pub struct Marked {
+    /// Roles whose header could not be written, and why.
+    pub failed: BTreeMap<String, String>,
+    /// Why the record could not be written.
+    pub record: Option<String>,
+}
+
+/// What a header says of its history; none when it cannot be read, or says what is no mark.
+pub fn read(member: &Member) -> Option<Mark> {
+    Mark::from_token(&luks::read_beside(&member.node, TOKEN).ok().flatten()?)
+}
+
+/// Writes a mark into a header, durably.
+pub fn write(node: &std::path::Path, mark: &Mark) -> Result<(), luks::LuksError> {
+    luks::write_beside(node, TOKEN, &mark.to_token())
+}
+
+/// A name that no era had.
+pub fn fresh(host: &HostFile) -> Result<Fresh, PoolError> {
+    let mut bytes = [0; NAME_BYTES];
+    getrandom::fill(&mut bytes).map_err(PoolError::Random)?;
+    let id = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Fresh { id, now: now(), host: host.host.name.clone() })
+}
+
+/// What a member that is there and unlocked tells.
+pub fn seen(member: &Member, block: &Superblock) -> Seen {
+    let standing = match block {
+        Superblock { hidden: true, .. } => Standing::Hidden,
+        Superblock { device: 0, .. } => Standing::Target,
+        _ => Standing::Member,
+    };
+    Seen {
+        uuid: member.luks_uuid.clone(),
+        mark: read(member),
+        generation: block.generation,
+        devices: block.devices,
+        standing,
+    }
+}
+
+/// What the record tells.
+pub fn kept(record: &Record) -> Kept {
+    let Record { known, mark, generation, away, stale, .. } = record.clone();
+    let mark = mark.filter(Mark::is_sound);
+    Kept { known, mark, generation, away, stale }
+}
+
+/// Keeps a mark in the record and on every one of `members`, in the order in which a power cut
+/// leaves no two histories.
+pub fn keep(name: &str, record: &mut Record, mark: &Mark, members: &[&Member]) -> Marked {
+    let carried: Vec<_> =
+        members.iter().map(|member| (member.role.clone(), read(member))).collect();
+    let mut marked = Marked::default();
+    if record.mark.as_ref() != Some(mark) {
+        record.generation = 0;
+    }
+    record.mark = Some(mark.clone());
+    for place in places(mark, &carried) {
+        match place {
+            Place::Record => {
+                marked.record = record.write(name).err().map(|error| chain(&error));
+            }
+            Place::Member(role) => {
+                let same =
+                    carried.iter().any(|(one, has)| *one == role && has.as_ref() == Some(mark));
+                let member = members.iter().find(|member| member.role == role);
+                if let Some(member) = member.filter(|_| !same)
+                    && let Err(error) = write(&member.node, mark)
+                {
+                    marked.failed.insert(role, chain(&error));
+                }
+            }
+        }
+    }
+    marked
+}
+
+/// The members that are part of what is mounted, as far as their disks are still there.
+pub fn mounted<'m>(members: &'m Members, live: &Live) -> Vec<&'m Member> {
+    members.found.values().filter(|member| live.devices.contains(&member.mapper)).collect()
+}
+
+/// Begins the era of those that are written to from now on, unless it is the one there is. `joining`
+/// is about to be.
+pub fn settle(
+    host: &HostFile,
+    name: &str,
+    live: &Live,
+    members: &Members,
+    joining: Option<&Member>,
+) -> Result<(), PoolError> {
+    let mut record = Record::read(name)?;
+    let mut all = mounted(members, live);
+    all.extend(joining.filter(|new| !live.devices.contains(&new.mapper)));
+    let uuids: BTreeSet<String> = all.iter().map(|member| member.luks_uuid.clone()).collect();
+    let mark = match record.mark.take().filter(Mark::is_sound) {
+        Some(mark) if mark.members == uuids && mark.target.is_none() => mark,
+        Some(mark) => fresh(host)?.after([mark.line.as_slice()], uuids, None),
+        None => fresh(host)?.after([], uuids, None),
+    };
+    let marked = keep(name, &mut record, &mark, &all);
+    match marked.failed.into_iter().next() {
+        None => Ok(()),
+        Some((role, why)) => Err(PoolError::Mark { pool: name.to_owned(), role, why }),
+    }
+}
+
+/// The roles whose disks a mark names, with the ids of host.toml: what to plug in.
+pub fn wanted(host: &HostFile, pool: &Pool, mark: &Mark) -> Vec<String> {
+    let named = |role: &&String| {
+        mark.members.iter().any(|uuid| epoch_of(host.host.id, Purpose::Luks, role, uuid).is_some())
+    };
+    let described = |role: &String| {
+        let id = host.disks.get(role).map_or("no id", |disk| disk.id.as_str());
+        format!("{role} ({id})")
+    };
+    pool.disks.iter().filter(named).map(described).collect()
+}
+
+/// Since when an era is, and by which machine, for people.
+pub fn when(mark: &Mark) -> String {
+    let time = i64::try_from(mark.since).ok();
+    let time = time.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let time = time.and_then(|time| time.format(&Rfc3339).ok());
+    format!("since {} by {}", time.unwrap_or_else(|| "an unknown time".into()), shown(&mark.host))
+}
+
+/// The UUID that the header of a role has, by the record.
+pub fn uuid_of(host: &HostFile, record: &Record, role: &str) -> String {
+    let epoch = record.epochs.get(role).copied().unwrap_or(0);
+    derive(host.host.id, Purpose::Luks, role, epoch).to_string()
+}
+
+/// A place for a mapping that nobody but us looks at.
+pub fn unseen(member: &Member) -> (String, PathBuf) {
+    let mapper = format!("{}-unseen", member.mapper);
+    let node = super::member::mapped(&mapper);
+    (mapper, node)
+}

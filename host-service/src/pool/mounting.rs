@@ -1,0 +1,131 @@
+//! Mounting what holds the newest history, and nothing else: marked first, the rest out of sight.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bedplate_luks as luks;
+use bedplate_spec::pool_history::Opening;
+use bedplate_tools::btrfs;
+use bedplate_tools::btrfs::replace::{self, Progress};
+use bedplate_tools::mount::{Access, Mount};
+
+use super::error::{PoolError, file};
+use super::history;
+use super::member::{Member, mapped};
+use super::open::Seen;
+use super::record::Record;
+use crate::chain::chain;
+
+/// What is mounted, and how.
+pub(super) struct Mounting<'a> {
+    /// Name of the pool.
+    pub name: &'a str,
+    /// Where.
+    pub mount: &'a str,
+    /// Its roles in host.toml.
+    pub roles: &'a [String],
+    /// What is there.
+    pub seen: &'a Seen,
+    /// What was decided.
+    pub wanted: &'a Opening,
+}
+
+impl Mounting<'_> {
+    /// Marks, hides and mounts. Roles that it could not be done with, and why: then nothing was
+    /// mounted.
+    pub fn perform(
+        &self,
+        record: &mut Record,
+        warnings: &mut Vec<String>,
+    ) -> Result<BTreeMap<String, String>, PoolError> {
+        let current = self.members(&self.wanted.current);
+        self.note(record);
+        let marked = history::keep(self.name, record, &self.wanted.mark, &current);
+        if !marked.failed.is_empty() {
+            return Ok(marked.failed);
+        }
+        if let Some(why) = marked.record {
+            warnings.push(format!("the state of pool {} could not be kept: {why}", self.name));
+        }
+        for member in self.members(&self.wanted.behind) {
+            put_out_of_sight(member)?;
+        }
+        for member in &current {
+            let node = mapped(&member.mapper);
+            btrfs::show(&node).map_err(file("take back into the pool", &node))?;
+        }
+        let degraded = self.wanted.lost > 0;
+        let target = self.wanted.target.iter().flat_map(|role| self.member(role));
+        let all: Vec<&Member> = current.iter().copied().chain(target).collect();
+        match (mount_members(self.mount, &all, degraded), &self.wanted.target) {
+            (Ok(()), _) => {}
+            // It begins again from the start instead.
+            (Err(error), Some(role)) => {
+                self.members([role]).into_iter().try_for_each(put_out_of_sight)?;
+                return Ok(BTreeMap::from([(role.clone(), chain(&error))]));
+            }
+            (Err(error), None) => return Err(error),
+        }
+        if degraded && self.wanted.target.is_none() {
+            self.give_up_replacing(warnings);
+        }
+        Ok(BTreeMap::new())
+    }
+
+    /// One that waits for a device that is not there would go on where it stopped when the device
+    /// comes back, and leave out what was written meanwhile.
+    fn give_up_replacing(&self, warnings: &mut Vec<String>) {
+        let mount = Path::new(self.mount);
+        if let Ok(Progress::Suspended) = replace::progress(mount)
+            && let Err(error) = replace::cancel(mount)
+        {
+            let name = self.name;
+            warnings
+                .push(format!("pool {name}: what was begun is not given up: {}", chain(&error)));
+        }
+    }
+
+    fn note(&self, record: &mut Record) {
+        let lacks = |role: &&String| self.wanted.lost > 0 && !self.wanted.current.contains(*role);
+        record.away = self.roles.iter().filter(lacks).cloned().collect();
+        record.stale = self.wanted.doubtful.clone();
+    }
+
+    fn member(&self, role: &String) -> Option<&Member> {
+        self.seen.present.get(role).map(|(member, _)| member)
+    }
+
+    fn members<'r>(&self, roles: impl IntoIterator<Item = &'r String>) -> Vec<&Member> {
+        roles.into_iter().filter_map(|role| self.member(role)).collect()
+    }
+}
+
+/// A member that is behind: no scan may make it a part of what is mounted. It stays unlocked, for
+/// those who bring it up to date.
+pub(super) fn put_out_of_sight(member: &Member) -> Result<(), PoolError> {
+    let node = mapped(&member.mapper);
+    if let Err(error) = btrfs::hide(&node) {
+        // The kernel cannot read what is locked, either.
+        luks::close(&member.mapper).map_err(|_| file("put out of sight", &node)(error))?;
+    }
+    Ok(btrfs::forget_one(&node)?)
+}
+
+fn mount_members(mount: &str, members: &[&Member], degraded: bool) -> Result<(), PoolError> {
+    let target = Path::new(mount);
+    fs::create_dir_all(target).map_err(file("make", target))?;
+    let nodes: Vec<PathBuf> = members.iter().map(|member| mapped(&member.mapper)).collect();
+    btrfs::scan(&nodes)?;
+    let nodes: Vec<String> = nodes.iter().map(|node| node.display().to_string()).collect();
+    let options = mount_options(&nodes, degraded);
+    let source = nodes.first().map(String::as_str).unwrap_or_default();
+    let access = Access::ReadWrite;
+    Ok(Mount { source, target, kind: "btrfs", access, options: &options }.mount()?)
+}
+
+pub(super) fn mount_options(nodes: &[String], degraded: bool) -> String {
+    let mut words: Vec<_> = nodes.iter().map(|node| format!("device={node}")).collect();
+    words.extend(degraded.then(|| "degraded".to_owned()));
+    words.join(",")
+}

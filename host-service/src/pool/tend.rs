@@ -1,0 +1,221 @@
+//! Looking after pools while the machine runs: a disk that drops out is noted, one that comes back is
+//! brought up to date, and what was written in one copy meanwhile gets its second.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use bedplate_luks as luks;
+use bedplate_spec::host::{HostFile, Pool};
+use bedplate_spec::identity::{Purpose, derive};
+use bedplate_spec::pool_history::{Mark, Word};
+use bedplate_tools::block::{self, Block};
+use bedplate_tools::btrfs_live::Live;
+use bedplate_tools::{btrfs, systemctl};
+
+use super::error::{PoolError, file};
+use super::history;
+use super::member::{Header, Member, Members, headers};
+use super::open::{Patience, open};
+use super::record::Record;
+use super::resync::{Came, Resync};
+use super::status::{is_mounted, is_unsealed};
+use crate::chain::chain;
+
+/// Looks after every pool; `tell` gets a line for each thing that was done. One that cannot be looked
+/// after hides no other.
+pub fn tend(host: &HostFile, tell: &mut dyn FnMut(String)) -> Result<(), PoolError> {
+    let mut failure = None;
+    for (name, pool) in &host.pools {
+        if let Err(error) = one(host, name, pool, tell) {
+            tell(format!("pool {name}: {}", chain(&error)));
+            failure = Some(error);
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+fn one(
+    host: &HostFile,
+    name: &str,
+    pool: &Pool,
+    tell: &mut dyn FnMut(String),
+) -> Result<(), PoolError> {
+    if !is_mounted(&pool.mount)? {
+        return try_again(host, name, tell);
+    }
+    let Some(found) = Found::look(host, name, pool)? else { return Ok(()) };
+    found.begin_history()?;
+    found.note_dropped(tell)?;
+    found.bring_back(tell)?;
+    // What was done changed what there is.
+    let Some(found) = Found::look(host, name, pool)? else { return Ok(()) };
+    found.convert(tell)?;
+    found.note_generation()
+}
+
+/// A pool that was not opened at boot for want of a disk. One that somebody unmounted stays so.
+fn try_again(host: &HostFile, name: &str, tell: &mut dyn FnMut(String)) -> Result<(), PoolError> {
+    let unit = format!("bedplate-pool@{name}.service");
+    if !systemctl::failed(&unit)?.contains(&unit) {
+        return Ok(());
+    }
+    match open(host, name, &Word::None, Patience::None) {
+        Ok(opened) => tell(opened.to_string()),
+        // It was told when the unit failed.
+        Err(_) => return Ok(()),
+    }
+    Ok(systemctl::start(&unit)?)
+}
+
+struct Found<'a> {
+    host: &'a HostFile,
+    name: &'a str,
+    pool: &'a Pool,
+    fsid: String,
+    blocks: Vec<Block>,
+    headers: Vec<Header>,
+    members: Members,
+    record: Record,
+    live: Live,
+}
+
+impl<'a> Found<'a> {
+    fn look(host: &'a HostFile, name: &'a str, pool: &'a Pool) -> Result<Option<Self>, PoolError> {
+        let fsid = derive(host.host.id, Purpose::Btrfs, name, 0).to_string();
+        let live = Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?;
+        let Some(live) = live else { return Ok(None) };
+        let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
+        let headers = headers(&blocks);
+        let record = Record::read(name)?;
+        let members = Members::find(host, pool, &record, &headers)?;
+        Ok(Some(Self { host, name, pool, fsid, blocks, headers, members, record, live }))
+    }
+
+    /// A pool that was mounted by a system that knew no marks.
+    fn begin_history(&self) -> Result<(), PoolError> {
+        let whole = self.live.missing == 0 && self.live.targets.is_empty();
+        if self.record.mark.is_some() || !whole || !self.record.stale.is_empty() {
+            return Ok(());
+        }
+        history::settle(self.host, self.name, &self.live, &self.members, None)
+    }
+
+    /// A disk that is gone, or no longer says who it is, while the kernel goes on writing to the
+    /// others: at the next boot it is behind.
+    fn note_dropped(&self, tell: &mut dyn FnMut(String)) -> Result<(), PoolError> {
+        let Some(mark) = self.record.mark.clone().filter(Mark::is_sound) else { return Ok(()) };
+        let dropped = dropped(&self.record, self.host, self.pool, &self.live, &self.headers);
+        let left: Vec<&Member> = history::mounted(&self.members, &self.live)
+            .into_iter()
+            .filter(|member| mark.members.contains(&member.luks_uuid))
+            .collect();
+        let uuids: BTreeSet<String> = left.iter().map(|member| member.luks_uuid.clone()).collect();
+        if dropped.is_empty() || left.is_empty() || uuids == mark.members {
+            return Ok(());
+        }
+        let era = history::fresh(self.host)?.after([mark.line.as_slice()], uuids, None);
+        let mut record = self.record.clone();
+        let marked = history::keep(self.name, &mut record, &era, &left);
+        tell(format!(
+            "pool {}: {} dropped out while it was mounted; what is written from now on is noted as written \
+             without it",
+            self.name,
+            dropped.join(", ")
+        ));
+        match marked.failed.into_iter().next() {
+            None => Ok(()),
+            Some((role, why)) => Err(PoolError::Mark { pool: self.name.to_owned(), role, why }),
+        }
+    }
+
+    fn bring_back(&self, tell: &mut dyn FnMut(String)) -> Result<(), PoolError> {
+        let mut record = self.record.clone();
+        for (role, member) in &self.members.found {
+            let resync = Resync {
+                host: self.host,
+                name: self.name,
+                mount: Path::new(&self.pool.mount),
+                fsid: &self.fsid,
+                blocks: &self.blocks,
+                members: &self.members,
+                member,
+                live: &self.live,
+            };
+            let inside = self.live.devices.contains(&member.mapper);
+            let back = !inside && self.live.missing > 0 && !is_unsealed(&member.node);
+            if !back && !resync.is_under_way(&record) {
+                continue;
+            }
+            let name = self.name;
+            match resync.run(&mut record)? {
+                Came::UpToDate { unreadable: 0 } => {
+                    tell(format!("pool {name}: {role} is up to date again"));
+                }
+                Came::UpToDate { unreadable } => tell(format!(
+                    "pool {name}: {role} is up to date but for {unreadable} places that no other disk could \
+                     read, where it keeps what it held before: run `bedplate-host pool scrub {name}`"
+                )),
+                Came::Locked => tell(format!(
+                    "pool {name}: {role} is back and no key opens it: plug in the key stick, then run \
+                     `systemctl start bedplate-pool-tend`"
+                )),
+                Came::NotWanted => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What was written in one copy while too few disks were there.
+    fn convert(&self, tell: &mut dyn FnMut(String)) -> Result<(), PoolError> {
+        let mixed = self.live.profiles.iter().any(|spread| !spread.ends_with("/raid1"));
+        let whole = self.live.missing == 0 && self.live.targets.is_empty();
+        let changing = self.members.found.values().any(|member| is_unsealed(&member.node));
+        if !mixed || !whole || changing || self.live.devices.len() < 2 {
+            return Ok(());
+        }
+        btrfs::convert_to_raid1(Path::new(&self.pool.mount))?;
+        tell(format!("pool {}: what was written in one copy has two again", self.name));
+        Ok(())
+    }
+
+    fn note_generation(&self) -> Result<(), PoolError> {
+        let mut record = Record::read(self.name)?;
+        let mounted = history::mounted(&self.members, &self.live);
+        let uuids: BTreeSet<String> = mounted.iter().map(|one| one.luks_uuid.clone()).collect();
+        let same = record.mark.as_ref().is_some_and(|mark| mark.members == uuids);
+        if !same || record.generation >= self.live.generation {
+            return Ok(());
+        }
+        record.generation = self.live.generation;
+        record.write(self.name).map_err(|error| PoolError::File {
+            action: "keep what was seen of the pool in",
+            path: error.path,
+            source: error.source,
+        })
+    }
+}
+
+/// Roles that the kernel still counts as devices, and whose header is on no disk any more.
+pub(super) fn dropped(
+    record: &Record,
+    host: &HostFile,
+    pool: &Pool,
+    live: &Live,
+    headers: &[Header],
+) -> Vec<String> {
+    let is_gone = |role: &&String| {
+        let uuid = history::uuid_of(host, record, role);
+        let epoch = record.epochs.get(*role).copied().unwrap_or(0);
+        let mapper = bedplate_spec::identity::member_mapper(role, epoch);
+        live.devices.contains(&mapper) && !headers.iter().any(|header| header.uuid == uuid)
+    };
+    pool.disks.iter().filter(is_gone).cloned().collect()
+}
+
+/// Whether a mapping is left of a disk that dropped out: it stays until the machine starts again.
+pub(super) fn is_left_over(record: &Record, live: &Live, member: &Member) -> bool {
+    let trusted = record.mark.as_ref().is_none_or(|mark| {
+        mark.members.contains(&member.luks_uuid) || mark.target.as_ref() == Some(&member.luks_uuid)
+    });
+    live.devices.contains(&member.mapper) && !trusted && luks::is_open(&member.mapper)
+}

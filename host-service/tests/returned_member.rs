@@ -1,0 +1,537 @@
+//! Members of a pool that go and come back, with the kernel's own btrfs on loop devices: what it does
+//! when it is let, and what comes of the marks. Wants root, loop devices and mkfs.btrfs; where one of
+//! them is not there it says so and tests nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bedplate_spec::pool_history::{
+    Decision, Fresh, Kept, Mark, Opening, Place, Refusal, Seen, Standing, Word, judge, places,
+};
+use bedplate_tools::btrfs::replace::{self, Progress};
+use bedplate_tools::btrfs::{self, Superblock};
+use bedplate_tools::btrfs_live::Live;
+use bedplate_tools::command::CommandExt as _;
+use bedplate_tools::mount::{Access, Mount, unmount};
+use tempfile::TempDir;
+
+const FSID: &str = "6f1d0a52-6f0b-4c6b-9a55-0c1d5f2a7b31";
+const SIZE: u64 = 512 << 20;
+const MIB: usize = 1 << 20;
+
+/// Why nothing can be tested here; none when it can.
+fn impossible() -> Option<String> {
+    if !fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
+        return Some("not root".into());
+    }
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if !known.split_whitespace().any(|word| word == "btrfs") {
+        return Some("the kernel has no btrfs".into());
+    }
+    if let Err(error) = Command::new("mkfs.btrfs").arg("--version").run() {
+        return Some(error.to_string());
+    }
+    let place = tempfile::tempdir_in("/var/tmp").unwrap();
+    let file = blank(place.path(), "probe");
+    match Loop::of(&file) {
+        Ok(_) => None,
+        Err(error) => Some(error),
+    }
+}
+
+/// Whether there is nothing to do, which is said.
+fn skips() -> bool {
+    let why = impossible();
+    if let Some(why) = &why {
+        eprintln!("NOT TESTED: members of a pool on loop devices: {why}");
+    }
+    why.is_some()
+}
+
+fn blank(directory: &Path, name: &str) -> PathBuf {
+    let path = directory.join(name);
+    fs::File::create(&path).unwrap().set_len(SIZE).unwrap();
+    path
+}
+
+/// A loop device, let go of when dropped.
+struct Loop(PathBuf);
+
+impl Loop {
+    fn of(file: &Path) -> Result<Self, String> {
+        let node = Command::new("losetup").args(["--find", "--show"]).arg(file).read();
+        node.map(|node| Self(node.trim().into())).map_err(|error| error.to_string())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = btrfs::forget_one(&self.0);
+        let _ = Command::new("losetup").arg("--detach").arg(&self.0).run();
+    }
+}
+
+/// Where a pool is mounted; unmounted when dropped.
+struct Mounted<'a>(&'a Path);
+
+impl<'a> Mounted<'a> {
+    fn new(at: &'a Path, nodes: &[&Path], options: &str, access: Access) -> Result<Self, String> {
+        let devices: Vec<_> =
+            nodes.iter().map(|node| format!("device={}", node.display())).collect();
+        let options = [devices.join(","), options.to_owned()].join(",");
+        let source = &nodes[0].display().to_string();
+        let mount = Mount {
+            source,
+            target: at,
+            kind: "btrfs",
+            access,
+            options: options.trim_end_matches(','),
+        };
+        mount.mount().map_err(|error| format!("{error:?}"))?;
+        Ok(Self(at))
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        unmount(self.0).unwrap();
+    }
+}
+
+/// Numbers that look random: nothing compresses, and each life is the same.
+fn content(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = u64::from(seed) + 1;
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        bytes.extend_from_slice(&state.to_be_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// Files, with the seed and length of what each holds.
+type Files = BTreeMap<String, (u32, usize)>;
+
+fn put(mount: &Path, files: &mut Files, name: &str, seed: u32, length: usize) {
+    let path = mount.join(name);
+    // In place, where it is: a file without checksums keeps its blocks.
+    let mut file =
+        fs::OpenOptions::new().create(true).write(true).truncate(false).open(path).unwrap();
+    std::io::Write::write_all(&mut file, &content(seed, length)).unwrap();
+    file.sync_all().unwrap();
+    files.insert(name.to_owned(), (seed, length));
+}
+
+fn wrong(mount: &Path, files: &Files) -> Vec<String> {
+    let differs = |(name, (seed, length)): (&String, &(u32, usize))| {
+        let found = fs::read(mount.join(name)).unwrap_or_default();
+        (found != content(*seed, *length)).then(|| name.clone())
+    };
+    files.iter().filter_map(differs).collect()
+}
+
+fn make(nodes: &[&Path], mount: &Path) {
+    let nodes: Vec<PathBuf> = nodes.iter().map(|node| node.to_path_buf()).collect();
+    btrfs::make(&nodes, "pool", FSID, "raid1", "raid1").unwrap();
+    btrfs::scan(&nodes).unwrap();
+    let all: Vec<&Path> = nodes.iter().map(PathBuf::as_path).collect();
+    let _mounted = Mounted::new(mount, &all, "", Access::ReadWrite).unwrap();
+    fs::create_dir(mount.join("images")).unwrap();
+    // Files in it have no checksums, as images have that other tools make.
+    Command::new("chattr").arg("+C").arg(mount.join("images")).run().unwrap();
+}
+
+fn forget(nodes: &[&Path]) {
+    nodes.iter().for_each(|node| btrfs::forget_one(node).unwrap());
+}
+
+/// What the kernel does when it is let: it is the reason for all the rest.
+#[test]
+fn t44_the_kernel_by_itself_mounts_old_data_and_mixes_two_histories() {
+    if skips() {
+        return;
+    }
+    let place = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mount = &place.path().join("mount");
+    fs::create_dir(mount).unwrap();
+    let [a, b] = ["a", "b"].map(|name| Loop::of(&blank(place.path(), name)).unwrap());
+    let (a, b) = (a.0.as_path(), b.0.as_path());
+    make(&[a, b], mount);
+    let mut files = Files::new();
+    {
+        let _mounted = Mounted::new(mount, &[a, b], "", Access::ReadWrite).unwrap();
+        put(mount, &mut files, "images/vm", 1, 8 * MIB);
+        put(mount, &mut files, "old", 2, 8 * MIB);
+    }
+    let before = files.clone();
+    forget(&[a, b]);
+    {
+        let _without_b = Mounted::new(mount, &[a], "degraded", Access::ReadWrite).unwrap();
+        put(mount, &mut files, "images/vm", 3, 8 * MIB);
+        put(mount, &mut files, "new", 4, 4 * MIB);
+    }
+    forget(&[a, b]);
+    {
+        let _old = Mounted::new(mount, &[b], "degraded", Access::ReadOnly).unwrap();
+        assert_eq!(wrong(mount, &before), [] as [&str; 0], "the kernel knows it is old");
+    }
+    forget(&[a, b]);
+    btrfs::scan(&[a.to_owned(), b.to_owned()]).unwrap();
+    let _both = Mounted::new(mount, &[a, b], "", Access::ReadWrite).unwrap();
+    let summary = btrfs::scrub(mount).unwrap();
+    assert!(summary.contains("finished"), "{summary}");
+    drop(_both);
+    forget(&[a, b]);
+    let _b = Mounted::new(mount, &[b], "degraded", Access::ReadOnly).unwrap();
+    // A scrub has compared all that has a checksum.
+    assert_eq!(wrong(mount, &files), ["images/vm"], "the kernel mends what has no checksum");
+}
+
+/// One disk, in a life.
+struct Disk {
+    file: PathBuf,
+    uuid: String,
+    mark: Option<Mark>,
+    /// Gone for good, until another comes in its place.
+    lost: bool,
+}
+
+struct Life {
+    place: TempDir,
+    mount: PathBuf,
+    disks: Vec<Disk>,
+    record: Kept,
+    files: Files,
+    seed: u32,
+    names: u32,
+    /// Disks that have everything.
+    current: BTreeSet<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    WithoutA,
+    WithoutB,
+    Both,
+    LoseOne,
+    Replace,
+}
+
+const EVENTS: [Event; 5] =
+    [Event::WithoutA, Event::WithoutB, Event::Both, Event::LoseOne, Event::Replace];
+
+fn role(number: usize) -> String {
+    format!("r{number}")
+}
+
+impl Life {
+    fn new(count: usize) -> Self {
+        let place = tempfile::tempdir_in("/var/tmp").unwrap();
+        let mount = place.path().join("mount");
+        fs::create_dir(&mount).unwrap();
+        let disk = |number: usize| Disk {
+            file: blank(place.path(), &format!("disk-{number}")),
+            uuid: format!("u{number}"),
+            mark: None,
+            lost: false,
+        };
+        let disks: Vec<Disk> = (0..count).map(disk).collect();
+        {
+            let loops: Vec<Loop> = disks.iter().map(|disk| Loop::of(&disk.file).unwrap()).collect();
+            make(&loops.iter().map(|one| one.0.as_path()).collect::<Vec<_>>(), &mount);
+        }
+        let (record, files, current) = (Kept::default(), Files::new(), (0..count).collect());
+        Self { place, mount, disks, record, files, seed: 0, names: 0, current }
+    }
+
+    fn fresh(&mut self) -> Fresh {
+        self.names += 1;
+        Fresh { id: format!("e{}", self.names), now: 1, host: "h".into() }
+    }
+
+    fn keep(&mut self, mark: &Mark, on: &BTreeSet<usize>) {
+        let carried: Vec<_> =
+            on.iter().map(|number| (role(*number), self.disks[*number].mark.clone())).collect();
+        for place in places(mark, &carried) {
+            match place {
+                Place::Record => (self.record.mark, self.record.known) = (Some(mark.clone()), true),
+                Place::Member(wanted) => {
+                    for number in on.iter().filter(|number| role(**number) == wanted) {
+                        self.disks[*number].mark = Some(mark.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    fn uuids(&self, of: &BTreeSet<usize>) -> BTreeSet<String> {
+        of.iter().map(|number| self.disks[*number].uuid.clone()).collect()
+    }
+
+    fn step(&mut self, event: Event, told: &[Event]) {
+        let last = self.disks.len() - 1;
+        let absent = match event {
+            Event::WithoutA => Some(0),
+            Event::WithoutB => Some(1),
+            Event::Both | Event::Replace => None,
+            Event::LoseOne => {
+                self.disks[last].lost = true;
+                None
+            }
+        };
+        let there: Vec<usize> = (0..self.disks.len())
+            .filter(|number| Some(*number) != absent && !self.disks[*number].lost)
+            .collect();
+        let loops: BTreeMap<usize, Loop> = there
+            .iter()
+            .map(|number| (*number, Loop::of(&self.disks[*number].file).unwrap()))
+            .collect();
+        let nodes: BTreeMap<usize, PathBuf> =
+            loops.iter().map(|(number, one)| (*number, one.0.clone())).collect();
+        self.boot(event, &nodes, told);
+        forget(&nodes.values().map(PathBuf::as_path).collect::<Vec<_>>());
+    }
+
+    fn boot(&mut self, event: Event, nodes: &BTreeMap<usize, PathBuf>, told: &[Event]) {
+        let seen = nodes.iter().map(|(number, node)| {
+            let block = Superblock::read_hidden(node).unwrap().unwrap();
+            assert_ne!(block.device, 0, "{told:?}");
+            let Disk { uuid, mark, .. } = &self.disks[*number];
+            let standing = if block.hidden { Standing::Hidden } else { Standing::Member };
+            let (uuid, mark) = (uuid.clone(), mark.clone());
+            let (generation, devices) = (block.generation, block.devices);
+            (role(*number), Seen { uuid, mark, generation, devices, standing })
+        });
+        let seen = seen.collect();
+        let fresh = self.fresh();
+        match judge(&seen, &self.record, &Word::None, &fresh) {
+            Decision::Refused(refusal) => self.is_right_to_refuse(&refusal, nodes, told),
+            Decision::Open(opening) => self.mounted(event, &opening, nodes, told),
+        }
+    }
+
+    /// Refused is only what lacks the newest history.
+    fn is_right_to_refuse(
+        &self,
+        refusal: &Refusal,
+        nodes: &BTreeMap<usize, PathBuf>,
+        told: &[Event],
+    ) {
+        let here = self.current.iter().filter(|number| nodes.contains_key(number)).count();
+        assert!(here + 1 < self.disks.len(), "{refusal:?}: {told:?}");
+    }
+
+    fn mounted(
+        &mut self,
+        event: Event,
+        opening: &Opening,
+        nodes: &BTreeMap<usize, PathBuf>,
+        told: &[Event],
+    ) {
+        let is = |roles: &BTreeSet<String>| -> BTreeSet<usize> {
+            nodes.keys().filter(|number| roles.contains(&role(**number))).copied().collect()
+        };
+        let (mut current, behind) = (is(&opening.current), is(&opening.behind));
+        assert!(current.is_subset(&self.current), "old data is mounted: {told:?}");
+        self.keep(&opening.mark, &current);
+        for number in &behind {
+            btrfs::hide(&nodes[number]).unwrap();
+            btrfs::forget_one(&nodes[number]).unwrap();
+        }
+        let mount = self.mount.clone();
+        let degraded = if opening.lost > 0 { "degraded" } else { "" };
+        {
+            let used: Vec<PathBuf> = current.iter().map(|number| nodes[number].clone()).collect();
+            btrfs::scan(&used).unwrap();
+            let used: Vec<&Path> = used.iter().map(PathBuf::as_path).collect();
+            let _mounted = Mounted::new(&mount, &used, degraded, Access::ReadWrite).unwrap();
+            assert_eq!(wrong(&mount, &self.files), [] as [&str; 0], "{told:?}");
+            self.write();
+            self.current = current.clone();
+            let mut head = opening.mark.clone();
+            if event == Event::Replace && self.disks.iter().any(|disk| disk.lost) {
+                head = self.replace_lost(&mut current, &head);
+            }
+            for back in behind {
+                head = self.resync(back, &nodes[&back], &mut current, &head, told);
+            }
+            let live = Live::read(FSID).unwrap().unwrap();
+            let single = live.profiles.iter().any(|spread| !spread.ends_with("/raid1"));
+            if live.missing == 0 && single {
+                btrfs::convert_to_raid1(&mount).unwrap();
+            }
+            assert_eq!(wrong(&mount, &self.files), [] as [&str; 0], "{told:?}");
+        }
+        self.current = current;
+        self.whichever_is_lost(told);
+    }
+
+    fn write(&mut self) {
+        self.seed += 1;
+        let (seed, mount) = (self.seed, self.mount.clone());
+        put(&mount, &mut self.files, "images/vm", seed, 4 * MIB);
+        put(&mount, &mut self.files, &format!("file-{}", seed % 5), seed, 3 * MIB);
+    }
+
+    /// As `pool replace` does it with a disk that is gone.
+    fn replace_lost(&mut self, current: &mut BTreeSet<usize>, head: &Mark) -> Mark {
+        let lost = self.disks.iter().position(|disk| disk.lost).unwrap();
+        self.names += 1;
+        let name = format!("disk-{lost}-{}", self.names);
+        let file = blank(self.place.path(), &name);
+        let new = Loop::of(&file).unwrap();
+        self.disks[lost] = Disk { file, uuid: format!("u{name}"), mark: None, lost: false };
+        current.insert(lost);
+        let members = self.uuids(current);
+        let era = self.fresh().after([head.line.as_slice()], members, None);
+        self.keep(&era, current);
+        btrfs::add_device(&new.0, &self.mount).unwrap();
+        if Live::read(FSID).unwrap().unwrap().missing > 0 {
+            btrfs::remove_device("missing", &self.mount).unwrap();
+        }
+        btrfs::convert_to_raid1(&self.mount).unwrap();
+        // It stays attached as long as the file system is mounted.
+        std::mem::forget(new);
+        era
+    }
+
+    fn resync(
+        &mut self,
+        back: usize,
+        node: &Path,
+        current: &mut BTreeSet<usize>,
+        head: &Mark,
+        told: &[Event],
+    ) -> Mark {
+        let missing = btrfs::missing_devices(&self.mount).unwrap();
+        let [number] = missing.as_slice() else { return head.clone() };
+        let target = Some(self.disks[back].uuid.clone());
+        let era = self.fresh().after([head.line.as_slice()], self.uuids(current), target);
+        self.keep(&era, current);
+        let joining = Some(era.id().to_owned());
+        let own = self.disks[back].mark.clone().unwrap();
+        self.disks[back].mark = Some(Mark { joining, ..own });
+        // No scan takes it in as it is.
+        assert!(Command::new("btrfs").args(["device", "scan"]).arg(node).run().is_err());
+        replace::run(*number, node, &self.mount).unwrap();
+        let end = replace::progress(&self.mount).unwrap();
+        assert_eq!(end, Progress::Finished { unreadable: 0 }, "{told:?}");
+        current.insert(back);
+        let members = self.uuids(current);
+        let whole = self.fresh().after([era.line.as_slice()], members, None);
+        self.keep(&whole, current);
+        whole
+    }
+
+    /// Every file is the newest whichever member of a pool that is whole is lost next.
+    fn whichever_is_lost(&self, told: &[Event]) {
+        if self.current.len() < self.disks.len() {
+            return;
+        }
+        detach_below(self.place.path());
+        for gone in 0..self.disks.len() {
+            let left = (0..self.disks.len()).filter(|number| *number != gone);
+            let loops: Vec<Loop> =
+                left.map(|number| Loop::of(&self.disks[number].file).unwrap()).collect();
+            let nodes: Vec<&Path> = loops.iter().map(|one| one.0.as_path()).collect();
+            let mounted = Mounted::new(&self.mount, &nodes, "degraded", Access::ReadOnly).unwrap();
+            assert_eq!(
+                wrong(&self.mount, &self.files),
+                [] as [&str; 0],
+                "{gone} is lost: {told:?}"
+            );
+            drop(mounted);
+            forget(&nodes);
+        }
+    }
+}
+
+/// Lets go of every loop device over a file in this directory.
+fn detach_below(directory: &Path) {
+    let list =
+        Command::new("losetup").args(["--list", "--noheadings", "--output", "NAME,BACK-FILE"]);
+    let list = list_of(list);
+    for line in list.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(node), Some(file)) = (words.next(), words.next())
+            && Path::new(file).starts_with(directory)
+        {
+            let _ = btrfs::forget_one(Path::new(node));
+            let _ = Command::new("losetup").args(["--detach", node]).run();
+        }
+    }
+}
+
+fn list_of(command: &mut Command) -> String {
+    command.read().unwrap()
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        detach_below(self.place.path());
+    }
+}
+
+/// Every two, or three, events follow one another: the sequence of de Bruijn, by Martin's greedy rule.
+fn walk(order: usize) -> Vec<Event> {
+    let mut all = vec![0; order];
+    let mut known = BTreeSet::from([all.clone()]);
+    loop {
+        let tail = all[all.len() + 1 - order..].to_vec();
+        let next = (0..EVENTS.len()).rev().find(|next| {
+            let word = [tail.as_slice(), &[*next]].concat();
+            known.insert(word)
+        });
+        let Some(next) = next else { break };
+        all.push(next);
+    }
+    all.into_iter().map(|number| EVENTS[number]).collect()
+}
+
+fn live(count: usize, order: usize) {
+    let mut life = Life::new(count);
+    let mut told = Vec::new();
+    // Once whole, as after an installation.
+    for event in std::iter::once(Event::Both).chain(walk(order)) {
+        told.push(event);
+        life.step(event, &told);
+    }
+    // With every disk there again it is whole.
+    for event in [Event::Both, Event::Replace, Event::Both] {
+        told.push(event);
+        life.step(event, &told);
+    }
+    assert_eq!(life.current.len(), count, "{told:?}");
+    println!("{count} disks, {} boots", told.len());
+}
+
+#[test]
+fn t44_a_life_of_two_disks_keeps_the_newest_history_on_each() {
+    if !skips() {
+        live(2, 2);
+    }
+}
+
+#[test]
+fn t44_a_life_of_three_disks_keeps_the_newest_history_on_each() {
+    if !skips() {
+        live(3, 2);
+    }
+}
+
+/// As those, with every three events in a row.
+#[test]
+#[ignore = "250 boots take minutes"]
+fn t44_long_lives_keep_the_newest_history_on_each_disk() {
+    if !skips() {
+        live(2, 3);
+        live(3, 3);
+    }
+}
