@@ -22,6 +22,7 @@ use bedplate_tools::secret::Secret;
 use bedplate_tools::virsh::Virsh;
 
 use crate::activation;
+use crate::backup::room::Room;
 use crate::backup::{key, quiesce};
 use crate::bridge;
 use crate::context::Context;
@@ -121,14 +122,14 @@ fn telling<T>(
 }
 
 /// `bedplate-host converge`.
-pub fn converge(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
+pub fn converge(host_file: &Path, room: Room, json: bool, out: &mut dyn Write) -> Finished {
     let context = Context::read(host_file)?;
     let alone = lock(&context.runtime)?;
     let (well, written) = telling(json, out, |reporter| {
         if !handoff::is_done(&context.state) && !handoff::hand_over(&context, reporter) {
             return false;
         }
-        let pending = converge::converge_restores(&context, reporter);
+        let pending = converge::converge_restores(&context, room, reporter);
         let intent = restore::held_back(&context.intent, &pending);
         converge::converge(&Context { intent, ..context }, alone, reporter) && pending.is_empty()
     });

@@ -7,6 +7,8 @@ use serde::Serialize;
 use bedplate_spec::event::{EventKind, StepSummary};
 
 use crate::backup::Backups;
+use crate::backup::leftover::Leftovers;
+use crate::backup::room::Room;
 use crate::bridge::Bridges;
 use crate::chain::chain;
 use crate::context::Context;
@@ -20,7 +22,8 @@ use crate::vm::VirtualMachines;
 /// One resource compared with the intent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// `pool`, `esp`, `hand-off`, `secret`, `bridge`, `export`, `firewall`, `vm`, `lab`, `backup`, `restore` or `notify`.
+    /// `pool`, `esp`, `hand-off`, `secret`, `bridge`, `export`, `firewall`, `vm`, `lab`, `snapshot`, `backup`, `restore`
+    /// or `notify`.
     pub kind: &'static str,
     /// Name in `host.toml`; none when the whole kind could not be looked at.
     pub name: Option<String>,
@@ -117,8 +120,13 @@ fn perform_all(
 /// Brings back what `[restore]` names. Returns the backups that are not back, for which everything
 /// that would use their paths must wait. It comes before anything else is looked at: whether a
 /// machine has a disk is known only then.
-pub fn converge_restores(context: &Context, reporter: &mut Reporter<'_>) -> Vec<String> {
-    let kind = prepare_kind(Restores, context);
+/// `room` says whether that is asked for before one is begun.
+pub fn converge_restores(
+    context: &Context,
+    room: Room,
+    reporter: &mut Reporter<'_>,
+) -> Vec<String> {
+    let kind = prepare_kind(Restores { room }, context);
     let all = || context.intent.restore.iter().flat_map(|restore| restore.backups.clone());
     if standing(&kind.status()) == Standing::Agrees {
         // Only what there is to say of them.
@@ -134,7 +142,7 @@ pub fn converge_restores(context: &Context, reporter: &mut Reporter<'_>) -> Vec<
     if success {
         return Vec::new();
     }
-    let left = prepare_kind(Restores, context).status();
+    let left = prepare_kind(Restores::default(), context).status();
     let is_left = |name: &String| {
         // Where it could not even be looked at, nothing is known to be back.
         left.iter().any(|one| !one.agrees && one.name.as_ref().is_none_or(|left| left == name))
@@ -149,7 +157,7 @@ pub fn status_of_kind<K: Kind + 'static>(kind: K, context: &Context) -> Vec<Stat
 
 /// How the restores of `[restore]` stand.
 pub fn restores(context: &Context) -> Vec<Status> {
-    status_of_kind(Restores, context)
+    status_of_kind(Restores::default(), context)
 }
 
 /// Compares without changing anything.
@@ -173,12 +181,13 @@ pub fn converge_kind<K: Kind + 'static>(
 
 /// Secrets first: whoever looks sees at once that one does not open. Then bridges: everything else
 /// may need the network; backups last: they take long.
-fn prepare(context: &Context) -> [Box<dyn Prepared>; 5] {
+fn prepare(context: &Context) -> [Box<dyn Prepared>; 6] {
     [
         prepare_kind(Secrets, context),
         prepare_kind(Bridges, context),
         prepare_kind(Exports, context),
         prepare_kind(VirtualMachines::default(), context),
+        prepare_kind(Leftovers, context),
         prepare_kind(Backups, context),
     ]
 }

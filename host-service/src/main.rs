@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use bedplate_host_service::backup::record::Task as BackupTask;
 use bedplate_host_service::backup::retrieve::Request;
+use bedplate_host_service::backup::room::Room;
 use bedplate_host_service::command::{Back, LabTask, NotAsIntended};
 use bedplate_host_service::{command, system, update};
 use bedplate_spec::planner::{MemberRequest, MemberTask};
@@ -29,7 +30,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Make bridges, VMs, exports and backups agree with host.toml.
-    Converge,
+    Converge {
+        /// Begin what `[restore]` brings back although there does not seem to be room.
+        #[arg(long)]
+        ignore_room: bool,
+    },
     /// Show what converge would change: exit code 3 when it would change something, 4 when
     /// something is not as intended and it could not.
     Plan,
@@ -257,17 +262,24 @@ enum Backup {
         /// A directory that is made, inside a pool.
         #[arg(long, value_name = "DIRECTORY")]
         to: PathBuf,
-        /// Id of the snapshot, as `list` shows it; without it the newest.
+        /// Id of the snapshot, as `list` shows it; without it the newest complete one.
         #[arg(long, value_name = "ID")]
         snapshot: Option<String>,
-        /// A path as it was on the machine, several times for several; without it all.
+        /// A path as it was on the machine, in full, several times for several; without it all. It is a
+        /// name: `*`, `?` and brackets stand for themselves.
         #[arg(long = "path", value_name = "PATH")]
         paths: Vec<PathBuf>,
+        /// Begin although there does not seem to be room.
+        #[arg(long)]
+        ignore_room: bool,
     },
     /// Restore the newest backup beside the data, compare every file by hash, and remove it again.
     Drill {
         /// Its name.
         name: String,
+        /// Begin although there does not seem to be room.
+        #[arg(long)]
+        ignore_room: bool,
     },
     /// Delete what no snapshot holds from the repository.
     Prune {
@@ -300,7 +312,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let Arguments { host_file, json, task } = arguments;
     let out = &mut io::stdout();
     match task {
-        Task::Converge => command::converge(host_file, *json, out),
+        Task::Converge { ignore_room } => {
+            command::converge(host_file, Room::given(*ignore_room), *json, out)
+        }
         Task::Plan => command::plan(host_file, *json, out),
         Task::Status => command::status(host_file, *json, out),
         Task::Backup(backup) => run_backup(host_file, backup, *json, out),
@@ -368,16 +382,20 @@ fn run_backup(
     out: &mut dyn io::Write,
 ) -> Result<(), Box<dyn Error>> {
     let task = |name: &str, task: BackupTask, out: &mut dyn io::Write| {
-        command::task(host_file, name, task, json, out)
+        command::task(host_file, name, (task, Room::Asked), json, out)
     };
     match backup {
         Backup::Run { name } => command::run(host_file, name, json, out),
         Backup::List { name } => command::list(host_file, name, json, out),
-        Backup::Restore { name, to, snapshot, paths } => {
-            let request = Request { name, snapshot: snapshot.as_deref(), paths, to };
+        Backup::Restore { name, to, snapshot, paths, ignore_room } => {
+            let room = Room::given(*ignore_room);
+            let request = Request { name, snapshot: snapshot.as_deref(), paths, to, room };
             command::retrieve(host_file, &request, json, out)
         }
-        Backup::Drill { name } => task(name, BackupTask::Drill, out),
+        Backup::Drill { name, ignore_room } => {
+            let task = (BackupTask::Drill, Room::given(*ignore_room));
+            command::task(host_file, name, task, json, out)
+        }
         Backup::Prune { name } => task(name, BackupTask::Prune, out),
         Backup::Check { name, read_data: false } => task(name, BackupTask::Check, out),
         Backup::Check { name, read_data: true } => task(name, BackupTask::CheckData, out),

@@ -16,6 +16,8 @@ use bedplate_tools::restic;
 use crate::context::Context;
 
 pub use diff::{Action, Observed, Occupied};
+#[cfg(test)]
+pub(crate) use engine::fetch;
 pub use engine::{RestoreError, Restores};
 pub use record::{Record, Stage};
 
@@ -67,6 +69,12 @@ pub fn in_the_way(context: &Context, name: &str) -> Option<Pending> {
         let why = engine::left(context, restore)?;
         Some(Pending { restore: restore.clone(), why })
     })
+}
+
+/// Whether anything of `[restore]` is not done, or cannot be looked at.
+pub fn is_pending(context: &Context) -> bool {
+    let mut names = context.intent.restore.iter().flat_map(|restore| &restore.backups);
+    names.any(|name| engine::left(context, name).is_some())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use bedplate_spec::host::Backup;
 use bedplate_tests::medium::Workspace;
 use bedplate_tests::vault::Vault;
 use bedplate_tools::command::CommandError;
-use bedplate_tools::restic::{Keep, Restic};
+use bedplate_tools::restic::{Keep, Restic, Stored};
 use bedplate_tools::secret::Secret;
 use bedplate_tools::ssh_keygen;
 use tempfile::TempDir;
@@ -80,7 +80,10 @@ impl Case {
 
     fn back_up(&self, restic: &Restic<'_>) -> bedplate_tools::restic::Summary {
         let paths = ["mnt/bulk/apps".into()];
-        restic.backup(HOST, TAG, &self.place(), &paths).unwrap().unwrap()
+        match restic.backup(HOST, TAG, &self.place(), &paths).unwrap() {
+            Stored::Complete(summary) => summary,
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -121,6 +124,7 @@ fn what_has_not_changed_is_not_read_again_and_all_of_it_comes_back_at_its_own_pa
     let found = restic.snapshots(HOST, TAG).unwrap();
     assert_eq!(found.len(), 2);
     assert_eq!(found[1].id, second.snapshot_id, "the newest is last");
+    assert!(found.iter().all(|one| one.is_complete()), "t48: {found:?}");
     assert!(restic.snapshots("nas", TAG).unwrap().is_empty(), "another host's are not ours");
     let target = case.directory.path().join("back");
     restic.restore(&second.snapshot_id, &target, &["/mnt/bulk/apps".into()]).unwrap();

@@ -1,8 +1,8 @@
 //! Running external commands: argv only, output captured, the tail of stderr in the error.
 
 use std::ffi::OsStr;
-use std::io::{self, Read, Write as _};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use crate::secret::Secret;
 
@@ -89,6 +89,17 @@ pub trait CommandExt {
     ) -> Result<String, CommandError>;
     /// Runs to the end and returns status, stdout and stderr, whatever the status.
     fn finish(&mut self) -> Result<Output, CommandError>;
+    /// As [`CommandExt::finish`] with a secret on standard input.
+    fn finish_with_secret(&mut self, secret: &Secret) -> Result<Output, CommandError>;
+    /// As [`CommandExt::read_with_secret`]; `line` gets each line of stdout as it comes, without its
+    /// end, and nothing of it is kept.
+    fn read_lines_with_secret(
+        &mut self,
+        secret: &Secret,
+        line: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), CommandError>;
+    /// What an `output` means that is none of those a caller knows: its status and its stderr.
+    fn failure(&self, output: &Output) -> CommandError;
 }
 
 impl CommandExt for Command {
@@ -110,16 +121,7 @@ impl CommandExt for Command {
     }
 
     fn read_with_input(&mut self, input: &[u8]) -> Result<String, CommandError> {
-        let started =
-            self.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = started.map_err(|source| start_error(self, source))?;
-        let pipe = child.stdin.take();
-        let output = std::thread::scope(|scope| {
-            // A child that never reads its input must not block us: write from a thread.
-            scope.spawn(move || pipe.map(|mut pipe| pipe.write_all(input)));
-            child.wait_with_output()
-        });
-        let output = output.map_err(|source| start_error(self, source))?;
+        let output = finish_with_input(self, input)?;
         check(self, &output)?;
         text(self, output.stdout)
     }
@@ -158,6 +160,59 @@ impl CommandExt for Command {
     fn finish(&mut self) -> Result<Output, CommandError> {
         self.stdin(Stdio::null()).output().map_err(|source| start_error(self, source))
     }
+
+    fn finish_with_secret(&mut self, secret: &Secret) -> Result<Output, CommandError> {
+        finish_with_input(self, secret.expose())
+    }
+
+    fn read_lines_with_secret(
+        &mut self,
+        secret: &Secret,
+        line: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), CommandError> {
+        let mut child = spawn(self)?;
+        let (input, stdout) = (child.stdin.take(), child.stdout.take());
+        let (heard, output) = std::thread::scope(|scope| {
+            scope.spawn(move || input.map(|mut pipe| pipe.write_all(secret.expose())));
+            // It reads stderr, and reaps the child; what comes on stdout is read here meanwhile.
+            let waiting = scope.spawn(move || child.wait_with_output());
+            let heard = stdout.map_or(Ok(()), |pipe| each_line(pipe, line));
+            (heard, waiting.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
+        });
+        let output = output.map_err(|source| start_error(self, source))?;
+        check(self, &output)?;
+        heard.map_err(|source| start_error(self, source))
+    }
+
+    fn failure(&self, output: &Output) -> CommandError {
+        failed(self, output)
+    }
+}
+
+fn spawn(command: &mut Command) -> Result<Child, CommandError> {
+    let started =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    started.map_err(|source| start_error(command, source))
+}
+
+fn finish_with_input(command: &mut Command, input: &[u8]) -> Result<Output, CommandError> {
+    let mut child = spawn(command)?;
+    let pipe = child.stdin.take();
+    let output = std::thread::scope(|scope| {
+        // A child that never reads its input must not block us: write from a thread.
+        scope.spawn(move || pipe.map(|mut pipe| pipe.write_all(input)));
+        child.wait_with_output()
+    });
+    output.map_err(|source| start_error(command, source))
+}
+
+fn each_line(pipe: impl Read, line: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let (mut reader, mut bytes) = (BufReader::new(pipe), Vec::new());
+    while reader.read_until(b'\n', &mut bytes)? > 0 {
+        line(bytes.strip_suffix(b"\n").unwrap_or(&bytes));
+        bytes.clear();
+    }
+    Ok(())
 }
 
 /// The next bytes; none at the end, and when the pipe breaks.
@@ -177,17 +232,18 @@ fn start_error(command: &Command, source: io::Error) -> CommandError {
 }
 
 fn check(command: &Command, output: &Output) -> Result<(), CommandError> {
-    if output.status.success() {
-        return Ok(());
-    }
+    if output.status.success() { Ok(()) } else { Err(failed(command, output)) }
+}
+
+fn failed(command: &Command, output: &Output) -> CommandError {
     let cut = output.stderr.len().saturating_sub(TAIL);
-    Err(CommandError::Failed {
+    CommandError::Failed {
         line: line(command),
         status: output.status,
         stderr: String::from_utf8_lossy(output.stderr.get(cut..).unwrap_or_default())
             .trim()
             .to_owned(),
-    })
+    }
 }
 
 fn text(command: &Command, bytes: Vec<u8>) -> Result<String, CommandError> {
@@ -234,6 +290,23 @@ mod tests {
     fn a_child_that_ignores_its_input_does_not_block() {
         let input = vec![b'x'; 1 << 20];
         assert_eq!(Command::new("true").read_with_input(&input).unwrap(), "");
+    }
+
+    #[test]
+    fn lines_are_heard_as_they_come_while_stderr_and_input_are_served() {
+        let script = "cat; head -c 200000 /dev/zero >&2; echo; echo two; exit $1";
+        let secret = Secret::new(b"one".to_vec());
+        let heard = |code: &str| {
+            let mut lines = Vec::new();
+            let mut command = Command::new("sh");
+            command.args(["-c", script, "sh", code]);
+            let result =
+                command.read_lines_with_secret(&secret, &mut |line| lines.push(line.to_vec()));
+            (lines, result.map_err(|error| error.exit_code()))
+        };
+        let both = vec![b"one".to_vec(), b"two".to_vec()];
+        assert_eq!(heard("0"), (both.clone(), Ok(())));
+        assert_eq!(heard("3"), (both, Err(Some(3))));
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! `restic`: one repository; its password travels on standard input.
 
+mod output;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -8,6 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::command::{CommandError, CommandExt as _};
 use crate::secret::Secret;
 
+pub use output::{Node, Unread};
+
+/// Exit code of a backup: a snapshot was made, and not everything could be read for it. `forget` says
+/// by the same number that not everything could be removed.
+pub const NOT_ALL: i32 = 3;
 /// Exit code: there is no repository at that place (restic 0.17 and later).
 pub const NO_REPOSITORY: i32 = 10;
 /// Exit code: somebody else holds the lock.
@@ -17,6 +26,12 @@ pub const WRONG_PASSWORD: i32 = 12;
 
 /// How long restic waits for a lock that somebody else holds.
 const PATIENCE: &str = "10m";
+
+/// The tag of a snapshot that may lack something. Every snapshot is stored with it, and loses it when
+/// restic has said that everything was read: whatever comes in between (a power cut, a network that
+/// goes) leaves one that nobody takes for whole. The tags of backups begin with `bedplate-`, so that
+/// none of them is called like this.
+pub const INCOMPLETE: &str = "incomplete";
 
 /// What a repository's server wants besides the password. Everything is in files: a secret in an
 /// argument or a variable can be read by others, or ends up in a core dump.
@@ -67,6 +82,27 @@ pub struct Snapshot {
     /// What was found in it.
     #[serde(default)]
     pub summary: Option<Size>,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The id it was first stored by, when its tags were changed since: restic stores it anew then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<String>,
+}
+
+impl Snapshot {
+    /// Whether the run that made it read everything, as far as is known: one of before such snapshots
+    /// were marked says nothing, and is taken for complete.
+    pub fn is_complete(&self) -> bool {
+        !self.tags.iter().any(|tag| tag == INCOMPLETE)
+    }
+
+    /// Whether `id` is its id, the one it was first stored by, or the start of either.
+    pub fn is_called(&self, id: &str) -> bool {
+        let original = self.original.as_ref();
+        !id.is_empty()
+            && (self.id.starts_with(id) || original.is_some_and(|one| one.starts_with(id)))
+    }
 }
 
 /// How much a snapshot holds.
@@ -116,6 +152,19 @@ pub struct Summary {
     pub data_added: u64,
 }
 
+/// How a backup ended, when it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// Everything was read, and the snapshot says so.
+    Complete(Summary),
+    /// Everything was read, and the repository did not take the mark off the snapshot.
+    Marked(Summary),
+    /// Not everything could be read; the snapshot is marked by that.
+    Incomplete(Summary, Unread),
+    /// restic named no snapshot.
+    Nothing,
+}
+
 /// How many snapshots `forget` keeps; 0 says nothing about that period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
@@ -138,56 +187,114 @@ impl Restic<'_> {
         self.run(&["init"]).map(drop)
     }
 
-    /// Backs `paths` up, which are relative to `place`; none when restic named no snapshot. Files are
-    /// compared with those of the newest snapshot of this host and this place, by size, times
-    /// and inode, and only what differs is read.
+    /// Backs `paths` up, which are relative to `place`. Files are compared with those of the newest
+    /// snapshot of this host and this place, by size, times and inode, and only what differs is read.
+    /// The snapshot is marked [`INCOMPLETE`] until restic has said that it read everything.
     pub fn backup(
         &self,
         host: &str,
         tag: &str,
         place: &Path,
         paths: &[PathBuf],
-    ) -> Result<Option<Summary>, CommandError> {
+    ) -> Result<Stored, CommandError> {
         let mut command =
             self.command(&["backup", "--json", "--quiet", "--host", host, "--tag", tag]);
-        command.args(["--retry-lock", PATIENCE, "--"]).args(paths).current_dir(place);
-        Ok(summary(&command.read_with_secret(self.password)?))
+        command.args(["--tag", INCOMPLETE, "--retry-lock", PATIENCE, "--"]);
+        command.args(paths).current_dir(place);
+        let said = command.finish_with_secret(self.password)?;
+        let unread = match said.status.code() {
+            Some(0) => None,
+            Some(NOT_ALL) => Some(Unread::of(&said.stderr)),
+            _ => return Err(command.failure(&said)),
+        };
+        Ok(match (output::summary(&said.stdout), unread) {
+            (None, None) => Stored::Nothing,
+            (None, Some(_)) => return Err(command.failure(&said)),
+            (Some(summary), Some(unread)) => Stored::Incomplete(summary, unread),
+            (Some(summary), None) => match self.unmark(host, tag, &summary.snapshot_id)? {
+                Some(snapshot_id) => Stored::Complete(Summary { snapshot_id, ..summary }),
+                None => Stored::Marked(summary),
+            },
+        })
     }
 
-    /// Forgets old snapshots of this host and tag; nothing is pruned.
-    pub fn forget(&self, host: &str, tag: &str, keep: Keep) -> Result<(), CommandError> {
+    /// Takes the mark off a snapshot. It is stored anew then, and the marked one removed; where the
+    /// repository lets nothing be removed both stay. restic calls that a success, so it is looked at.
+    /// Returns the id of the one that is complete.
+    fn unmark(&self, host: &str, tag: &str, id: &str) -> Result<Option<String>, CommandError> {
+        self.run(&["tag", "--quiet", "--retry-lock", PATIENCE, "--remove", INCOMPLETE, id])?;
+        let found = self.snapshots(host, tag)?;
+        let complete = found.into_iter().find(|one| one.is_called(id) && one.is_complete());
+        Ok(complete.map(|one| one.id))
+    }
+
+    /// Forgets old snapshots of this host and tag; nothing is pruned. Those that are marked are
+    /// counted by themselves: they push no complete one out. Returns how many should have gone and are
+    /// still there: restic says "done" of a repository that lets nothing be removed, too.
+    pub fn forget(&self, host: &str, tag: &str, keep: Keep) -> Result<usize, CommandError> {
         let rules = keep_arguments(keep);
         if rules.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        let mut command = self.command(&["forget", "--host", host, "--tag", tag]);
+        let mut command = self.command(&["forget", "--json", "--host", host, "--tag", tag]);
         command.args(["--retry-lock", PATIENCE, "--group-by", "host,tags"]).args(rules);
-        command.read_with_secret(self.password).map(drop)
+        let said = command.finish_with_secret(self.password)?;
+        if !matches!(said.status.code(), Some(0 | NOT_ALL)) {
+            return Err(command.failure(&said));
+        }
+        let gone = output::forgotten(&said.stdout);
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        let there = self.all_snapshots(host, tag)?;
+        Ok(there.iter().filter(|one| gone.contains(&one.id)).count())
     }
 
-    /// The snapshots of this host and tag, oldest first.
+    /// The snapshots of this host and tag, oldest first. One that was stored anew without its mark is
+    /// there once, also where the marked one could not be removed.
     pub fn snapshots(&self, host: &str, tag: &str) -> Result<Vec<Snapshot>, CommandError> {
+        Ok(output::newest_last(self.all_snapshots(host, tag)?))
+    }
+
+    fn all_snapshots(&self, host: &str, tag: &str) -> Result<Vec<Snapshot>, CommandError> {
         let text = self.run(&["snapshots", "--json", "--no-lock", "--host", host, "--tag", tag])?;
         let found: Option<Vec<Snapshot>> = serde_json::from_str(text.trim()).map_err(|source| {
             CommandError::Unexpected { program: self.program.display().to_string(), source }
         })?;
-        let mut found = found.unwrap_or_default();
-        found.sort_by(|one, other| one.time.cmp(&other.time));
-        Ok(found)
+        Ok(found.unwrap_or_default())
     }
 
-    /// Brings the paths of a snapshot back below `target`, all when none is named. What is there and
-    /// the same is left alone, so that one that was cut off goes on.
+    /// Everything in a snapshot at or below `paths`, which are names and no patterns; all of it when
+    /// none is named. `each` gets one after the other: there may be millions.
+    pub fn list(
+        &self,
+        snapshot: &str,
+        paths: &[PathBuf],
+        each: &mut dyn FnMut(Node),
+    ) -> Result<(), CommandError> {
+        let mut command = self.command(&["ls", "--json", "--recursive", "--no-lock", snapshot]);
+        // restic takes a path with a `/` at its end for another one.
+        command.args(paths.iter().map(|path| path.components().collect::<PathBuf>()));
+        command.read_lines_with_secret(self.password, &mut |line| {
+            if let Some(node) = output::node(line) {
+                each(node);
+            }
+        })
+    }
+
+    /// Brings the paths of a snapshot back below `target`, all when none is named; they are names and
+    /// no patterns. What is there and the same is left alone, so that one that was cut off goes on.
+    /// Holes stay holes: an image of a disk takes the room of what is in it.
     pub fn restore(
         &self,
         snapshot: &str,
         target: &Path,
         paths: &[PathBuf],
     ) -> Result<(), CommandError> {
-        let mut command = self.command(&["restore", snapshot, "--quiet", "--target"]);
+        let mut command = self.command(&["restore", snapshot, "--quiet", "--sparse", "--target"]);
         command.arg(target).args(["--overwrite", "always", "--retry-lock", PATIENCE]);
         for path in paths {
-            command.arg("--include").arg(path);
+            command.arg("--include").arg(literal(path));
         }
         command.read_with_secret(self.password).map(drop)
     }
@@ -307,8 +414,17 @@ fn keep_arguments(keep: Keep) -> Vec<String> {
         .collect()
 }
 
-fn summary(output: &str) -> Option<Summary> {
-    output.lines().rev().find_map(|line| serde_json::from_str(line).ok())
+/// A path as a pattern that fits nothing else. restic matches by the rules of Go's `filepath.Match`,
+/// in which a backslash takes their meaning from the characters that follow it.
+fn literal(path: &Path) -> OsString {
+    let mut escaped = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        if br"\*?[]".contains(byte) {
+            escaped.push(b'\\');
+        }
+        escaped.push(*byte);
+    }
+    OsString::from_vec(escaped)
 }
 
 #[cfg(test)]
@@ -339,10 +455,96 @@ mod tests {
         }
     }
 
+    /// A program that is called instead of restic.
+    fn stand_in(place: &Path, script: &str) -> PathBuf {
+        let program = place.join("restic");
+        std::fs::write(&program, script).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&program, mode).unwrap();
+        program
+    }
+
+    fn of<'a>(program: &'a Path, password: &'a Secret) -> Restic<'a> {
+        let (access, cache) = (&Access::Open, "/c".into());
+        Restic { program, repository: "/r", password, access, cache }
+    }
+
+    /// A repository of text files: `backup` ends with `code`, and `tag` and `forget` change the list of
+    /// snapshots unless nothing can be removed.
+    fn repository(place: &Path, code: u8, is_append_only: bool) -> PathBuf {
+        let marked = r#"{"id":"ab1","time":"2026-01-01T00:00:00Z","hostname":"hv","tags":["t","incomplete"]}"#;
+        let anew = r#"{"id":"cd2","time":"2026-01-01T00:00:00Z","hostname":"hv","tags":["t"],"original":"ab1"}"#;
+        let left = if is_append_only { format!("{marked},{anew}") } else { anew.to_owned() };
+        let error = r#"{"message_type":"error","error":{"message":"no"},"item":"/mnt/a"}"#;
+        let script = format!(
+            "#!/bin/sh\ncd {0}\necho \"$*\" >>said\ncase \"$*\" in\n\
+             *' backup '*) echo '[{marked}]' >list; echo '{{\"snapshot_id\":\"ab1\"}}'; \
+             echo '{error}' >&2; exit {code};;\n\
+             *' tag '*) echo '[{left}]' >list;;\n\
+             *' forget '*) echo '[{{\"remove\":[{{\"id\":\"ab1\"}}]}}]';;\n\
+             *' snapshots '*) cat list;;\nesac\n",
+            place.display()
+        );
+        stand_in(place, &script)
+    }
+
+    #[test]
+    fn t48_a_snapshot_is_marked_until_everything_was_read_and_stays_so_when_not() {
+        let password = Secret::new(b"x".to_vec());
+        let back_up = |code, is_append_only| {
+            let place = tempfile::tempdir().unwrap();
+            let program = repository(place.path(), code, is_append_only);
+            let restic = of(&program, &password);
+            let stored = restic.backup("hv", "t", place.path(), &["mnt/a".into()]);
+            let found = restic.snapshots("hv", "t").unwrap();
+            let said = std::fs::read_to_string(place.path().join("said")).unwrap();
+            (stored, found, said)
+        };
+        // A cut between the two leaves it as it was stored: marked.
+        for is_append_only in [false, true] {
+            let (stored, found, said) = back_up(0, is_append_only);
+            assert!(said.contains("--tag t --tag incomplete "), "{said}");
+            assert!(said.contains(" --remove incomplete ab1\n"), "{said}");
+            let Ok(Stored::Complete(summary)) = stored else { panic!("{stored:?}") };
+            assert_eq!(summary.snapshot_id, "cd2", "the id it has now");
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].is_complete());
+        }
+        let (stored, found, said) = back_up(3, false);
+        let Ok(Stored::Incomplete(summary, unread)) = stored else { panic!("{stored:?}") };
+        assert_eq!((summary.snapshot_id.as_str(), unread.count), ("ab1", 1));
+        assert_eq!(unread.to_string(), "/mnt/a (no)");
+        assert!(!found[0].is_complete() && !said.contains("--remove"), "{found:?} {said}");
+        let (stored, ..) = back_up(1, false);
+        assert_eq!(stored.unwrap_err().exit_code(), Some(1));
+    }
+
+    #[test]
+    fn what_cannot_be_forgotten_is_counted_although_restic_calls_it_done() {
+        let password = Secret::new(b"x".to_vec());
+        let keep = Keep { daily: 1, weekly: 0, monthly: 0 };
+        for (is_append_only, left) in [(false, 0), (true, 1)] {
+            let place = tempfile::tempdir().unwrap();
+            let program = repository(place.path(), 0, is_append_only);
+            let restic = of(&program, &password);
+            restic.backup("hv", "t", place.path(), &[]).unwrap();
+            assert_eq!(restic.forget("hv", "t", keep).unwrap(), left);
+        }
+    }
+
+    #[test]
+    fn a_path_is_a_name_and_no_pattern() {
+        let text = |path: &str| literal(Path::new(path)).into_string().unwrap();
+        assert_eq!(text("/mnt/a[1]*?\\b c"), "/mnt/a\\[1\\]\\*\\?\\\\b c");
+        assert_eq!(text("/mnt/bulk/apps-vm"), "/mnt/bulk/apps-vm");
+        let bytes = std::ffi::OsStr::from_bytes(b"/mnt/\xff*");
+        assert_eq!(literal(Path::new(bytes)).as_bytes(), b"/mnt/\xff\\*");
+    }
+
     #[test]
     fn a_lock_that_cannot_be_read_is_somebodys_for_as_long_as_it_is_there() {
         let place = tempfile::tempdir().unwrap();
-        let (program, list) = (place.path().join("restic"), place.path().join("list"));
+        let list = place.path().join("list");
         // `gone` goes when it is read, `torn` is no JSON, and `shut` cannot be read.
         let script = format!(
             "#!/bin/sh\ncase \"$*\" in\n*'list locks'*) cat {0};;\n\
@@ -351,17 +553,9 @@ mod tests {
              *'lock torn'*) echo '{{';;\n*) exit 1;;\nesac\n",
             list.display()
         );
-        std::fs::write(&program, script).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(&program, mode).unwrap();
+        let program = stand_in(place.path(), &script);
         let password = Secret::new(b"x".to_vec());
-        let restic = Restic {
-            program: &program,
-            repository: "/r",
-            password: &password,
-            access: &Access::Open,
-            cache: "/c".into(),
-        };
+        let restic = of(&program, &password);
         let own = Lock { time: "t".into(), hostname: "hv".into(), pid: 7, exclusive: false };
         std::fs::write(&list, "own\ngone\n").unwrap();
         assert_eq!(restic.locks().unwrap(), std::slice::from_ref(&own));
@@ -374,13 +568,5 @@ mod tests {
         let keep = Keep { daily: 7, weekly: 0, monthly: 6 };
         assert_eq!(keep_arguments(keep), ["--keep-daily", "7", "--keep-monthly", "6"]);
         assert!(keep_arguments(Keep { daily: 0, weekly: 0, monthly: 0 }).is_empty());
-    }
-
-    #[test]
-    fn the_summary_is_the_last_line_that_names_a_snapshot() {
-        let output = "{\"message_type\":\"status\"}\n{\"message_type\":\"summary\",\"snapshot_id\":\"ab\",\"data_added\":3}\n";
-        let found = summary(output).unwrap();
-        assert_eq!((found.snapshot_id.as_str(), found.data_added), ("ab", 3));
-        assert_eq!(summary(""), None);
     }
 }

@@ -67,11 +67,12 @@ fn resource(
         .collect();
     let succeeded = record.is_ok_and(|record| record.is_some_and(|one| one.last_success.is_some()));
     let first = refused.is_empty() && !succeeded;
+    let kept = record.as_ref().ok().copied().flatten().and_then(|record| record.kept.clone());
     Resource {
         name: name.to_owned(),
         actions: first.then(|| Action::Run { backup: name.to_owned() }).into_iter().collect(),
         refused: (!refused.is_empty()).then(|| refused.join("; ")),
-        notes: schedules.err().cloned().into_iter().collect(),
+        notes: schedules.err().cloned().into_iter().chain(kept).collect(),
         wants: wants.unwrap_or_default(),
     }
 }

@@ -3,18 +3,23 @@
 //! It is compared with the snapshot that the backup was made of, which stays on the pool until the
 //! next one: the data itself has gone on meanwhile.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bedplate_tools::btrfs;
 use bedplate_tools::restic::{Restic, Snapshot};
 
+use super::choice::Choice;
 use super::compare::{self, Compared};
 use super::error::BackupError;
+use super::record;
+use super::room::{self, Room};
 use super::session::Session;
-use super::{record, source};
+use super::source::{self, Wanted, Which};
 
-/// What is restored stands in this subvolume at the top of a pool, and only while it is compared.
-const SCRATCH: &str = ".bedplate-drill";
+/// What is restored stands in this subvolume at the top of each pool, with the name of the backup at its
+/// end, and only while it is compared.
+pub(super) const SCRATCH: &str = ".bedplate-drill-";
 
 /// A drill that found everything equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,20 +30,23 @@ pub struct Drilled {
     pub found: Compared,
 }
 
-/// Restores the newest backup and compares it.
-pub fn drill(session: &Session<'_>, restic: &Restic<'_>) -> Result<Drilled, BackupError> {
+/// Restores the newest backup and compares it, each pool's part on that pool.
+pub fn drill(
+    session: &Session<'_>,
+    restic: &Restic<'_>,
+    room: Room,
+) -> Result<Drilled, BackupError> {
     let record = record::read(&session.context.state, session.name, &session.backup.repository)?;
-    let nothing = || BackupError::NothingToCompare(session.name.to_owned());
-    let snapshot = session.snapshot(restic, Some(&record.local.ok_or_else(nothing)?))?;
+    let local = record.local.ok_or_else(|| BackupError::NothingToCompare(session.name.to_owned()));
+    let Choice { snapshot, .. } = session.snapshot(restic, Some(&local?))?;
     let wanted = session.wanted()?;
-    let pool = wanted.first().map(|one| one.mount.clone()).ok_or_else(nothing)?;
-    expect_room(&pool, &snapshot)?;
-    let scratch = pool.join(format!("{SCRATCH}-{}", session.name));
-    // A drill that was cut off leaves its subvolume.
-    remove(&scratch)?;
-    btrfs::create_subvolume(&scratch)?;
-    let compared = restore_and_compare(session, restic, &snapshot, &scratch);
-    let removed = remove(&scratch);
+    let paths: Vec<PathBuf> = wanted.iter().map(|one| one.path.clone()).collect();
+    room::expect(&room::look(restic, &snapshot, &paths, &|path| mount_of(&wanted, path))?, room)?;
+    let scratches = scratches(session.name, &wanted);
+    // A drill that was cut off leaves its subvolumes.
+    remove_all(&scratches)?;
+    let compared = restore_and_compare(session, restic, &snapshot, &scratches, &wanted);
+    let removed = remove_all(&scratches);
     let found = compared?;
     removed?;
     if found.differences > 0 {
@@ -48,16 +56,36 @@ pub fn drill(session: &Session<'_>, restic: &Restic<'_>) -> Result<Drilled, Back
     Ok(Drilled { snapshot: snapshot.id, found })
 }
 
+/// The subvolume on each pool, by the pool's mount.
+fn scratches(name: &str, wanted: &[Wanted]) -> BTreeMap<PathBuf, PathBuf> {
+    let scratch = |one: &Wanted| (one.mount.clone(), one.mount.join(format!("{SCRATCH}{name}")));
+    wanted.iter().map(scratch).collect()
+}
+
+/// The pool to whose part a path in the snapshot belongs: that of the innermost path it is in.
+pub(crate) fn mount_of(wanted: &[Wanted], path: &Path) -> PathBuf {
+    let inside = wanted.iter().filter(|one| path.starts_with(&one.path));
+    let innermost = inside.max_by_key(|one| one.path.components().count()).or(wanted.first());
+    innermost.map(|one| one.mount.clone()).unwrap_or_default()
+}
+
 fn restore_and_compare(
     session: &Session<'_>,
     restic: &Restic<'_>,
     snapshot: &Snapshot,
-    scratch: &Path,
+    scratches: &BTreeMap<PathBuf, PathBuf>,
+    wanted: &[Wanted],
 ) -> Result<Compared, BackupError> {
-    restic.restore(&snapshot.id, scratch, &[])?;
+    for (mount, scratch) in scratches {
+        btrfs::create_subvolume(scratch)?;
+        let here = wanted.iter().filter(|one| one.mount == *mount);
+        let paths: Vec<PathBuf> = here.map(|one| one.path.clone()).collect();
+        restic.restore(&snapshot.id, scratch, &paths)?;
+    }
     let mut found = Compared::default();
-    let sources = source::sources(session.name, &session.wanted()?)?;
-    for source in &sources {
+    let sources = source::sources(session.name, wanted, Which::Kept)?;
+    for (source, one) in sources.iter().zip(wanted) {
+        let Some(scratch) = scratches.get(&one.mount) else { continue };
         let restored = below(scratch, &source.path);
         let elsewhere = source.elsewhere(&sources);
         compare::compare_without(&source.content, &restored, &elsewhere, &mut found)?;
@@ -70,26 +98,36 @@ pub(crate) fn below(directory: &Path, path: &Path) -> PathBuf {
     directory.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// A pool must not be filled (T40): a tenth of it is left.
-pub(crate) fn expect_room(place: &Path, snapshot: &Snapshot) -> Result<(), BackupError> {
-    let failed = |errno: rustix::io::Errno| BackupError::File {
-        path: place.to_owned(),
-        source: errno.into(),
-    };
-    let found = rustix::fs::statvfs(place).map_err(failed)?;
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
-    let reserve = found.f_blocks.saturating_mul(found.f_frsize) / 10;
-    let needed = snapshot.summary.map_or(0, |size| size.total_bytes_processed);
-    if needed.saturating_add(reserve) > free {
-        let free = free.saturating_sub(reserve);
-        return Err(BackupError::Full { place: place.to_owned(), free, needed });
+fn remove_all(scratches: &BTreeMap<PathBuf, PathBuf>) -> Result<(), BackupError> {
+    for scratch in scratches.values() {
+        if scratch.symlink_metadata().is_ok() {
+            btrfs::delete_subvolume(scratch)?;
+        }
     }
     Ok(())
 }
 
-fn remove(scratch: &Path) -> Result<(), BackupError> {
-    if scratch.symlink_metadata().is_ok() {
-        btrfs::delete_subvolume(scratch)?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t40_each_pool_holds_its_own_part_of_a_drill() {
+        let want = |path: &str, mount: &str| Wanted { path: path.into(), mount: mount.into() };
+        let wanted = [
+            want("/mnt/bulk/apps", "/mnt/bulk"),
+            want("/mnt/vmstore/haos", "/mnt/vmstore"),
+            want("/mnt/bulk/photos", "/mnt/bulk"),
+        ];
+        let found: Vec<_> = scratches("apps", &wanted).into_values().collect();
+        let at = |text: &str| PathBuf::from(text);
+        assert_eq!(
+            found,
+            [at("/mnt/bulk/.bedplate-drill-apps"), at("/mnt/vmstore/.bedplate-drill-apps")]
+        );
+        assert_eq!(mount_of(&wanted, Path::new("/mnt/bulk/photos/one")), at("/mnt/bulk"));
+        assert_eq!(mount_of(&wanted, Path::new("/mnt/vmstore/haos/disk")), at("/mnt/vmstore"));
+        // A directory above all paths.
+        assert_eq!(mount_of(&wanted, Path::new("/mnt")), at("/mnt/bulk"));
     }
-    Ok(())
 }

@@ -56,8 +56,9 @@ impl Kind for Backups {
     ) -> Result<Outcome, BackupError> {
         let Action::Run { backup } = action;
         match run::first(context, backup)? {
-            Some(summary) => {
-                reporter.bytes(summary.data_added, None, "added");
+            Some(run) => {
+                reporter.bytes(run.summary.data_added, None, "added");
+                run.kept.into_iter().for_each(|why| reporter.warn(Some(backup.clone()), why));
                 Ok(Outcome::Done)
             }
             None => Ok(Outcome::AlreadyDone),

@@ -4,8 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 use bedplate_tools::command::CommandError;
+use bedplate_tools::restic::Unread;
 
 use super::access::AccessError;
+use super::choice::NoChoice;
 use super::compare::CompareError;
 use super::key::KeyError;
 use super::quiesce::QuiesceError;
@@ -63,12 +65,54 @@ pub enum BackupError {
     /// It did not say what it made.
     #[error("restic named no snapshot")]
     NoSnapshot,
-    /// Not in the repository.
-    #[error("the repository has no snapshot `{0}` of this backup and this host")]
-    NoSuchSnapshot(String),
+    /// Not all of it.
+    #[error(
+        "not everything could be read: {unread}; the snapshot {snapshot} holds the rest and is marked \
+         incomplete: nothing comes back from it by itself; see whether that can be read (a disk with \
+         errors: `bedplate-host pool status`), then run the backup again"
+    )]
+    Incomplete {
+        /// restic's id.
+        snapshot: String,
+        /// What is missing in it.
+        unread: Unread,
+    },
+    /// All of it, and nobody knows.
+    #[error(
+        "everything was read, and the repository did not take the mark `{}` off the snapshot {snapshot}: \
+         nothing comes back from it by itself; run the backup again",
+        bedplate_tools::restic::INCOMPLETE
+    )]
+    Marked {
+        /// restic's id.
+        snapshot: String,
+    },
+    /// Not in the repository, or not complete.
+    #[error(transparent)]
+    Choice(#[from] NoChoice),
     /// Not in the snapshot.
-    #[error("not every path that was named is in the snapshot {0}")]
-    NotInSnapshot(String),
+    #[error(
+        "the snapshot {snapshot} does not hold {}; paths are named in full, as they were on the machine, \
+         and are no patterns", quoted(.paths)
+    )]
+    NotInSnapshot {
+        /// restic's id.
+        snapshot: String,
+        /// Which.
+        paths: Vec<PathBuf>,
+    },
+    /// Only a part came.
+    #[error(
+        "not everything came back; what came stands in {}, and the next restore to the same directory \
+         removes it and begins anew", .partial.display()
+    )]
+    Partial {
+        /// Where that is.
+        partial: PathBuf,
+        /// Why.
+        #[source]
+        source: CommandError,
+    },
     /// The source.
     #[error("what is to be backed up could not be prepared")]
     Source(#[from] SourceError),
@@ -87,7 +131,10 @@ pub enum BackupError {
     )]
     NothingToCompare(String),
     /// A full disk.
-    #[error("{} has room for {free} bytes, and {needed} are wanted", .place.display())]
+    #[error(
+        "{} has room for {free} bytes, and {needed} are wanted: holes, and data that files share, are \
+         counted in full; `--ignore-room` goes on all the same", .place.display()
+    )]
     Full {
         /// Where.
         place: PathBuf,
@@ -122,4 +169,9 @@ pub enum BackupError {
     /// What is on record is not there.
     #[error("the newest snapshot on record, {0}, is not in the repository")]
     Lost(String),
+}
+
+/// A name may hold anything (T18).
+fn quoted(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| format!("{path:?}")).collect::<Vec<_>>().join(", ")
 }

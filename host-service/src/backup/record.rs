@@ -28,6 +28,9 @@ pub struct Record {
     /// pools; none when they are of no backup that ended well.
     #[serde(default)]
     pub local: Option<String>,
+    /// Why old snapshots stay in the repository since the newest that ended well, when they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
     /// The newest attempt at each other task.
     #[serde(default)]
     pub tasks: BTreeMap<Task, Attempt>,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bedplate_spec::host::Backup;
-use bedplate_tools::restic::{Keep, Restic, Summary};
+use bedplate_tools::restic::{Keep, Restic, Stored, Summary};
 use bedplate_tools::virsh::Virsh;
 
 use super::error::BackupError;
@@ -11,36 +11,56 @@ use super::nested;
 use super::quiesce::{self, Held};
 use super::record::{self, Attempt};
 use super::session::{self, Session};
-use super::source::{self, Shown, Source, Wanted};
+use super::source::{self, Shown, Source, Wanted, Which};
 use crate::chain::chain;
 use crate::context::Context;
 use crate::restore;
 
+/// A run that stored everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// What restic says of it.
+    pub summary: Summary,
+    /// Why old snapshots stay, when they do. What was stored is stored all the same.
+    pub kept: Option<String>,
+}
+
 /// Runs the backup `name` and records how it ended.
-pub fn run(context: &Context, name: &str) -> Result<Summary, BackupError> {
+pub fn run(context: &Context, name: &str) -> Result<Run, BackupError> {
+    record_of(context, name, attempt(context, name))
+}
+
+/// Records how an attempt ended.
+pub(super) fn record_of(
+    context: &Context,
+    name: &str,
+    result: Result<Run, BackupError>,
+) -> Result<Run, BackupError> {
     let backup = context.intent.backups.get(name);
     let backup = backup.ok_or_else(|| BackupError::Unknown(name.to_owned()))?;
-    let result = attempt(context, name);
     // An attempt may have made the repository and noted that.
     let mut record = record::read(&context.state, name, &backup.repository)?;
     let attempt = match &result {
-        Ok(summary) => Attempt::now(Some(summary.snapshot_id.clone()), summary.data_added, None),
+        Ok(run) => {
+            Attempt::now(Some(run.summary.snapshot_id.clone()), run.summary.data_added, None)
+        }
         Err(error) => Attempt::now(None, 0, Some(chain(error))),
     };
-    if let Ok(summary) = &result {
-        record.local = Some(summary.snapshot_id.clone());
+    if let Ok(run) = &result {
+        record.local = Some(run.summary.snapshot_id.clone());
         record.last_success = Some(attempt.clone());
+        record.kept.clone_from(&run.kept);
     }
     record.last = Some(attempt);
     let written = record::write(&context.state, name, &record);
-    let summary = result?;
+    let run = result?;
     written?;
-    Ok(summary)
+    Ok(run)
 }
 
 /// As [`run`], unless there is a backup that ended well: whoever is at work on it, perhaps making
 /// that one, is waited for.
-pub fn first(context: &Context, name: &str) -> Result<Option<Summary>, BackupError> {
+pub fn first(context: &Context, name: &str) -> Result<Option<Run>, BackupError> {
     let backup = context.intent.backups.get(name);
     let backup = backup.ok_or_else(|| BackupError::Unknown(name.to_owned()))?;
     // Let go at once: who comes in between makes one more, at worst.
@@ -51,35 +71,60 @@ pub fn first(context: &Context, name: &str) -> Result<Option<Summary>, BackupErr
     run(context, name).map(Some)
 }
 
-fn attempt(context: &Context, name: &str) -> Result<Summary, BackupError> {
+fn attempt(context: &Context, name: &str) -> Result<Run, BackupError> {
     // Before the repository is touched: an empty pool must not become the newest backup, whoever runs
     // it. A restore that is done stays done, so that this cannot change meanwhile.
     if let Some(restore::Pending { restore, why }) = restore::in_the_way(context, name) {
         return Err(BackupError::NotBack { backup: name.to_owned(), restore, why });
     }
-    let session = Session::open(context, name)?;
+    perform(&Session::open(context, name)?)
+}
+
+pub(super) fn perform(session: &Session<'_>) -> Result<Run, BackupError> {
     let wanted = session.wanted()?;
     let restic = session.make_ready()?;
-    let sources = snapshots(&session, &wanted)?;
-    match store(&session, &restic, &sources) {
-        Ok(summary) => Ok(summary),
+    let sources = snapshots(session, &wanted)?;
+    match store(session, &restic, &sources) {
+        Ok(summary) => {
+            keep_local(session, &wanted)?;
+            Ok(Run { summary, kept: forget(session, &restic) })
+        }
         Err(error) => {
-            // Nothing will ever be compared with these; what fails here is removed by the next run.
-            let _ = source::remove(name, &wanted);
+            // Nothing will ever be compared with these, while those of the run before stay; what fails
+            // here is removed by the next run.
+            let _ = source::remove(session.name, &wanted, Which::Fresh);
             Err(error)
         }
     }
 }
 
-/// Snapshots of the paths, with the machines held whose disks are in them.
-fn snapshots(session: &Session<'_>, wanted: &[Wanted]) -> Result<Vec<Source>, BackupError> {
+/// What was just stored is what a drill compares with from now on.
+fn keep_local(session: &Session<'_>, wanted: &[Wanted]) -> Result<(), BackupError> {
     let Session { context, name, backup, .. } = session;
     let mut record = record::read(&context.state, name, &backup.repository)?;
     if record.local.take().is_some() {
         // Before the snapshots go: a drill must not compare with what is there no longer.
         record::write(&context.state, name, &record)?;
     }
-    let sources = source::sources(name, wanted)?;
+    Ok(source::keep(name, wanted)?)
+}
+
+/// Forgets old snapshots. Why they stay, when they do: what was stored is stored all the same.
+fn forget(session: &Session<'_>, restic: &Restic<'_>) -> Option<String> {
+    match restic.forget(session.host(), &session.tag(), keep(session.backup)) {
+        Ok(0) => None,
+        Ok(count) => Some(format!(
+            "{count} old snapshots are still there: the repository lets nothing be removed \
+             (append-only), and grows until they are forgotten and pruned where that is allowed"
+        )),
+        Err(error) => Some(format!("old snapshots could not be forgotten: {}", chain(&error))),
+    }
+}
+
+/// Snapshots of the paths, with the machines held whose disks are in them.
+fn snapshots(session: &Session<'_>, wanted: &[Wanted]) -> Result<Vec<Source>, BackupError> {
+    let Session { context, name, .. } = session;
+    let sources = source::sources(name, wanted, Which::Fresh)?;
     let virsh = Virsh::new("qemu:///system");
     let _one_at_a_time = quiesce::lock(&context.runtime)?;
     let paths: Vec<PathBuf> = wanted.iter().map(|one| one.path.clone()).collect();
@@ -93,7 +138,7 @@ fn snapshots(session: &Session<'_>, wanted: &[Wanted]) -> Result<Vec<Source>, Ba
     released?;
     if let Err(error) = nested::expect_none(wanted, &sources) {
         // Nothing will ever be compared with these.
-        let _ = source::remove(name, wanted);
+        let _ = source::remove(name, wanted, Which::Fresh);
         return Err(error.into());
     }
     Ok(sources)
@@ -107,11 +152,21 @@ fn store(
     let place = session.context.runtime.join("backup").join(session.name);
     let shown = Shown::new(&place, sources)?;
     let (host, tag) = (session.host(), session.tag());
-    let summary = restic.backup(host, &tag, &shown.place, &shown.paths);
+    let stored = restic.backup(host, &tag, &shown.place, &shown.paths);
     shown.hide()?;
-    let summary = summary?.ok_or(BackupError::NoSnapshot)?;
-    restic.forget(host, &tag, keep(session.backup))?;
-    Ok(summary)
+    judge(stored?)
+}
+
+/// Nothing but what holds everything is a backup.
+fn judge(stored: Stored) -> Result<Summary, BackupError> {
+    match stored {
+        Stored::Complete(summary) => Ok(summary),
+        Stored::Incomplete(summary, unread) => {
+            Err(BackupError::Incomplete { snapshot: summary.snapshot_id, unread })
+        }
+        Stored::Marked(summary) => Err(BackupError::Marked { snapshot: summary.snapshot_id }),
+        Stored::Nothing => Err(BackupError::NoSnapshot),
+    }
 }
 
 fn keep(backup: &Backup) -> Keep {

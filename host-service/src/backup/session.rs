@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::Backup;
+use bedplate_spec::host::{Backup, HostFile};
 use bedplate_tools::command::CommandError;
-use bedplate_tools::restic::{self, Restic, Snapshot};
+use bedplate_tools::restic::{self, Restic};
 
-use super::access::Opener;
+use super::access::{AccessError, Opener};
+use super::choice::{self, Choice};
 use super::decision::{Decision, Known, decide};
 use super::error::BackupError;
 use super::source::Wanted;
@@ -32,6 +33,15 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// Opens the backup `name`; nothing is asked of the repository yet.
     pub fn open(context: &'a Context, name: &'a str) -> Result<Self, BackupError> {
+        Self::opened_by(context, name, Opener::read)
+    }
+
+    /// As [`Session::open`], with what opens the repository from elsewhere.
+    pub(super) fn opened_by(
+        context: &'a Context,
+        name: &'a str,
+        opener: impl FnOnce(&Context, &Backup) -> Result<Opener, AccessError>,
+    ) -> Result<Self, BackupError> {
         let backup = context.intent.backups.get(name);
         let backup = backup.ok_or_else(|| BackupError::Unknown(name.to_owned()))?;
         if restic::is_local(&backup.repository) {
@@ -39,7 +49,7 @@ impl<'a> Session<'a> {
             context.pool_mount(pool).map_err(BackupError::Pool)?;
         }
         let alone = alone(context, name)?;
-        Ok(Self { context, name, backup, opener: Opener::read(context, backup)?, _alone: alone })
+        Ok(Self { context, name, backup, opener: opener(context, backup)?, _alone: alone })
     }
 
     /// The repository.
@@ -106,30 +116,28 @@ impl<'a> Session<'a> {
         wanted(self.context, self.backup)
     }
 
-    /// A snapshot of this backup, by its id or the start of it; the newest otherwise.
-    pub fn snapshot(&self, restic: &Restic<'_>, id: Option<&str>) -> Result<Snapshot, BackupError> {
-        let found = restic.snapshots(self.host(), &self.tag())?;
-        let fits = |one: &&Snapshot| id.is_none_or(|id| one.id.starts_with(id));
-        let found = found.iter().rev().find(fits).cloned();
-        found.ok_or_else(|| BackupError::NoSuchSnapshot(id.unwrap_or("latest").to_owned()))
+    /// A snapshot of this backup, by its id or the start of it; the newest complete one otherwise.
+    pub fn snapshot(&self, restic: &Restic<'_>, id: Option<&str>) -> Result<Choice, BackupError> {
+        Ok(choice::choose(&restic.snapshots(self.host(), &self.tag())?, id)?)
     }
 }
 
 /// As [`Session::wanted`].
 pub fn wanted(context: &Context, backup: &Backup) -> Result<Vec<Wanted>, BackupError> {
-    let pool_of = |path: &PathBuf| {
-        let pools = context.intent.pools.iter();
-        let inside = pools.filter(|(_, pool)| path.starts_with(&pool.mount));
-        inside.max_by_key(|(_, pool)| pool.mount.len()).map(|(name, _)| name.as_str())
-    };
     let paths = backup.paths.iter().map(PathBuf::from);
     paths
         .map(|path| {
-            let pool = pool_of(&path).unwrap_or_default();
+            let pool = pool_of(&context.intent, &path).unwrap_or_default();
             let mount = context.pool_mount(pool).map_err(BackupError::Pool)?;
             Ok(Wanted { path, mount: mount.into() })
         })
         .collect()
+}
+
+/// The name of the pool that a path is in.
+pub fn pool_of<'a>(intent: &'a HostFile, path: &Path) -> Option<&'a str> {
+    let inside = intent.pools.iter().filter(|(_, pool)| path.starts_with(&pool.mount));
+    inside.max_by_key(|(_, pool)| pool.mount.len()).map(|(name, _)| name.as_str())
 }
 
 fn free(restic: &Restic<'_>, host: &str) -> Result<(), BackupError> {

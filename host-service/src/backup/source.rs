@@ -3,8 +3,11 @@
 //! A path `/mnt/bulk/apps` is read as `mnt/bulk/apps` below a directory of the backup's own, where
 //! the snapshot of its subvolume is bind-mounted: restic stores the path as it is on the machine,
 //! and finds size, times and inode of a file that has not changed as they were the last time. The
-//! snapshots stay on the pool until the next backup: a drill compares with them.
+//! snapshots stay on the pool until the next backup has stored everything: a drill compares with them,
+//! and a lab is made of them.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -20,6 +23,8 @@ use crate::mounts::Mounts;
 
 /// Directory of snapshots at the top of a pool; one directory below it for each backup.
 pub const DIRECTORY: &str = ".bedplate-snapshots";
+/// Before the name of a snapshot until what was read from it is stored.
+const FRESH: &str = "new-";
 /// Inode of the root of every btrfs subvolume.
 const SUBVOLUME_INODE: u64 = 256;
 
@@ -96,20 +101,44 @@ impl Source {
     }
 }
 
+/// Which snapshots of a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those of the newest run that stored everything.
+    Kept,
+    /// Those of the run that is under way.
+    Fresh,
+}
+
+impl Which {
+    fn named(self, short: &str) -> String {
+        match self {
+            Self::Kept => short.to_owned(),
+            Self::Fresh => format!("{FRESH}{short}"),
+        }
+    }
+
+    fn has(self, file_name: &OsStr) -> bool {
+        let is_fresh = file_name.as_encoded_bytes().starts_with(FRESH.as_bytes());
+        is_fresh == (self == Self::Fresh)
+    }
+}
+
 /// Finds the subvolume of each path, and where its snapshot stands for the backup `name`.
-pub fn sources(name: &str, wanted: &[Wanted]) -> Result<Vec<Source>, SourceError> {
+pub fn sources(name: &str, wanted: &[Wanted], which: Which) -> Result<Vec<Source>, SourceError> {
     let source = |one: &Wanted| {
         let subvolume = subvolume_of(one)?;
-        let snapshot = one.mount.join(DIRECTORY).join(name).join(short(&subvolume));
+        let snapshot = one.mount.join(DIRECTORY).join(name).join(which.named(&short(&subvolume)));
         let content = place(&snapshot, &subvolume, &one.path);
         Ok(Source { path: one.path.clone(), subvolume, snapshot, content })
     };
     wanted.iter().map(source).collect()
 }
 
-/// Snapshots of the sources, each subvolume once; those of the backup before are deleted.
+/// Snapshots of the sources, which are fresh ones, each subvolume once; what a run that was cut off left
+/// is deleted. Those of the run before stay: perhaps this one cannot read everything.
 pub fn take(name: &str, wanted: &[Wanted], sources: &[Source]) -> Result<(), SourceError> {
-    remove(name, wanted)?;
+    remove(name, wanted, Which::Fresh)?;
     let mut taken: Vec<&Path> = Vec::new();
     for source in sources {
         if taken.contains(&source.snapshot.as_path()) {
@@ -124,19 +153,42 @@ pub fn take(name: &str, wanted: &[Wanted], sources: &[Source]) -> Result<(), Sou
     Ok(())
 }
 
-/// Deletes the snapshots of the backup `name` on the pools of `wanted`.
-pub fn remove(name: &str, wanted: &[Wanted]) -> Result<(), SourceError> {
-    for one in wanted {
-        let directory = one.mount.join(DIRECTORY).join(name);
-        let entries = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries.map_err(failed(&directory))?,
-        };
-        for entry in entries {
-            btrfs::delete_subvolume(&entry.map_err(failed(&directory))?.path())?;
+/// Puts the fresh snapshots of the backup `name` in the place of those that were kept.
+pub fn keep(name: &str, wanted: &[Wanted]) -> Result<(), SourceError> {
+    remove(name, wanted, Which::Kept)?;
+    for directory in directories(name, wanted) {
+        for path in entries(&directory)? {
+            let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+            let Some(kept) = file_name.strip_prefix(FRESH) else { continue };
+            fs::rename(&path, directory.join(kept)).map_err(failed(&path))?;
         }
     }
     Ok(())
+}
+
+/// Deletes snapshots of the backup `name` on the pools of `wanted`.
+pub fn remove(name: &str, wanted: &[Wanted], which: Which) -> Result<(), SourceError> {
+    for directory in directories(name, wanted) {
+        let snapshots = entries(&directory)?.into_iter();
+        for path in snapshots.filter(|path| which.has(path.file_name().unwrap_or_default())) {
+            btrfs::delete_subvolume(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn directories(name: &str, wanted: &[Wanted]) -> BTreeSet<PathBuf> {
+    wanted.iter().map(|one| one.mount.join(DIRECTORY).join(name)).collect()
+}
+
+/// What is in a directory; nothing when there is none.
+pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed(directory))?,
+    };
+    let path = |entry: io::Result<fs::DirEntry>| Ok(entry.map_err(failed(directory))?.path());
+    entries.map(path).collect()
 }
 
 /// Sources shown below one directory; dropping it takes them away.
@@ -235,7 +287,7 @@ fn short(subvolume: &Path) -> String {
     })
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> SourceError {
+pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> SourceError {
     let path = path.to_owned();
     move |source| SourceError::Path { path, source }
 }
@@ -275,6 +327,25 @@ mod tests {
         ];
         assert_eq!(all[1].elsewhere(&all), [Path::new("/s/0/photos")]);
         assert!(all[0].elsewhere(&all).is_empty() && all[2].elsewhere(&all).is_empty());
+    }
+
+    #[test]
+    fn t48_snapshots_of_a_run_that_is_under_way_are_not_those_that_are_kept() {
+        let pool = tempfile::tempdir().unwrap();
+        let wanted = [Wanted { path: pool.path().join("a"), mount: pool.path().to_owned() }];
+        let directory = pool.path().join(DIRECTORY).join("apps");
+        fs::create_dir_all(&directory).unwrap();
+        for name in [Which::Fresh.named("0a"), Which::Fresh.named("1b")] {
+            fs::create_dir(directory.join(name)).unwrap();
+        }
+        // Nothing was kept before, and nothing is called by another name.
+        assert!(Which::Kept.has("0a".as_ref()) && !Which::Fresh.has("0a".as_ref()));
+        keep("apps", &wanted).unwrap();
+        let mut names = entries(&directory).unwrap();
+        names.sort();
+        assert_eq!(names, [directory.join("0a"), directory.join("1b")]);
+        remove("apps", &wanted, Which::Fresh).unwrap();
+        assert_eq!(entries(&directory).unwrap().len(), 2);
     }
 
     #[test]

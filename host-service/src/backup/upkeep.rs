@@ -3,15 +3,21 @@
 use super::drill::{self, Drilled};
 use super::error::BackupError;
 use super::record::{self, Attempt, Task};
+use super::room::Room;
 use super::session::Session;
 use crate::context::Context;
 
 /// Does a task on the repository of the backup `name`, and records how it ended. Returns what there is
 /// to say of it.
-pub fn perform(context: &Context, name: &str, task: Task) -> Result<String, BackupError> {
+pub fn perform(
+    context: &Context,
+    name: &str,
+    task: Task,
+    room: Room,
+) -> Result<String, BackupError> {
     let backup = context.intent.backups.get(name);
     let backup = backup.ok_or_else(|| BackupError::Unknown(name.to_owned()))?;
-    let result = attempt(context, name, task);
+    let result = attempt(context, name, task, room);
     let failure = result.as_ref().err().map(ToString::to_string);
     let mut record = record::read(&context.state, name, &backup.repository)?;
     record.tasks.insert(task, Attempt::now(None, 0, failure));
@@ -21,7 +27,7 @@ pub fn perform(context: &Context, name: &str, task: Task) -> Result<String, Back
     Ok(text)
 }
 
-fn attempt(context: &Context, name: &str, task: Task) -> Result<String, BackupError> {
+fn attempt(context: &Context, name: &str, task: Task, room: Room) -> Result<String, BackupError> {
     let session = Session::open(context, name)?;
     let restic = session.expect()?;
     match task {
@@ -32,7 +38,7 @@ fn attempt(context: &Context, name: &str, task: Task) -> Result<String, BackupEr
         }
         Task::CheckData => restic.check_data()?,
         Task::Drill => {
-            let Drilled { snapshot, found } = drill::drill(&session, &restic)?;
+            let Drilled { snapshot, found } = drill::drill(&session, &restic, room)?;
             let (files, bytes) = (found.files, found.bytes);
             return Ok(format!(
                 "snapshot {snapshot} came back: {files} files, {bytes} bytes, all equal"
@@ -50,6 +56,6 @@ fn newest_is_there(session: &Session<'_>) -> Result<(), BackupError> {
     let newest = record.last_success.and_then(|success| success.snapshot);
     let Some(newest) = newest else { return Ok(()) };
     let found = session.restic().snapshots(session.host(), &session.tag())?;
-    let is_there = found.iter().any(|snapshot| snapshot.id == newest);
+    let is_there = found.iter().any(|snapshot| snapshot.is_called(&newest));
     if is_there { Ok(()) } else { Err(BackupError::Lost(newest)) }
 }

@@ -3,11 +3,15 @@
 use std::io::Write;
 use std::path::Path;
 
+use bedplate_tools::restic::Snapshot;
+
 use super::Finished;
 use crate::backup::record::Task;
-use crate::backup::retrieve::{self, Request};
+use crate::backup::retrieve::{self, Request, Retrieved};
+use crate::backup::room::Room;
+use crate::backup::run::{self, Run};
 use crate::backup::session::Session;
-use crate::backup::{run, upkeep};
+use crate::backup::{choice, upkeep};
 use crate::context::Context;
 use crate::handoff;
 
@@ -15,15 +19,16 @@ use crate::handoff;
 pub fn run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Finished {
     let context = Context::read(host_file)?;
     handoff::expect_done(&context.state)?;
-    let summary = run::run(&context, name)?;
+    let Run { summary, kept } = run::run(&context, name)?;
     let (snapshot, added) = (&summary.snapshot_id, summary.data_added);
     if json {
-        let line = serde_json::json!({ "backup": name, "snapshot": snapshot, "added": added });
-        writeln!(out, "{line}")?;
-    } else {
-        writeln!(out, "backup {name}: snapshot {snapshot}, {added} bytes added")?;
+        let line = serde_json::json!({
+            "backup": name, "snapshot": snapshot, "added": added, "kept": kept
+        });
+        return Ok(writeln!(out, "{line}")?);
     }
-    Ok(())
+    writeln!(out, "backup {name}: snapshot {snapshot}, {added} bytes added")?;
+    warn(name, kept.as_deref(), out)
 }
 
 /// `bedplate-host backup list NAME`: oldest first.
@@ -35,18 +40,27 @@ pub fn list(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Fi
         return Ok(writeln!(out, "{}", serde_json::to_string(&found)?)?);
     }
     for snapshot in &found {
-        let id: String = snapshot.id.chars().take(8).collect();
-        let time: String = snapshot.time.chars().take(19).collect();
-        match snapshot.summary {
-            Some(size) => writeln!(
-                out,
-                "{id}  {time}  {} files, {} bytes",
-                size.total_files_processed, size.total_bytes_processed
-            )?,
-            None => writeln!(out, "{id}  {time}")?,
-        }
+        writeln!(out, "{}", line(snapshot))?;
     }
     Ok(())
+}
+
+/// A snapshot for people.
+fn line(snapshot: &Snapshot) -> String {
+    let (id, time) = (choice::short(&snapshot.id), choice::time(&snapshot.time));
+    let (files, bytes) = snapshot
+        .summary
+        .map(|size| (size.total_files_processed, size.total_bytes_processed))
+        .unzip();
+    let size = files.zip(bytes).map(|(files, bytes)| format!("  {files} files, {bytes} bytes"));
+    let mark = if snapshot.is_complete() { "" } else { "  INCOMPLETE" };
+    format!("{id}  {time}{}{mark}", size.unwrap_or_default())
+}
+
+/// In the journal a warning is a warning.
+fn warn(name: &str, what: Option<&str>, out: &mut dyn Write) -> Finished {
+    let mark = if std::env::var_os("JOURNAL_STREAM").is_some() { "<4>" } else { "" };
+    what.map_or(Ok(()), |what| Ok(writeln!(out, "{mark}backup {name}: warning: {what}")?))
 }
 
 /// `bedplate-host backup restore NAME --to DIRECTORY`.
@@ -56,18 +70,27 @@ pub fn retrieve(
     json: bool,
     out: &mut dyn Write,
 ) -> Finished {
-    let snapshot = retrieve::retrieve(&Context::read(host_file)?, request)?;
+    let Retrieved { snapshot, note } = retrieve::retrieve(&Context::read(host_file)?, request)?;
     let to = request.to.display().to_string();
     if json {
-        let line = serde_json::json!({ "backup": request.name, "snapshot": snapshot, "to": to });
+        let line = serde_json::json!({
+            "backup": request.name, "snapshot": snapshot, "to": to, "note": note
+        });
         return Ok(writeln!(out, "{line}")?);
     }
-    Ok(writeln!(out, "backup {}: snapshot {snapshot} stands in {to}", request.name)?)
+    writeln!(out, "backup {}: snapshot {snapshot} stands in {to}", request.name)?;
+    warn(request.name, note.as_deref(), out)
 }
 
 /// `bedplate-host backup prune | check | drill NAME`.
-pub fn task(host_file: &Path, name: &str, task: Task, json: bool, out: &mut dyn Write) -> Finished {
-    let said = upkeep::perform(&Context::read(host_file)?, name, task)?;
+pub fn task(
+    host_file: &Path,
+    name: &str,
+    (task, room): (Task, Room),
+    json: bool,
+    out: &mut dyn Write,
+) -> Finished {
+    let said = upkeep::perform(&Context::read(host_file)?, name, task, room)?;
     if json {
         let line = serde_json::json!({ "backup": name, "task": task, "said": said });
         return Ok(writeln!(out, "{line}")?);

@@ -18,7 +18,7 @@ use crate::atomic::WriteError;
 use crate::backup::record as backup_record;
 use crate::backup::record::RecordError;
 use crate::backup::session::wanted;
-use crate::backup::source;
+use crate::backup::source::{self, Which};
 use crate::context::Context;
 use crate::report::Reporter;
 use crate::vm;
@@ -169,7 +169,7 @@ fn sources(context: &Context) -> Result<BTreeMap<String, Source>, LabError> {
         };
         // A pool that is not mounted has no snapshots.
         let Ok(places) = wanted(context, backup) else { continue };
-        let Ok(snapshots) = source::sources(name, &places) else { continue };
+        let Ok(snapshots) = source::sources(name, &places, Which::Kept) else { continue };
         for (machine, vm) in &context.intent.vms {
             let Some(pool) = context.intent.pools.get(&vm.pool) else { continue };
             let disk = domain::disk_path(&Path::new(&pool.mount).join(machine), vm);

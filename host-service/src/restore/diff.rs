@@ -8,6 +8,7 @@ use bedplate_spec::host::HostFile;
 use serde::Serialize;
 
 use super::record::{Record, Stage};
+use crate::backup::choice;
 use crate::kind::Resource;
 
 /// What was found of the restores of `host.toml`, by name.
@@ -69,7 +70,10 @@ pub(super) fn resource(name: &str, found: &Found) -> Resource<Action> {
     let backup = || name.to_owned();
     let moves = Action::Move { backup: backup() };
     match record {
-        Some(Record { stage: Stage::Done, .. }) => Resource::new(name, Vec::new()),
+        Some(Record { stage: Stage::Done, incomplete, snapshot, .. }) => {
+            let wants = incomplete.then(|| lacking(name, snapshot)).into_iter().collect();
+            Resource { wants, ..Resource::new(name, Vec::new()) }
+        }
         Some(Record { stage: Stage::Moving, .. }) => Resource::new(name, vec![moves]),
         Some(Record { stage: Stage::Fetching, paths: chosen, .. }) => {
             let taken = paths.iter().find(|one| one.occupied && chosen.contains(&one.path));
@@ -104,6 +108,16 @@ pub(super) fn resource(name: &str, found: &Found) -> Resource<Action> {
     }
 }
 
+/// Who names an incomplete snapshot has what is in it. All of it is not back.
+fn lacking(name: &str, snapshot: &str) -> String {
+    let snapshot = choice::short(snapshot);
+    format!(
+        "what came back is of the snapshot {snapshot}, of a run that could not read everything, or that \
+         was cut off: bring what it lacks from an older one (`bedplate-host backup list {name}`, \
+         `backup restore`), then take `{name}` out of `[restore]`"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,7 +135,8 @@ mod tests {
     }
 
     fn record(stage: Stage) -> Option<Record> {
-        Some(Record { schema: 1, snapshot: "ab".into(), paths: vec!["/mnt/bulk/a".into()], stage })
+        let paths = vec!["/mnt/bulk/a".into()];
+        Some(Record { schema: 1, snapshot: "ab".into(), paths, stage, incomplete: false })
     }
 
     #[test]
@@ -134,6 +149,16 @@ mod tests {
         assert_eq!(found.notes, ["/mnt/bulk/a holds data: nothing is restored there"]);
         let found = planned(Ok((None, vec![at("/mnt/bulk/a", true)])));
         assert!(found.actions.is_empty() && found.refused.is_none(), "{found:?}");
+    }
+
+    #[test]
+    fn t48_what_came_of_an_incomplete_snapshot_is_not_all_that_was_to_come() {
+        let done = record(Stage::Done).map(|record| Record { incomplete: true, ..record });
+        let found = planned(Ok((done, vec![at("/mnt/bulk/a", true)])));
+        assert!(found.wants[0].contains("the snapshot ab, of a run"), "{found:?}");
+        // Its owner has named it: what uses it goes on.
+        assert!(found.actions.is_empty() && found.refused.is_none());
+        assert!(planned(Ok((record(Stage::Done), Vec::new()))).wants.is_empty());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_spec::event::Outcome;
 use bedplate_spec::host::HostFile;
+use bedplate_tools::restic::{Restic, Snapshot};
 use bedplate_tools::sync;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -14,6 +15,8 @@ use super::DIRECTORY;
 use super::diff::{self, Action, Found, Observed, Occupied};
 use super::record::{self, Record, Stage};
 use crate::atomic::WriteError;
+use crate::backup::choice::{self, Choice, NoChoice};
+use crate::backup::room::{self, Room};
 use crate::backup::session::{Session, wanted};
 use crate::backup::source::Wanted;
 use crate::backup::{BackupError, drill};
@@ -55,14 +58,6 @@ pub enum RestoreError {
     /// The record.
     #[error("the record of the restore could not be written")]
     Write(#[from] WriteError),
-    /// Not in the snapshot.
-    #[error("the snapshot {snapshot} does not hold {}", .path.display())]
-    NotInSnapshot {
-        /// restic's id.
-        snapshot: String,
-        /// Which path.
-        path: PathBuf,
-    },
     /// Something came in between.
     #[error("{} is there already; nothing is restored over it", .0.display())]
     Occupied(PathBuf),
@@ -72,7 +67,11 @@ pub enum RestoreError {
 }
 
 /// All restores of `host.toml`.
-pub struct Restores;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Restores {
+    /// Whether room is asked for before one is begun.
+    pub room: Room,
+}
 
 impl Kind for Restores {
     type Observed = Observed;
@@ -80,7 +79,7 @@ impl Kind for Restores {
     type Error = RestoreError;
 
     const NAME: &'static str = "restore";
-    const ADVICE: &'static str = "machines, exports and backups of these paths wait for it; see what it names (stick plugged in, repository reached), then run `bedplate-host converge` again";
+    const ADVICE: &'static str = "machines, exports and backups of these paths wait for it; see what it names (stick plugged in, repository reached, room), then run `bedplate-host converge` again";
 
     fn observe(&self, context: &Context) -> Result<Observed, RestoreError> {
         let names = context.intent.restore.iter().flat_map(|restore| &restore.backups);
@@ -95,10 +94,13 @@ impl Kind for Restores {
         &self,
         context: &Context,
         action: &Action,
-        _: &mut Reporter<'_>,
+        reporter: &mut Reporter<'_>,
     ) -> Result<Outcome, RestoreError> {
         match action {
-            Action::Fetch { backup, paths } => fetch(context, backup, paths)?,
+            Action::Fetch { backup, paths } => {
+                let session = Session::open(context, backup)?;
+                fetch(&session, paths, self.room, reporter)?;
+            }
             Action::Move { backup } => put_in_place(&places(context, backup)?, backup)?,
         }
         Ok(Outcome::Done)
@@ -162,26 +164,38 @@ fn existing(path: &Path, mount: &Path) -> Result<Vec<PathBuf>, RestoreError> {
     Ok(entries.filter(|entry| !is_ours(entry)).collect())
 }
 
-fn fetch(context: &Context, name: &str, paths: &[PathBuf]) -> Result<(), RestoreError> {
+pub(crate) fn fetch(
+    session: &Session<'_>,
+    paths: &[PathBuf],
+    room: Room,
+    reporter: &mut Reporter<'_>,
+) -> Result<(), RestoreError> {
+    let Session { context, name, .. } = *session;
     let places = places(context, name)?;
     let mount = first_mount(&places, name)?;
-    let session = Session::open(context, name)?;
     let restic = session.expect()?;
     let begun = record::read(mount, name)?.map(|record| record.snapshot);
-    let named = context.intent.restore.as_ref().and_then(|restore| restore.snapshot.clone());
-    let chosen = begun.as_deref().or(named.as_deref());
-    let snapshot = session.snapshot(&restic, chosen)?;
-    if begun.is_none() {
-        drill::expect_room(mount, &snapshot)?;
+    let named = context.intent.restore.as_ref().and_then(|restore| restore.snapshot.as_deref());
+    let found = restic.snapshots(session.host(), &session.tag()).map_err(BackupError::from)?;
+    let picked = pick(&found, begun.as_deref(), named).map_err(BackupError::from)?;
+    let Choice { snapshot, note } = picked.choice;
+    note.into_iter().for_each(|note| reporter.warn(Some(format!("restore {name}")), note));
+    let chosen: Vec<Wanted> =
+        places.iter().filter(|place| paths.contains(&place.path)).cloned().collect();
+    if !picked.goes_on {
+        begin(&restic, &snapshot, &chosen, room)?;
+        // Of another snapshot: the two must not be mixed. Nothing of it has its place yet.
+        remove_staging(&places, name)?;
     }
     let mut record = Record {
         schema: 1,
         snapshot: snapshot.id.clone(),
         paths: paths.to_vec(),
         stage: Stage::Fetching,
+        incomplete: !snapshot.is_complete(),
     };
     record::write(mount, name, &record)?;
-    for place in places.iter().filter(|place| paths.contains(&place.path)) {
+    for place in &chosen {
         let staging = staging(place, name);
         fs::create_dir_all(&staging)
             .map_err(|source| RestoreError::File { path: staging.clone(), source })?;
@@ -189,14 +203,53 @@ fn fetch(context: &Context, name: &str, paths: &[PathBuf]) -> Result<(), Restore
             .restore(&snapshot.id, &staging, std::slice::from_ref(&place.path))
             .map_err(BackupError::from)?;
         if drill::below(&staging, &place.path).symlink_metadata().is_err() {
-            let (snapshot, path) = (snapshot.id, place.path.clone());
-            return Err(RestoreError::NotInSnapshot { snapshot, path });
+            let paths = vec![place.path.clone()];
+            return Err(BackupError::NotInSnapshot { snapshot: snapshot.id, paths }.into());
         }
     }
     // The record must not outlive, in a power cut, what it says is there.
     flush(&places)?;
     record.stage = Stage::Moving;
     record::write(mount, name, &record)
+}
+
+/// The snapshot of a restore.
+#[derive(Debug, PartialEq, Eq)]
+struct Picked {
+    choice: Choice,
+    /// Whether it is the one of which some has come already.
+    goes_on: bool,
+}
+
+/// Goes on with the snapshot that was begun, unless it is gone, or is not the one that is meant: the
+/// one that its owner names since, or one that is complete. While files come nothing has its place, so
+/// that another one can be begun: a restore that failed blocks none.
+fn pick(found: &[Snapshot], begun: Option<&str>, named: Option<&str>) -> Result<Picked, NoChoice> {
+    let is_meant = |choice: &Choice| match named {
+        Some(named) => choice.snapshot.is_called(named),
+        None => choice.snapshot.is_complete(),
+    };
+    let begun = begun.and_then(|begun| choice::choose(found, Some(begun)).ok()).filter(is_meant);
+    match begun {
+        Some(choice) => Ok(Picked { choice, goes_on: true }),
+        None => Ok(Picked { choice: choice::choose(found, named)?, goes_on: false }),
+    }
+}
+
+/// Before anything is noted or written: the snapshot holds all of it, and there is room for it.
+fn begin(
+    restic: &Restic<'_>,
+    snapshot: &Snapshot,
+    chosen: &[Wanted],
+    room: Room,
+) -> Result<(), BackupError> {
+    let paths: Vec<PathBuf> = chosen.iter().map(|place| place.path.clone()).collect();
+    let held = room::look(restic, snapshot, &paths, &|path| drill::mount_of(chosen, path))?;
+    let missing = held.missing(&paths);
+    if !missing.is_empty() {
+        return Err(BackupError::NotInSnapshot { snapshot: snapshot.id.clone(), paths: missing });
+    }
+    room::expect(&held, room)
 }
 
 /// Has everything on the pools of these paths on disk.
@@ -237,6 +290,10 @@ fn put_in_place(places: &[Wanted], name: &str) -> Result<(), RestoreError> {
     flush(places)?;
     record.stage = Stage::Done;
     record::write(mount, name, &record)?;
+    remove_staging(places, name)
+}
+
+fn remove_staging(places: &[Wanted], name: &str) -> Result<(), RestoreError> {
     for place in places {
         let staging = staging(place, name);
         match fs::remove_dir_all(&staging) {

@@ -21,6 +21,9 @@ pub struct Record {
     pub paths: Vec<PathBuf>,
     /// How far it is.
     pub stage: Stage,
+    /// Whether the snapshot is one that its owner named although it lacks something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
 }
 
 /// How far a restore is.

@@ -8,7 +8,8 @@ fn staged(place: &Wanted, file: &str, content: &str) {
 
 fn begin(places: &[Wanted]) {
     let paths = places.iter().map(|place| place.path.clone()).collect();
-    let record = Record { schema: 1, snapshot: "ab".into(), paths, stage: Stage::Moving };
+    let record =
+        Record { schema: 1, snapshot: "ab".into(), paths, stage: Stage::Moving, incomplete: false };
     record::write(&places[0].mount, "apps", &record).unwrap();
 }
 
@@ -109,9 +110,57 @@ fn t43_a_damaged_record_is_told_by_name_and_hides_no_other_restore() {
     fs::create_dir(mount.join(DIRECTORY)).unwrap();
     let damaged = mount.join(DIRECTORY).join("apps.json");
     fs::write(&damaged, "{ cut").unwrap();
-    let found = Restores::diff(&context.intent, &Restores.observe(&context).unwrap());
+    let found = Restores::diff(&context.intent, &Restores::default().observe(&context).unwrap());
     let told = found[0].refused.as_deref().unwrap();
     assert!(told.contains(damaged.to_str().unwrap()), "{told}");
     assert!(told.contains("move the record away"), "{told}");
     assert!(matches!(&found[1].actions[0], Action::Fetch { backup, .. } if backup == "photos"));
+}
+
+fn snapshot(id: &str, is_complete: bool) -> Snapshot {
+    let mark = (!is_complete).then(|| bedplate_tools::restic::INCOMPLETE.to_owned());
+    Snapshot {
+        id: id.into(),
+        time: "2026-11-29T03:00:00Z".into(),
+        hostname: "hv".into(),
+        paths: Vec::new(),
+        summary: None,
+        tags: mark.into_iter().collect(),
+        original: None,
+    }
+}
+
+#[test]
+fn t48_a_restore_begins_with_the_newest_complete_snapshot_and_goes_on_with_it() {
+    let found = [snapshot("aa", true), snapshot("bb", true), snapshot("cc", false)];
+    let picked = |begun, named| {
+        let picked = pick(&found, begun, named).unwrap();
+        (picked.choice.snapshot.id, picked.goes_on)
+    };
+    assert_eq!(picked(None, None), ("bb".into(), false));
+    // As it was begun, although there is a newer one.
+    assert_eq!(picked(Some("aa"), None), ("aa".into(), true));
+    // Begun by a version of this program that knew no marks.
+    assert_eq!(picked(Some("cc"), None), ("bb".into(), false));
+    assert_eq!(picked(None, Some("cc")), ("cc".into(), false));
+    assert_eq!(picked(Some("cc"), Some("cc")), ("cc".into(), true));
+    assert!(matches!(pick(&found[2..], None, None), Err(NoChoice::Incomplete { .. })));
+}
+
+#[test]
+fn a_restore_whose_snapshot_is_gone_or_was_not_meant_is_begun_anew() {
+    let found = [snapshot("aa", true), snapshot("bb", true)];
+    let picked = |begun, named| {
+        let picked = pick(&found, begun, named).unwrap();
+        (picked.choice.snapshot.id, picked.goes_on)
+    };
+    assert_eq!(picked(Some("forgotten"), None), ("bb".into(), false));
+    assert_eq!(picked(Some("bb"), Some("aa")), ("aa".into(), false));
+    // What came of the other is not mixed with it.
+    let pool = tempfile::tempdir().unwrap();
+    let mount = pool.path().to_owned();
+    let places = [Wanted { path: mount.join("apps"), mount: mount.clone() }];
+    staged(&places[0], "inner/file", "of another snapshot");
+    remove_staging(&places, "apps").unwrap();
+    assert!(!staging(&places[0], "apps").exists() && mount.join(DIRECTORY).exists());
 }

@@ -1,0 +1,126 @@
+//! Which snapshot comes back: the newest that is complete, or the one that somebody names.
+
+use bedplate_tools::restic::Snapshot;
+
+/// A snapshot that comes back, and what its owner should know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// What it lacks, or what is newer.
+    pub note: Option<String>,
+}
+
+/// No snapshot that may come back by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoChoice {
+    /// None.
+    #[error("the repository has no snapshot `{0}` of this backup and this host")]
+    None(String),
+    /// None that is whole.
+    #[error(
+        "no snapshot of this backup and this host is complete: the newest, {newest}, is of a run that \
+         could not read everything, or that was cut off; `bedplate-host backup list` shows all; name \
+         one (`--snapshot`, or `snapshot` in `[restore]`) to have back what is in it"
+    )]
+    Incomplete {
+        /// restic's id and its time.
+        newest: String,
+    },
+}
+
+/// Chooses among `found`, oldest first: the one that `id` names, or the newest complete one.
+pub fn choose(found: &[Snapshot], id: Option<&str>) -> Result<Choice, NoChoice> {
+    let Some(id) = id else { return newest(found) };
+    let called = || found.iter().rev().filter(|one| one.is_called(id));
+    let snapshot = called().find(|one| one.is_complete()).or_else(|| called().next());
+    let snapshot = snapshot.ok_or_else(|| NoChoice::None(id.to_owned()))?.clone();
+    let lacks =
+        "is of a run that could not read everything, or that was cut off: it lacks something";
+    let note =
+        (!snapshot.is_complete()).then(|| format!("the snapshot {} {lacks}", named(&snapshot)));
+    Ok(Choice { snapshot, note })
+}
+
+fn newest(found: &[Snapshot]) -> Result<Choice, NoChoice> {
+    let last = found.last().ok_or_else(|| NoChoice::None("latest".into()))?;
+    let complete = found.iter().rev().find(|one| one.is_complete());
+    let snapshot = complete.ok_or_else(|| NoChoice::Incomplete { newest: named(last) })?.clone();
+    let note = (!last.is_complete()).then(|| {
+        format!(
+            "the newest snapshot, {}, is of a run that could not read everything, or that was cut off; \
+             the newest complete one is {}, and that is used",
+            named(last),
+            named(&snapshot)
+        )
+    });
+    Ok(Choice { snapshot, note })
+}
+
+fn named(snapshot: &Snapshot) -> String {
+    format!("{} of {}", short(&snapshot.id), time(&snapshot.time))
+}
+
+/// As much of an id as restic shows.
+pub fn short(id: &str) -> String {
+    id.chars().take(8).collect()
+}
+
+/// A time to the second.
+pub fn time(text: &str) -> String {
+    text.chars().take(19).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bedplate_tools::restic::INCOMPLETE;
+
+    use super::*;
+
+    fn snapshot(id: &str, is_complete: bool) -> Snapshot {
+        let mark = (!is_complete).then(|| INCOMPLETE.to_owned());
+        Snapshot {
+            id: id.into(),
+            time: format!("2026-11-0{}T03:00:00Z", id.len()),
+            hostname: "hv".into(),
+            paths: Vec::new(),
+            summary: None,
+            tags: ["bedplate-apps".to_owned()].into_iter().chain(mark).collect(),
+            original: None,
+        }
+    }
+
+    #[test]
+    fn t48_the_newest_complete_snapshot_is_taken_and_the_newer_one_is_told_of() {
+        let found = [snapshot("a", true), snapshot("bb", true), snapshot("ccc", false)];
+        let chosen = choose(&found, None).unwrap();
+        assert_eq!(chosen.snapshot.id, "bb");
+        let note = chosen.note.unwrap();
+        assert!(note.contains("ccc of 2026-11-03T03:00:00") && note.contains("bb of"), "{note}");
+        let whole = choose(&found[..2], None).unwrap();
+        assert_eq!((whole.snapshot.id.as_str(), whole.note), ("bb", None));
+    }
+
+    #[test]
+    fn t48_an_incomplete_snapshot_is_taken_when_it_is_named_and_says_so() {
+        let found = [snapshot("a", true), snapshot("ccc", false)];
+        let chosen = choose(&found, Some("cc")).unwrap();
+        assert_eq!(chosen.snapshot.id, "ccc");
+        assert!(chosen.note.unwrap().contains("lacks something"));
+        assert_eq!(choose(&found, Some("a")).unwrap().note, None);
+        let none = choose(&found[1..], None).unwrap_err();
+        let NoChoice::Incomplete { newest } = &none else { panic!("{none:?}") };
+        assert!(newest.starts_with("ccc of "), "{newest}");
+        for unknown in ["x", ""] {
+            assert!(matches!(choose(&found, Some(unknown)), Err(NoChoice::None(_))));
+        }
+        assert_eq!(choose(&[], None), Err(NoChoice::None("latest".into())));
+    }
+
+    #[test]
+    fn t48_of_one_that_could_not_be_removed_when_its_mark_went_the_complete_one_is_taken() {
+        let anew = Snapshot { original: Some("ccc".into()), ..snapshot("dddd", true) };
+        let found = [snapshot("ccc", false), anew, snapshot("eeeee", false)];
+        assert_eq!(choose(&found, Some("ccc")).unwrap().snapshot.id, "dddd");
+    }
+}
