@@ -4,7 +4,7 @@ mod backup;
 mod lab;
 
 use std::error::Error;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::Command;
@@ -39,6 +39,7 @@ use crate::report::Reporter;
 use crate::restore;
 use crate::show::{self, Format};
 use crate::vm;
+use crate::vm::redefine::{self, Wish};
 use crate::vm::restart::{self, Patience};
 
 pub use backup::{list, retrieve, run, task};
@@ -209,6 +210,17 @@ pub fn vm_restart(host_file: &Path, name: &str, force: bool, out: &mut dyn Write
     };
     restart::restart(&context.intent, &Virsh::new(vm::LIBVIRT), name, patience)?;
     Ok(writeln!(out, "{name} was started with its newest definition")?)
+}
+
+/// `bedplate-host vm redefine NAME`.
+pub fn vm_redefine(host_file: &Path, name: &str, wish: Wish, out: &mut dyn Write) -> Finished {
+    let context = Context::read(host_file)?;
+    let _alone = lock(&context.runtime)?;
+    let lines = redefine::redefine(&context, &Virsh::new(vm::LIBVIRT), name, wish)?;
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    Ok(writeln!(out, "{name} is defined as host.toml says; that counts from its next start on")?)
 }
 
 /// `bedplate-host activate TOPLEVEL`.
@@ -447,8 +459,26 @@ pub fn notify(host_file: &Path, is_test: bool, out: &mut dyn Write) -> Finished 
         }
     }
     // One that cannot be let go is something to tell, and no reason to tell nothing else.
-    for title in notify::news(&context, held)? {
+    let news = notify::news(&context, held);
+    // After it was told: a guest that goes on now shows nothing of what had stopped it.
+    let tended = tend(&context, out);
+    for title in news? {
         writeln!(out, "told: {title}")?;
+    }
+    tended
+}
+
+/// Unless converge is at work, which does it itself.
+fn tend(context: &Context, out: &mut dyn Write) -> Finished {
+    fs::create_dir_all(&context.runtime)?;
+    let file = File::create(context.runtime.join("host.lock"))?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        return Ok(());
+    }
+    let mut sink = |_: &Event| {};
+    let mut reporter = Reporter::new(&mut sink);
+    for line in vm::VirtualMachines::default().tend(context, &mut reporter)? {
+        writeln!(out, "done: {line}")?;
     }
     Ok(())
 }

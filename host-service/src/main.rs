@@ -9,6 +9,7 @@ use bedplate_host_service::backup::record::Task as BackupTask;
 use bedplate_host_service::backup::retrieve::Request;
 use bedplate_host_service::backup::room::Room;
 use bedplate_host_service::command::{Back, LabTask, NotAsIntended};
+use bedplate_host_service::vm::redefine::Wish;
 use bedplate_host_service::{command, system, update};
 use bedplate_spec::planner::{MemberRequest, MemberTask};
 use bedplate_spec::pool_history::Word;
@@ -241,6 +242,17 @@ enum Vm {
         #[arg(long)]
         force: bool,
     },
+    /// Define a guest as host.toml says, whatever was changed in its definition by hand.
+    Redefine {
+        /// Its name.
+        name: String,
+        /// With the newest machine that QEMU knows, in the place of the one it was first defined with.
+        #[arg(long)]
+        newest_machine: bool,
+        /// With new variables of its firmware; the old ones are kept in its directory.
+        #[arg(long)]
+        new_variables: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -351,6 +363,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Task::Network(Network::TakeBack) => command::network_take_back(out),
         Task::Network(Network::TryAgain) => command::network_try_again(host_file, out),
         Task::Vm(Vm::Restart { name, force }) => command::vm_restart(host_file, name, *force, out),
+        Task::Vm(Vm::Redefine { name, newest_machine, new_variables }) => {
+            let wish = Wish { newest_machine: *newest_machine, new_variables: *new_variables };
+            command::vm_redefine(host_file, name, wish, out)
+        }
         Task::Notify { test } => command::notify(host_file, *test, out),
         Task::Rebuild { rollback, to } => {
             let back = rollback.then(|| to.map_or(Back::ToThePrevious, Back::To));

@@ -5,16 +5,23 @@
 //! stays down until the next boot.
 
 pub mod accelerator;
+pub mod compare;
 pub mod diff;
 pub mod directory;
 pub mod disk;
 pub mod domain;
 pub mod engine;
 pub mod inspect;
+pub mod model;
 pub mod observe;
+pub mod redefine;
 pub mod restart;
 pub mod seed;
+pub mod standing;
 pub mod stick;
+pub mod users;
+pub mod variables;
+pub mod xml;
 
 pub use engine::VirtualMachines;
 

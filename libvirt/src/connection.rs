@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::LibvirtError;
 use crate::address::Address;
+use crate::state::State;
 use crate::wire::{self, Answer, Handle, LENGTH_BYTES, Procedure};
 
 /// How long an answer may take: the daemon starts when it is first spoken to.
@@ -67,6 +68,18 @@ impl Connection {
                 wire::xml(&result).map(Some).map_err(|source| LibvirtError::Wire { what, source })
             }
             Err(LibvirtError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How a domain stands; unknown when it has gone.
+    pub(crate) fn state(&mut self, domain: &Handle) -> Result<State, LibvirtError> {
+        let what = "say how a domain stands";
+        match self.ask(what, Procedure::DomainGetState, &wire::state_arguments(domain)) {
+            Ok(result) => wire::state(&result)
+                .map(|(state, reason)| State::of(state, reason))
+                .map_err(|source| LibvirtError::Wire { what, source }),
+            Err(LibvirtError::Refused { .. }) => Ok(State::Unknown),
             Err(error) => Err(error),
         }
     }

@@ -29,6 +29,8 @@ const UUID_BYTES: usize = 16;
 pub(crate) const LIST_ALL: u32 = 0;
 /// `VIR_CONNECT_LIST_DOMAINS_AUTOSTART`.
 pub(crate) const LIST_AUTOSTART: u32 = 1 << 10;
+/// `VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE`.
+pub(crate) const LIST_MANAGED_SAVE: u32 = 1 << 8;
 /// `virDomainGetXMLDesc` without a flag: of a domain that runs, what it runs with.
 pub(crate) const XML_LIVE: u32 = 0;
 /// `VIR_DOMAIN_XML_INACTIVE`.
@@ -42,6 +44,7 @@ pub(crate) enum Procedure {
     ConnectClose = 2,
     DomainGetXmlDesc = 14,
     AuthList = 66,
+    DomainGetState = 212,
     ConnectListAllDomains = 273,
 }
 
@@ -154,6 +157,17 @@ pub(crate) fn xml_arguments(domain: &Handle, flags: u32) -> Vec<u8> {
     arguments
 }
 
+/// Arguments of [`Procedure::DomainGetState`]: the domain, and flags, of which there are none.
+pub(crate) fn state_arguments(domain: &Handle) -> Vec<u8> {
+    xml_arguments(domain, 0)
+}
+
+/// Reads the result of [`Procedure::DomainGetState`]: the numbers of a state and of its reason.
+pub fn state(result: &[u8]) -> Result<(u32, u32), WireError> {
+    let mut reader = Reader(result);
+    Ok((reader.word()?, reader.word()?))
+}
+
 /// Whether the result of [`Procedure::AuthList`] asks for no login (`REMOTE_AUTH_NONE`).
 pub fn needs_no_login(result: &[u8]) -> Result<bool, WireError> {
     let mut reader = Reader(result);
@@ -263,6 +277,12 @@ mod tests {
         assert_eq!(listed(&list), Ok(vec![handle()]));
         // A number of domains that are not there reserves nothing.
         assert_eq!(listed(&u32::MAX.to_be_bytes()), Err(WireError::Short));
+    }
+
+    #[test]
+    fn a_state_is_two_numbers() {
+        assert_eq!(state(&[0, 0, 0, 3, 0, 0, 0, 5]), Ok((3, 5)));
+        assert_eq!(state(&[0, 0, 0, 3, 0, 0]), Err(WireError::Short));
     }
 
     #[test]

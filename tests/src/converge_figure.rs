@@ -92,7 +92,7 @@ impl SettledHost {
     /// As converge defines them, but for the type: the test driver knows only its own.
     fn define_all(&self) -> Result<(), Failure> {
         let context = self.context()?;
-        let accelerator = Accelerator::of_this_boot(&context.runtime)
+        let accelerator = Accelerator::of_this_boot(&context.runtime, &context.state)
             .map_err(file("look at", &context.runtime))?;
         let mut script = String::new();
         for name in &self.names {

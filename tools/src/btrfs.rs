@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::command::{CommandError, CommandExt as _};
 pub use superblock::{COPIES, LENGTH, Renaming, Superblock, hide, show};
@@ -58,9 +59,14 @@ pub fn create_subvolume(path: &Path) -> Result<(), CommandError> {
     Command::new("btrfs").args(["subvolume", "create"]).arg(path).run()
 }
 
+/// How long a snapshot may take: what was written before is flushed first. Guests are held meanwhile.
+const SNAPSHOT: Duration = Duration::from_secs(120);
+
 /// Makes a read-only snapshot of the subvolume `from`.
 pub fn snapshot_read_only(from: &Path, to: &Path) -> Result<(), CommandError> {
-    Command::new("btrfs").args(["subvolume", "snapshot", "-r"]).arg(from).arg(to).run()
+    let mut command = Command::new("btrfs");
+    command.args(["subvolume", "snapshot", "-r"]).arg(from).arg(to);
+    command.read_within(SNAPSHOT, &[]).map(drop)
 }
 
 /// Deletes a subvolume or snapshot.

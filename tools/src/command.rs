@@ -3,6 +3,9 @@
 use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+mod limited;
 
 use crate::secret::Secret;
 
@@ -30,6 +33,14 @@ pub enum CommandError {
         status: ExitStatus,
         /// The end of what it wrote to stderr.
         stderr: String,
+    },
+    /// It did not end.
+    #[error("`{line}` did not end within {} s, and was killed", .limit.as_secs())]
+    TooLong {
+        /// The program and its arguments.
+        line: String,
+        /// How long it was waited for.
+        limit: Duration,
     },
     /// It wrote something that is not UTF-8.
     #[error("`{program}` wrote something that is not UTF-8")]
@@ -60,10 +71,18 @@ impl CommandError {
         match self {
             Self::Failed { status, .. } => status.code(),
             Self::Start { .. }
+            | Self::TooLong { .. }
             | Self::NotText { .. }
             | Self::NotUnderstood { .. }
             | Self::Unexpected { .. } => None,
         }
+    }
+}
+
+impl CommandError {
+    /// Whether the command did not end in time.
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::TooLong { .. })
     }
 }
 
@@ -87,6 +106,8 @@ pub trait CommandExt {
         said: fn(&mut T, &[u8]),
         tail: fn(&T) -> String,
     ) -> Result<String, CommandError>;
+    /// As [`CommandExt::read_with_input`] with a limit: what has not ended by then is killed.
+    fn read_within(&mut self, limit: Duration, input: &[u8]) -> Result<String, CommandError>;
     /// Runs to the end and returns status, stdout and stderr, whatever the status.
     fn finish(&mut self) -> Result<Output, CommandError>;
     /// As [`CommandExt::finish`] with a secret on standard input.
@@ -153,6 +174,12 @@ impl CommandExt for Command {
         });
         let mut output = output.map_err(|source| start_error(self, source))?;
         output.stderr = tail(listener).into_bytes();
+        check(self, &output)?;
+        text(self, output.stdout)
+    }
+
+    fn read_within(&mut self, limit: Duration, input: &[u8]) -> Result<String, CommandError> {
+        let output = limited::output(self, limit, input)?;
         check(self, &output)?;
         text(self, output.stdout)
     }
@@ -284,6 +311,28 @@ mod tests {
         let mut command = Command::new("sh");
         let failed = command.args(["-c", "exit 3"]).read_listening(&mut heard, said, tail);
         assert!(failed.unwrap_err().to_string().ends_with(": 200000 bytes"));
+    }
+
+    #[test]
+    fn t51_a_child_that_does_not_end_is_killed_and_with_it_whom_it_left_its_pipes() {
+        let limit = Duration::from_millis(300);
+        for script in ["sleep 60", "sleep 60 & exit 0", "exec >&-; sleep 60", "cat; sleep 60"] {
+            let began = std::time::Instant::now();
+            let mut command = Command::new("sh");
+            let error = command.args(["-c", script]).read_within(limit, b"x").unwrap_err();
+            assert!(error.is_too_long(), "{script}: {error}");
+            assert!(error.to_string().contains("did not end within"), "{error}");
+            assert!(began.elapsed() < Duration::from_secs(20), "{script}");
+        }
+        let mut command = Command::new("cat");
+        let long = vec![b'x'; 1 << 20];
+        let read = command.read_within(Duration::from_secs(60), &long).unwrap();
+        assert_eq!(read.len(), long.len());
+        let mut command = Command::new("sh");
+        let failed = command.args(["-c", "echo no >&2; exit 3"]);
+        let failed = failed.read_within(Duration::from_secs(60), b"").unwrap_err();
+        assert_eq!(failed.exit_code(), Some(3));
+        assert!(failed.to_string().ends_with("no"), "{failed}");
     }
 
     #[test]

@@ -47,10 +47,29 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What QEMU says when KVM gives up on an instruction, and waits.
 const GAVE_UP: &str = "KVM internal error";
 
+/// How often it is tried: one that failed may have had no memory, or no time.
+const ATTEMPTS: usize = 2;
+/// How long it is waited in between.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether there is anything to try.
+pub fn is_there() -> bool {
+    Path::new("/dev/kvm").exists()
+}
+
 /// Whether it is there and works.
 pub fn works() -> bool {
     // A probe that cannot be made is no reason to rely on KVM.
-    Path::new("/dev/kvm").exists() && boots("kvm", "host").unwrap_or(false)
+    is_there() && tried(PAUSE, || boots("kvm", "host").unwrap_or(false))
+}
+
+fn tried(pause: Duration, mut probe: impl FnMut() -> bool) -> bool {
+    (0..ATTEMPTS).any(|attempt| {
+        if attempt > 0 {
+            sleep(pause);
+        }
+        probe()
+    })
 }
 
 fn boots(accelerator: &str, processor: &str) -> io::Result<bool> {
@@ -104,6 +123,18 @@ mod tests {
         }
         assert!(boots("tcg", "qemu64").unwrap());
         assert!(!boots("nothing", "qemu64").unwrap());
+    }
+
+    #[test]
+    fn t50_one_probe_that_fails_is_no_proof() {
+        let mut answers = [false, true].into_iter();
+        assert!(tried(Duration::ZERO, || answers.next().unwrap()));
+        let mut asked = 0;
+        let works = tried(Duration::ZERO, || {
+            asked += 1;
+            false
+        });
+        assert!(!works && asked == ATTEMPTS);
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! The guest's agent flushes and holds the guest's file systems. A guest without one is paused:
 //! what it has written is flushed, and a restored disk is as after a power cut. What is held is noted
 //! first, so that a machine is let go even if this process is not there to do it.
+//!
+//! Nothing here waits for ever: every call of libvirt has its limit. A guest whose agent does not answer
+//! in time is paused in its place, and because the agent may hear of the freeze later, it counts as held
+//! until the agent has said that it is not.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -48,6 +52,19 @@ pub enum QuiesceError {
         /// Why it cannot be let go.
         #[source]
         source: Box<QuiesceError>,
+    },
+    /// The agent does not answer.
+    #[error(
+        "the agent of `{name}` did not answer in time when it was asked to hold the guest, and may \
+         hear it still; the guest was paused instead and runs again, and `virsh domfsthaw {name}` lets \
+         it go should it stand still"
+    )]
+    Late {
+        /// Its name.
+        name: String,
+        /// What it said when it was asked to let go.
+        #[source]
+        source: CommandError,
     },
     /// A note.
     #[error("could not read or remove {}", .path.display())]
@@ -110,20 +127,33 @@ enum How {
     Frozen,
     /// By libvirt.
     Paused,
+    /// By libvirt, and perhaps by its agent, which did not answer in time.
+    Late,
+}
+
+impl How {
+    const ALL: [Self; 3] = [Self::Frozen, Self::Paused, Self::Late];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Frozen => "frozen",
+            Self::Paused => "paused",
+            Self::Late => "late",
+        }
+    }
 }
 
 impl Note {
     fn parse(text: &str) -> Self {
         let mut words = text.split_whitespace();
-        let how = if words.next() == Some("paused") { How::Paused } else { How::Frozen };
+        let how = How::ALL.into_iter().find(|how| words.clone().next() == Some(how.word()));
+        let how = how.unwrap_or(How::Frozen);
+        words.next();
         Self { how, id: words.next().and_then(|id| id.parse().ok()) }
     }
 
     fn write(self, path: &Path) -> Result<(), WriteError> {
-        let how = match self.how {
-            How::Frozen => "frozen",
-            How::Paused => "paused",
-        };
+        let how = self.how.word();
         let id = self.id.map(|id| format!(" {id}")).unwrap_or_default();
         atomic::write(path, &format!("{how}{id}\n"), 0o600)
     }
@@ -146,10 +176,12 @@ impl<'a> Held<'a> {
             let id = virsh.id(name)?;
             Note { how: How::Frozen, id }.write(&note)?;
             held.names.push(name.clone());
-            if virsh.freeze(name).is_err() {
+            if let Err(why) = virsh.freeze(name) {
+                // Before anything else: whatever happens now, somebody lets it go.
+                let how = if is_late(&why) { How::Late } else { How::Paused };
+                Note { how, id }.write(&note)?;
                 // It may have been heard all the same, and come late.
                 let _ = virsh.thaw(name);
-                Note { how: How::Paused, id }.write(&note)?;
                 virsh.suspend(name)?;
             }
         }
@@ -173,6 +205,16 @@ impl Drop for Held<'_> {
         // What fails here stays noted, and is tried again by `recover`.
         let _ = self.let_go();
     }
+}
+
+/// Whether an agent that was asked may still hear it: one that is there and has not answered. A guest
+/// without one says so at once.
+fn is_late(why: &CommandError) -> bool {
+    // `VIR_ERR_AGENT_UNRESPONSIVE` ("Guest agent is not responding") and `VIR_ERR_AGENT_COMMAND_TIMEOUT`
+    // of libvirt's `virerror.c`; a guest whose agent is not running has the first with this reason.
+    let text = why.to_string();
+    let is_absent = text.contains("not connected") || text.contains("not configured");
+    why.is_too_long() || !is_absent && text.to_lowercase().contains("guest agent")
 }
 
 /// Two backups must not hold and let go the same machine: released when it is dropped.
@@ -200,7 +242,10 @@ pub struct Recovered {
 impl Recovered {
     /// A machine of `names` that is held still cannot be held anew; those of others are no obstacle.
     pub fn expect_free(self, names: &[String]) -> Result<(), QuiesceError> {
-        let needed = self.left.into_iter().find(|(name, _)| names.contains(name));
+        // One whose agent is silent runs: it is paused again, and it was told.
+        let is_late = |why: &QuiesceError| matches!(why, QuiesceError::Late { .. });
+        let needed =
+            self.left.into_iter().find(|(name, why)| names.contains(name) && !is_late(why));
         needed.map_or(Ok(()), |(name, source)| {
             Err(QuiesceError::StillHeld { name, source: Box::new(source) })
         })
@@ -247,6 +292,8 @@ enum Step {
     Thaw,
     /// libvirt.
     Resume,
+    /// libvirt, and then its agent, which must answer.
+    ResumeAndThaw,
 }
 
 /// Decides by its note and its number now, none when it does not run: a machine that has gone, or
@@ -255,8 +302,11 @@ fn step(note: Note, now: Option<u32>) -> Step {
     match (now, note.id) {
         (None, _) => Step::Forget,
         (Some(now), Some(then)) if now != then => Step::Forget,
-        _ if note.how == How::Paused => Step::Resume,
-        _ => Step::Thaw,
+        _ => match note.how {
+            How::Frozen => Step::Thaw,
+            How::Paused => Step::Resume,
+            How::Late => Step::ResumeAndThaw,
+        },
     }
 }
 
@@ -270,16 +320,22 @@ fn let_go(virsh: &Virsh, notes: &Path, name: &str) -> Result<(), QuiesceError> {
     let is_in = |names: Vec<String>| names.iter().any(|one| one == name);
     let is_paused = is_in(virsh.paused()?);
     let now = if is_paused || is_in(virsh.running()?) { virsh.id(name)? } else { None };
-    match step(note, now) {
+    let step = step(note, now);
+    match step {
         Step::Forget => {}
         Step::Thaw => virsh.thaw(name)?,
-        Step::Resume => {
+        Step::Resume | Step::ResumeAndThaw => {
             // Suspending may have failed before anything was paused.
             if is_paused {
                 virsh.resume(name)?;
             }
             // Its agent may have been told to freeze and hears of it only now. Most have none.
-            let _ = virsh.thaw(name);
+            let thawed = virsh.thaw(name);
+            if step == Step::ResumeAndThaw
+                && let Err(source) = thawed
+            {
+                return Err(QuiesceError::Late { name: name.to_owned(), source });
+            }
         }
     }
     fs::remove_file(&path).map_err(failed)
@@ -287,6 +343,10 @@ fn let_go(virsh: &Virsh, notes: &Path, name: &str) -> Result<(), QuiesceError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
+    use bedplate_tools::virsh::Limits;
+
     use super::*;
     use crate::sample;
 
@@ -348,6 +408,8 @@ mod tests {
         // Of an earlier version: nobody knows.
         assert_eq!(step(note("frozen\n"), Some(3)), Step::Thaw);
         assert_eq!(step(note("paused\n"), Some(3)), Step::Resume);
+        assert_eq!(step(note("late 3\n"), Some(3)), Step::ResumeAndThaw);
+        assert_eq!(step(note("late 3\n"), Some(4)), Step::Forget);
     }
 
     /// A `virsh` that notes what it is told, knows the machine `haos` by the number 3, and whose guest
@@ -386,5 +448,59 @@ mod tests {
         atomic::write(&note, "frozen 2\n", 0o600).unwrap();
         assert_eq!(recover(&virsh, place.path()).unwrap().free, ["haos"]);
         assert!(!note.exists());
+    }
+
+    /// The same with an agent that answers to nothing: its calls hang.
+    fn with_silent_agent(place: &Path) -> Virsh {
+        let virsh = without_agent(place);
+        let script = fs::read_to_string(place.join("virsh")).unwrap();
+        let hanging = script.replace("exit 1;;", "sleep 60;;");
+        assert_ne!(hanging, script);
+        atomic::write(&place.join("virsh"), &hanging, 0o700).unwrap();
+        let (word, agent) = (Duration::from_secs(20), Duration::from_millis(300));
+        virsh.with_limits(Limits { word, agent, work: word })
+    }
+
+    #[test]
+    fn t51_a_guest_whose_agent_never_answers_is_paused_and_goes_on_and_is_told() {
+        let place = tempfile::tempdir().unwrap();
+        let virsh = with_silent_agent(place.path());
+        let told = || fs::read_to_string(place.path().join("log")).unwrap().replace('\n', " ");
+        let began = Instant::now();
+        let held = Held::hold(&virsh, place.path(), &["haos".into()]).unwrap();
+        assert_eq!(told(), "domfsfreeze domfsthaw suspend ");
+        let note = place.path().join(DIRECTORY).join("haos");
+        assert_eq!(fs::read_to_string(&note).unwrap(), "late 3\n");
+        // It runs again, and because nobody knows whether it is frozen, it stays noted.
+        assert!(matches!(held.release(), Err(QuiesceError::Late { .. })));
+        assert_eq!(told(), "domfsfreeze domfsthaw suspend resume domfsthaw ");
+        assert!(note.exists() && began.elapsed() < Duration::from_secs(40));
+        let recovered = recover(&virsh, place.path()).unwrap();
+        let (name, why) = &recovered.left[0];
+        assert!(name == "haos" && why.to_string().contains("virsh domfsthaw haos"), "{why}");
+        // The next backup of it pauses it again.
+        recovered.expect_free(&["haos".into()]).unwrap();
+    }
+
+    #[test]
+    fn t51_an_agent_that_is_late_is_told_from_none() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let failed = |stderr: &str| CommandError::Failed {
+            line: "virsh".into(),
+            status: std::process::ExitStatus::from_raw(256),
+            stderr: stderr.into(),
+        };
+        let late = "error: Guest agent is not responding: Guest agent not available for now";
+        assert!(is_late(&failed(late)));
+        assert!(is_late(&failed("error: guest agent command timed out: x")));
+        let limit = Duration::from_secs(1);
+        assert!(is_late(&CommandError::TooLong { line: "virsh".into(), limit }));
+        for none in [
+            "error: Guest agent is not responding: QEMU guest agent is not connected",
+            "error: argument unsupported: QEMU guest agent is not configured",
+            "error: failed to get domain",
+        ] {
+            assert!(!is_late(&failed(none)), "{none}");
+        }
     }
 }

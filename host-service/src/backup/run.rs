@@ -8,7 +8,7 @@ use bedplate_tools::virsh::Virsh;
 
 use super::error::BackupError;
 use super::nested;
-use super::quiesce::{self, Held};
+use super::quiesce::{self, Held, QuiesceError};
 use super::record::{self, Attempt};
 use super::session::{self, Session};
 use super::source::{self, Shown, Source, Wanted, Which};
@@ -131,11 +131,17 @@ fn snapshots(session: &Session<'_>, wanted: &[Wanted]) -> Result<Vec<Source>, Ba
     let affected = quiesce::affected(&context.intent, &paths);
     quiesce::recover(&virsh, &context.runtime)?.expect_free(&affected)?;
     let names = quiesce::running(&virsh, affected)?;
+    // Those of the backup before: nobody is held meanwhile.
+    source::remove(name, wanted)?;
     let held = Held::hold(&virsh, &context.runtime, &names)?;
     let taken = source::take(name, wanted, &sources);
     let released = held.release();
     taken?;
-    released?;
+    match released {
+        // It was paused, and runs again; that its agent is silent stays noted, and `notify` tells it.
+        Err(QuiesceError::Late { .. }) => {}
+        released => released?,
+    }
     if let Err(error) = nested::expect_none(wanted, &sources) {
         // Nothing will ever be compared with these.
         let _ = source::remove(name, wanted, Which::Fresh);

@@ -128,7 +128,8 @@ fn make(context: &Context, lab: &Lab, reporter: &mut Reporter<'_>) -> Result<(),
 
 fn planned(context: &Context, lab: &Lab, facts: &Facts) -> Result<Vec<Step>, LabError> {
     let failed = |source| LabError::File { path: context.runtime.clone(), source };
-    let accelerator = Accelerator::of_this_boot(&context.runtime).map_err(failed)?;
+    let accelerator =
+        Accelerator::of_this_boot(&context.runtime, &context.state).map_err(failed)?;
     Ok(plan::clones(&context.intent, facts, &lab.machines, &lab.bridge, accelerator)?)
 }
 

@@ -19,6 +19,7 @@ use crate::firewall;
 use crate::handoff;
 use crate::lab;
 use crate::pool::{self, Health, MemberState, PoolError, Status};
+use crate::vm;
 
 /// Somebody may just be changing something: what differs is told when it still does later.
 const DRIFT_PATIENCE: u64 = 15 * 60;
@@ -222,6 +223,23 @@ fn machines(
 
 /// Whoever uses it sees that it hangs; its backups fail until it is let go.
 fn machine_condition((name, why): &(String, QuiesceError)) -> Condition {
+    if let QuiesceError::Late { .. } = why {
+        return Condition {
+            area: Area::Machines,
+            name: name.clone(),
+            kind: "silent".into(),
+            title: format!("the agent of machine {name} does not answer"),
+            cleared: format!("the agent of machine {name} answers again"),
+            text: format!(
+                "{}\nIts backups go on with a pause. The agent is asked again every ten minutes; see in \
+                 the guest whether it runs (`qemu-guest-agent`), or start the guest anew: \
+                 `bedplate-host vm restart {name} --force`.",
+                chain(why)
+            ),
+            urgent: true,
+            patience: 0,
+        };
+    }
     Condition {
         area: Area::Machines,
         name: name.clone(),
@@ -249,12 +267,36 @@ fn drift(context: &Context) -> Result<Option<Vec<Condition>>, LookError> {
     let found = handoff::compared(context).into_iter();
     let found = found.chain(converge::restores(context)).chain(converge::status(context));
     let found = found.chain(firewall::compared(context)).chain(lab::compared(context));
-    let found: Vec<_> = found.filter(is_told).collect();
-    Ok(Some(drift_condition(&found).into_iter().collect()))
+    let found: Vec<_> = found.collect();
+    let guests = found.iter().flat_map(guest_conditions);
+    let differs: Vec<_> = found.iter().filter(|one| is_told(one)).cloned().collect();
+    Ok(Some(guests.chain(drift_condition(&differs)).collect()))
 }
 
-/// A backup that has not run yet is told of when it is too old, and a restart that is pending has
-/// time: whoever changed the machine was told.
+/// What stopped a guest, or wants its owner: each by itself, because it does not wait for what differs.
+fn guest_conditions(one: &Resource) -> Vec<Condition> {
+    let wants = one.wants.iter().filter(|want| one.kind == "vm" && !vm::diff::is_restart(want));
+    let name = one.name.as_deref().unwrap_or("*");
+    let condition = |want: &String| {
+        // What stands behind it has numbers that change.
+        let kind = want.split_once(':').map_or(want.as_str(), |(kind, _)| kind);
+        let urgent = vm::standing::is_urgent(want);
+        Condition {
+            area: Area::Drift,
+            name: format!("vm {name}, {kind}"),
+            kind: kind.to_owned(),
+            title: format!("machine {name} {kind}"),
+            cleared: format!("machine {name} is no longer {kind}"),
+            text: format!("{name}: {want}"),
+            urgent,
+            patience: if urgent { 0 } else { DRIFT_PATIENCE },
+        }
+    };
+    wants.map(condition).collect()
+}
+
+/// A backup that has not run yet is told of when it is too old, and what a machine wants is told by itself
+/// ([`guest_conditions`]); a restart that is pending has time: whoever changed the machine was told.
 fn is_told(one: &Resource) -> bool {
     match one.kind {
         "backup" => false,
@@ -406,6 +448,30 @@ mod tests {
         let text = drift_condition(&told).unwrap().text;
         assert!(text.contains("firewall nfs: the kernel has none of the rules\n"), "{text}");
         assert!(is_told(&resource("haos")));
+    }
+
+    #[test]
+    fn t50_what_stopped_a_guest_is_told_at_once_and_once() {
+        let guest = |wants: &[&str]| Resource {
+            kind: "vm",
+            name: Some("haos".into()),
+            agrees: false,
+            intent: None,
+            reality: None,
+            actions: Vec::new(),
+            refused: None,
+            notes: Vec::new(),
+            wants: wants.iter().map(|want| (*want).to_owned()).collect(),
+        };
+        let full = "paused by an I/O error: haos waits, because its pool has 5 MiB left";
+        let told = guest_conditions(&guest(&[full, "restart pending: haos runs"]));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].urgent && told[0].patience == 0 && told[0].text.contains("5 MiB"));
+        assert_eq!(told[0].title, "machine haos paused by an I/O error");
+        let fuller = guest_conditions(&guest(&[&full.replace("5 MiB", "4 MiB")]));
+        assert_eq!((&fuller[0].kind, &fuller[0].name), (&told[0].kind, &told[0].name));
+        let by_hand = guest_conditions(&guest(&["changed by hand: it"]));
+        assert!(!by_hand[0].urgent && by_hand[0].patience > 0);
     }
 
     #[test]

@@ -6,9 +6,13 @@ use std::path::Path;
 use bedplate_spec::host::{HostFile, State, Vm};
 use serde::Serialize;
 
+use super::compare;
 use super::domain;
+use super::model::Model;
 use super::observe::{DomainFound, FilesFound, Observed};
 use super::seed;
+use super::standing;
+use super::users;
 use crate::context::pool_mount;
 use crate::kind::{Description, Resource};
 
@@ -61,6 +65,12 @@ pub enum Action {
         vm: String,
         /// Hash of the intent.
         intent: String,
+        /// The machine that is built for it, with its version; the newest where it is new.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        machine: Option<String>,
+        /// What it changes in the definition that libvirt holds.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<String>,
     },
     /// Say whether libvirt starts it at boot.
     Autostart {
@@ -71,6 +81,11 @@ pub enum Action {
     },
     /// Start it.
     Start {
+        /// Name.
+        vm: String,
+    },
+    /// Let it go on.
+    Resume {
         /// Name.
         vm: String,
     },
@@ -96,6 +111,13 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether it lets a guest go on as it was, and so needs nobody who asks for it.
+    pub fn is_tending(&self) -> bool {
+        matches!(self, Self::Resume { .. })
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -109,12 +131,15 @@ impl fmt::Display for Action {
                 write!(formatter, "enlarge the disk of {vm} to {} GiB", bytes / GIB)
             }
             Self::WriteSeed { vm } => write!(formatter, "write the cloud-init seed of {vm}"),
-            Self::Define { vm, intent } => {
-                write!(formatter, "define {vm} ({})", intent.get(..12).unwrap_or(intent))
+            Self::Define { vm, intent, changes, .. } => {
+                write!(formatter, "define {vm} ({})", intent.get(..12).unwrap_or(intent))?;
+                let line = changes.join("; ");
+                if line.is_empty() { Ok(()) } else { write!(formatter, ", which {line}") }
             }
             Self::Autostart { vm, wanted: true } => write!(formatter, "autostart {vm}"),
             Self::Autostart { vm, wanted: false } => write!(formatter, "no longer autostart {vm}"),
             Self::Start { vm } => write!(formatter, "start {vm}"),
+            Self::Resume { vm } => write!(formatter, "resume {vm}"),
             Self::Remember { vm } => write!(formatter, "note that {vm} runs"),
             Self::Destroy { vm } => write!(formatter, "turn {vm} off"),
             Self::Undefine { vm } => write!(formatter, "undefine {vm}"),
@@ -153,8 +178,12 @@ fn machine(intent: &HostFile, observed: &Observed, name: &str, vm: &Vm) -> Resou
         Err(why) => return Resource::refused(name, why),
     };
     let files = observed.files.get(name).cloned().unwrap_or_default();
+    let directory = Path::new(mount).join(name);
     if vm.state == State::Absent {
-        return Resource::new(name, absent(name, domain, &files));
+        let used = users::of(observed, name, &directory).filter(|_| files.directory);
+        let actions = absent(name, domain, &files);
+        return used
+            .map_or_else(|| Resource::new(name, actions), |why| Resource::refused(name, why));
     }
     if let Some(why) = refusal(intent, observed, name, vm) {
         return Resource::refused(name, why);
@@ -162,8 +191,8 @@ fn machine(intent: &HostFile, observed: &Observed, name: &str, vm: &Vm) -> Resou
     if let Some(why) = &files.trouble {
         return Resource::refused(name, why);
     }
-    let directory = Path::new(mount).join(name);
-    if let Some(why) = lost_disk(name, domain, &files, &domain::disk_path(&directory, vm)) {
+    let disk = domain::disk_path(&directory, vm);
+    if let Some(why) = lost_disk(name, domain, &files, &disk) {
         return Resource::refused(name, why);
     }
     let seed = match wanted_seed(intent, name, vm) {
@@ -171,10 +200,88 @@ fn machine(intent: &HostFile, observed: &Observed, name: &str, vm: &Vm) -> Resou
         Err(error) => return Resource::refused(name, format!("its seed cannot be made: {error}")),
     };
     let stale_seed = seed.is_some() && files.seed != seed;
-    match domain::define(intent, name, vm, &directory, observed.accelerator) {
-        Ok(wanted) => present(name, vm, domain, &files, stale_seed, &wanted.intent),
-        Err(error) => Resource::refused(name, format!("its XML cannot be written: {error}")),
+    let wanted = domain::define(intent, name, vm, &directory, observed.accelerator);
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            return Resource::refused(name, format!("its XML cannot be written: {error}"));
+        }
+    };
+    let definition = definition(name, domain, &files, &disk, &wanted);
+    let kvm_is_gone = observed.kvm_is_gone;
+    Present { name, vm, domain, files: &files, stale_seed, kvm_is_gone }
+        .resource(&wanted, definition)
+}
+
+/// What becomes of the definition that libvirt holds.
+enum Definition {
+    /// It stays, and its disk is as host.toml says; what a person has to see to in it.
+    Stays(Option<String>),
+    /// It stays, and its disk is not touched.
+    InDoubt(String),
+    /// It is replaced.
+    Becomes(Action),
+    /// It is not as intended, and must not be replaced.
+    Kept(String),
+}
+
+fn definition(
+    name: &str,
+    domain: Option<&DomainFound>,
+    files: &FilesFound,
+    disk: &Path,
+    wanted: &domain::Definition,
+) -> Definition {
+    let other_disk = domain.and_then(|domain| compare::other_disk(name, domain, disk));
+    let without_key = || files.without_key.then(|| without_key(name));
+    let held = domain.and_then(|domain| domain.held.as_ref());
+    let changes = held.zip(Model::parse(&wanted.xml).ok());
+    let changes = changes.map(|(held, wanted)| compare::changes(held, &wanted)).unwrap_or_default();
+    if domain.and_then(|domain| domain.intent.as_ref()) != Some(&wanted.intent) {
+        return other_disk.or_else(without_key).map_or_else(
+            || {
+                let machine = held.and_then(compare::kept_machine).map(str::to_owned);
+                let (vm, intent) = (name.to_owned(), wanted.intent.clone());
+                Definition::Becomes(Action::Define {
+                    vm,
+                    intent,
+                    machine,
+                    changes: changes.lines(),
+                })
+            },
+            Definition::Kept,
+        );
     }
+    let by_hand = || {
+        let lines = changes.lines().join("; ");
+        (!lines.is_empty()).then(|| {
+            format!(
+                "changed by hand: as host.toml says it would be defined so that it {lines}; write into \
+                 host.toml what is to stay, or `bedplate-host vm redefine {name}`"
+            )
+        })
+    };
+    match other_disk {
+        Some(why) => Definition::InDoubt(why),
+        None => Definition::Stays(without_key().or_else(by_hand)),
+    }
+}
+
+fn without_key(name: &str) -> String {
+    format!(
+        "the variables of its firmware carry no keys: Secure Boot would be on in host.toml alone, and \
+         anything would start; turn it off and `bedplate-host vm redefine {name} --new-variables` \
+         gives it new ones with keys (what it boots from and what its firmware was told is lost with \
+         the old ones, which are kept in its directory), or write `firmware = \"uefi\"`"
+    )
+}
+
+/// What is said of a restart that is pending begins so.
+const RESTART: &str = "restart pending";
+
+/// Whether it has time what a machine wants: whoever changed it was told.
+pub fn is_restart(want: &str) -> bool {
+    want.starts_with(RESTART)
 }
 
 /// A machine is defined after its disk is made: one that is defined and has none had one, with data
@@ -193,7 +300,8 @@ fn lost_disk(
     Some(format!(
         "it is defined, and its disk {} is not there; no new one is made in its place{running}: put \
          the file there, or write `pool` and `dest` as they were; where its data may go, \
-         `virsh undefine --nvram --managed-save {name}` lets `converge` begin anew",
+         `virsh undefine --nvram --tpm --managed-save --snapshots-metadata \
+         --checkpoints-metadata {name}` lets `converge` begin anew",
         disk.display()
     ))
 }
@@ -245,43 +353,76 @@ fn absent(name: &str, domain: Option<&DomainFound>, files: &FilesFound) -> Vec<A
     actions
 }
 
-fn present(
-    name: &str,
-    vm: &Vm,
-    domain: Option<&DomainFound>,
-    files: &FilesFound,
+struct Present<'a> {
+    name: &'a str,
+    vm: &'a Vm,
+    domain: Option<&'a DomainFound>,
+    files: &'a FilesFound,
     stale_seed: bool,
-    wanted: &str,
-) -> Resource<Action> {
-    let mut actions = file_actions(name, vm, files);
-    if stale_seed {
-        actions.push(Action::WriteSeed { vm: name.to_owned() });
+    kvm_is_gone: bool,
+}
+
+impl Present<'_> {
+    fn resource(&self, wanted: &domain::Definition, definition: Definition) -> Resource<Action> {
+        let Self { name, vm, domain, files, .. } = *self;
+        let name_of = || name.to_owned();
+        let standing = standing::decide(name, vm, domain, files, self.kvm_is_gone);
+        let mut wants = standing.wants;
+        let mut actions = match definition {
+            Definition::Becomes(define) => {
+                let mut actions = self.prepare();
+                actions.push(define);
+                actions
+            }
+            Definition::Stays(why) => {
+                wants.extend(why);
+                self.prepare()
+            }
+            Definition::InDoubt(why) => {
+                wants.push(why);
+                Vec::new()
+            }
+            Definition::Kept(why) => {
+                // It is as it was, and goes on as it was.
+                let refused = Some(why);
+                let (actions, notes) = (standing.actions, standing.notes);
+                return Resource {
+                    actions,
+                    refused,
+                    notes,
+                    wants,
+                    ..Resource::new(name, Vec::new())
+                };
+            }
+        };
+        // libvirt starts machines in no order: those that have one are left to this program.
+        let by_libvirt = vm.autostart && vm.start_order.is_none();
+        if domain.is_some_and(|domain| domain.autostart) != by_libvirt {
+            actions.push(Action::Autostart { vm: name_of(), wanted: by_libvirt });
+        }
+        actions.extend(standing.actions);
+        // Nothing waits for an installer that only has become another.
+        if files.iso && files.iso_of.as_ref() != vm.iso_image.as_ref().map(|image| &image.sha256) {
+            actions.push(Action::FetchInstaller { vm: name_of() });
+        }
+        let running = domain.and_then(|domain| domain.running.as_ref());
+        if running.is_some_and(|live| live.as_ref() != Some(&wanted.intent)) {
+            wants.push(format!(
+                "{RESTART}: {name} runs with an older definition until \
+                 `bedplate-host vm restart {name}`"
+            ));
+        }
+        Resource { wants, notes: standing.notes, ..Resource::new(name, actions) }
     }
-    let name_of = || name.to_owned();
-    let known = domain.and_then(|domain| domain.intent.as_deref());
-    if known != Some(wanted) {
-        actions.push(Action::Define { vm: name_of(), intent: wanted.to_owned() });
+
+    /// Its files.
+    fn prepare(&self) -> Vec<Action> {
+        let mut actions = file_actions(self.name, self.vm, self.files);
+        if self.stale_seed {
+            actions.push(Action::WriteSeed { vm: self.name.to_owned() });
+        }
+        actions
     }
-    // libvirt starts machines in no order: those that have one are left to this program.
-    let by_libvirt = vm.autostart && vm.start_order.is_none();
-    if domain.is_some_and(|domain| domain.autostart) != by_libvirt {
-        actions.push(Action::Autostart { vm: name_of(), wanted: by_libvirt });
-    }
-    let running = domain.and_then(|domain| domain.running.as_ref());
-    // A note of one that was undefined since says nothing of the one that is defined now.
-    match (running, files.started && domain.is_some()) {
-        (None, false) if vm.autostart => actions.push(Action::Start { vm: name_of() }),
-        (Some(_), false) => actions.push(Action::Remember { vm: name_of() }),
-        _ => {}
-    }
-    let pending = running.is_some_and(|live| live.as_deref() != Some(wanted));
-    let restart = pending.then(|| {
-        format!(
-            "restart pending: {name} runs with an older definition until \
-             `bedplate-host vm restart {name}`"
-        )
-    });
-    Resource { wants: restart.into_iter().collect(), ..Resource::new(name, actions) }
 }
 
 fn file_actions(name: &str, vm: &Vm, files: &FilesFound) -> Vec<Action> {
@@ -322,11 +463,11 @@ pub fn describe(intent: &HostFile, observed: &Observed, name: &str) -> Option<De
     let mut reality = match observed.domains.get(name) {
         None => "not defined".to_owned(),
         Some(DomainFound { intent: None, .. }) => "somebody else's".to_owned(),
-        Some(DomainFound { running: None, .. }) => "shut off".to_owned(),
-        Some(DomainFound { running: Some(live), intent, .. }) if live == intent => {
-            "running".to_owned()
+        Some(found) => {
+            let older = found.running.as_ref().is_some_and(|live| *live != found.intent);
+            let definition = if older { " with an older definition" } else { "" };
+            format!("{}{definition}", standing::words(found))
         }
-        Some(_) => "running with an older definition".to_owned(),
     };
     if let Some(bytes) = observed.files.get(name).and_then(|files| files.disk_bytes) {
         reality += &format!(", disk of {} GiB", bytes / GIB);

@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use bedplate_spec::host::Download;
 use bedplate_tools::qemu_img::{self, QemuImageError};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 
+use crate::atomic::{self, WriteError};
+use crate::digest;
 use crate::download::{self, DownloadError};
 use crate::extract::{self, ExtractError};
 use crate::report::Reporter;
 
+/// In the directory of a machine: which download its installer came from.
+const INSTALLER: &str = ".installer";
 /// How often the growth of a file is looked at.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -64,14 +68,33 @@ pub fn fetch_disk(
     keep(ready, destination)
 }
 
-/// Fetches an installer to its place.
+/// Fetches an installer to its place, unless what is there is it. One that is there is replaced only by a
+/// whole one; a guest that has it in its drive keeps it until its next start.
 pub fn fetch_installer(
     image: &Download,
     directory: &Path,
     reporter: &mut Reporter<'_>,
 ) -> Result<(), DiskError> {
-    let ready = extracted(fetch(image, directory, reporter)?, directory, reporter)?;
-    keep(ready, Path::new(&image.dest))
+    let destination = Path::new(&image.dest);
+    // One that was not packed can be known by itself.
+    let is_it = match File::open(destination) {
+        Ok(file) => digest::of_reader(file).map_err(failed(destination))? == image.sha256,
+        Err(_) => false,
+    };
+    if !is_it {
+        let ready = extracted(fetch(image, directory, reporter)?, directory, reporter)?;
+        // A cut in between leaves a note of another one: it is fetched again.
+        put(ready, destination, NamedTempFile::persist)?;
+    }
+    let note = directory.join(INSTALLER);
+    atomic::write(&note, &format!("{}\n", image.sha256), 0o644)
+        .map_err(|WriteError { path, source }| DiskError::File { path, source })
+}
+
+/// SHA-256 of the download that the installer in `directory` came from, where that was noted.
+pub fn installer_of(directory: &Path) -> Option<String> {
+    let noted = fs::read_to_string(directory.join(INSTALLER)).ok()?;
+    Some(noted.trim().to_owned())
 }
 
 /// Makes an empty disk.
@@ -166,10 +189,19 @@ fn temporary(directory: &Path) -> io::Result<NamedTempFile> {
     tempfile::Builder::new().prefix(".bedplate-image-").tempfile_in(directory)
 }
 
+/// A disk that is there is never replaced.
 fn keep(file: NamedTempFile, destination: &Path) -> Result<(), DiskError> {
+    put(file, destination, NamedTempFile::persist_noclobber)
+}
+
+fn put<'a>(
+    file: NamedTempFile,
+    destination: &'a Path,
+    persist: fn(NamedTempFile, &'a Path) -> Result<File, PersistError>,
+) -> Result<(), DiskError> {
     let failed = || failed(destination);
     File::open(file.path()).and_then(|file| file.sync_all()).map_err(failed())?;
-    file.persist_noclobber(destination).map_err(|error| failed()(error.error))?;
+    persist(file, destination).map_err(|error| failed()(error.error))?;
     let directory = destination.parent().unwrap_or(Path::new("/"));
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed())
 }

@@ -24,6 +24,9 @@ const QEMU_NAMESPACE: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
 /// times a second, every 4 ms, and has 250,000 instructions in them.
 const INSTRUCTION_SHIFT: u8 = 4;
 
+/// The newest version of the machine that QEMU knows; libvirt writes down which that is.
+pub const NEWEST: &str = "q35";
+
 type Xml = Writer<Vec<u8>>;
 type Attributes<'a> = &'a [(&'a str, &'a str)];
 
@@ -57,14 +60,29 @@ pub fn define(
     directory: &Path,
     accelerator: Accelerator,
 ) -> io::Result<Definition> {
-    let domain = Domain { intent, name, vm, directory, accelerator };
-    let bare = domain.write(None)?;
+    define_as(intent, name, vm, directory, accelerator, NEWEST)
+}
+
+/// As [`define`], for a guest that stays in the machine that it was first defined with: what follows
+/// from the intent does not depend on it.
+pub fn define_as(
+    intent: &HostFile,
+    name: &str,
+    vm: &Vm,
+    directory: &Path,
+    accelerator: Accelerator,
+    machine: &str,
+) -> io::Result<Definition> {
+    let domain = Domain { intent, name, vm, directory, accelerator, machine };
+    let bare = Domain { machine: NEWEST, ..domain }.write(None)?;
     let hash = digest::hexadecimal(&Sha256::digest(bare.as_bytes()));
     let xml = domain.write(Some(&hash))?;
     Ok(Definition { intent: hash, xml })
 }
 
+#[derive(Clone, Copy)]
 struct Domain<'a> {
+    machine: &'a str,
     intent: &'a HostFile,
     name: &'a str,
     vm: &'a Vm,
@@ -108,7 +126,7 @@ impl Domain<'_> {
             Firmware::Bios => &[],
         };
         within(xml, "os", firmware, |xml| {
-            text(xml, "type", &[("arch", "x86_64"), ("machine", "q35")], "hvm")?;
+            text(xml, "type", &[("arch", "x86_64"), ("machine", self.machine)], "hvm")?;
             let feature = |xml: &mut Xml, name, enabled| {
                 empty(xml, "feature", &[("enabled", enabled), ("name", name)])
             };
@@ -308,4 +326,4 @@ fn empty(xml: &mut Xml, name: &str, attributes: Attributes<'_>) -> io::Result<()
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -16,8 +16,9 @@ use super::diff::{self, Action};
 use super::directory::{self, DirectoryError};
 use super::disk::{self, DiskError};
 use super::domain;
-use super::observe::{self, Observed};
+use super::observe::{self, DomainFound, Observed};
 use super::seed;
+use super::users;
 use crate::atomic::{self, WriteError};
 use crate::context::Context;
 use crate::kind::{Description, Kind, Resource};
@@ -110,12 +111,15 @@ impl Kind for VirtualMachines {
             }
             Action::Enlarge { vm, bytes } => return self.enlarge(context, vm, *bytes),
             Action::WriteSeed { vm } => write_seed(context, vm)?,
-            Action::Define { vm, .. } => self.define(context, vm)?,
+            Action::Define { vm, intent, machine, .. } => {
+                self.define(context, vm, intent, machine.as_deref())?;
+            }
             Action::Autostart { vm, wanted } => self.virsh.autostart(vm, *wanted)?,
             Action::Start { vm } => {
                 self.virsh.start(vm)?;
                 remember(context, vm)?;
             }
+            Action::Resume { vm } => self.virsh.resume(vm)?,
             Action::Remember { vm } => remember(context, vm)?,
             Action::Destroy { vm } => self.virsh.destroy(vm)?,
             Action::Undefine { vm } => {
@@ -125,6 +129,7 @@ impl Kind for VirtualMachines {
             }
             Action::DeleteDirectory { vm } => {
                 let machine = Machine::find(context, vm)?;
+                self.expect_unused(vm, &machine.directory)?;
                 directory::delete(machine.pool, &machine.directory, &context.mounts)?;
             }
         }
@@ -133,13 +138,56 @@ impl Kind for VirtualMachines {
 }
 
 impl VirtualMachines {
-    fn define(&self, context: &Context, name: &str) -> Result<(), VmError> {
+    /// Does what cannot wait for the next converge and changes nothing that host.toml says: a guest that
+    /// waits for room goes on. Returns what was done.
+    pub fn tend(
+        &self,
+        context: &Context,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Vec<String>, VmError> {
+        let observed = self.observe(context)?;
+        let resources = diff::diff(&context.intent, &observed);
+        let mut done = Vec::new();
+        for action in resources.iter().flat_map(|one| &one.actions).filter(|one| one.is_tending()) {
+            self.perform(context, action, reporter)?;
+            done.push(action.to_string());
+        }
+        Ok(done)
+    }
+
+    fn define(
+        &self,
+        context: &Context,
+        name: &str,
+        decided: &str,
+        kept: Option<&str>,
+    ) -> Result<(), VmError> {
         let machine = Machine::find(context, name)?;
         machine.checked_disk()?;
-        let accelerator = Accelerator::of_this_boot(&context.runtime).map_err(VmError::Probe)?;
-        let intent = &context.intent;
-        let wanted = domain::define(intent, name, machine.vm, &machine.directory, accelerator);
-        Ok(self.virsh.define(&wanted.map_err(VmError::Definition)?.xml)?)
+        let accelerator = Accelerator::of_this_boot(&context.runtime, &context.state);
+        let accelerator = accelerator.map_err(VmError::Probe)?;
+        let (intent, vm, kept) = (&context.intent, machine.vm, kept.unwrap_or(domain::NEWEST));
+        let wanted = domain::define_as(intent, name, vm, &machine.directory, accelerator, kept);
+        let wanted = wanted.map_err(VmError::Definition)?;
+        if wanted.intent != decided {
+            let what = "what runs guests has changed since it was looked at; nothing was defined";
+            return Err(VmError::Changed(what.to_owned()));
+        }
+        Ok(self.virsh.define(&wanted.xml)?)
+    }
+
+    /// Looks again, right before a directory is deleted: every domain counts, that of the machine
+    /// itself, too, if it is still there.
+    fn expect_unused(&self, name: &str, directory: &Path) -> Result<(), VmError> {
+        let real = fs::canonicalize(directory).ok();
+        for one in bedplate_libvirt::domains(self.virsh.uri())? {
+            let files = users::files(&self.virsh, &one);
+            let found = DomainFound { files, ..DomainFound::default() };
+            if let Some(why) = users::uses(&one.name, &found, directory, real.as_deref()) {
+                return Err(VmError::Changed(format!("of {name}, {why}")));
+            }
+        }
+        Ok(())
     }
 
     fn enlarge(&self, context: &Context, name: &str, bytes: u64) -> Result<Outcome, VmError> {

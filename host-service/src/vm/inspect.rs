@@ -8,7 +8,7 @@ use super::domain::NAMESPACE;
 /// XML of libvirt that is not XML.
 #[derive(Debug, thiserror::Error)]
 #[error("libvirt returned XML that cannot be read")]
-pub struct InspectError(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub struct InspectError(#[source] pub(super) Box<dyn std::error::Error + Send + Sync>);
 
 /// The hash of the intent in a domain's metadata; none when the domain is not ours.
 pub fn intent(xml: &str) -> Result<Option<String>, InspectError> {

@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_libvirt::Domain;
-use bedplate_spec::host::Vm;
+use bedplate_libvirt::{Domain, State as Standing};
+use bedplate_spec::host::{Firmware, State, Vm};
 use bedplate_tools::qcow2;
 use bedplate_tools::virsh::Virsh;
 
 use super::accelerator::Accelerator;
+use super::compare;
+use super::disk;
 use super::domain;
 use super::engine::VmError;
 use super::inspect;
+use super::model::Model;
 use super::seed;
 use super::stick;
+use super::users;
+use super::variables;
 use crate::context::Context;
 use crate::mounts::Mounts;
 
@@ -28,6 +34,8 @@ pub struct Observed {
     pub mounts: Mounts,
     /// What runs guests.
     pub accelerator: Accelerator,
+    /// Whether KVM ran guests on this machine once, and does no longer.
+    pub kvm_is_gone: bool,
     /// All domains of libvirt, by name.
     pub domains: BTreeMap<String, DomainFound>,
     /// Files of the machines of `host.toml`, by name.
@@ -45,6 +53,28 @@ pub struct DomainFound {
     pub running: Option<Option<String>>,
     /// Whether libvirt starts it at boot.
     pub autostart: bool,
+    /// How it stands, and why.
+    pub standing: Standing,
+    /// Whether libvirt keeps its memory for its next start.
+    pub managed_save: bool,
+    /// The definition that libvirt holds for its next start; none when it cannot be read.
+    pub held: Option<Model>,
+    /// The definition it runs with.
+    pub live: Option<Model>,
+    /// What is seen of the disks that it has and host.toml does not name. What is not in here is not
+    /// known.
+    pub layers: BTreeMap<PathBuf, Layer>,
+    /// Every file it has to do with. Looked for when a directory is to be deleted.
+    pub files: users::Files,
+}
+
+/// A disk that libvirt has and host.toml does not name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layer {
+    /// It is not there any more, although the place where it was is.
+    Gone,
+    /// It is there, and based on these.
+    Based(Vec<PathBuf>),
 }
 
 /// The files of a machine.
@@ -58,6 +88,14 @@ pub struct FilesFound {
     pub trouble: Option<String>,
     /// Whether its installer is there.
     pub iso: bool,
+    /// SHA-256 of the download that the installer came from, where that is known.
+    pub iso_of: Option<String>,
+    /// Whether its firmware has variables, and they carry no key.
+    pub without_key: bool,
+    /// How many bytes its pool has left.
+    pub room: Option<u64>,
+    /// Its directory by its true name.
+    pub real: Option<PathBuf>,
     /// Content of its cloud-init seed, where it is to have one.
     pub seed: Option<Vec<u8>>,
     /// Whether it was started since boot.
@@ -72,11 +110,28 @@ pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
     if context.intent.vms.is_empty() {
         return Ok(observed);
     }
-    observed.accelerator = Accelerator::of_this_boot(&context.runtime).map_err(VmError::Probe)?;
+    observed.accelerator =
+        Accelerator::of_this_boot(&context.runtime, &context.state).map_err(VmError::Probe)?;
+    observed.kvm_is_gone = observed.accelerator.replaces_kvm(&context.state);
     let domains = bedplate_libvirt::domains(virsh.uri())?;
     observed.domains = domains.iter().map(|one| (one.name.clone(), domain(one))).collect();
     for (name, vm) in &context.intent.vms {
-        observed.files.insert(name.clone(), files(context, name, vm));
+        let found = observed.domains.get_mut(name);
+        let files = files(context, name, vm, found.as_deref());
+        if let Some(found) = found.filter(|found| found.intent.is_some()) {
+            layers(context, name, vm, found);
+        }
+        observed.files.insert(name.clone(), files);
+    }
+    let is_removal = |(name, vm): (&String, &Vm)| {
+        vm.state == State::Absent && observed.files.get(name).is_some_and(|found| found.directory)
+    };
+    if context.intent.vms.iter().any(is_removal) {
+        for one in &domains {
+            if let Some(found) = observed.domains.get_mut(&one.name) {
+                found.files = users::files(virsh, one);
+            }
+        }
     }
     Ok(observed)
 }
@@ -84,15 +139,50 @@ pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
 /// A definition that cannot be read is nobody's, and so never touched.
 fn domain(domain: &Domain) -> DomainFound {
     let tag = |xml: &Option<String>| inspect::intent(xml.as_deref()?).ok().flatten();
+    let model = |xml: &Option<String>| Model::parse(xml.as_deref()?).ok();
     DomainFound {
         intent: tag(&domain.persistent),
         running: domain.running.then(|| tag(&domain.live)),
         autostart: domain.autostart,
+        standing: domain.state,
+        managed_save: domain.managed_save,
+        held: model(&domain.persistent),
+        live: model(&domain.live),
+        ..DomainFound::default()
+    }
+}
+
+/// Looks at the disks of a machine of ours that host.toml does not name.
+fn layers(context: &Context, name: &str, vm: &Vm, found: &mut DomainFound) {
+    let Ok(mount) = context.pool_mount(&vm.pool) else { return };
+    let disk = domain::disk_path(&Path::new(mount).join(name), vm);
+    let models = [found.held.as_ref(), found.live.as_ref()];
+    for path in compare::unknown_files(models.into_iter().flatten(), &disk) {
+        if let Some(layer) = layer(context, &path) {
+            found.layers.insert(path, layer);
+        }
+    }
+}
+
+/// None when it cannot be said: the pool that it is on is not mounted, for example.
+fn layer(context: &Context, path: &Path) -> Option<Layer> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => qcow2::bases(path).ok().map(Layer::Based),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let pools = context.intent.pools.iter();
+            let mut around = pools.filter(|(_, pool)| path.starts_with(&pool.mount));
+            let is_there = match around.next() {
+                Some((pool, _)) => context.pool_mount(pool).is_ok(),
+                None => path.parent().is_some_and(Path::is_dir),
+            };
+            is_there.then_some(Layer::Gone)
+        }
+        Err(_) => None,
     }
 }
 
 /// What cannot be looked at is told of this machine alone.
-fn files(context: &Context, name: &str, vm: &Vm) -> FilesFound {
+fn files(context: &Context, name: &str, vm: &Vm, found: Option<&DomainFound>) -> FilesFound {
     let Ok(mount) = context.pool_mount(&vm.pool) else { return FilesFound::default() };
     let directory = Path::new(mount).join(name);
     let disk = domain::disk_path(&directory, vm);
@@ -102,11 +192,18 @@ fn files(context: &Context, name: &str, vm: &Vm) -> FilesFound {
         Some(Ok(size)) => (Some(size), None),
         Some(Err(error)) => (None, Some(format!("{} cannot be used: {error}", disk.display()))),
     };
+    let models = found.map_or([None, None], |found| [found.held.as_ref(), found.live.as_ref()]);
+    let without_key = vm.firmware == Firmware::UefiSecureBoot
+        && variables::are_without_key(&variables::place(name, models)).unwrap_or(false);
     FilesFound {
         directory: fs::symlink_metadata(&directory).is_ok_and(|found| found.is_dir()),
         disk_bytes,
         trouble,
         iso: vm.iso_image.as_ref().is_some_and(|iso| is_file(Path::new(&iso.dest))),
+        iso_of: vm.iso_image.as_ref().and_then(|_| disk::installer_of(&directory)),
+        without_key,
+        room: rustix::fs::statvfs(mount).ok().map(|found| found.f_bavail * found.f_frsize),
+        real: fs::canonicalize(&directory).ok(),
         seed: vm.cloud_init.as_ref().and_then(|_| fs::read(seed::path(&directory)).ok()),
         started: started_file(context, name).exists(),
     }

@@ -86,8 +86,12 @@ fn runs(domains: &[Domain], vm: &str) -> Result<bool, RestartError> {
 }
 
 fn shut_down(virsh: &Virsh, vm: &str, patience: Patience) -> Result<(), RestartError> {
-    virsh.shutdown(vm)?;
     let began = Instant::now();
+    match virsh.shutdown(vm) {
+        // Its agent does not answer: it is waited for as any other, it may have heard.
+        Err(error) if error.is_too_long() => {}
+        told => told?,
+    }
     while virsh.running()?.iter().any(|running| running == vm) {
         if began.elapsed() < patience.duration() {
             sleep(INTERVAL);
@@ -125,9 +129,8 @@ mod tests {
         let domain = |name: &str, metadata: &str| Domain {
             name: name.into(),
             running: true,
-            autostart: false,
             persistent: Some(format!("<domain><metadata>{metadata}</metadata></domain>")),
-            live: None,
+            ..Domain::default()
         };
         let ours = "<b:vm xmlns:b=\"urn:bedplate:vm:1\" intent=\"ab\"/>";
         let mut gone = domain("gone", ours);

@@ -17,9 +17,12 @@ const LABEL: [u8; 11] = *b"CIDATA     ";
 /// The volume id says nothing; it is always the same.
 const VOLUME_ID: u32 = 0xbed1_a7e0;
 
+/// Name of its file.
+pub const FILE: &str = "seed.img";
+
 /// Where the seed of a machine stands.
 pub fn path(directory: &Path) -> PathBuf {
-    directory.join("seed.img")
+    directory.join(FILE)
 }
 
 /// The volume that tells `seed` to the machine `instance`.

@@ -11,8 +11,12 @@ fn hash(intent: &HostFile) -> String {
 
 fn as_wanted(intent: &HostFile) -> Observed {
     let intent = hash(intent);
-    let domain =
-        DomainFound { intent: Some(intent.clone()), running: Some(Some(intent)), autostart: true };
+    let domain = DomainFound {
+        intent: Some(intent.clone()),
+        running: Some(Some(intent)),
+        autostart: true,
+        ..DomainFound::default()
+    };
     let files = FilesFound {
         directory: true,
         disk_bytes: Some(32 * GIB),
@@ -277,4 +281,133 @@ fn status_says_how_a_machine_should_be_and_is() {
     intent.vms.get_mut("haos").unwrap().state = State::Absent;
     lines.push(line(&intent, &Observed::default()));
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// The machine of the recorded definitions, which libvirt holds as `recorded`.
+fn held(recorded: &str) -> (HostFile, Observed) {
+    let mut intent = sample::intent();
+    let vm = intent.vms.get_mut("haos").unwrap();
+    (vm.firmware, vm.guest_agent) = (bedplate_spec::host::Firmware::Uefi, true);
+    let mut observed = as_wanted(&intent);
+    observed.domains.get_mut("haos").unwrap().held = Model::parse(recorded).ok();
+    (intent, observed)
+}
+
+#[test]
+fn t49_a_change_of_memory_does_not_put_a_disk_back_beneath_its_overlay() {
+    let overlay = include_str!("../recorded/overlay.xml");
+    let (mut intent, mut observed) = held(overlay);
+    let based = super::super::observe::Layer::Based(vec!["/mnt/vmstore/haos/haos.qcow2".into()]);
+    let layers = [("/mnt/vmstore/haos/haos.before-update".into(), based)].into();
+    observed.domains.get_mut("haos").unwrap().layers = layers;
+    // Nothing is wanted: it is told, and its base is not enlarged beneath it.
+    intent.vms.get_mut("haos").unwrap().disk_gb = Some(64);
+    let resource = diff(&intent, &observed).remove(0);
+    assert!(resource.actions.is_empty() && resource.refused.is_none(), "{resource:?}");
+    assert!(resource.wants[0].contains("virsh blockcommit haos vda"), "{resource:?}");
+
+    intent.vms.get_mut("haos").unwrap().ram_mb = 8192;
+    let resource = diff(&intent, &observed).remove(0);
+    assert!(resource.refused.unwrap().contains("virsh blockcommit haos vda"));
+    assert!(resource.actions.is_empty());
+    // It is started at boot all the same, as it is.
+    observed.domains.get_mut("haos").unwrap().running = None;
+    observed.files.get_mut("haos").unwrap().started = false;
+    assert_eq!(titles(&intent, &observed), ["start haos"]);
+}
+
+#[test]
+fn t49_what_a_redefinition_takes_away_stands_in_the_plan() {
+    let (mut intent, observed) = held(include_str!("../recorded/by_hand.xml"));
+    // By itself nothing is taken away.
+    let resource = diff(&intent, &observed).remove(0);
+    assert!(resource.actions.is_empty() && resource.refused.is_none(), "{resource:?}");
+    let told = &resource.wants[0];
+    assert!(told.contains("changed by hand") && told.contains("data.qcow2"), "{told}");
+    assert!(told.contains("vm redefine haos"), "{told}");
+
+    intent.vms.get_mut("haos").unwrap().vcpu = 3;
+    let resource = diff(&intent, &observed).remove(0);
+    let Action::Define { machine, .. } = &resource.actions[0] else { panic!("{resource:?}") };
+    assert_eq!(machine.as_deref(), Some("pc-q35-7.2"), "it stays in its machine");
+    let line = resource.actions[0].to_string();
+    for part in [
+        "takes away the disk vdb (/mnt/vmstore/haos/data.qcow2)",
+        "memory of 6144 MiB becomes 4096 MiB",
+        "network card 52:54:00:aa:bb:cc",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+#[test]
+fn secure_boot_does_not_begin_with_variables_that_carry_no_keys() {
+    let (mut intent, mut observed) = held(include_str!("../recorded/uefi.xml"));
+    assert!(diff(&intent, &observed)[0].wants.is_empty());
+    let vm = intent.vms.get_mut("haos").unwrap();
+    vm.firmware = bedplate_spec::host::Firmware::UefiSecureBoot;
+    let resource = diff(&intent, &observed).remove(0);
+    let line = resource.actions[0].to_string();
+    assert!(line.contains("firmware uefi becomes uefi-secure-boot"), "{line}");
+    observed.files.get_mut("haos").unwrap().without_key = true;
+    let resource = diff(&intent, &observed).remove(0);
+    assert!(resource.actions.is_empty(), "{resource:?}");
+    assert!(resource.refused.unwrap().contains("vm redefine haos --new-variables"));
+    // One that is defined so already is told.
+    observed.domains.get_mut("haos").unwrap().intent = Some(hash(&intent));
+    observed.domains.get_mut("haos").unwrap().held = None;
+    let resource = diff(&intent, &observed).remove(0);
+    assert!(
+        resource.refused.is_none() && resource.wants[0].contains("carry no keys"),
+        "{resource:?}"
+    );
+}
+
+#[test]
+fn t49_no_directory_goes_while_a_domain_of_another_name_has_a_file_in_it() {
+    let mut intent = sample::intent();
+    let mut observed = as_wanted(&intent);
+    intent.vms.get_mut("haos").unwrap().state = State::Absent;
+    let files = users::Files {
+        paths: vec!["/mnt/vmstore/haos/haos.qcow2".into()],
+        ..users::Files::default()
+    };
+    // Its own do not count: they go with it.
+    observed.domains.get_mut("haos").unwrap().files = files.clone();
+    assert_eq!(titles(&intent, &observed).len(), 3);
+    let copy = DomainFound { files, ..DomainFound::default() };
+    observed.domains.insert("haos-copy".into(), copy);
+    for domain_is_gone in [false, true] {
+        if domain_is_gone {
+            observed.domains.remove("haos");
+        }
+        let resource = diff(&intent, &observed).remove(0);
+        assert!(resource.actions.is_empty(), "{resource:?}");
+        let why = resource.refused.unwrap();
+        assert!(why.contains("the domain haos-copy has /mnt/vmstore/haos/haos.qcow2"), "{why}");
+    }
+    observed.files.get_mut("haos").unwrap().directory = false;
+    assert!(diff(&intent, &observed)[0].refused.is_none(), "there is nothing to delete");
+}
+
+#[test]
+fn an_installer_of_another_download_is_fetched_and_nothing_waits_for_it() {
+    let mut intent = sample::intent();
+    let vm = intent.vms.get_mut("haos").unwrap();
+    vm.usb_devices.clear();
+    vm.iso_image = vm.disk_image.take();
+    let mut observed = as_wanted(&intent);
+    let files = observed.files.get_mut("haos").unwrap();
+    (files.iso, files.started) = (true, false);
+    files.iso_of = Some("0".repeat(64));
+    observed.domains.get_mut("haos").unwrap().running = None;
+    assert_eq!(titles(&intent, &observed), ["start haos"]);
+    for noted in [None, Some("1".repeat(64))] {
+        observed.files.get_mut("haos").unwrap().iso_of = noted;
+        let wanted = ["start haos", "fetch the installer of haos"];
+        assert_eq!(titles(&intent, &observed), wanted);
+    }
+    observed.files.get_mut("haos").unwrap().iso = false;
+    let wanted = ["fetch the installer of haos", "start haos"];
+    assert_eq!(titles(&intent, &observed), wanted);
 }

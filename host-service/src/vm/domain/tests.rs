@@ -41,7 +41,7 @@ fn the_hash_follows_the_intent() {
 }
 
 /// Every shape that host.toml can ask for, by name.
-fn shapes() -> Vec<(&'static str, Definition)> {
+pub fn shapes() -> Vec<(&'static str, Definition)> {
     let installer = |vm: &mut Vm| {
         vm.usb_devices.clear();
         vm.iso_image = vm.disk_image.take().map(|mut image| {

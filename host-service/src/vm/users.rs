@@ -1,0 +1,170 @@
+//! Which domains have a file in a directory that is to be deleted: of any name, running or not.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bedplate_libvirt::Domain;
+use bedplate_spec::shown::shown;
+use bedplate_tools::qcow2;
+use bedplate_tools::virsh::Virsh;
+
+use super::model::{self, Model, Source};
+use super::observe::{DomainFound, Observed};
+
+/// The files that a domain has to do with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Files {
+    /// As they are named, and by their true names; with what disks are based on.
+    pub paths: Vec<PathBuf>,
+    /// What could not be found out.
+    pub unknown: Vec<String>,
+}
+
+/// All files of `domain`, of what it runs with and of what it is defined as.
+pub fn files(virsh: &Virsh, domain: &Domain) -> Files {
+    let mut files = Files::default();
+    for xml in [&domain.persistent, &domain.live].into_iter().flatten() {
+        match (model::paths(xml), Model::parse(xml)) {
+            (Ok(paths), Ok(model)) => {
+                files.paths.extend(paths);
+                volumes(virsh, &model, &mut files);
+            }
+            _ => files.unknown.push("its definition cannot be read".to_owned()),
+        }
+    }
+    files.follow();
+    files
+}
+
+/// Where the volumes of storage pools are, libvirt alone knows.
+fn volumes(virsh: &Virsh, model: &Model, files: &mut Files) {
+    for source in model.disks.iter().filter_map(|disk| disk.source.as_ref()) {
+        let Source::Volume { pool, volume } = source else { continue };
+        match virsh.volume_path(pool, volume) {
+            Ok(path) => files.paths.push(path),
+            Err(_) => files.unknown.push(format!("where its {source} is cannot be found out")),
+        }
+    }
+}
+
+impl Files {
+    /// Adds what the images are based on, and the true names of all.
+    fn follow(&mut self) {
+        for path in std::mem::take(&mut self.paths) {
+            // Images alone: a device or a fifo might never answer.
+            let is_file = fs::metadata(&path).is_ok_and(|found| found.is_file());
+            let bases = is_file.then(|| qcow2::bases(&path).unwrap_or_default());
+            for one in bases.into_iter().flatten().chain([path]) {
+                self.paths.extend(fs::canonicalize(&one).ok().filter(|real| *real != one));
+                self.paths.push(one);
+            }
+        }
+        self.paths.sort_unstable();
+        self.paths.dedup();
+    }
+}
+
+/// Why the directory of the machine `name` must stay: another domain has a file in it.
+pub fn of(observed: &Observed, name: &str, directory: &Path) -> Option<String> {
+    let real = observed.files.get(name).and_then(|files| files.real.as_deref());
+    let others = observed.domains.iter().filter(|(other, _)| *other != name);
+    others.into_iter().find_map(|(other, found)| uses(other, found, directory, real))
+}
+
+/// Why `directory`, which is `real`, must stay for the domain `other`.
+pub fn uses(
+    other: &str,
+    found: &DomainFound,
+    directory: &Path,
+    real: Option<&Path>,
+) -> Option<String> {
+    let inside = |path: &&PathBuf| {
+        path.starts_with(directory) || real.is_some_and(|real| path.starts_with(real))
+    };
+    let other = shown(other);
+    let stays = format!("{} is not deleted and nothing is removed", directory.display());
+    if let Some(path) = found.files.paths.iter().find(inside) {
+        return Some(format!(
+            "{stays}: the domain {other} has {} (`virsh domblklist {other}`); give it a place of its \
+             own first, or `virsh undefine {other}` where it may go",
+            shown(&path.to_string_lossy())
+        ));
+    }
+    let why = found.files.unknown.first()?;
+    Some(format!(
+        "{stays}: the domain {other} may have a file in it: {} (`virsh dumpxml {other}`)",
+        shown(why)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domain(xml: &str) -> Domain {
+        Domain { name: "copy".into(), persistent: Some(xml.to_owned()), ..Domain::default() }
+    }
+
+    fn found(xml: &str) -> DomainFound {
+        let files = files(&Virsh::new("test:///no/such/file"), &domain(xml));
+        DomainFound { files, ..DomainFound::default() }
+    }
+
+    #[test]
+    fn t49_a_file_in_the_directory_is_seen_wherever_it_stands_in_a_definition() {
+        let of = |devices: &str| {
+            let xml = format!(
+                "<domain><os><kernel>/x</kernel></os><devices>{devices}</devices></domain>"
+            );
+            uses("copy", &found(&xml), Path::new("/mnt/vmstore/haos"), None)
+        };
+        for devices in [
+            "<disk><source file='/mnt/vmstore/haos/haos.qcow2'/></disk>",
+            "<disk device='cdrom'><source file='/mnt/vmstore/haos/a.iso'/></disk>",
+            "<disk><source file='/x'><backingStore><source file='/mnt/vmstore/haos/b'/></backingStore></source></disk>",
+            "<disk><source dev='/mnt/vmstore/haos/b'/></disk>",
+            "<filesystem><source dir='/mnt/vmstore/haos'/></filesystem>",
+            "<serial><log file='/mnt/vmstore/haos/log'/></serial>",
+        ] {
+            let why = of(devices).unwrap();
+            assert!(why.contains("the domain copy has /mnt/vmstore/haos"), "{why}");
+        }
+        for devices in ["", "<disk><source file='/mnt/vmstore/haos2/haos.qcow2'/></disk>"] {
+            assert_eq!(of(devices), None, "{devices}");
+        }
+    }
+
+    #[test]
+    fn t49_what_an_overlay_elsewhere_is_based_on_counts_as_used() {
+        let place = tempfile::tempdir().unwrap();
+        let (directory, elsewhere) = (place.path().join("haos"), place.path().join("copy.qcow2"));
+        fs::create_dir(&directory).unwrap();
+        let base = directory.join("haos.qcow2");
+        bedplate_tools::qemu_img::create(&base, 1 << 20).unwrap();
+        let mut command = std::process::Command::new("qemu-img");
+        command.args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"]);
+        assert!(command.arg(&base).arg(&elsewhere).status().unwrap().success());
+        let with = |path: &Path| {
+            let path = path.display();
+            found(&format!(
+                "<domain><devices><disk><source file='{path}'/></disk></devices></domain>"
+            ))
+        };
+        let why = uses("copy", &with(&elsewhere), &directory, None).unwrap();
+        assert!(why.contains("haos.qcow2"), "{why}");
+        // By another name of the same file.
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink(&base, &link).unwrap();
+        let real = fs::canonicalize(&directory).unwrap();
+        assert!(uses("copy", &with(&link), &directory, Some(&real)).is_some());
+    }
+
+    #[test]
+    fn t49_what_cannot_be_known_keeps_the_directory() {
+        let volume = "<domain><devices><disk type='volume'><source pool='p' volume='v'/></disk></devices></domain>";
+        for xml in [volume, "<domain><a></b></domain>"] {
+            let why = uses("copy", &found(xml), Path::new("/mnt/vmstore/haos"), None).unwrap();
+            assert!(why.contains("may have a file"), "{why}");
+        }
+    }
+}
