@@ -282,10 +282,8 @@ fn perform_resource<K: Kind>(
     for note in resource.notes.iter().chain(&resource.wants) {
         reporter.warn(Some(name.clone()), note.clone());
     }
-    if let Some(why) = &resource.refused {
-        reporter.fail(Some(name), &Refused(why.clone()), K::ADVICE);
-        return false;
-    }
+    // What there is to do although it is refused, goes first: a machine that must not be defined anew is
+    // started as it is.
     for (index, action) in resource.actions.iter().enumerate() {
         let step = step_id::<K>(&resource.name, index);
         reporter.start_step(&step);
@@ -300,6 +298,10 @@ fn perform_resource<K: Kind>(
                 return false;
             }
         }
+    }
+    if let Some(why) = &resource.refused {
+        reporter.fail(Some(name), &Refused(why.clone()), K::ADVICE);
+        return false;
     }
     true
 }

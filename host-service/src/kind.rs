@@ -68,7 +68,7 @@ pub struct Resource<A> {
     pub name: String,
     /// In order; none when it is as intended.
     pub actions: Vec<A>,
-    /// Why nothing may be done about it.
+    /// Why it may not be made as intended. Actions beside it are what is safe all the same.
     pub refused: Option<String>,
     /// What its owner should know.
     pub notes: Vec<String>,

@@ -204,3 +204,46 @@ fn nobody_waits_for_what_may_take_hours() {
     let backups = "the backups and what is left of others alone, and they come last";
     assert_eq!(slow, [false, false, false, false, true, true], "{backups}");
 }
+
+/// Lamps that are lit, and may not be made as intended.
+struct Dim(Lamps);
+
+impl Kind for Dim {
+    type Observed = Vec<String>;
+    type Action = Light;
+    type Error = std::io::Error;
+
+    const NAME: &'static str = "lamp";
+    const ADVICE: &'static str = "change it";
+
+    fn observe(&self, context: &Context) -> Result<Self::Observed, Self::Error> {
+        self.0.observe(context)
+    }
+
+    fn diff(_: &HostFile, _: &Self::Observed) -> Vec<Resource<Light>> {
+        let light = || vec![Light("a".to_owned())];
+        vec![Resource { actions: light(), ..Resource::refused("a", "it is dim") }]
+    }
+
+    fn perform(
+        &self,
+        context: &Context,
+        action: &Light,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Outcome, Self::Error> {
+        self.0.perform(context, action, reporter)
+    }
+}
+
+#[test]
+fn what_is_safe_of_something_refused_is_done_and_it_is_told_all_the_same() {
+    let lamps = Lamps { burning: RefCell::default(), broken: None };
+    let mut told = Vec::new();
+    let mut sink = |event: &Event| told.push(format!("{:?}", event.kind));
+    let compared = Compared::new(Dim(lamps), &context());
+    let status = compared.status();
+    assert_eq!(standing(&status), Standing::Stuck);
+    assert!(!compared.perform(&context(), &mut Reporter::new(&mut sink)));
+    assert_eq!(*compared.kind.0.burning.borrow(), ["a"]);
+    assert!(told.last().unwrap().contains("it is dim"), "{told:?}");
+}

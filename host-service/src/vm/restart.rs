@@ -90,6 +90,8 @@ fn shut_down(virsh: &Virsh, vm: &str, patience: Patience) -> Result<(), RestartE
     match virsh.shutdown(vm) {
         // Its agent does not answer: it is waited for as any other, it may have heard.
         Err(error) if error.is_too_long() => {}
+        // It cannot be asked: it crashed, or stands still.
+        Err(_) if matches!(patience, Patience::TurnOffAfter(_)) => return Ok(virsh.destroy(vm)?),
         told => told?,
     }
     while virsh.running()?.iter().any(|running| running == vm) {
@@ -109,6 +111,10 @@ fn shut_down(virsh: &Virsh, vm: &str, patience: Patience) -> Result<(), RestartE
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use bedplate_tools::virsh::Limits;
+
     use super::*;
     use crate::sample;
 
@@ -140,6 +146,36 @@ mod tests {
         for name in ["test", "gone", "not-there"] {
             let told = runs(&all, name);
             assert!(matches!(&told, Err(RestartError::NotOurs(of)) if of == name), "{told:?}");
+        }
+    }
+
+    /// A `virsh` that notes what it is told, for which `haos` runs until it is turned off, and that does
+    /// `then` when it is to shut it down.
+    fn deaf(place: &Path, then: &str) -> Virsh {
+        let (program, log) = (place.join("virsh"), place.join("log"));
+        let script = format!(
+            "#!/bin/sh\necho \"$4\" >>{0}\ncase \"$*\" in\n*--name) [ -e {0}.off ] || echo haos;;\n\
+             *shutdown*) {then};;\n*destroy*) : >{0}.off;;\nesac\n",
+            log.display()
+        );
+        crate::atomic::write(&program, &script, 0o700).unwrap();
+        let (word, agent) = (Duration::from_secs(20), Duration::from_millis(300));
+        let limits = Limits { word, agent, work: word };
+        Virsh::new("qemu:///system").with_program(program).with_limits(limits)
+    }
+
+    #[test]
+    fn t51_a_guest_that_cannot_be_asked_or_never_answers_is_turned_off_when_it_was_said_so() {
+        for then in ["sleep 60", "exit 1", "exit 0"] {
+            let place = tempfile::tempdir().unwrap();
+            let virsh = deaf(place.path(), then);
+            let began = Instant::now();
+            let left = Patience::LeaveAfter(Duration::ZERO);
+            shut_down(&virsh, "haos", left).unwrap_err();
+            assert!(!place.path().join("log.off").exists(), "{then}: it runs on");
+            shut_down(&virsh, "haos", AT_ONCE).unwrap();
+            assert!(place.path().join("log.off").exists(), "{then}");
+            assert!(began.elapsed() < Duration::from_secs(40), "{then}");
         }
     }
 }
