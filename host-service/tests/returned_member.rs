@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bedplate_spec::pool_history::{
     Decision, Fresh, Kept, Mark, Opening, Place, Refusal, Seen, Standing, Word, judge, places,
@@ -20,7 +21,16 @@ use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::mount::{Access, Mount, unmount};
 use tempfile::TempDir;
 
-const FSID: &str = "6f1d0a52-6f0b-4c6b-9a55-0c1d5f2a7b31";
+/// Loop devices are looked after one life at a time: file systems know each other by what is plugged in.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+/// An id that no file system had: the kernel remembers those it has seen.
+fn fsid() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("6f1d0a52-6f0b-4c6b-{count:04x}-{:012x}", std::process::id())
+}
+
 const SIZE: u64 = 512 << 20;
 const MIB: usize = 1 << 20;
 
@@ -137,15 +147,17 @@ fn wrong(mount: &Path, files: &Files) -> Vec<String> {
     files.iter().filter_map(differs).collect()
 }
 
-fn make(nodes: &[&Path], mount: &Path) {
+fn make(nodes: &[&Path], mount: &Path) -> String {
+    let fsid = fsid();
     let nodes: Vec<PathBuf> = nodes.iter().map(|node| node.to_path_buf()).collect();
-    btrfs::make(&nodes, "pool", FSID, "raid1", "raid1").unwrap();
+    btrfs::make(&nodes, "pool", &fsid, "raid1", "raid1").unwrap();
     btrfs::scan(&nodes).unwrap();
     let all: Vec<&Path> = nodes.iter().map(PathBuf::as_path).collect();
     let _mounted = Mounted::new(mount, &all, "", Access::ReadWrite).unwrap();
     fs::create_dir(mount.join("images")).unwrap();
     // Files in it have no checksums, as images have that other tools make.
     Command::new("chattr").arg("+C").arg(mount.join("images")).run().unwrap();
+    fsid
 }
 
 fn forget(nodes: &[&Path]) {
@@ -158,6 +170,7 @@ fn t44_the_kernel_by_itself_mounts_old_data_and_mixes_two_histories() {
     if skips() {
         return;
     }
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let place = tempfile::tempdir_in("/var/tmp").unwrap();
     let mount = &place.path().join("mount");
     fs::create_dir(mount).unwrap();
@@ -206,6 +219,7 @@ struct Disk {
 struct Life {
     place: TempDir,
     mount: PathBuf,
+    fsid: String,
     disks: Vec<Disk>,
     record: Kept,
     files: Files,
@@ -243,12 +257,12 @@ impl Life {
             lost: false,
         };
         let disks: Vec<Disk> = (0..count).map(disk).collect();
-        {
+        let fsid = {
             let loops: Vec<Loop> = disks.iter().map(|disk| Loop::of(&disk.file).unwrap()).collect();
-            make(&loops.iter().map(|one| one.0.as_path()).collect::<Vec<_>>(), &mount);
-        }
+            make(&loops.iter().map(|one| one.0.as_path()).collect::<Vec<_>>(), &mount)
+        };
         let (record, files, current) = (Kept::default(), Files::new(), (0..count).collect());
-        Self { place, mount, disks, record, files, seed: 0, names: 0, current }
+        Self { place, mount, fsid, disks, record, files, seed: 0, names: 0, current }
     }
 
     fn fresh(&mut self) -> Fresh {
@@ -281,8 +295,9 @@ impl Life {
             Event::WithoutA => Some(0),
             Event::WithoutB => Some(1),
             Event::Both | Event::Replace => None,
+            // Two at once are more than RAID1 bears.
             Event::LoseOne => {
-                self.disks[last].lost = true;
+                self.disks[last].lost |= self.current.len() == self.disks.len();
                 None
             }
         };
@@ -311,7 +326,11 @@ impl Life {
         });
         let seen = seen.collect();
         let fresh = self.fresh();
-        match judge(&seen, &self.record, &Word::None, &fresh) {
+        let decision = judge(&seen, &self.record, &Word::None, &fresh);
+        if std::env::var_os("BEDPLATE_TELL").is_some() {
+            println!("{event:?} {seen:?}\n  {decision:?}");
+        }
+        match decision {
             Decision::Refused(refusal) => self.is_right_to_refuse(&refusal, nodes, told),
             Decision::Open(opening) => self.mounted(event, &opening, nodes, told),
         }
@@ -362,7 +381,7 @@ impl Life {
             for back in behind {
                 head = self.resync(back, &nodes[&back], &mut current, &head, told);
             }
-            let live = Live::read(FSID).unwrap().unwrap();
+            let live = Live::read(&self.fsid).unwrap().unwrap();
             let single = live.profiles.iter().any(|spread| !spread.ends_with("/raid1"));
             if live.missing == 0 && single {
                 btrfs::convert_to_raid1(&mount).unwrap();
@@ -393,7 +412,7 @@ impl Life {
         let era = self.fresh().after([head.line.as_slice()], members, None);
         self.keep(&era, current);
         btrfs::add_device(&new.0, &self.mount).unwrap();
-        if Live::read(FSID).unwrap().unwrap().missing > 0 {
+        if Live::read(&self.fsid).unwrap().unwrap().missing > 0 {
             btrfs::remove_device("missing", &self.mount).unwrap();
         }
         btrfs::convert_to_raid1(&self.mount).unwrap();
@@ -455,9 +474,8 @@ impl Life {
 
 /// Lets go of every loop device over a file in this directory.
 fn detach_below(directory: &Path) {
-    let list =
-        Command::new("losetup").args(["--list", "--noheadings", "--output", "NAME,BACK-FILE"]);
-    let list = list_of(list);
+    let columns = ["--list", "--noheadings", "--output", "NAME,BACK-FILE"];
+    let list = Command::new("losetup").args(columns).read().unwrap();
     for line in list.lines() {
         let mut words = line.split_whitespace();
         if let (Some(node), Some(file)) = (words.next(), words.next())
@@ -467,10 +485,6 @@ fn detach_below(directory: &Path) {
             let _ = Command::new("losetup").args(["--detach", node]).run();
         }
     }
-}
-
-fn list_of(command: &mut Command) -> String {
-    command.read().unwrap()
 }
 
 impl Drop for Life {
@@ -496,6 +510,7 @@ fn walk(order: usize) -> Vec<Event> {
 }
 
 fn live(count: usize, order: usize) {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut life = Life::new(count);
     let mut told = Vec::new();
     // Once whole, as after an installation.
