@@ -61,6 +61,25 @@ impl Reader {
         Ok(told)
     }
 
+    /// Who wrote each commit that some name leads to and `base` does not have, and its subject: the
+    /// author's address and a line of text. Without a base, of all commits.
+    pub fn commits_beyond(
+        &self,
+        base: Option<&str>,
+    ) -> Result<Vec<(String, String)>, CommandError> {
+        let mut log = self.command();
+        log.args(["log", "--all", "-z", "--format=%ae%n%s"]);
+        log.args(base.map(|base| format!("^{base}")));
+        let bytes = log.arg("--").read_bytes()?;
+        let commits = bytes.split(|byte| *byte == 0).filter(|commit| !commit.is_empty());
+        let commit = |commit: &[u8]| {
+            let text = String::from_utf8_lossy(commit);
+            let (author, subject) = text.split_once('\n').unwrap_or((&text, ""));
+            (author.to_owned(), subject.trim_end().to_owned())
+        };
+        Ok(commits.map(commit).collect())
+    }
+
     /// The files of `commit`, as `git ls-tree -z` lists them.
     pub fn listing(&self, commit: &str) -> Result<Vec<u8>, CommandError> {
         let list = ["ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit];

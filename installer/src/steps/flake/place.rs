@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use bedplate_spec::platform::DESCRIPTION;
 use bedplate_spec::repository_tree::{self, Entry};
 use bedplate_tools::git::{Git, Reader, Transport};
 use bedplate_tools::sync;
@@ -11,6 +12,7 @@ use super::directory::{copy_tree, remove};
 use super::{BASE, Enrolment};
 use crate::answers::Repository;
 use crate::error::{During as _, StepError};
+use crate::steps::host_key::RULES;
 
 /// What to do about answers that cannot be used.
 const WRITE_AGAIN: &str = "write the answers again: `bedplate personalize --flake`";
@@ -20,7 +22,8 @@ const UNUSABLE: &str = "the repository of the answers (flake.bundle) cannot be u
 
 /// Puts the repository into place, unless it is there. It moves in whole: half a one could not
 /// be finished. An owner who brings another commit than an earlier run was given has corrected
-/// the repository; of that run nothing but its own commits is lost.
+/// the repository; of that run nothing but its own commits is lost, and a repository that has more
+/// than those is not replaced.
 pub fn repository(enrolment: &Enrolment<'_>) -> Result<(), StepError> {
     let place = enrolment.repository;
     if place.join(".git").exists() {
@@ -29,6 +32,7 @@ pub fn repository(enrolment: &Enrolment<'_>) -> Result<(), StepError> {
         if Reader::new(place).commit(BASE) == Some(commit) {
             return Ok(());
         }
+        has_nothing_of_its_own(enrolment)?;
     }
     let staging = place.with_extension("bedplate-new");
     remove(&staging).during("could not remove what an earlier run left")?;
@@ -45,6 +49,39 @@ pub fn repository(enrolment: &Enrolment<'_>) -> Result<(), StepError> {
     sync::file_system(&staging).during("could not flush the repository")?;
     remove(place).during("could not remove what an earlier run left")?;
     fs::rename(&staging, place).during("could not put the repository into place")
+}
+
+/// Refuses a repository that somebody has worked in since an earlier run enrolled the host.
+fn has_nothing_of_its_own(enrolment: &Enrolment<'_>) -> Result<(), StepError> {
+    let read = Reader::new(enrolment.repository);
+    let next = || {
+        format!(
+            "it was left as it is; take what is in it into your repository, with the target mounted: \
+             `git fetch {} HEAD`, and write the answers again",
+            enrolment.repository.display()
+        )
+    };
+    let what = "could not read the repository that is there already";
+    let base = read.commit(BASE);
+    let beyond = read.commits_beyond(base.as_deref()).during(what);
+    let beyond = beyond.map_err(|error| error.next(next()))?;
+    let (ours, subject) = (enrolment.email(), enrolment.message.lines().next().unwrap_or_default());
+    let theirs = beyond.iter().filter(|(author, text)| (author, text.as_str()) != (&ours, subject));
+    let changed = read.uncommitted().during(what).map_err(|error| error.next(next()))?;
+    let own =
+        [format!("{}/{}/", enrolment.hosts, enrolment.name), RULES.into(), DESCRIPTION.into()];
+    // Two letters and a blank stand before the name.
+    let is_own =
+        |line: &str| own.iter().any(|own| line.get(3..).is_some_and(|it| it.starts_with(own)));
+    let changed = changed.iter().filter(|line| !is_own(line));
+    match (theirs.count(), changed.count()) {
+        (0, 0) => Ok(()),
+        (commits, files) => Err(StepError::new(format!(
+            "the repository that is there already has {commits} commits and {files} changed files \
+             beyond what was enrolled, and the answers bring another one"
+        ))
+        .next(next())),
+    }
 }
 
 /// The files of `sources` with their first commit.

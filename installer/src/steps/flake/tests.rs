@@ -252,6 +252,55 @@ fn a_corrected_repository_takes_the_place_of_the_one_that_an_earlier_run_was_giv
 }
 
 #[test]
+fn t52_a_repository_that_somebody_worked_in_is_never_replaced() {
+    let works: [fn(&Owner); 4] = [
+        |owner| {
+            fs::write(owner.target().join("notes.md"), "mine\n").unwrap();
+            owner.in_target(&["add", "notes.md"]);
+            let by = ["-c", "user.name=o", "-c", "user.email=o@example.org"];
+            owner.in_target(&[&by[..], &["commit", "-q", "-m", "Mine"]].concat());
+        },
+        // The host's own commits of a later day: `bedplate-host update` signs as the installer does.
+        |owner| {
+            let by = ["-c", "user.name=bedplate@box", "-c", "user.email=bedplate@box"];
+            let commit = ["commit", "-q", "--allow-empty", "-m", "Take another platform"];
+            owner.in_target(&[&by[..], &commit].concat());
+        },
+        // On another branch.
+        |owner| {
+            owner.in_target(&["checkout", "-q", "-b", "try"]);
+            let by = ["-c", "user.name=o", "-c", "user.email=o@example.org"];
+            let commit = ["commit", "-q", "--allow-empty", "-m", "Mine"];
+            owner.in_target(&[&by[..], &commit].concat());
+            owner.in_target(&["checkout", "-q", "trunk"]);
+        },
+        |owner| fs::write(owner.target().join("flake.nix"), "{ mine = 1; }\n").unwrap(),
+    ];
+    for work in works {
+        let owner = Owner::new();
+        owner.enrol(&owner.bundle(None), "{}").unwrap();
+        work(&owner);
+        let before = owner.in_target(&["log", "--all", "--format=%H"]);
+        owner.write("flake.nix", "{ corrected = 1; }\n");
+        owner.commit("owner@example.org");
+        let error = owner.enrol(&owner.bundle(None), "{}").unwrap_err();
+        assert!(error.what.contains("beyond what was enrolled"), "{}", error.what);
+        assert!(error.next.unwrap().contains("git fetch"));
+        assert_eq!(owner.in_target(&["log", "--all", "--format=%H"]), before);
+    }
+}
+
+#[test]
+fn f1_what_a_cut_left_uncommitted_does_not_keep_a_corrected_repository_away() {
+    let owner = Owner::new();
+    owner.enrol(&owner.bundle(None), "{}").unwrap();
+    owner.in_target(&["update-ref", "refs/heads/trunk", "HEAD^"]);
+    owner.write("flake.nix", "{ corrected = 1; }\n");
+    owner.commit("owner@example.org");
+    assert_eq!(owner.enrol(&owner.bundle(None), "{}").unwrap(), Outcome::Done);
+}
+
+#[test]
 fn t15_a_bundle_with_links_that_leave_is_refused_before_anything_is_checked_out() {
     for (path, target) in [("x", "/etc"), ("nix/y", "../../etc"), ("z", ".git/hooks")] {
         let owner = Owner::new();
