@@ -142,6 +142,9 @@ impl Run {
         self.source.settle()?;
         let facts = self.source.read()?;
         if planner::is_finished(&host, &facts) {
+            for message in planner::warnings_of_finished(&host, &facts) {
+                reporter.emit(EventKind::Warned { step: None, message });
+            }
             let (next, message) = finished::go_on(&host);
             reporter.emit(EventKind::Warned { step: None, message });
             return Ok(End::Well(next));

@@ -24,7 +24,7 @@ mod sticks;
 mod twins;
 mod warnings;
 
-pub use finished::is_finished;
+pub use finished::{is_finished, warnings_of_finished};
 pub use member::{
     Leaving, MemberPlan, MemberRequest, MemberStep, MemberTask, PoolFacts, plan_member,
 };

@@ -7,7 +7,7 @@ use bedplate_spec::facts::{DiskFacts, Facts, Found, Signature, kind};
 use bedplate_spec::host::{HostFile, Wipe};
 use bedplate_spec::identity::{Purpose, derive};
 use bedplate_spec::plan::{Plan, Step};
-use bedplate_spec::planner::{is_finished, plan};
+use bedplate_spec::planner::{is_finished, plan, warnings_of_finished};
 
 const ROLES: [(&str, &str); 7] = [
     ("nvme0n1", "os"),
@@ -97,6 +97,8 @@ fn t46_a_finished_disk_with_one_broken_header_is_finished() {
         let broken = signature(Some(2), &kind::broken_copy(which), None);
         of(&mut facts, "os").signatures.push(broken);
         assert!(is_finished(&host(Wipe::Ours), &facts));
+        let warned = warnings_of_finished(&host(Wipe::Ours), &facts);
+        assert!(warned.len() == 1 && warned[0].contains("`cryptsetup repair`"), "{warned:?}");
         let said = refused(&host(Wipe::Ours), &facts);
         let wanted = format!("broken {which} LUKS header on partition 2");
         assert!(

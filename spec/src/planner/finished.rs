@@ -1,7 +1,7 @@
 //! Whether a machine is installed already.
 
 use super::choose::{self, Choice, Part};
-use super::{kept, sections};
+use super::{kept, sections, warnings};
 use crate::facts::{Facts, Found, kind};
 use crate::host::{HostFile, Wipe};
 
@@ -16,6 +16,12 @@ pub fn is_finished(host: &HostFile, facts: &Facts) -> bool {
     let os = chosen.iter().find(|choice| choice.part == Part::Os);
     let Some(found) = os.and_then(|os| os.facts.bedplate.as_ref()) else { return false };
     is_sealed(host, &chosen) && found.boots != Some(false) && is_meant(host, found)
+}
+
+/// What whoever looks after a finished machine should know of its disks.
+pub fn warnings_of_finished(host: &HostFile, facts: &Facts) -> Vec<String> {
+    let chosen = choose::disks(host, facts, &mut Vec::new());
+    warnings::broken_headers(chosen.iter().map(|choice| (choice.role, choice.facts)))
 }
 
 /// Whether every disk of the document is there, with the sealed volume of its role where the kernel

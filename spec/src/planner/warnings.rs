@@ -6,6 +6,7 @@ use super::kept;
 use super::naming::described;
 use super::twins::{one_device, same};
 use crate::document::size;
+use crate::facts::{DiskFacts, kind};
 use crate::host::{HostFile, Pool};
 
 /// So much of a pool may lack a second place without a word: members of one size differ by less.
@@ -19,7 +20,32 @@ pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> Vec<String> {
     });
     let copies = |choice: &&Choice<'_>| choice.part != Part::Member;
     let esps: Vec<&Choice<'_>> = chosen.iter().filter(copies).collect();
-    of_pools.chain(one_place("copies of the ESP", &esps)).chain(networked(chosen)).collect()
+    let broken = broken_headers(chosen.iter().map(|choice| (choice.role, choice.facts)));
+    of_pools
+        .chain(one_place("copies of the ESP", &esps))
+        .chain(networked(chosen))
+        .chain(broken)
+        .collect()
+}
+
+/// Headers of finished volumes that have one copy left. They are not mended in silence: the first
+/// broken sector of a disk is seldom the last.
+pub(super) fn broken_headers<'a>(
+    disks: impl Iterator<Item = (&'a str, &'a DiskFacts)>,
+) -> Vec<String> {
+    let told = |(role, disk): (&str, &DiskFacts)| {
+        let is_sealed = disk.bedplate.as_ref().is_some_and(|found| found.sealed);
+        let which = ["primary", "secondary"].into_iter().find(|which| {
+            let wanted = kind::broken_copy(which);
+            is_sealed && disk.signatures.iter().any(|found| found.kind == wanted)
+        })?;
+        Some(format!(
+            "{role}: the {which} copy of its LUKS header is broken, the other one is whole. Look \
+             at the disk's health; `cryptsetup repair` writes the broken copy anew from the whole \
+             one, as opening the volume does"
+        ))
+    };
+    disks.filter_map(told).collect()
 }
 
 fn members<'c, 'a>(pool: &Pool, chosen: &'c [Choice<'a>]) -> Vec<&'c Choice<'a>> {
