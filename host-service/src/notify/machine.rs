@@ -14,6 +14,8 @@ const MOST_WAITING: usize = 100;
 pub enum Area {
     /// Pools.
     Pools,
+    /// EFI system partitions.
+    Boot,
     /// Age of backups.
     Backups,
     /// Units of systemd.
@@ -31,6 +33,7 @@ impl Area {
     pub fn label(self) -> &'static str {
         match self {
             Self::Pools => "pool",
+            Self::Boot => "esp",
             Self::Backups => "backup",
             Self::Units => "unit",
             Self::Drift => "drift",

@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bedplate_spec::host::Backup;
 use bedplate_tools::command::CommandError;
@@ -16,6 +17,7 @@ use crate::chain::chain;
 use crate::context::Context;
 use crate::converge::{self, Status as Resource};
 use crate::firewall;
+use crate::generation;
 use crate::handoff;
 use crate::lab;
 use crate::pool::{self, Health, MemberState, PoolError, Status};
@@ -25,6 +27,10 @@ use crate::vm;
 const DRIFT_PATIENCE: u64 = 15 * 60;
 /// One look that fails may be the machine's start, or its end.
 const LOOK_PATIENCE: u64 = 15 * 60;
+/// How long it is taken for granted that EFI system partitions are as they were.
+const BOOT_PAUSE: Duration = Duration::from_secs(24 * 3600);
+/// Its time says when they were, in the directory of what is gone with the next boot.
+const BOOT_WELL: &str = "esp-well";
 /// Our own units.
 const UNITS: &str = "bedplate-*";
 /// The unit that tells: it fails because nobody could be told.
@@ -77,6 +83,9 @@ pub fn observe(
     let pools = pools(context);
     let well = pools.as_ref().ok().and_then(|pools| Some(pools.as_ref()?.1.clone()));
     add(Area::Pools, pools.map(|pools| Some(pools?.0)));
+    if let Some(conditions) = boot(context) {
+        add(Area::Boot, Ok(Some(conditions)));
+    }
     add(Area::Backups, Ok(Some(backups(context, now))));
     add(Area::Units, units().map(Some));
     add(Area::Machines, machines(held));
@@ -146,6 +155,42 @@ pub(super) fn pool_condition(status: &Status) -> Option<Condition> {
         text: status.to_string(),
         urgent: true,
         patience,
+    })
+}
+
+/// What the machine boots by. None while it is being written, and for a day after all was well: every
+/// file is read from the disks.
+fn boot(context: &Context) -> Option<Vec<Condition>> {
+    let well = context.runtime.join(BOOT_WELL);
+    let since = fs::metadata(&well).and_then(|found| found.modified()).ok();
+    if since.and_then(|since| since.elapsed().ok()).is_some_and(|age| age < BOOT_PAUSE) {
+        return None;
+    }
+    let alone = lock_file(context, "host.lock").ok()?;
+    alone.try_lock().ok()?;
+    let found = generation::compared(&context.intent);
+    if found.iter().all(|one| one.agrees) {
+        // Without it the next look comes sooner.
+        fs::write(&well, "").ok();
+    }
+    Some(found.iter().filter_map(boot_condition).collect())
+}
+
+pub(super) fn boot_condition(found: &Resource) -> Option<Condition> {
+    if found.agrees {
+        return None;
+    }
+    let name = found.name.clone().unwrap_or_default();
+    let lines: Vec<&str> = found.wants.iter().chain(&found.refused).map(String::as_str).collect();
+    Some(Condition {
+        area: Area::Boot,
+        kind: lines.join("; "),
+        title: format!("the EFI system partition on {name} is not as it was written"),
+        cleared: format!("the EFI system partition on {name} is as it was written"),
+        text: format!("{}\nThe machine may not start again from this disk.", lines.join("\n")),
+        urgent: true,
+        patience: LOOK_PATIENCE,
+        name,
     })
 }
 

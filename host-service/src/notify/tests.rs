@@ -236,3 +236,13 @@ fn t19_a_token_that_others_can_read_is_not_sent_and_none_is_ever_shown() {
     assert!(matches!(error, PostError::Request { .. }), "{error:?}");
     assert!(!format!("{error:?} {error}").contains("canary"), "{error:?}");
 }
+
+#[test]
+fn t45_a_partition_that_does_not_boot_is_told_until_it_is_mended() {
+    let broken = crate::converge::Status::unseen("esp", Some("os".into()), "not mounted".into());
+    let condition = observe::boot_condition(&broken).unwrap();
+    assert!(condition.urgent && condition.text.contains("not mounted"), "{condition:?}");
+    assert!(condition.title.contains("the EFI system partition on os"), "{condition:?}");
+    let well = crate::converge::Status { agrees: true, ..broken };
+    assert_eq!(observe::boot_condition(&well), None);
+}
