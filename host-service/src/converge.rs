@@ -81,6 +81,11 @@ impl Status {
         }
     }
 
+    /// Whether something is to be done, or nothing may be. What a person has to see to is neither.
+    pub fn is_undone(&self) -> bool {
+        self.refused.is_some() || !self.actions.is_empty()
+    }
+
     /// How far it is from the intent.
     pub fn standing(&self) -> Standing {
         match (self.agrees, &self.refused) {
@@ -145,7 +150,8 @@ pub fn converge_restores(
     let left = prepare_kind(Restores::default(), context).status();
     let is_left = |name: &String| {
         // Where it could not even be looked at, nothing is known to be back.
-        left.iter().any(|one| !one.agrees && one.name.as_ref().is_none_or(|left| left == name))
+        let is_it = |one: &&Status| one.name.as_ref().is_none_or(|left| left == name);
+        left.iter().filter(is_it).any(Status::is_undone)
     };
     all().filter(is_left).collect()
 }

@@ -9,7 +9,7 @@ use crate::atomic;
 use crate::bridge::Bridges;
 use crate::chain::chain;
 use crate::context::Context;
-use crate::converge::{self, Standing, Status};
+use crate::converge::{self, Status};
 use crate::report::Reporter;
 use crate::secret::Secrets;
 
@@ -46,7 +46,10 @@ pub fn is_done(state: &Path) -> bool {
 /// Hands the machine over when every secret opens. Until then secrets and network are all that is
 /// brought up: whoever is to help has to get in.
 pub fn hand_over(context: &Context, reporter: &mut Reporter<'_>) -> bool {
-    if converge::standing(&converge::status_of_kind(Secrets, context)) < Standing::Stuck {
+    let secrets = converge::status_of_kind(Secrets, context);
+    // What a person has to see to is told, and keeps nothing back: a machine whose password nobody else
+    // could open would never make a backup.
+    if secrets.iter().all(|secret| secret.refused.is_none()) {
         // Where it cannot be noted, a secret that does not open later stops more than it has to.
         if let Err(error) = atomic::write(&context.state.join(RECORD), "", 0o644) {
             reporter.warn(None, chain(&error));

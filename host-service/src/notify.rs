@@ -4,6 +4,7 @@
 //! What is to be told is decided by a machine of states ([`machine`]); it is kept before it is sent, and
 //! until it has arrived. A message that could not be sent is tried again, and nothing is said twice.
 
+mod fit;
 pub mod machine;
 mod mail;
 mod observe;

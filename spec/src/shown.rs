@@ -7,8 +7,14 @@ const MOST: usize = 128;
 /// Text that a device or the network gave, fit for a screen: nothing in it moves the cursor or
 /// begins a line, and it ends after 128 characters (T18, T59).
 pub fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
-    if text.chars().nth(MOST).is_some() {
+    bounded(text, MOST)
+}
+
+/// As [`shown`], for text of which there may be more: an answer, an error. It ends after `most`
+/// characters.
+pub fn bounded(text: &str, most: usize) -> String {
+    let mut shown: String = text.chars().take(most).flat_map(char::escape_debug).collect();
+    if text.chars().nth(most).is_some() {
         shown.push('…');
     }
     shown

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use bedplate_tools::command::{CommandError, CommandExt as _};
 
+use super::fit;
 use super::machine::Message;
 
 /// Where every mail system has it, or something that stands for it.
@@ -29,14 +30,9 @@ fn text(address: &str, message: &Message) -> String {
     format!(
         "To: {address}\nSubject: {}\nAuto-Submitted: auto-generated\nMIME-Version: 1.0\n\
          Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n{urgent}\n{}\n",
-        line(&message.title),
-        message.text
+        fit::header(&message.title),
+        fit::lines(&fit::text(&message.text, fit::LONGEST_TEXT))
     )
-}
-
-/// A header is one line of ASCII: what is not is no part of a name of ours.
-fn line(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
 }
 
 #[cfg(test)]

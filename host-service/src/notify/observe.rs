@@ -86,7 +86,7 @@ pub fn observe(
     if let Some(conditions) = boot(context) {
         add(Area::Boot, Ok(Some(conditions)));
     }
-    add(Area::Backups, Ok(Some(backups(context, now))));
+    add(Area::Backups, Ok(Some(backups(context, now).into_iter().chain(kept(context)).collect())));
     add(Area::Units, units().map(Some));
     add(Area::Machines, machines(held));
     add(Area::Drift, drift(context));
@@ -211,6 +211,27 @@ fn backups(context: &Context, now: u64) -> Vec<Condition> {
         let (why, patience) = old.or_else(never)?;
         let title = format!("backup {name} is too old");
         Some(backup_condition(name, "stale", title, too_old(name, &record, &why), patience))
+    };
+    context.intent.backups.iter().filter_map(condition).collect()
+}
+
+/// Repositories that grow because nothing can be forgotten in them. Nothing is lost by it, for long.
+fn kept(context: &Context) -> Vec<Condition> {
+    let condition = |(name, backup): (&String, &Backup)| {
+        let why = record::read(&context.state, name, &backup.repository).ok()?.kept?;
+        Some(Condition {
+            // By a name of its own: it may be too old, too.
+            name: format!("{name}, old snapshots"),
+            cleared: format!("old snapshots of the backup {name} are forgotten again"),
+            urgent: false,
+            ..backup_condition(
+                name,
+                "kept",
+                format!("old snapshots of the backup {name} are not forgotten"),
+                format!("Of the backup {name} {why}."),
+                0,
+            )
+        })
     };
     context.intent.backups.iter().filter_map(condition).collect()
 }
@@ -412,6 +433,24 @@ mod tests {
         assert!(backups(&context, 1_000_000 + 3600).is_empty());
         let old = backups(&context, 1_000_000 + 72 * 3600);
         assert_eq!((old[0].title.as_str(), old[0].patience), ("backup apps is too old", 0));
+    }
+
+    #[test]
+    fn t43_a_repository_in_which_nothing_can_be_forgotten_is_told_of_and_is_no_failure() {
+        let place = tempfile::tempdir().unwrap();
+        let context = context(place.path().to_owned());
+        assert!(kept(&context).is_empty());
+        let repository = context.intent.backups["apps"].repository.clone();
+        let why = "3 old snapshots are still there".to_owned();
+        let record = Record { repository, kept: Some(why.clone()), ..Record::default() };
+        record::write(&context.state, "apps", &record).unwrap();
+        let told = kept(&context).remove(0);
+        assert!(!told.urgent && told.text.contains(&why), "{told:?}");
+        assert_ne!(told.name, backups(&context, 1_000_000)[0].name);
+        let all = observe(&context, Ok(None), 1_000_000).0.conditions;
+        assert!(all.contains(&told), "{all:?}");
+        let stands = crate::backup::diff::wants(&context.intent.backups["apps"], &record, 0);
+        assert!(stands.is_empty(), "{stands:?}");
     }
 
     #[test]

@@ -7,17 +7,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bedplate_spec::host::{HostFile, Notify, Receiver, SecretReference};
+use bedplate_spec::shown::bounded;
 use bedplate_tools::secret::Secret;
 use reqwest::blocking::{Client, RequestBuilder};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
 
+use super::fit;
 use super::machine::Message;
 use crate::http_client;
 use crate::secret::{Repository, SecretError};
 
 /// How long the other side may take for each of connecting and answering.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// No more of an answer is read, in bytes.
+const ANSWER: u64 = 4096;
+/// No more of an answer is shown, in characters.
+const SHOWN: usize = 300;
 /// No token is longer.
 const TOKEN_LIMIT: u64 = 4096;
 
@@ -34,12 +40,14 @@ pub enum PostError {
         source: reqwest::Error,
     },
     /// Refused, or sent elsewhere, where a message would be lost.
-    #[error("{url} answered {status}")]
+    #[error("{url} answered {status}{}", said(.answer))]
     Status {
         /// Address.
         url: String,
         /// HTTP status.
         status: u16,
+        /// The beginning of what it said.
+        answer: String,
     },
     /// The token's file.
     #[error("could not read the token in {}", .path.display())]
@@ -102,7 +110,17 @@ fn send(url: &str, request: RequestBuilder) -> Result<(), PostError> {
     if answer.status().is_success() {
         return Ok(());
     }
-    Err(PostError::Status { url: url.to_owned(), status: answer.status().as_u16() })
+    let status = answer.status().as_u16();
+    let mut said = Vec::new();
+    // What cannot be read of it is not missed: the status is what counts.
+    let _ = answer.take(ANSWER).read_to_end(&mut said);
+    let answer = String::from_utf8_lossy(&said).trim().to_owned();
+    Err(PostError::Status { url: url.to_owned(), status, answer })
+}
+
+/// What somebody else wrote, as it may be shown.
+fn said(answer: &str) -> String {
+    if answer.is_empty() { String::new() } else { format!(": {}", bounded(answer, SHOWN)) }
 }
 
 fn ntfy(request: RequestBuilder, message: &Message) -> RequestBuilder {
@@ -110,10 +128,10 @@ fn ntfy(request: RequestBuilder, message: &Message) -> RequestBuilder {
         if message.urgent { ("high", "warning") } else { ("default", "white_check_mark") };
     request
         .header(CONTENT_TYPE, "text/plain; charset=utf-8")
-        .header("Title", &message.title)
+        .header("Title", fit::header(&message.title))
         .header("Priority", priority)
         .header("Tags", tag)
-        .body(message.text.clone())
+        .body(fit::text(&message.text, fit::NTFY_TEXT))
 }
 
 /// What a webhook gets.
@@ -124,7 +142,7 @@ fn webhook(host: &str, message: &Message) -> serde_json::Value {
         "condition": message.condition,
         "event": message.event,
         "title": message.title,
-        "text": message.text,
+        "text": fit::text(&message.text, fit::LONGEST_TEXT),
         "urgent": message.urgent,
         "at": message.at,
     })

@@ -97,7 +97,8 @@ fn t43_what_was_not_taken_is_kept_shown_and_told_again() {
     let (host, notify) = (crate::sample::intent(), notify("http://127.0.0.1:9/x"));
     let refuse = || {
         let url = "http://127.0.0.1".to_owned();
-        Err(PostError::Status { url, status: 500 }.into())
+        let answer = "no\u{1b}[2J".to_owned();
+        Err(PostError::Status { url, status: 500, answer }.into())
     };
     let both = observed(&[degraded(), Status { name: "bulk".into(), ..degraded() }]);
     let look = |send: &mut dyn FnMut(&str, &Message) -> Result<(), SendError>| {
@@ -107,7 +108,7 @@ fn t43_what_was_not_taken_is_kept_shown_and_told_again() {
     assert!(matches!(refused, Err(NotifyError::Send { .. })), "{refused:?}");
     let shown = undelivered(&read(&path).unwrap(), URL).unwrap();
     assert!(shown.starts_with("2 messages have not arrived"), "{shown}");
-    assert!(shown.ends_with("http://127.0.0.1 answered 500"), "{shown}");
+    assert!(shown.ends_with("http://127.0.0.1 answered 500: no\\u{1b}[2J"), "{shown}");
     let mut first_only = |_: &str, message: &Message| {
         if message.title.contains("vmstore") { Ok(()) } else { refuse() }
     };
@@ -245,4 +246,21 @@ fn t45_a_partition_that_does_not_boot_is_told_until_it_is_mended() {
     assert!(condition.title.contains("the EFI system partition on os"), "{condition:?}");
     let well = crate::converge::Status { agrees: true, ..broken };
     assert_eq!(observe::boot_condition(&well), None);
+}
+
+#[test]
+fn t43_what_the_receiver_says_is_shown_and_a_long_message_fits_it() {
+    const REFUSED: &str = "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 42\r\nConnection: close\r\n\r\n\
+                           {\"code\":41301,\"error\":\"attachment too large";
+    let (url, asked) = serve(REFUSED);
+    let text = format!("{}ö", "line\n".repeat(2000));
+    let title = format!("hv: \u{1b}{}", "t".repeat(5000));
+    let long = Message { text, title, ..message() };
+    let refused = post(&notify(&url), &url, &crate::sample::intent(), &repository(), &long);
+    let told = refused.unwrap_err().to_string();
+    assert!(told.contains(" answered 413: {") && told.contains("attachment too lar"), "{told}");
+    let asked = asked.join().unwrap();
+    let (head, body) = asked.split_once("\r\n\r\n").unwrap();
+    assert!(body.len() <= 4096 && body.ends_with("shows all of it)"), "{}", body.len());
+    assert!(head.lines().all(|line| line.len() < 300), "{head}");
 }

@@ -234,7 +234,7 @@ fn a_machine_is_handed_over_once_every_secret_has_opened() {
 
 /// A password that goes with the OS disk is no password of a backup.
 #[test]
-fn a_password_that_this_machine_alone_opens_is_told_and_stops_nothing() {
+fn t41_a_password_that_this_machine_alone_opens_is_told_and_stops_nothing() {
     let machine = Machine::new(SecretReference::Age("restic.age".into()));
     let own = ssh::identity(&Secret::new(KEY.into())).unwrap().recipient();
     let keys = include_bytes!("../../../secrets/tests/fixtures/age-keys.txt").to_vec();
@@ -249,5 +249,11 @@ fn a_password_that_this_machine_alone_opens_is_told_and_stops_nothing() {
         resource.wants.join(" ")
     };
     assert!(wants(std::slice::from_ref(&own)).contains("this machine's key alone"));
+    // It is a warning: the machine is handed over, and its backups are made.
+    let mut told = Vec::new();
+    let mut sink = |event: &bedplate_spec::event::Event| told.push(format!("{event:?}"));
+    let mut reporter = report::Reporter::new(&mut sink);
+    assert!(handoff::hand_over(&machine.context(), &mut reporter), "{told:?}");
+    assert!(handoff::expect_done(&machine.context().state).is_ok());
     assert_eq!(wants(&[own, admin]), "");
 }
