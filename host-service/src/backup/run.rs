@@ -131,8 +131,8 @@ fn snapshots(session: &Session<'_>, wanted: &[Wanted]) -> Result<Vec<Source>, Ba
     let affected = quiesce::affected(&context.intent, &paths);
     quiesce::recover(&virsh, &context.runtime)?.expect_free(&affected)?;
     let names = quiesce::running(&virsh, affected)?;
-    // Those of the backup before: nobody is held meanwhile.
-    source::remove(name, wanted)?;
+    // Of a run that was cut off: nobody is held meanwhile.
+    source::remove(name, wanted, Which::Fresh)?;
     let held = Held::hold(&virsh, &context.runtime, &names)?;
     let taken = source::take(name, wanted, &sources);
     let released = held.release();
