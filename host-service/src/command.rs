@@ -8,7 +8,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bedplate_spec::event::Event;
 use bedplate_spec::host::Platform;
@@ -49,6 +49,9 @@ pub use lab::{LabTask, lab};
 const BEFORE_RESTART: Duration = Duration::from_secs(30);
 /// How long boot waits for the passphrase of a prepared key, each time.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long those are waited for that only look at pools, before something else is said to be at work.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// How long a guest may take to shut down.
 const GUEST: Duration = Duration::from_secs(120);
@@ -487,10 +490,16 @@ fn tend(context: &Context, out: &mut dyn Write) -> Finished {
 /// waited for.
 fn pool_lock() -> Result<File, Box<dyn Error>> {
     let file = pool_lock_file()?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(NotAsIntended::Busy.into()),
-        Err(fs::TryLockError::Error(error)) => Err(error.into()),
+    let deadline = Instant::now() + LOOK;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            Err(fs::TryLockError::WouldBlock) => return Err(NotAsIntended::Busy.into()),
+            Err(fs::TryLockError::Error(error)) => return Err(error.into()),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use crate::intent;
 pub use change::ChangeError;
 pub use error::PoolError;
 pub use open::{Opened, Patience, open};
-pub use status::{Health, MemberState, MemberStatus, Status, compared, status};
+pub use status::{Health, MemberState, MemberStatus, Resyncing, Status, compared, status};
 pub use tend::tend;
 
 pub(crate) use error::file;

@@ -48,10 +48,7 @@ fn impossible() -> Option<String> {
     }
     let place = tempfile::tempdir_in("/var/tmp").unwrap();
     let file = blank(place.path(), "probe");
-    match Loop::of(&file) {
-        Ok(_) => None,
-        Err(error) => Some(error),
-    }
+    Loop::of(&file).err()
 }
 
 /// Whether there is nothing to do, which is said.
@@ -441,7 +438,7 @@ impl Life {
         assert!(Command::new("btrfs").args(["device", "scan"]).arg(node).run().is_err());
         replace::run(*number, node, &self.mount).unwrap();
         let end = replace::progress(&self.mount).unwrap();
-        assert_eq!(end, Progress::Finished { unreadable: 0 }, "{told:?}");
+        assert_eq!(end, Progress::Finished { unreadable: 0, unwritten: 0 }, "{told:?}");
         current.insert(back);
         let members = self.uuids(current);
         let whole = self.fresh().after([era.line.as_slice()], members, None);

@@ -8,7 +8,7 @@ use bedplate_spec::host::{Notify, Receiver, SecretReference};
 use super::machine::Area;
 use super::post::{ping, post};
 use super::*;
-use crate::pool::{Health, MemberState, MemberStatus, Status};
+use crate::pool::{Health, MemberState, MemberStatus, Resyncing, Status};
 
 fn status(health: Health, state: MemberState) -> Status {
     let vm1 = MemberStatus { role: "vm1".into(), id: "nvme-1".into(), state, device: None };
@@ -263,4 +263,18 @@ fn t43_what_the_receiver_says_is_shown_and_a_long_message_fits_it() {
     let (head, body) = asked.split_once("\r\n\r\n").unwrap();
     assert!(body.len() <= 4096 && body.ends_with("shows all of it)"), "{}", body.len());
     assert!(head.lines().all(|line| line.len() < 300), "{head}");
+}
+
+#[test]
+fn t44_a_disk_that_is_brought_up_to_date_is_told_once_and_not_with_each_percent() {
+    let under_way = |percent| Status {
+        resync: Some(Resyncing { role: "vm1".into(), percent: Some(percent) }),
+        ..status(Health::Degraded, MemberState::Resyncing)
+    };
+    let condition = |status: &Status| observe::pool_condition(status).unwrap();
+    let (begun, later) = (condition(&under_way(3)), condition(&under_way(70)));
+    assert_eq!(begun.kind, later.kind);
+    assert!(begun.text.contains("RESYNCING 3 %"), "{}", begun.text);
+    assert_ne!(begun.kind, condition(&status(Health::Degraded, MemberState::Behind)).kind);
+    assert_ne!(begun.kind, condition(&degraded()).kind);
 }

@@ -51,7 +51,8 @@ impl Mounting<'_> {
         for member in self.members(&self.wanted.behind) {
             put_out_of_sight(member)?;
         }
-        for member in &current {
+        // Chosen by somebody's word.
+        for member in current.iter().filter(|member| self.is_hidden(member)) {
             let node = mapped(&member.mapper);
             btrfs::show(&node).map_err(file("take back into the pool", &node))?;
         }
@@ -90,6 +91,10 @@ impl Mounting<'_> {
         let lacks = |role: &&String| self.wanted.lost > 0 && !self.wanted.current.contains(*role);
         record.away = self.roles.iter().filter(lacks).cloned().collect();
         record.stale = self.wanted.doubtful.clone();
+    }
+
+    fn is_hidden(&self, member: &Member) -> bool {
+        self.seen.present.get(&member.role).is_some_and(|(_, block)| block.hidden)
     }
 
     fn member(&self, role: &String) -> Option<&Member> {

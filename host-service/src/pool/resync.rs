@@ -90,12 +90,25 @@ impl Resync<'_> {
             };
             self.failed(format!("{why}{room}"))
         })?;
-        let unreadable = match replace::progress(self.mount)? {
-            Progress::Finished { unreadable } => unreadable,
-            other => return Err(self.failed(format!("btrfs says {other:?}"))),
-        };
+        let end = replace::progress(self.mount)?;
+        let unreadable =
+            self.ended(end)?.ok_or_else(|| self.failed(format!("btrfs says {end:?}")))?;
         self.finish(record)?;
         Ok(Came::UpToDate { unreadable })
+    }
+
+    /// How many places could not be read, when it came to its end. A disk that did not take everything
+    /// is not up to date, whatever the kernel makes of it.
+    fn ended(&self, progress: Progress) -> Result<Option<u64>, PoolError> {
+        match progress {
+            Progress::Finished { unreadable, unwritten: 0 } => Ok(Some(unreadable)),
+            Progress::Finished { unwritten, .. } => Err(self.failed(format!(
+                "it did not take {unwritten} writes, and is failing: `bedplate-host pool replace {}` \
+                 gives the role another disk",
+                self.member.role
+            ))),
+            Progress::None | Progress::Running(_) | Progress::Suspended => Ok(None),
+        }
     }
 
     /// Waits for what the kernel took up again when the pool was mounted. None when it gave up.
@@ -104,7 +117,7 @@ impl Resync<'_> {
         loop {
             let now = replace::progress(self.mount)?;
             match now {
-                Progress::Finished { unreadable } => return Ok(Some(unreadable)),
+                Progress::Finished { .. } => return self.ended(now),
                 Progress::None => return Ok(None),
                 Progress::Suspended => {
                     replace::cancel(self.mount)?;

@@ -259,7 +259,12 @@ pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Statu
             let found = reality.members.found.get(role);
             let open = found.is_some_and(|member| (reality.is_open)(&member.mapper));
             let under_way = match (&reality.live, found) {
-                (Some(live), Some(member)) => live.targets.contains(&member.mapper),
+                (Some(live), Some(member)) => {
+                    let target = reality.record.mark.as_ref().and_then(|mark| mark.target.as_ref());
+                    let inside = live.devices.contains(&member.mapper);
+                    live.targets.contains(&member.mapper)
+                        || inside && target == Some(&member.luks_uuid)
+                }
                 _ => false,
             };
             let state = match (&reality.live, found) {

@@ -254,6 +254,12 @@ fn t44_status_tells_who_is_behind_and_how_far_it_is() {
     assert!(status.to_string().contains("RESYNCING 12 %"), "{status}");
     let json = serde_json::to_value(&status).unwrap();
     assert_eq!(json["resync"], serde_json::json!({ "role": "vm2", "percent": 12 }));
+    // The kernel has taken it in, and nobody has said yet that it has everything.
+    let uuid = derive(host().host.id, Purpose::Luks, "vm2", 0).to_string();
+    let taken = Mark { target: Some(uuid), ..mark(&["vm1", "vm3"]) };
+    let taken = Record { mark: Some(taken), ..Record::default() };
+    let taken = verdict(Some(live(&["vm1", "vm2", "vm3"], 0)), taken, &all);
+    assert_eq!((taken.health, taken.members[1].state), (Health::Degraded, MemberState::Resyncing));
     // A replacement that was cut off is another matter.
     let cut = verdict_of(Some(live(&["vm1", "vm3"], 1)), marked(), &all, &["vm2"]);
     assert_eq!(cut.members[1].state, MemberState::Apart);
@@ -266,7 +272,7 @@ fn t44_a_refusal_names_what_to_plug_in_and_the_one_command_that_gives_up() {
     let why =
         |refusal: &Refusal| refused::why(&host, pool, "vmstore", refusal, &["vm2 (x)".into()]);
     let present = BTreeSet::from(["vm2".to_owned()]);
-    let newest = Some(mark(&["vm1", "vm3"]));
+    let newest = Some(Box::new(mark(&["vm1", "vm3"])));
     let behind = why(&Refusal::Behind { present: present.clone(), newest });
     let vm1 = format!("vm1 ({})", host.disks["vm1"].id);
     for part in [vm1.as_str(), "vm3 (", "pool open vmstore --give-up-newer", "2026-11-"] {

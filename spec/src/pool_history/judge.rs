@@ -105,7 +105,7 @@ pub enum Refusal {
         /// Roles that are here.
         present: BTreeSet<String>,
         /// The newest mark, when there is one; its members are what to plug in.
-        newest: Option<Mark>,
+        newest: Option<Box<Mark>>,
     },
     /// A member is missing that may hold a newer history.
     NoProof {
@@ -171,7 +171,7 @@ impl Asked<'_> {
         // One that is being resynchronised knows that another has more.
         let is_left = head.joining.is_some() && !by_word;
         if marked.is_empty() || is_left || newest.saturating_add(USUAL_LAG) < noted {
-            return Err(Refusal::Behind { present: self.roles(), newest: Some(head) });
+            return Err(Refusal::Behind { present: self.roles(), newest: Some(Box::new(head)) });
         }
         let had_all: BTreeSet<String> = marked.values().map(|one| one.uuid.clone()).collect();
         // One that dropped out while the pool was mounted, and nobody noticed.
@@ -220,7 +220,10 @@ impl Asked<'_> {
         let by_word = *self.word != Word::None;
         match heads.as_slice() {
             [head] => Ok(Chosen { head: head.clone(), by_word }),
-            [] => Err(Refusal::Behind { present: self.roles(), newest: self.kept.mark.clone() }),
+            [] => Err(Refusal::Behind {
+                present: self.roles(),
+                newest: self.kept.mark.clone().map(Box::new),
+            }),
             several => Err(Refusal::TwoHistories { sides: self.sides(several) }),
         }
     }

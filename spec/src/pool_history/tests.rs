@@ -68,7 +68,7 @@ fn t44_a_boot_without_a_member_is_marked_on_the_other_and_that_one_alone_is_refu
     let refusal = refused(decide(&[old()], &kept(Some(alone.mark.clone()))));
     assert_eq!(
         refusal,
-        Refusal::Behind { present: names(&["b"]), newest: Some(alone.mark.clone()) }
+        Refusal::Behind { present: names(&["b"]), newest: Some(Box::new(alone.mark.clone())) }
     );
     let refusal = refused(decide(&[old()], &Kept::default()));
     assert_eq!(refusal, Refusal::NoProof { present: names(&["b"]) });

@@ -14,10 +14,12 @@ pub enum Progress {
     Running(f64),
     /// It waits for its device.
     Suspended,
-    /// It came to its end, with so many places that could not be read.
+    /// It came to its end.
     Finished {
         /// Places that no device had whole.
         unreadable: u64,
+        /// Writes that the new device did not take.
+        unwritten: u64,
     },
 }
 
@@ -52,9 +54,12 @@ fn parse(text: &str) -> Option<Progress> {
         return Some(Progress::Suspended);
     }
     if text.contains(" finished on ") {
-        let (before, _) = text.split_once(" uncorr. read errs")?;
-        let unreadable = before.rsplit(' ').next()?.parse().ok()?;
-        return Some(Progress::Finished { unreadable });
+        let before = |what: &str| {
+            let (before, _) = text.split_once(what)?;
+            before.rsplit(' ').next()?.parse().ok()
+        };
+        let (unreadable, unwritten) = (before(" uncorr. read errs")?, before(" write errs")?);
+        return Some(Progress::Finished { unreadable, unwritten });
     }
     let (percent, _) = text.split_once("% done")?;
     Some(Progress::Running(percent.trim().parse().ok()?))
@@ -67,8 +72,8 @@ mod tests {
     #[test]
     fn what_btrfs_progs_say_is_understood() {
         // Of btrfs-progs 6.2.
-        let end = "Started on 30.Nov 08:41:07, finished on 30.Nov 08:41:08, 0 write errs, 3 uncorr. read errs\n";
-        assert_eq!(parse(end), Some(Progress::Finished { unreadable: 3 }));
+        let end = "Started on 30.Nov 08:41:07, finished on 30.Nov 08:41:08, 2 write errs, 3 uncorr. read errs\n";
+        assert_eq!(parse(end), Some(Progress::Finished { unreadable: 3, unwritten: 2 }));
         let cancelled = "Started on 30.Nov 08:41:51, canceled on 30.Nov 08:41:51 at 0.0%, 0 write errs, 0 uncorr. read errs\n";
         assert_eq!(parse(cancelled), Some(Progress::None));
         let suspended = "Started on 30.Nov 08:41:51, suspended on  1.Jan 00:00:00 at 0.0%, 0 write errs, 0 uncorr. read errs\n";
