@@ -233,7 +233,7 @@ in
   systemd.timers = backupTimers // notifyTimer // tendTimer;
   # At once when a disk that may be a member comes or goes.
   services.udev.extraRules = lib.mkIf (host.pools != [ ]) ''
-    ACTION=="add|remove", SUBSYSTEM=="block", ENV{ID_FS_TYPE}=="crypto_LUKS", RUN+="${config.systemd.package}/bin/systemctl --no-block start bedplate-pool-tend.service"
+    ACTION=="add|remove", SUBSYSTEM=="block", ENV{ID_FS_TYPE}=="crypto_LUKS", RUN+="/run/current-system/systemd/bin/systemctl --no-block start bedplate-pool-tend.service"
   '';
   # Instances of the template.
   systemd.targets.multi-user.wants = poolUnits;

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use judge::{Decision, Kept, Opening, Refusal, Seen, Side, Standing, Word, judge};
+pub use judge::{Decision, Kept, Opening, Refusal, Seen, Side, Standing, Word, judge, newest};
 
 /// Type of the token of a LUKS header that holds a mark.
 pub const TOKEN: &str = "bedplate-pool";

@@ -24,6 +24,7 @@ pub mod installed;
 pub mod libvirt_daemon;
 pub mod medium;
 pub mod phase;
+pub mod pool_life;
 pub mod power_cut;
 pub mod probes;
 pub mod programs;

@@ -103,14 +103,53 @@ exec $box "$verb" -f -n
 /// every member, so that there is nothing to announce.
 const NOTHING_TO_DO: &str = "#!/usr/bin/busybox sh\nexit 0\n";
 
+/// What programs of the Debian tree are linked with that a small system can have.
+const LIBRARIES: [&str; 10] = [
+    "usr/lib64/ld-linux-x86-64.so.2",
+    "usr/lib/x86_64-linux-gnu/libc.so.6",
+    "usr/lib/x86_64-linux-gnu/libblkid.so.1",
+    "usr/lib/x86_64-linux-gnu/libcap.so.2",
+    "usr/lib/x86_64-linux-gnu/liblzo2.so.2",
+    "usr/lib/x86_64-linux-gnu/libsmartcols.so.1",
+    "usr/lib/x86_64-linux-gnu/libudev.so.1",
+    "usr/lib/x86_64-linux-gnu/libuuid.so.1",
+    "usr/lib/x86_64-linux-gnu/libz.so.1",
+    "usr/lib/x86_64-linux-gnu/libzstd.so.1",
+];
+
+/// What a small system does after stage 1, and with what.
+#[derive(Clone, Copy)]
+pub struct System<'a> {
+    /// The text of its first process.
+    pub init: &'a str,
+    /// Programs of the Debian tree that it has beside busybox; what is called and not among them does
+    /// nothing, and well.
+    pub programs: &'a [&'a str],
+}
+
+/// The one that looks at everything, says so and powers off.
+const LOOKS: System<'static> = System { init: INIT, programs: &[] };
+
 /// Puts the tree that is installed together below `directory`, out of the Debian tree.
 pub fn tree(workspace: &Workspace, directory: &Path) -> Result<PathBuf, Failure> {
+    tree_of(workspace, directory, LOOKS)
+}
+
+/// As [`tree`], of another system.
+pub fn tree_of(
+    workspace: &Workspace,
+    directory: &Path,
+    system: System<'_>,
+) -> Result<PathBuf, Failure> {
     let from = workspace.tree()?;
     let to = directory.join("tree");
     if to.exists() {
         fs::remove_dir_all(&to).map_err(file("remove", &to))?;
     }
     let mut names: Vec<String> = FILES.map(str::to_owned).into();
+    if !system.programs.is_empty() {
+        names.extend(system.programs.iter().copied().chain(LIBRARIES).map(str::to_owned));
+    }
     names.push(kernel_of(&from)?);
     let mut digests = String::new();
     for name in &names {
@@ -119,11 +158,14 @@ pub fn tree(workspace: &Workspace, directory: &Path) -> Result<PathBuf, Failure>
         fs::copy(from.join(name), &target).map_err(file("copy", &target))?;
         digests += &format!("{}  {name}\n", sha256_of(&target)?);
     }
-    put(&to, "usr/lib/systemd/systemd", INIT, 0o755)?;
+    put(&to, "usr/lib/systemd/systemd", system.init, 0o755)?;
     put(&to, &format!("{INSTALLING}/init"), LIVE_INIT, 0o755)?;
     put(&to, &format!("{INSTALLING}/bin/systemctl"), SYSTEMCTL, 0o755)?;
-    put(&to, "usr/sbin/modprobe", NOTHING_TO_DO, 0o755)?;
-    put(&to, "usr/bin/btrfs", NOTHING_TO_DO, 0o755)?;
+    for name in ["usr/sbin/modprobe", "usr/bin/btrfs", "usr/bin/udevadm"] {
+        if !system.programs.contains(&name) {
+            put(&to, name, NOTHING_TO_DO, 0o755)?;
+        }
+    }
     put(&to, "etc/passwd", "root:x:0:0:root:/root:/usr/bin/busybox\n", 0o644)?;
     put(&to, "etc/group", "root:x:0:\n", 0o644)?;
     put(&to, "var/lib/README", "Nothing is kept here yet.\n", 0o644)?;
@@ -167,7 +209,16 @@ pub struct Medium {
 
 /// Makes the medium in `directory`; `workspace` must have made one before. Returns its build too.
 pub fn medium(workspace: &Workspace, directory: &Path) -> Result<(Medium, String), Failure> {
-    let tree = tree(workspace, directory)?;
+    medium_of(workspace, directory, LOOKS)
+}
+
+/// As [`medium`], of another system.
+pub fn medium_of(
+    workspace: &Workspace,
+    directory: &Path,
+    system: System<'_>,
+) -> Result<(Medium, String), Failure> {
+    let tree = tree_of(workspace, directory, system)?;
     let iso = directory.join("small.iso");
     let report = workspace.build_medium_with(&iso, &tree)?;
     Ok((opened(&report, directory)?, report.build))

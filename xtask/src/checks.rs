@@ -36,7 +36,7 @@ const REMOTE: &str = "remote";
 const MOVED: &str = "moved";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 15] = [
+const FULL: [&str; 16] = [
     "guests",
     "network",
     "bridges",
@@ -52,6 +52,7 @@ const FULL: [&str; 15] = [
     "update",
     "attended",
     "disk_loss",
+    "pool_life",
 ];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.

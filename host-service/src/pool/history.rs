@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use bedplate_luks as luks;
 use bedplate_spec::host::{HostFile, Pool};
 use bedplate_spec::identity::{Purpose, derive, epoch_of};
-use bedplate_spec::pool_history::{Fresh, Kept, Mark, Place, Seen, Standing, TOKEN, places};
+use bedplate_spec::pool_history::{
+    Fresh, Kept, Mark, Place, Seen, Standing, TOKEN, newest, places,
+};
 use bedplate_spec::shown::shown;
 use bedplate_tools::btrfs::Superblock;
 use bedplate_tools::btrfs_live::Live;
@@ -107,6 +109,13 @@ pub fn mounted<'m>(members: &'m Members, live: &Live) -> Vec<&'m Member> {
     members.found.values().filter(|member| live.devices.contains(&member.mapper)).collect()
 }
 
+/// The newest of what the record and these members say: a record that could not be written is behind.
+pub fn newest_of(record: &Record, members: &[&Member]) -> Option<Mark> {
+    let carried: Vec<Mark> = members.iter().filter_map(|member| read(member)).collect();
+    let kept = record.mark.as_ref().filter(|mark| mark.is_sound());
+    newest(carried.iter().chain(kept))
+}
+
 /// Begins the era of those that are written to from now on, unless it is the one there is. `joining`
 /// is about to be.
 pub fn settle(
@@ -120,7 +129,7 @@ pub fn settle(
     let mut all = mounted(members, live);
     all.extend(joining.filter(|new| !live.devices.contains(&new.mapper)));
     let uuids: BTreeSet<String> = all.iter().map(|member| member.luks_uuid.clone()).collect();
-    let mark = match record.mark.take().filter(Mark::is_sound) {
+    let mark = match newest_of(&record, &mounted(members, live)) {
         Some(mark) if mark.members == uuids && mark.target.is_none() => mark,
         Some(mark) => fresh(host)?.after([mark.line.as_slice()], uuids, None),
         None => fresh(host)?.after([], uuids, None),

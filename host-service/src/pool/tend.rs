@@ -86,8 +86,9 @@ impl<'a> Found<'a> {
         let Some(live) = live else { return Ok(None) };
         let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
         let headers = headers(&blocks);
-        let record = Record::read(name)?;
+        let mut record = Record::read(name)?;
         let members = Members::find(host, pool, &record, &headers)?;
+        record.mark = history::newest_of(&record, &history::mounted(&members, &live));
         Ok(Some(Self { host, name, pool, fsid, blocks, headers, members, record, live }))
     }
 

@@ -86,6 +86,7 @@ in
     security.polkit.enable = flag;
     services = {
       resolved.enable = flag;
+      udev.extraRules = optional types.lines "";
       nfs.server.enable = flag;
       nfs.server.mountdPort = optional (types.nullOr types.int) null;
       nfs.server.statdPort = optional (types.nullOr types.int) null;

@@ -174,6 +174,10 @@ let
         "/var/log"
       ];
     "every pool is wanted at boot" = host.systemd.targets.multi-user.wants == poolUnits;
+    "disks of pools are looked after when one comes or goes, and from time to time" =
+      host.systemd.timers.bedplate-pool-tend.timerConfig.OnUnitInactiveSec == "10min"
+      && lib.hasInfix "start bedplate-pool-tend.service" host.services.udev.extraRules
+      && (service "bedplate-pool-tend").after == poolUnits;
     "what uses a pool comes after it" =
       holdsAll (service "bedplate-pool@").before [
         "libvirtd.service"
@@ -183,6 +187,7 @@ let
       && (service "bedplate-pool@").serviceConfig.TimeoutStartSec == 345;
     "units say what the embedded platform's say" =
       agrees (service "bedplate-pool@") "bedplate-pool@.service"
+      && agrees (service "bedplate-pool-tend") "bedplate-pool-tend.service"
       && agrees (service "bedplate-converge") "bedplate-converge.service"
       && agrees (service "bedplate-backup-apps") "bedplate-backup-apps.service"
       && agrees (service "bedplate-verify-apps") "bedplate-verify-apps.service"

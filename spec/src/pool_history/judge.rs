@@ -376,6 +376,14 @@ impl Asked<'_> {
     }
 }
 
+/// The one mark that all others lead to; none when there is none, or several histories.
+pub fn newest<'a>(marks: impl Iterator<Item = &'a Mark>) -> Option<Mark> {
+    match heads(marks).as_slice() {
+        [head] => Some(head.clone()),
+        _ => None,
+    }
+}
+
 /// The marks that no other goes on from, each once.
 fn heads<'a>(marks: impl Iterator<Item = &'a Mark>) -> Vec<Mark> {
     let all: Vec<&Mark> = marks.collect();
