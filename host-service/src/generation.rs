@@ -171,10 +171,10 @@ pub fn boot(
     for part in wanted.images.iter().chain([&wanted.list]).chain(&wanted.loaders) {
         place.put(part)?;
     }
-    write_entry(&place, number, &wanted.entry)?;
+    let entry = write_entry(&place, number, &wanted.entry)?;
     put_behind(&place, number)?;
-    place.require_bootable(number)?;
-    forget(&place, &alive, &wanted)
+    place.require_bootable(&entry)?;
+    forget(&place, &alive, &wanted, &entry)
 }
 
 /// Generations of the system profile, by number.
@@ -212,25 +212,30 @@ fn entry(number: u64, toplevel: &Path, kernel: &str, initrd: &str, parameters: &
     ))
 }
 
-/// Writes the entry last, unless it stands there (with tries left, or blessed). One that came up
-/// before and has to sort otherwise keeps its name: it has nothing left to prove.
-fn write_entry(esp: &Esp, number: u64, text: &str) -> Result<(), GenerationError> {
-    let fresh = format!("bedplate-{number}+{TRIES}.conf");
-    let mut stale = Vec::new();
-    for name in esp.names(ENTRIES)?.iter().filter(|name| entry_number(name) == Some(number)) {
-        let path = format!("{ENTRIES}/{name}");
-        let found = esp.text(&path);
-        if found == text && !is_given_up(name) && esp.holds(&path, text)? {
-            return Ok(());
-        }
-        if !name.contains('+') && unranked(&found) == unranked(text) {
-            return esp.write(&path, text);
-        }
-        stale.extend((*name != fresh).then_some(path));
+/// Writes the entry last, unless the disk has it (with tries left, or blessed); returns its name. One
+/// that came up before and has to sort otherwise keeps its name: it has nothing left to prove.
+fn write_entry(esp: &Esp, number: u64, text: &str) -> Result<String, GenerationError> {
+    let mut own = Vec::new();
+    for name in esp.names(ENTRIES)?.into_iter().filter(|name| entry_number(name) == Some(number)) {
+        let found = esp.text(&format!("{ENTRIES}/{name}"));
+        own.push((name, found));
     }
-    esp.write(&format!("{ENTRIES}/{fresh}"), text)?;
-    // Only now: the machine has an entry at every moment.
-    stale.iter().try_for_each(|path| esp.remove(path))
+    let blessed = |(name, found): &&(String, String)| {
+        !name.contains('+') && unranked(found) == unranked(text)
+    };
+    let standing = |(name, found): &&(String, String)| found == text && !is_given_up(name);
+    let kept = own.iter().find(blessed).or_else(|| own.iter().find(standing));
+    let kept = kept.map(|(name, _)| name.clone());
+    let name = kept.unwrap_or_else(|| format!("bedplate-{number}+{TRIES}.conf"));
+    let path = format!("{ENTRIES}/{name}");
+    if own.len() > 1 {
+        // A cut while an entry was renamed leaves two names of one file: this becomes one of its own
+        // before the other goes.
+        esp.rewrite(&path, text)?;
+    } else {
+        esp.write(&path, text)?;
+    }
+    Ok(name)
 }
 
 /// Sorts every other entry behind that of `number`, which may be an earlier one. What booted before
@@ -280,13 +285,21 @@ fn is_given_up(name: &str) -> bool {
     name.contains("+0")
 }
 
-/// Removes entries of generations that are gone, then images that no entry names, and what says how
+/// Removes entries of generations that are gone and other entries of this one, then images that no entry names, and what says how
 /// files should be that are no longer there.
-fn forget(esp: &Esp, alive: &BTreeSet<u64>, wanted: &Wanted) -> Result<(), GenerationError> {
+fn forget(
+    esp: &Esp,
+    alive: &BTreeSet<u64>,
+    wanted: &Wanted,
+    entry: &str,
+) -> Result<(), GenerationError> {
+    let own = entry_number(entry);
     let mut named = String::new();
     for name in esp.names(ENTRIES)? {
         let path = format!("{ENTRIES}/{name}");
-        if entry_number(&name).is_some_and(|number| !alive.contains(&number)) {
+        let number = entry_number(&name);
+        let is_dead = number.is_some_and(|number| !alive.contains(&number));
+        if is_dead || number == own && name != entry {
             esp.remove(&path)?;
         } else {
             named += &esp.text(&path);

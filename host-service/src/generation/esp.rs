@@ -10,7 +10,7 @@ use bedplate_tools::{sync, vfat};
 use sha2::{Digest as _, Sha256};
 
 use super::wanted::{Part, Source};
-use super::{GenerationError, entry_number, file, names};
+use super::{GenerationError, file, names};
 
 /// Where files of ours stand, and so where a power cut can leave one half done.
 const WRITTEN: [&str; 4] = [ENTRIES, "loader", IMAGES, "EFI/BOOT"];
@@ -91,9 +91,11 @@ impl Esp {
 
     /// Writes a text, unless the disk has it.
     pub(super) fn write(&self, path: &str, text: &str) -> Result<(), GenerationError> {
-        if self.holds(path, text)? {
-            return Ok(());
-        }
+        if self.holds(path, text)? { Ok(()) } else { self.rewrite(path, text) }
+    }
+
+    /// Writes a text, whatever the disk has.
+    pub(super) fn rewrite(&self, path: &str, text: &str) -> Result<(), GenerationError> {
         self.replace(path, text.as_bytes())?;
         self.require(path, &crate::digest::of_bytes(text.as_bytes()))
     }
@@ -123,16 +125,14 @@ impl Esp {
         Chain::look(device).map(Some).map_err(file("look at", &self.root))
     }
 
-    /// The firmware's loader leads to the entry of this generation, whole.
-    pub(super) fn require_bootable(&self, number: u64) -> Result<(), GenerationError> {
+    /// The firmware's loader leads to this entry, and it is whole.
+    pub(super) fn require_bootable(&self, entry: &str) -> Result<(), GenerationError> {
         let Some(chain) = self.chain()? else { return Ok(()) };
-        let own = chain.entries.iter().filter(|entry| entry_number(&entry.name) == Some(number));
-        let mut own = own.peekable();
         let mut faults: Vec<String> = chain.loaders.iter().map(ToString::to_string).collect();
-        if own.peek().is_none() {
-            faults.push("its boot entry is missing".to_owned());
+        match chain.entries.iter().find(|found| found.name.eq_ignore_ascii_case(entry)) {
+            Some(found) => faults.extend(found.faults.iter().map(ToString::to_string)),
+            None => faults.push(format!("{ENTRIES}/{entry} is missing")),
         }
-        faults.extend(own.flat_map(|entry| &entry.faults).map(ToString::to_string));
         match faults.is_empty() {
             true => Ok(()),
             false => Err(GenerationError::Broken { esp: self.root.clone(), faults }),

@@ -170,3 +170,27 @@ fn the_entry_that_was_asked_for_last_sorts_first_whichever_generation_it_is() {
         "    1  runs              has come up               TOP"
     );
 }
+
+#[test]
+fn t45_two_names_of_one_entry_become_one_that_has_come_up() {
+    let machine = Machine::new();
+    let toplevel = machine.generation(1, "kernel");
+    machine.boot(&toplevel).unwrap();
+    let entries = machine.path("esp/loader/entries");
+    fs::copy(entries.join("bedplate-1+3.conf"), entries.join("bedplate-1.conf")).unwrap();
+    machine.boot(&toplevel).unwrap();
+    assert_eq!(machine.entries(), ["bedplate-1.conf"]);
+}
+
+#[test]
+fn t45_what_a_cut_left_half_done_is_no_file_of_the_partition() {
+    let machine = Machine::new();
+    let toplevel = machine.generation(1, "kernel");
+    machine.boot(&toplevel).unwrap();
+    for directory in ["loader/entries", "EFI/BOOT", "EFI/bedplate"] {
+        fs::write(machine.path("esp").join(directory).join("bedplate.new"), "half").unwrap();
+    }
+    machine.boot(&toplevel).unwrap();
+    assert_eq!(machine.entries(), ["bedplate-1+3.conf"]);
+    assert!(!machine.path("esp/EFI/bedplate/bedplate.new").exists());
+}
