@@ -201,3 +201,34 @@ fn entries_are_ordered_as_systemd_boot_does() {
         ["nixos-generation-2", "bedplate-10.conf", "bedplate-3.conf", "other", "bedplate-9"];
     assert_eq!(wanted.map(position), [0, 1, 2, 3, 4], "{names:?}");
 }
+
+/// A stream of numbers (splitmix64): the same every time.
+fn roll(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (*seed ^ (*seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 31
+}
+
+#[test]
+fn t45_a_volume_that_is_damaged_anywhere_neither_panics_nor_holds_anybody() {
+    let image = image(&whole());
+    let mut file = image.reopen().unwrap();
+    let mut sound = vec![0; 80 << 10];
+    file.read_exact(&mut sound).unwrap();
+    let mut seed = 7;
+    // What describes the volume lies at its start: boot sector, tables, the root directory.
+    for round in 0..100 {
+        let mut damaged = sound.clone();
+        let reach = if round % 3 == 0 { 64 } else { sound.len() };
+        for _ in 0..1 + roll(&mut seed) % 8 {
+            let at = roll(&mut seed) as usize % reach;
+            damaged[at] = roll(&mut seed) as u8;
+        }
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(&damaged).unwrap();
+        let begun = std::time::Instant::now();
+        is_bootable(image.path());
+        Chain::look(image.path()).ok();
+        assert!(begun.elapsed().as_secs() < 20, "round {round} took {:?}", begun.elapsed());
+    }
+}
