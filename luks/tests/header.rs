@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bedplate_luks::{
-    ArgonCost, Derivation, Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, Token, attempt,
-    backup_header, format, is_open, keyslots, read_beside, read_token, seal, test_key, uuid,
-    write_beside,
+    ArgonCost, Derivation, Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, Standing, Token,
+    attempt, backup_header, format, is_open, keyslots, read_beside, read_token, seal, standing,
+    test_key, uuid, write_beside,
 };
 use tempfile::NamedTempFile;
 use uuid::Uuid;
@@ -167,4 +167,40 @@ fn t44_a_mark_is_kept_beside_the_seal_and_neither_disturbs_the_other() {
     write_beside(device, KIND, &mark).unwrap();
     assert_eq!(read_beside(device, KIND).unwrap().unwrap()["members"][15], members[15].to_string());
     assert!(read_beside(blank().path(), KIND).unwrap().is_none());
+}
+
+/// The first copy of a header is written first: a cut leaves it torn, and the second one whole and
+/// without the seal.
+#[test]
+fn t46_a_header_torn_while_it_was_sealed_is_sealed_again() {
+    use std::os::unix::fs::FileExt as _;
+    let file = formatted();
+    let unsealed = std::fs::read(file.path()).unwrap();
+    seal(file.path()).unwrap();
+    file.as_file().write_all_at(&unsealed[16 << 10..32 << 10], 16 << 10).unwrap();
+    file.as_file().write_all_at(&[0xff; 512], 4096).unwrap();
+    let torn = std::fs::read(file.path()).unwrap();
+    let found = standing(file.path(), UUID, "sha256-abc").unwrap();
+    assert!(matches!(found, Standing::Begun(token) if !token.sealed));
+    assert!(std::fs::read(file.path()).unwrap() == torn, "a look writes nothing");
+    seal(file.path()).unwrap();
+    assert!(read_token(file.path()).unwrap().unwrap().1.sealed);
+    assert!(test_key(file.path(), Some(KEYFILE_SLOT), KEYFILE).unwrap());
+    assert!(test_key(file.path(), Some(PASSPHRASE_SLOT), PASSPHRASE).unwrap());
+}
+
+#[test]
+fn t46_only_a_header_that_no_key_opens_may_be_made_anew() {
+    use std::os::unix::fs::FileExt as _;
+    let file = formatted();
+    let look = || standing(file.path(), UUID, "sha256-abc").unwrap();
+    assert!(matches!(look(), Standing::Begun(_)));
+    assert_eq!(standing(file.path(), UUID, "another").unwrap(), Standing::Other);
+    assert_eq!(standing(file.path(), Uuid::nil(), "sha256-abc").unwrap(), Standing::Other);
+    // Either copy alone, then neither.
+    file.as_file().write_all_at(&[0; 512], 0).unwrap();
+    assert!(matches!(look(), Standing::Begun(_)));
+    file.as_file().write_all_at(&[0xff; 16], (16 << 10) + 5000).unwrap();
+    assert_eq!(look(), Standing::Free);
+    assert_eq!(standing(blank().path(), UUID, "sha256-abc").unwrap(), Standing::Free);
 }

@@ -16,6 +16,9 @@ use crate::unfinished;
 /// the end of what they are on, and a new partition may end where an old one did. md's version 0.90
 /// and 1.0 keep to the last 128 KiB (md(4)), ZFS to the last 512 KiB (two labels of 256 KiB).
 const CLEARED: u64 = 1 << 20;
+/// What is cleared at the end of a disk: what firmware keeps of its RAID stands up to 3,087 sectors
+/// before it (Promise; `libblkid/src/superblocks/promise_raid.c`).
+const CLEARED_BEHIND: u64 = 2 << 20;
 
 /// One partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,10 +89,10 @@ pub fn write_unseen(
     file.sync_all()?;
     file.seek(SeekFrom::Start(0))?;
     file.write_all(&first)?;
-    clear_end(file, 0, size)?;
+    clear_end(file, 0, size, CLEARED_BEHIND)?;
     for entry in entries {
         clear(file, entry.start, CLEARED.min(entry.length))?;
-        clear_end(file, entry.start, entry.length)?;
+        clear_end(file, entry.start, entry.length, CLEARED)?;
     }
     // Nothing of what was there before stands in a partition that can be seen.
     file.sync_all()?;
@@ -109,8 +112,8 @@ fn clear(file: &mut File, start: u64, length: u64) -> io::Result<()> {
 }
 
 /// Clears the end of a disk or partition.
-fn clear_end(file: &mut File, start: u64, length: u64) -> io::Result<()> {
-    let cleared = CLEARED.min(length);
+fn clear_end(file: &mut File, start: u64, length: u64, cleared: u64) -> io::Result<()> {
+    let cleared = cleared.min(length);
     clear(file, start.saturating_add(length - cleared), cleared)
 }
 

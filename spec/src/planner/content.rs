@@ -183,17 +183,17 @@ fn lost_header(choice: &Choice<'_>, other: &Choice<'_>) -> Refusal {
             "no whole LUKS header stands on it, beside the finished volume of {} ({}): {found}",
             other.role, other.disk.id
         ),
-        format!(
-            "put the header back with `cryptsetup luksHeaderRestore`: a copy is on the key stick, \
-             {}; only `wipe = \"any\"` formats it",
-            header_copy(choice.role)
-        ),
+        restore(choice.role),
     )
 }
 
-/// Where the key stick keeps the copy of a header (`bedplate_keystick::layout`).
-fn header_copy(role: &str) -> String {
-    format!("bedplate/headers/{role}.img.zst")
+/// What to do about a header of which no copy is whole. Where the key stick keeps its copy is said by
+/// `bedplate_keystick::layout`, too.
+fn restore(role: &str) -> String {
+    format!(
+        "put the header back with `cryptsetup luksHeaderRestore`: a copy is on the key stick, \
+         bedplate/headers/{role}.img.zst; only `wipe = \"any\"` formats it"
+    )
 }
 
 /// A finished pool is never completed by an installation: its data would be gone.
@@ -288,10 +288,36 @@ fn refusal(host: &HostFile, choice: &Choice<'_>, content: Content<'_>, ours: boo
             ),
             "use the host.toml it was begun with; only `wipe = \"any\"` begins anew",
         ),
-        Content::Blank | Content::Foreign | Content::Finished(_) => choice.refuse(
-            format!("the disk is not blank: {found}"),
-            "save what is on it and erase it with `wipefs`; only `wipe = \"any\"` destroys it",
-        ),
+        Content::Blank | Content::Foreign | Content::Finished(_) => {
+            choice.refuse(format!("the disk is not blank: {found}"), clear(host, choice))
+        }
+    }
+}
+
+/// What to do about content that nobody has agreed to lose.
+fn clear(host: &HostFile, choice: &Choice<'_>) -> String {
+    let has = |kinds: &[&str]| {
+        choice.facts.signatures.iter().any(|found| kinds.contains(&found.kind.as_str()))
+    };
+    let label = derive(host.host.id, Purpose::GptDisk, choice.role, 0).to_string();
+    let is_ours = choice
+        .facts
+        .signatures
+        .iter()
+        .any(|found| found.uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&label)));
+    if has(&[kind::UNREADABLE]) {
+        "what cannot be read may be data: look at its cable and at its health (`smartctl -a`), and \
+         save what is on it; only `wipe = \"any\"` destroys it"
+            .to_owned()
+    } else if is_ours && has(&[kind::TORN_HEADER, kind::BOOT_ENTRY]) {
+        restore(choice.role)
+    } else if has(&[kind::UNKNOWN]) {
+        "it may be encrypted without a header, or a file system that is not known here: save what is \
+         on it; only `wipe = \"any\"` destroys it"
+            .to_owned()
+    } else {
+        "save what is on it and erase it with `wipefs`; only `wipe = \"any\"` destroys it"
+            .to_owned()
     }
 }
 
