@@ -11,7 +11,9 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = wire::needs_no_login(&result);
         let _ = wire::listed(&result);
         let _ = wire::xml(&result);
+        let _ = wire::state(&result);
     }
     // Most mutations spoil the header: what is behind it is tried without one as well.
     let _ = (wire::needs_no_login(bytes), wire::listed(bytes), wire::xml(bytes));
+    let _ = wire::state(bytes);
 });

@@ -19,6 +19,7 @@ pub mod restart;
 pub mod seed;
 pub mod standing;
 pub mod stick;
+pub mod usb;
 pub mod users;
 pub mod variables;
 pub mod xml;

@@ -1,17 +1,21 @@
 //! What it takes to make virtual machines as intended.
 
+mod definition;
+
 use std::fmt;
 use std::path::Path;
 
 use bedplate_spec::host::{HostFile, State, Vm};
+use bedplate_spec::shown::shown;
 use serde::Serialize;
 
-use super::compare;
+use self::definition::{Definition, definition};
 use super::domain;
-use super::model::Model;
+use super::model::Source;
 use super::observe::{DomainFound, FilesFound, Observed};
 use super::seed;
 use super::standing;
+use super::usb::{self, Plugged};
 use super::users;
 use crate::context::pool_mount;
 use crate::kind::{Description, Resource};
@@ -89,6 +93,20 @@ pub enum Action {
         /// Name.
         vm: String,
     },
+    /// Give it a USB device of the host while it runs.
+    AttachUsb {
+        /// Name.
+        vm: String,
+        /// Vendor, in four digits.
+        vendor: String,
+        /// Product.
+        product: String,
+        /// Bus and number.
+        address: (u32, u32),
+        /// Where it still has one on record that is not there any more.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gone: Option<(u32, u32)>,
+    },
     /// Remember that it was started since boot.
     Remember {
         /// Name.
@@ -114,7 +132,7 @@ pub enum Action {
 impl Action {
     /// Whether it lets a guest go on as it was, and so needs nobody who asks for it.
     pub fn is_tending(&self) -> bool {
-        matches!(self, Self::Resume { .. })
+        matches!(self, Self::Resume { .. } | Self::AttachUsb { .. })
     }
 }
 
@@ -140,6 +158,10 @@ impl fmt::Display for Action {
             Self::Autostart { vm, wanted: false } => write!(formatter, "no longer autostart {vm}"),
             Self::Start { vm } => write!(formatter, "start {vm}"),
             Self::Resume { vm } => write!(formatter, "resume {vm}"),
+            Self::AttachUsb { vm, vendor, product, address: (bus, device), .. } => write!(
+                formatter,
+                "attach the USB device {vendor}:{product} (bus {bus}, device {device}) to {vm}"
+            ),
             Self::Remember { vm } => write!(formatter, "note that {vm} runs"),
             Self::Destroy { vm } => write!(formatter, "turn {vm} off"),
             Self::Undefine { vm } => write!(formatter, "undefine {vm}"),
@@ -182,8 +204,10 @@ fn machine(intent: &HostFile, observed: &Observed, name: &str, vm: &Vm) -> Resou
     if vm.state == State::Absent {
         let used = users::of(observed, name, &directory).filter(|_| files.directory);
         let actions = absent(name, domain, &files);
-        return used
-            .map_or_else(|| Resource::new(name, actions), |why| Resource::refused(name, why));
+        return used.map_or_else(
+            || Resource { notes: left(domain, &directory), ..Resource::new(name, actions) },
+            |why| Resource::refused(name, why),
+        );
     }
     if let Some(why) = refusal(intent, observed, name, vm) {
         return Resource::refused(name, why);
@@ -208,72 +232,9 @@ fn machine(intent: &HostFile, observed: &Observed, name: &str, vm: &Vm) -> Resou
         }
     };
     let definition = definition(name, domain, &files, &disk, &wanted);
-    let kvm_is_gone = observed.kvm_is_gone;
-    Present { name, vm, domain, files: &files, stale_seed, kvm_is_gone }
+    let (kvm_is_gone, plugged) = (observed.kvm_is_gone, observed.plugged.as_slice());
+    Present { name, vm, domain, files: &files, stale_seed, kvm_is_gone, plugged }
         .resource(&wanted, definition)
-}
-
-/// What becomes of the definition that libvirt holds.
-enum Definition {
-    /// It stays, and its disk is as host.toml says; what a person has to see to in it.
-    Stays(Option<String>),
-    /// It stays, and its disk is not touched.
-    InDoubt(String),
-    /// It is replaced.
-    Becomes(Action),
-    /// It is not as intended, and must not be replaced.
-    Kept(String),
-}
-
-fn definition(
-    name: &str,
-    domain: Option<&DomainFound>,
-    files: &FilesFound,
-    disk: &Path,
-    wanted: &domain::Definition,
-) -> Definition {
-    let other_disk = domain.and_then(|domain| compare::other_disk(name, domain, disk));
-    let without_key = || files.without_key.then(|| without_key(name));
-    let held = domain.and_then(|domain| domain.held.as_ref());
-    let changes = held.zip(Model::parse(&wanted.xml).ok());
-    let changes = changes.map(|(held, wanted)| compare::changes(held, &wanted)).unwrap_or_default();
-    if domain.and_then(|domain| domain.intent.as_ref()) != Some(&wanted.intent) {
-        return other_disk.or_else(without_key).map_or_else(
-            || {
-                let machine = held.and_then(compare::kept_machine).map(str::to_owned);
-                let (vm, intent) = (name.to_owned(), wanted.intent.clone());
-                Definition::Becomes(Action::Define {
-                    vm,
-                    intent,
-                    machine,
-                    changes: changes.lines(),
-                })
-            },
-            Definition::Kept,
-        );
-    }
-    let by_hand = || {
-        let lines = changes.lines().join("; ");
-        (!lines.is_empty()).then(|| {
-            format!(
-                "changed by hand: as host.toml says it would be defined so that it {lines}; write into \
-                 host.toml what is to stay, or `bedplate-host vm redefine {name}`"
-            )
-        })
-    };
-    match other_disk {
-        Some(why) => Definition::InDoubt(why),
-        None => Definition::Stays(without_key().or_else(by_hand)),
-    }
-}
-
-fn without_key(name: &str) -> String {
-    format!(
-        "the variables of its firmware carry no keys: Secure Boot would be on in host.toml alone, and \
-         anything would start; turn it off and `bedplate-host vm redefine {name} --new-variables` \
-         gives it new ones with keys (what it boots from and what its firmware was told is lost with \
-         the old ones, which are kept in its directory), or write `firmware = \"uefi\"`"
-    )
 }
 
 /// What is said of a restart that is pending begins so.
@@ -338,6 +299,20 @@ fn refusal(intent: &HostFile, observed: &Observed, name: &str, vm: &Vm) -> Optio
     })
 }
 
+/// Disks that are not in its directory stay.
+fn left(domain: Option<&DomainFound>, directory: &Path) -> Vec<String> {
+    let held = domain.and_then(|domain| domain.held.as_ref());
+    let disks = held.map(|held| held.disks.as_slice()).unwrap_or_default();
+    let outside = disks.iter().filter(|disk| match &disk.source {
+        Some(Source::File(path)) => !path.starts_with(directory),
+        Some(Source::Volume { .. } | Source::Other(_)) => true,
+        None => false,
+    });
+    outside
+        .map(|disk| format!("{} is not in its directory, and stays", shown(&disk.to_string())))
+        .collect()
+}
+
 fn absent(name: &str, domain: Option<&DomainFound>, files: &FilesFound) -> Vec<Action> {
     let vm = || name.to_owned();
     let mut actions = Vec::new();
@@ -360,6 +335,7 @@ struct Present<'a> {
     files: &'a FilesFound,
     stale_seed: bool,
     kvm_is_gone: bool,
+    plugged: &'a [Plugged],
 }
 
 impl Present<'_> {
@@ -401,6 +377,11 @@ impl Present<'_> {
             actions.push(Action::Autostart { vm: name_of(), wanted: by_libvirt });
         }
         actions.extend(standing.actions);
+        if let Some(found) = domain.filter(|found| found.running.is_some()) {
+            let (attach, unclear) = usb::decide(name, vm, found, self.plugged);
+            actions.extend(attach);
+            wants.extend(unclear);
+        }
         // Nothing waits for an installer that only has become another.
         if files.iso && files.iso_of.as_ref() != vm.iso_image.as_ref().map(|image| &image.sha256) {
             actions.push(Action::FetchInstaller { vm: name_of() });

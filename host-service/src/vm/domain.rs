@@ -195,7 +195,9 @@ impl Domain<'_> {
             text(xml, "backend", &[("model", "random")], "/dev/urandom")
         })?;
         self.tpm(xml)?;
-        self.vm.usb_devices.iter().try_for_each(|device| usb(xml, device))
+        // One of several of its kind is known by a number that changes: it is given while the guest runs.
+        let known = self.vm.usb_devices.iter().filter(|device| !device.is_one());
+        known.into_iter().try_for_each(|device| usb(xml, device))
     }
 
     fn disk(&self, xml: &mut Xml) -> io::Result<()> {

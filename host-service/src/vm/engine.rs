@@ -18,6 +18,7 @@ use super::disk::{self, DiskError};
 use super::domain;
 use super::observe::{self, DomainFound, Observed};
 use super::seed;
+use super::usb;
 use super::users;
 use crate::atomic::{self, WriteError};
 use crate::context::Context;
@@ -120,6 +121,13 @@ impl Kind for VirtualMachines {
                 remember(context, vm)?;
             }
             Action::Resume { vm } => self.virsh.resume(vm)?,
+            Action::AttachUsb { vm, vendor, product, address, gone } => {
+                if let Some(gone) = gone {
+                    // Where QEMU has let it go by itself there is nothing to take.
+                    let _ = self.virsh.detach(vm, &usb::xml(vendor, product, *gone));
+                }
+                self.virsh.attach(vm, &usb::xml(vendor, product, *address))?;
+            }
             Action::Remember { vm } => remember(context, vm)?,
             Action::Destroy { vm } => self.virsh.destroy(vm)?,
             Action::Undefine { vm } => {

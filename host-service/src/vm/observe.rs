@@ -19,6 +19,7 @@ use super::inspect;
 use super::model::Model;
 use super::seed;
 use super::stick;
+use super::usb::{self, Plugged};
 use super::users;
 use super::variables;
 use crate::context::Context;
@@ -40,6 +41,8 @@ pub struct Observed {
     pub domains: BTreeMap<String, DomainFound>,
     /// Files of the machines of `host.toml`, by name.
     pub files: BTreeMap<String, FilesFound>,
+    /// USB devices that are plugged in.
+    pub plugged: Vec<Plugged>,
     /// Vendor and product of the key sticks, plugged in or not.
     pub stick_devices: Vec<(String, String)>,
 }
@@ -110,6 +113,7 @@ pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
     if context.intent.vms.is_empty() {
         return Ok(observed);
     }
+    observed.plugged = usb::plugged(Path::new(usb::DEVICES));
     observed.accelerator =
         Accelerator::of_this_boot(&context.runtime, &context.state).map_err(VmError::Probe)?;
     observed.kvm_is_gone = observed.accelerator.replaces_kvm(&context.state);

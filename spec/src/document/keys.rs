@@ -210,6 +210,8 @@ pub const KEYS: &[Key] = &[
     optional("vms.<name>.iso_image", "dest", Text, "\"<mount>/<vm>/installer.iso\"", "\"/mnt/vmstore/testvm/installer.iso\"", "Final path, inside the VM's directory."),
     required("vms.<name>.usb_devices[]", "vendor_id", Text, "\"0x1a86\"", "USB vendor id."),
     required("vms.<name>.usb_devices[]", "product_id", Text, "\"0x7523\"", "USB product id."),
+    optional("vms.<name>.usb_devices[]", "serial", Text, "none", "\"A50285BI\"", "Its serial number, which tells it from another of its kind."),
+    optional("vms.<name>.usb_devices[]", "port", Text, "none", "\"1-1.4\"", "Where it is plugged in (`/sys/bus/usb/devices`), for one without a serial number of its own."),
 
     optional("nfs", "v3", Boolean, "false", "true", "Whether clients may speak NFS 3 too, which needs more ports."),
     optional("nfs", "exports", Tables, "none", "", "Exported directories."),

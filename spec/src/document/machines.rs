@@ -100,5 +100,10 @@ fn download(section: &Section<'_>) -> Download {
 
 fn usb_device(section: &Section<'_>) -> UsbDevice {
     let id = |name| section.text(name, rules::usb_id).unwrap_or_default().to_ascii_lowercase();
-    UsbDevice { vendor_id: id("vendor_id"), product_id: id("product_id") }
+    UsbDevice {
+        vendor_id: id("vendor_id"),
+        product_id: id("product_id"),
+        serial: section.text("serial", rules::serial),
+        port: section.text("port", rules::usb_port),
+    }
 }

@@ -373,6 +373,18 @@ pub fn usb_id(text: &str) -> Result<(), Wrong> {
     require(fits, text, "a USB id", "write it as `lsusb` shows it, with `0x` in front: \"0x1a86\"")
 }
 
+/// Bus and ports on the way to a USB device.
+pub fn usb_port(text: &str) -> Result<(), Wrong> {
+    let number = |text: &str| {
+        (1..=3).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit())
+    };
+    let fits = text.split_once('-').is_some_and(|(bus, ports)| {
+        number(bus) && ports.split('.').all(number) && ports.split('.').count() <= 7
+    });
+    let help = "write it as `ls /sys/bus/usb/devices` shows it: \"1-1.4\"";
+    require(fits, text, "a place of a USB device", help)
+}
+
 /// SHA-256 or plan hash.
 pub fn sha256(text: &str) -> Result<(), Wrong> {
     require(
@@ -516,7 +528,7 @@ pub(super) mod tests {
 
     #[test]
     fn t16_t17_t18_hostile_strings_are_refused_everywhere() {
-        let rules: [(&str, Rule); 20] = [
+        let rules: [(&str, Rule); 21] = [
             ("host_name", host_name),
             ("role", role),
             ("pool", pool),
@@ -535,6 +547,7 @@ pub(super) mod tests {
             ("interface", interface),
             ("mac", mac),
             ("usb_id", usb_id),
+            ("usb_port", usb_port),
             ("package", package),
             ("export_option", export_option),
         ];

@@ -132,13 +132,26 @@ pub struct Download {
     pub dest: String,
 }
 
-/// A USB device by vendor and product.
+/// A USB device by vendor and product, and by what tells it from another of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsbDevice {
     /// Vendor id, such as `0x1a86`.
     pub vendor_id: String,
     /// Product id, such as `0x7523`.
     pub product_id: String,
+    /// Serial number, as it tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// Where it is plugged in, as the kernel names it: `1-1.4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+}
+
+impl UsbDevice {
+    /// Whether it is told from another of its kind.
+    pub fn is_one(&self) -> bool {
+        self.serial.is_some() || self.port.is_some()
+    }
 }
 
 /// Firmware of a VM.

@@ -1,4 +1,5 @@
 use super::super::accelerator::Accelerator;
+use super::super::model::Model;
 use super::*;
 use crate::mounts::Mounts;
 use crate::sample;
@@ -388,6 +389,17 @@ fn t49_no_directory_goes_while_a_domain_of_another_name_has_a_file_in_it() {
     }
     observed.files.get_mut("haos").unwrap().directory = false;
     assert!(diff(&intent, &observed)[0].refused.is_none(), "there is nothing to delete");
+}
+
+#[test]
+fn a_disk_outside_the_directory_of_a_machine_that_goes_is_named_and_stays() {
+    let other = include_str!("../recorded/overlay.xml").replace("/mnt/vmstore/haos/", "/srv/");
+    let (mut intent, observed) = held(&other);
+    intent.vms.get_mut("haos").unwrap().state = State::Absent;
+    let resource = diff(&intent, &observed).remove(0);
+    assert_eq!(resource.actions.len(), 3);
+    let wanted = "the disk vda (/srv/haos.before-update) is not in its directory, and stays";
+    assert_eq!(resource.notes, [wanted]);
 }
 
 #[test]

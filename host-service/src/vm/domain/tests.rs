@@ -40,6 +40,14 @@ fn the_hash_follows_the_intent() {
     assert_ne!(one.intent, defined(|vm| vm.vcpu = 3).intent);
 }
 
+#[test]
+fn a_device_that_is_one_of_several_is_not_in_the_definition() {
+    let plain = defined(|vm| vm.usb_devices.clear());
+    let serial = |vm: &mut Vm| vm.usb_devices[0].serial = Some("A".into());
+    assert_eq!(defined(serial), plain);
+    assert_ne!(defined(|_| ()), plain);
+}
+
 /// Every shape that host.toml can ask for, by name.
 pub fn shapes() -> Vec<(&'static str, Definition)> {
     let installer = |vm: &mut Vm| {

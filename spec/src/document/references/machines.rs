@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Report, within};
 use crate::document::rules;
-use crate::host::{Bridge, Firmware, HostFile, Nic, Pool, State, Vm, VmKind};
+use crate::host::{Bridge, Firmware, HostFile, Nic, Pool, State, UsbDevice, Vm, VmKind};
 
 impl Report<'_> {
     pub(super) fn vm(
@@ -89,6 +89,7 @@ impl Report<'_> {
             self.wrong(&format!("{path}.vlan"), message, help);
         }
         self.haos(path, vm);
+        self.usb_devices(path, vm);
         self.cloud_init(path, vm);
         match (&vm.disk_image, &vm.iso_image) {
             (Some(_), Some(_)) => {
@@ -125,6 +126,27 @@ impl Report<'_> {
         if vm.kind == VmKind::Haos && vm.cloud_init.is_some() {
             let message = "Home Assistant OS knows no cloud-init".into();
             self.wrong(&format!("{path}.cloud_init"), message, "remove it");
+        }
+    }
+
+    /// Two of one kind must not both be meant by one plug.
+    fn usb_devices(&self, path: &str, vm: &Vm) {
+        for (index, device) in vm.usb_devices.iter().enumerate() {
+            let earlier = vm.usb_devices.iter().take(index);
+            let kind = |device: &UsbDevice| (device.vendor_id.clone(), device.product_id.clone());
+            let mut alike = earlier.filter(|other| kind(other) == kind(device));
+            let same = alike.find(|other| {
+                !other.is_one()
+                    || !device.is_one()
+                    || (&other.serial, &other.port) == (&device.serial, &device.port)
+            });
+            if same.is_some() && !device.vendor_id.is_empty() {
+                let (vendor, product) = kind(device);
+                let message = format!("{vendor}:{product} stands there twice");
+                let help = "tell them apart: `serial = \"…\"` or `port = \"1-1.4\"` in each \
+                            (`/sys/bus/usb/devices`)";
+                self.wrong(&format!("{path}.usb_devices[{index}]"), message, help);
+            }
         }
     }
 
