@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bedplate_spec::host::Firmware;
 use bedplate_spec::shown::shown;
 
-use super::model::{Disk, Model, Source};
+use super::model::{Disk, Model, Source, Usb};
 use super::observe::{DomainFound, Layer};
 
 /// All machines that Bedplate makes are of this family; a version of it stays with its guest.
@@ -62,12 +62,10 @@ pub fn changes(held: &Model, wanted: &Model) -> Changes {
         value("machine", held.machine.clone(), wanted.machine.clone());
     }
     disks(held, wanted, &mut changes);
-    for device in &held.usb {
-        if !wanted.usb.contains(device) {
-            changes.lost.push(device.to_string());
-        }
-    }
-    let new = wanted.usb.iter().filter(|device| !held.usb.contains(device));
+    let has = |model: &Model, device: &Usb| model.usb.iter().any(|other| other.is_like(device));
+    let lost = held.usb.iter().filter(|device| !has(wanted, device));
+    changes.lost.extend(lost.map(ToString::to_string));
+    let new = wanted.usb.iter().filter(|device| !has(held, device));
     changes.other.extend(new.map(|device| format!("adds {device}")));
     // What runs guests changes the processor with it: nobody chose that.
     let same_kind = held.kind == wanted.kind;
@@ -140,45 +138,50 @@ fn less<'a>(all: &'a [String], other: &[String]) -> impl Iterator<Item = &'a Str
 pub fn other_disk(name: &str, found: &DomainFound, disk: &Path) -> Option<String> {
     let models = [found.live.as_ref(), found.held.as_ref()];
     models.into_iter().flatten().find_map(|model| {
-        let (target, source) = replaced(model, disk)?;
-        let target = &shown(target);
-        let layer = match source {
+        let others = others(model, disk);
+        let layer = |source: &Source| match source {
             Source::File(path) => found.layers.get(path),
             Source::Volume { .. } | Source::Other(_) => None,
         };
-        match layer {
-            Some(Layer::Gone) => None,
-            Some(Layer::Based(on)) if on.iter().any(|path| path == disk) => {
-                Some(overlay(name, target, source, disk, found.running.is_some()))
-            }
-            Some(Layer::Based(_)) | None => Some(format!(
-                "libvirt has {target} of it on {}, and host.toml on {}; it is not defined \
-                 anew and its disk is not touched, because only one of the two is what the guest wrote \
-                 last; see which (`virsh domblklist {name}`), and make host.toml name it, or take the \
-                 other away",
-                shown(&source.to_string()),
-                disk.display()
-            )),
+        let is_over = |source: &Source| match layer(source) {
+            Some(Layer::Based(on)) => on.iter().any(|path| path == disk),
+            Some(Layer::Gone) | None => false,
+        };
+        if let Some((target, source)) = others.iter().find(|(_, source)| is_over(source)) {
+            return Some(overlay(name, target, source, disk, found.running.is_some()));
         }
+        // The first is the one that boots.
+        let (target, source) = others.first()?;
+        if layer(source) == Some(&Layer::Gone) {
+            return None;
+        }
+        Some(format!(
+            "libvirt has {} of it on {}, and host.toml on {}; it is not defined anew and its disk is not \
+             touched, because only one of the two is what the guest wrote last; see which \
+             (`virsh domblklist {name}`), and make host.toml name it, or take the other away",
+            shown(target),
+            shown(&source.to_string()),
+            disk.display()
+        ))
     })
 }
 
-/// The disk that stands where that of `host.toml` belongs, with what is in it.
-fn replaced<'a>(model: &'a Model, disk: &Path) -> Option<(&'a str, &'a Source)> {
+/// The disks of a machine that has not that of `host.toml`; none when it has.
+fn others<'a>(model: &'a Model, disk: &Path) -> Vec<(&'a str, &'a Source)> {
     if model.disk_of(disk).is_some() {
-        return None;
+        return Vec::new();
     }
-    let all = model.disks.iter().filter(|one| one.device == "disk");
     let is_seed = |source: &Source| match source {
         Source::File(path) => path.file_name() == Some(super::seed::FILE.as_ref()),
         Source::Volume { .. } | Source::Other(_) => false,
     };
-    // The first is the one that boots; a seed is none.
-    let mut all = all.filter_map(|one| Some((one.target.as_str(), one.source.as_ref()?)));
-    all.find(|(_, source)| !is_seed(source))
+    let all = model.disks.iter().filter(|one| one.device == "disk");
+    let all = all.filter_map(|one| Some((one.target.as_str(), one.source.as_ref()?)));
+    all.filter(|(_, source)| !is_seed(source)).collect()
 }
 
 fn overlay(name: &str, target: &str, source: &Source, disk: &Path, runs: bool) -> String {
+    let target = shown(target);
     let first = if runs { String::new() } else { format!("`virsh start {name}`, then ") };
     format!(
         "its disk is {} now, an external snapshot over {}: what the guest wrote since is in \

@@ -103,6 +103,13 @@ impl fmt::Display for Usb {
     }
 }
 
+impl Usb {
+    /// Whether it is of the same kind; where it is plugged in, libvirt says of those that a guest has.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (&self.vendor, &self.product) == (&other.vendor, &other.product)
+    }
+}
+
 impl Model {
     /// Reads what libvirt holds, or what it is to be told.
     pub fn parse(xml: &str) -> Result<Self, InspectError> {

@@ -139,6 +139,13 @@ fn t49_a_disk_is_not_put_back_beneath_its_overlay() {
     }
     overlaid.running = Some(None);
     assert!(!other_disk("haos", &overlaid, base()).unwrap().contains("virsh start"));
+    // Whatever stands before it.
+    let before =
+        "<disk type='file' device='disk'><source file='/srv/x'/><target dev='hda'/></disk><disk";
+    let mut second =
+        found(&OVERLAY.replacen("<disk", before, 1), based("/mnt/vmstore/haos/haos.qcow2"));
+    second.layers.insert("/srv/x".into(), Layer::Based(Vec::new()));
+    assert!(other_disk("haos", &second, base()).unwrap().contains("blockcommit haos vda"));
     // Only what it runs with has it: a copy of blocks, or a snapshot that is not written down.
     let live =
         DomainFound { live: overlaid.held.take(), held: Some(model(UEFI)), ..overlaid.clone() };

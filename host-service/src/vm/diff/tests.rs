@@ -318,6 +318,18 @@ fn t49_a_change_of_memory_does_not_put_a_disk_back_beneath_its_overlay() {
 }
 
 #[test]
+fn t50_the_disk_of_a_machine_whose_memory_is_saved_is_not_changed() {
+    let mut intent = sample::intent();
+    let mut observed = as_wanted(&intent);
+    intent.vms.get_mut("haos").unwrap().disk_gb = Some(64);
+    let found = observed.domains.get_mut("haos").unwrap();
+    (found.running, found.managed_save) = (None, true);
+    assert_eq!(titles(&intent, &observed), ["start haos"]);
+    observed.domains.get_mut("haos").unwrap().managed_save = false;
+    assert_eq!(titles(&intent, &observed), ["enlarge the disk of haos to 64 GiB"]);
+}
+
+#[test]
 fn t49_what_a_redefinition_takes_away_stands_in_the_plan() {
     let (mut intent, observed) = held(include_str!("../recorded/by_hand.xml"));
     // By itself nothing is taken away.
