@@ -21,8 +21,14 @@ use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::mount::{Access, Mount, unmount};
 use tempfile::TempDir;
 
-/// Loop devices are looked after one life at a time: file systems know each other by what is plugged in.
-static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+/// Held while loop devices are in use. The tests may be processes of their own: one that lets go of a
+/// device would have the kernel forget what another has just found on the same one.
+fn alone() -> fs::File {
+    let path = std::env::temp_dir().join("bedplate-loop-devices.lock");
+    let lock = fs::File::create(path).unwrap();
+    lock.lock().unwrap();
+    lock
+}
 
 /// An id that no file system had: the kernel remembers those it has seen.
 fn fsid() -> String {
@@ -167,7 +173,7 @@ fn t44_the_kernel_by_itself_mounts_old_data_and_mixes_two_histories() {
     if skips() {
         return;
     }
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = alone();
     let place = tempfile::tempdir_in("/var/tmp").unwrap();
     let mount = &place.path().join("mount");
     fs::create_dir(mount).unwrap();
@@ -507,7 +513,7 @@ fn walk(order: usize) -> Vec<Event> {
 }
 
 fn live(count: usize, order: usize) {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = alone();
     let mut life = Life::new(count);
     let mut told = Vec::new();
     // Once whole, as after an installation.

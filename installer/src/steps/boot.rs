@@ -148,7 +148,7 @@ mod tests {
         let image = tempfile::NamedTempFile::new().unwrap();
         image.as_file().set_len(8 << 20).unwrap();
         let options = fatfs::FormatVolumeOptions::new();
-        fatfs::format_volume(&mut image.reopen().unwrap(), options).unwrap();
+        fatfs::format_volume(image.reopen().unwrap(), options).unwrap();
         let error = require_bootable(image.path()).unwrap_err();
         assert!(error.what.contains("EFI/BOOT/BOOTX64.EFI is missing"), "{}", error.what);
         assert!(require_bootable(Path::new("/nonexistent")).is_err());
