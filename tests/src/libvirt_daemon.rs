@@ -100,6 +100,7 @@ fn uid(found: &fs::Metadata) -> u32 {
 mod tests {
     use std::collections::BTreeMap;
 
+    use bedplate_libvirt::{Off, Paused, State};
     use bedplate_tools::command::CommandExt as _;
 
     use super::*;
@@ -147,6 +148,8 @@ mod tests {
             ("off", 65536, "define"),
             ("changed", 65536, "define; autostart changed; start changed"),
             ("changed", 131_072, "define"),
+            ("halted", 65536, "define; start halted; destroy halted"),
+            ("paused-now", 65536, "define; start paused-now; suspend paused-now"),
         ] {
             let path = directory.path().join(name);
             fs::write(&path, xml(name, memory)).unwrap();
@@ -166,6 +169,11 @@ mod tests {
         }
         let changed = found.iter().find(|one| one.name == "changed").unwrap();
         assert!(changed.running && changed.autostart && changed.live != changed.persistent);
+        let state = |name: &str| found.iter().find(|one| one.name == name).unwrap().state;
+        assert_eq!(state("changed"), State::Running);
+        assert_eq!(state("halted"), State::Off(Off::Destroyed));
+        assert_eq!(state("paused-now"), State::Paused(Paused::Told));
+        assert!(found.iter().all(|one| !one.managed_save));
         assert!(found.iter().any(|one| one.name == "off" && !one.running && one.live.is_none()));
     }
 }

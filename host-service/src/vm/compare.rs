@@ -67,9 +67,10 @@ pub fn changes(held: &Model, wanted: &Model) -> Changes {
     changes.lost.extend(lost.map(ToString::to_string));
     let new = wanted.usb.iter().filter(|device| !has(held, device));
     changes.other.extend(new.map(|device| format!("adds {device}")));
-    // What runs guests changes the processor with it: nobody chose that.
+    // What runs guests changes the processor and what QEMU is told with it: nobody chose that.
     let same_kind = held.kind == wanted.kind;
-    let is_chosen = |part: &&String| same_kind || !part.starts_with("processor ");
+    let follows = |part: &String| part.starts_with("processor ") || part.starts_with("for QEMU: ");
+    let is_chosen = |part: &&String| same_kind || !follows(part);
     changes.lost.extend(less(&held.parts, &wanted.parts).filter(is_chosen).cloned());
     let new = less(&wanted.parts, &held.parts).filter(is_chosen);
     changes.other.extend(new.map(|part| format!("adds {part}")));

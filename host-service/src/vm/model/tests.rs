@@ -32,6 +32,25 @@ fn t49_what_libvirt_makes_of_a_definition_of_ours_is_the_same() {
     }
 }
 
+/// Whatever libvirt is installed here, as far as its driver for tests goes.
+#[test]
+fn t49_what_this_libvirt_makes_of_a_definition_of_ours_is_the_same() {
+    use bedplate_tools::command::CommandExt as _;
+    let place = tempfile::tempdir().unwrap();
+    for (name, definition) in domain::tests::shapes() {
+        let path = place.path().join(name);
+        let xml = definition.xml.replace("domain type=\"qemu\"", "domain type=\"test\"");
+        std::fs::write(&path, xml).unwrap();
+        let script = format!("define {}; dumpxml --inactive haos", path.display());
+        let mut virsh = std::process::Command::new("virsh");
+        let dumped =
+            virsh.args(["--quiet", "--connect", "test:///default", &script]).read().unwrap();
+        let (held, wanted) = (Model::parse(&dumped), Model::parse(&definition.xml));
+        let changes = super::super::compare::changes(&held.unwrap(), &wanted.unwrap());
+        assert!(changes.is_empty(), "{name}: {changes:?}");
+    }
+}
+
 #[test]
 fn units_and_hexadecimal_are_understood() {
     let memory = |text: &str| {
