@@ -10,6 +10,7 @@ use bedplate_spec::answers::{
 };
 use bedplate_spec::document::rules;
 
+use crate::build::document_text;
 use crate::error::{Error, file, unfit};
 use crate::owned::Owned;
 
@@ -199,9 +200,7 @@ fn unpack(payload: &[u8]) -> Result<Unpacked, Error> {
         entry.read_to_end(&mut content).map_err(file("read", &path))?;
         match (name, name.strip_prefix("flake/")) {
             (HOST, _) => {
-                let text = String::from_utf8(content);
-                let text = text.map_err(|_| unfit("the answers hold", &path, "it is not UTF-8"));
-                unpacked.host = Some(text?);
+                unpacked.host = Some(document_text(&content, &path)?);
             }
             (BUNDLE_FILE, _) => unpacked.bundle = Some(content),
             (PLATFORM_FILE, _) => unpacked.description = Some(content),

@@ -176,6 +176,14 @@ fn write(
     Ok(fs::metadata(output).map_err(file("look at", output))?.len())
 }
 
+/// The text of a host.toml; which encoding another one is in, or where it goes wrong, is said as
+/// `bedplate check` says it.
+pub fn document_text(bytes: &[u8], path: &Path) -> Result<String, Error> {
+    let text = bedplate_spec::document::text(bytes, "host.toml").map(str::to_owned);
+    text.map_err(|why| std::io::Error::new(std::io::ErrorKind::InvalidData, why))
+        .map_err(file("read", path))
+}
+
 /// What a medium with the document `host` is personalised with: the owner's repository, or
 /// `flake`, the medium's own.
 fn answers_of(
@@ -183,7 +191,8 @@ fn answers_of(
     owned: Option<&(owned::State, bool)>,
     flake: Flake,
 ) -> Result<Answers, Error> {
-    let host = fs::read_to_string(host).map_err(file("read", host))?;
+    let bytes = fs::read(host).map_err(file("read", host))?;
+    let host = document_text(&bytes, host)?;
     let repository = match owned {
         Some((state, take_platform)) => {
             state.has_room_for(&host)?;

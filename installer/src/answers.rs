@@ -107,7 +107,11 @@ pub fn receive(input: &mut impl Read, path: &Path, directory: &Path) -> Result<P
 /// What lies unpacked in `directory`.
 pub fn unpacked(directory: &Path) -> io::Result<Payload> {
     if let Some(document) = plain(directory, "host.toml")? {
-        let host_toml = fs::read_to_string(document)?;
+        let bytes = fs::read(document)?;
+        // Which encoding it is in, or where it goes wrong, is said as `bedplate check` says it.
+        let text = bedplate_spec::document::text(&bytes, "host.toml");
+        let text = text.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+        let host_toml = text.to_owned();
         return Ok(Payload::Answers(Answers { host_toml, repository: repository(directory)? }));
     }
     match plain(directory, AUTHORIZED_KEYS_FILE)? {
@@ -270,5 +274,14 @@ mod tests {
             drop(read(area(&bad).path(), directory.path()));
             drop(read(area(&good[..position]).path(), directory.path()));
         }
+    }
+
+    #[test]
+    fn t14_a_document_in_utf_16_is_told_as_that() {
+        let directory = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = "schema = 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(directory.path().join("host.toml"), bytes).unwrap();
+        let error = unpacked(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("UTF-16"), "{error}");
     }
 }
