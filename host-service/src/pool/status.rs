@@ -168,11 +168,16 @@ pub(super) fn compared_pool(one: Status) -> converge::Status {
         kind: "pool",
         agrees: one.health == Health::Whole,
         intent: Some(format!("{} members, mounted at {}", one.members.len(), one.mount)),
-        reality: Some(match one.health {
-            Health::Down => "not mounted".to_owned(),
-            Health::Whole => format!("whole, {there} members"),
-            Health::Degraded => format!("degraded, {there} members"),
-            Health::Unseen => "could not be looked at".to_owned(),
+        reality: Some(match (one.health, &one.resync) {
+            (Health::Down, _) => "not mounted".to_owned(),
+            (Health::Whole, _) => format!("whole, {there} members"),
+            (Health::Degraded, None) => format!("degraded, {there} members"),
+            (Health::Degraded, Some(resync)) => {
+                let percent = resync.percent.map(|percent| format!(", {percent} % done"));
+                let percent = percent.unwrap_or_default();
+                format!("degraded, {there} members; {} is brought up to date{percent}", resync.role)
+            }
+            (Health::Unseen, _) => "could not be looked at".to_owned(),
         }),
         name: Some(one.name),
         actions: Vec::new(),
@@ -316,7 +321,7 @@ fn next(name: &str, members: &[MemberStatus], reality: &Reality<'_>) -> Vec<Stri
     let mut next = Vec::new();
     let Some(live) = &reality.live else {
         return vec![format!(
-            "plug in the key stick and the disks, then run `bedplate-host pool open {name}`"
+            "plug in the key stick and the disks, then run `bedplate-host pool open {name}`: it says what it lacks"
         )];
     };
     for MemberStatus { role, .. } in members.iter().filter(|one| one.state == MemberState::InPool) {

@@ -254,6 +254,8 @@ fn t44_status_tells_who_is_behind_and_how_far_it_is() {
     assert!(status.to_string().contains("RESYNCING 12 %"), "{status}");
     let json = serde_json::to_value(&status).unwrap();
     assert_eq!(json["resync"], serde_json::json!({ "role": "vm2", "percent": 12 }));
+    let compared = status::compared_pool(status);
+    assert!(compared.reality.unwrap().ends_with("vm2 is brought up to date, 12 % done"));
     // The kernel has taken it in, and nobody has said yet that it has everything.
     let uuid = derive(host().host.id, Purpose::Luks, "vm2", 0).to_string();
     let taken = Mark { target: Some(uuid), ..mark(&["vm1", "vm3"]) };
