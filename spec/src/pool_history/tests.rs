@@ -236,3 +236,39 @@ fn t44_members_that_are_not_even_are_named() {
     let other = mark(&["e0", "ex"], &["B"]);
     assert!(of(Some(&alone), Some(&other)).is_some(), "two histories");
 }
+
+#[test]
+fn t44_what_a_header_says_is_a_mark_or_nothing() {
+    let sound = Mark { target: Some("B".into()), ..mark(&["e0", "e1"], &["A"]) };
+    let mut token = sound.to_token();
+    token["type"] = TOKEN.into();
+    token["keyslots"] = serde_json::json!([]);
+    assert_eq!(Mark::from_token(&token), Some(sound));
+    for (field, value) in [
+        ("line", serde_json::json!([])),
+        ("line", serde_json::json!("e0")),
+        ("members", serde_json::json!([])),
+        ("since", serde_json::json!(-1)),
+        ("host", serde_json::json!("x".repeat(4096))),
+        ("joining", serde_json::json!("")),
+    ] {
+        let mut bad = token.clone();
+        bad[field] = value;
+        assert_eq!(Mark::from_token(&bad), None, "{bad}");
+    }
+    assert_eq!(Mark::from_token(&serde_json::Value::Null), None);
+}
+
+#[test]
+fn t44_what_was_given_up_on_a_disk_that_was_not_there_is_a_history_when_it_comes_back() {
+    let (whole, alone) = (mark(&["e0"], &["A", "B"]), mark(&["e0", "e1"], &["A"]));
+    let old = one("B", Some(whole), 9);
+    let record = kept(Some(alone.clone()));
+    let word = Word::GiveUpNewer;
+    let opening = opened(judge(&seen(std::slice::from_ref(&old)), &record, &word, &fresh("new")));
+    let after = [one("A", Some(alone), 20), Seen { mark: Some(opening.mark.clone()), ..old }];
+    let decision = decide(&after, &kept(Some(opening.mark.clone())));
+    assert!(matches!(refused(decision), Refusal::TwoHistories { .. }));
+    let decision = decide(&after[..1], &kept(Some(opening.mark)));
+    assert!(matches!(refused(decision), Refusal::TwoHistories { .. }));
+}
