@@ -162,7 +162,7 @@ mod tests {
     const SIZE: u64 = 16 << 20;
 
     fn entry() -> Entry {
-        let (start, length) = (1 << 20, 14 << 20);
+        let (start, length) = (1 << 20, 10 << 20);
         let name = "bedplate-vm1".into();
         Entry { number: 1, name, esp: false, guid: Uuid::from_u128(5), start, length }
     }
