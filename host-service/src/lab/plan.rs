@@ -49,7 +49,10 @@ pub enum Refusal {
     #[error("{0}")]
     Pool(String),
     /// Nothing to copy.
-    #[error("no snapshot holds the disk of `{0}`: name its directory in a backup, and run it once")]
+    #[error(
+        "no snapshot of a backup that stored everything holds the disk of `{0}`: name its directory in a \
+         backup, and see that a run of it ends well (`bedplate-host status` says how the newest did)"
+    )]
     NoSnapshot(String),
     /// The name is taken.
     #[error(
