@@ -116,6 +116,12 @@ fn expect_schedules(program: &Path, host: &HostFile) -> Result<(), Failure> {
             }
         }
     }
+    for (name, pool) in &host.pools {
+        let Some(expression) = &pool.scrub else { continue };
+        if let Some(complaint) = systemd_analyze::calendar(program, expression)?.complaint() {
+            wrong.push(format!("`pools.{name}.scrub`, \"{expression}\", {complaint}"));
+        }
+    }
     if wrong.is_empty() { Ok(()) } else { Err(WrongSchedules(wrong).into()) }
 }
 

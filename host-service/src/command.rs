@@ -168,6 +168,7 @@ pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     found.extend(converge::status(&context));
     found.extend(firewall::compared(&context));
     found.extend(crate::lab::compared(&context));
+    found.extend(crate::wear::compared(&context));
     show::status(out, format(json), &found)?;
     match converge::standing(&found) {
         Standing::Agrees => Ok(()),

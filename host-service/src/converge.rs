@@ -22,8 +22,8 @@ use crate::vm::VirtualMachines;
 /// One resource compared with the intent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// `pool`, `esp`, `hand-off`, `secret`, `bridge`, `export`, `firewall`, `vm`, `lab`, `snapshot`, `backup`, `restore`
-    /// or `notify`.
+    /// `pool`, `disk`, `esp`, `hand-off`, `secret`, `bridge`, `export`, `firewall`, `vm`, `lab`, `snapshot`, `backup`,
+    /// `restore` or `notify`.
     pub kind: &'static str,
     /// Name in `host.toml`; none when the whole kind could not be looked at.
     pub name: Option<String>,

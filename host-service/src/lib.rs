@@ -33,3 +33,4 @@ pub mod show;
 pub mod system;
 pub mod update;
 pub mod vm;
+pub mod wear;

@@ -4,6 +4,7 @@
 //! lost disk would hang the boot.
 
 mod change;
+mod condition;
 mod error;
 mod facts;
 mod history;
@@ -28,6 +29,7 @@ use bedplate_spec::pool_history::Word;
 use crate::intent;
 
 pub use change::ChangeError;
+pub use condition::Condition;
 pub use error::PoolError;
 pub use open::{Opened, Patience, open};
 pub use status::{Health, MemberState, MemberStatus, Resyncing, Status, compared, status};

@@ -88,6 +88,7 @@ const MASKED: &[&str] = &[
     "libvirtd-ro.socket",
     "libvirtd.socket",
     "rpcbind.socket",
+    "smartmontools.service",
     "virtlogd-admin.socket",
     "virtlogd.socket",
     "ssh.socket",

@@ -44,6 +44,10 @@ let
       volumeIds = map (stick: lib.toUpper stick.volume_id) unlock.sticks;
     };
     pools = builtins.attrNames (told.pools or { });
+    # When each pool is scrubbed; one that never is is not in it.
+    scrubs = lib.filterAttrs (_: schedule: schedule != "never") (
+      lib.mapAttrs (_: pool: (defaults.pool // pool).scrub) (told.pools or { })
+    );
     bridges = lib.mapAttrs (_: bridge) (told.network.bridges or { });
     hasExports = told.nfs.exports or [ ] != [ ];
     # As in the decoder: only where something is exported.

@@ -27,6 +27,7 @@
   patchelf,
   qemu,
   restic,
+  smartmontools,
   squashfsTools,
   systemd,
   util-linux,
@@ -139,6 +140,7 @@ in
         openssh # for restic's sftp
         qemu # qemu-img
         restic
+        smartmontools
       ]
     );
   };

@@ -32,7 +32,8 @@ let
         Type = "oneshot";
         RemainAfterExit = true;
         ExecStart = command "pool open %i";
-        TimeoutStartSec = host.unlock.timeoutSeconds + 300;
+        # A large pool of hard disks may take many minutes to be mounted.
+        TimeoutStartSec = host.unlock.timeoutSeconds + 1500;
         LimitCORE = 0;
         StandardOutput = "journal+console";
         StandardError = "journal+console";
@@ -215,6 +216,39 @@ let
       };
     };
   };
+  # Everything is read, and repaired where one copy is wrong.
+  forEachScrub =
+    unit:
+    lib.mapAttrs' (name: schedule: lib.nameValuePair "bedplate-scrub-${name}" (unit name schedule)) host.scrubs;
+
+  scrubs = forEachScrub (
+    name: _: {
+      description = "Bedplate scrub of the pool ${name}";
+      after = [ "bedplate-pool@${name}.service" ];
+      restartIfChanged = false;
+      inherit onFailure;
+      serviceConfig = {
+        Type = "oneshot";
+        ExecStart = command "pool scrub ${name}";
+        Nice = 10;
+        IOSchedulingClass = "idle";
+        TimeoutStartSec = "infinity";
+        LimitCORE = 0;
+      };
+    }
+  );
+
+  scrubTimers = forEachScrub (
+    name: schedule: {
+      description = "Bedplate scrub of the pool ${name}, by schedule";
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnCalendar = schedule;
+        Persistent = true;
+        RandomizedDelaySec = "1h";
+      };
+    }
+  );
 
   # Disks die while the machine runs, too; and what could not be told is told later.
   notifyTimer = lib.optionalAttrs host.notifies {
@@ -229,8 +263,8 @@ let
   };
 in
 {
-  systemd.services = pool // tend // hostKey // converge // notify // backups;
-  systemd.timers = backupTimers // notifyTimer // tendTimer;
+  systemd.services = pool // tend // hostKey // converge // notify // backups // scrubs;
+  systemd.timers = backupTimers // scrubTimers // notifyTimer // tendTimer;
   # At once when a disk that may be a member comes or goes.
   services.udev.extraRules = lib.mkIf (host.pools != [ ]) ''
     ACTION=="add|remove", SUBSYSTEM=="block", ENV{ID_FS_TYPE}=="crypto_LUKS", RUN+="/run/current-system/systemd/bin/systemctl --no-block start bedplate-pool-tend.service"

@@ -7,6 +7,7 @@
 mod address;
 mod backup;
 mod flake;
+mod health;
 mod notify;
 mod secret;
 mod vm;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 pub use address::{PlacedAddress, is_link_local};
 pub use backup::{Backup, Keep, Restore, Upkeep};
 pub use flake::{Flake, HttpsSource, Push, Source, SourcePlace, SshSource, VolumeSource};
+pub use health::Health;
 pub use notify::{Notify, REMIND_HOURS, Receiver};
 pub use secret::{SecretFile, SecretReference};
 pub use vm::{CloudInit, DiskBus, Download, Firmware, State, UsbDevice, Vm, VmKind};
@@ -53,6 +55,9 @@ pub struct HostFile {
     /// `[notify]`: who is told when the machine wants somebody; nobody when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Notify>,
+    /// `[health]`: from when on somebody is told how pools and disks wear.
+    #[serde(default, skip_serializing_if = "Health::is_default")]
+    pub health: Health,
     /// `[restore]`: what comes back from backups onto new pools; nothing when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<Restore>,
@@ -167,12 +172,24 @@ pub struct Os {
 }
 
 /// `[pools.<name>]`: LUKS2 on every member, btrfs RAID1 (data and metadata) over them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Pool {
     /// Absolute mount point.
     pub mount: String,
     /// Roles of the members, in the order written.
     pub disks: Vec<String>,
+    /// When everything is read and repaired: a systemd calendar expression, or never.
+    #[serde(default = "monthly", skip_serializing_if = "is_monthly")]
+    pub scrub: Option<String>,
+}
+
+/// How often a pool is scrubbed when nobody says otherwise.
+pub(crate) fn monthly() -> Option<String> {
+    Some("monthly".to_owned())
+}
+
+fn is_monthly(schedule: &Option<String>) -> bool {
+    *schedule == monthly()
 }
 
 impl HostFile {

@@ -67,6 +67,7 @@ fn decoded(host: &HostFile, section: &str, key: &str) -> String {
         ("os", "subvolumes") => format!("{:?}", host.os.subvolumes),
         ("unlock", "timeout_seconds") => host.unlock.timeout_seconds.to_string(),
         ("unlock", "keyfile") => host.unlock.keyfile.clone(),
+        ("pool", "scrub") => host.pools["bulk"].scrub.clone().unwrap(),
         ("backup", "schedule") => host.backups["media"].schedule.clone(),
         ("backup", "prune") => host.backups["media"].upkeep.prune.clone().unwrap(),
         ("backup", "check") => host.backups["media"].upkeep.check.clone().unwrap(),
@@ -93,11 +94,11 @@ fn the_defaults_of_the_module_are_the_decoders() {
     let mut compared = 0;
     for (section, keys) in defaults.iter() {
         // The small document has no backup; the other has one without a schedule.
-        let document = if section == "backup" { &host } else { &small };
+        let document = if matches!(section, "backup" | "pool") { &host } else { &small };
         for (key, item) in keys.as_table().unwrap().iter() {
             assert_eq!(written(item), decoded(document, section, key), "[{section}] {key}");
             compared += 1;
         }
     }
-    assert_eq!(compared, 11);
+    assert_eq!(compared, 12);
 }

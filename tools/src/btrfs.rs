@@ -2,7 +2,9 @@
 
 pub mod replace;
 mod superblock;
+mod usage;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 use crate::command::{CommandError, CommandExt as _};
 pub use superblock::{COPIES, LENGTH, Renaming, Superblock, hide, show};
+pub use usage::{Filled, Usage};
 
 /// Makes a file system over the members; everything on them is lost.
 pub fn make(
@@ -165,16 +168,26 @@ fn missing(text: &str) -> Vec<u64> {
         .collect()
 }
 
-/// How many errors the devices of a mounted file system have counted, all kinds together.
-pub fn errors(mount: &Path) -> Result<u64, CommandError> {
+/// How many errors the devices of a mounted file system have counted since somebody set them to zero, by
+/// device and kind.
+pub fn errors(mount: &Path) -> Result<BTreeMap<String, u64>, CommandError> {
     let text = Command::new("btrfs").args(["device", "stats"]).arg(mount).read()?;
     Ok(counted(&text))
 }
 
 /// The numbers of lines such as `[/dev/mapper/a].write_io_errs    3`.
-fn counted(text: &str) -> u64 {
-    let numbers = text.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse().ok());
-    numbers.fold(0, u64::saturating_add)
+fn counted(text: &str) -> BTreeMap<String, u64> {
+    let counter = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
+    };
+    text.lines().filter_map(counter).collect()
+}
+
+/// How full a mounted file system is, and what it can still allocate.
+pub fn usage(mount: &Path) -> Result<Usage, CommandError> {
+    let text = Command::new("btrfs").args(["filesystem", "usage", "-b"]).arg(mount).read()?;
+    usage::parsed(&text).ok_or_else(|| CommandError::NotUnderstood { program: "btrfs".into() })
 }
 
 #[cfg(test)]
@@ -215,6 +228,8 @@ mod tests {
     fn errors_of_all_devices_are_counted() {
         let text = "[/dev/mapper/a].write_io_errs    0\n[/dev/mapper/b].read_io_errs     2\n\
                     [/dev/mapper/b].corruption_errs  1\n";
-        assert_eq!(counted(text), 3);
+        let found = counted(text);
+        assert_eq!(found.len(), 3);
+        assert_eq!(found["[/dev/mapper/b].read_io_errs"], 2);
     }
 }

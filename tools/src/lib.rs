@@ -32,6 +32,7 @@ pub mod qemu_img;
 pub mod restic;
 pub mod secret;
 pub mod signature;
+pub mod smartctl;
 pub mod sops;
 pub mod squashfs;
 pub mod ssh;

@@ -38,7 +38,7 @@ pub fn stale(backup: &Backup, record: &Record, now: u64) -> Option<String> {
     (old > limit(backup)).then(|| format!("the newest is {} old", age(old)))
 }
 
-pub(super) fn age(seconds: u64) -> String {
+pub(crate) fn age(seconds: u64) -> String {
     if seconds < 2 * DAY {
         format!("{} hours", seconds / HOUR)
     } else {

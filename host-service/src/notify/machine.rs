@@ -24,6 +24,8 @@ pub enum Area {
     Drift,
     /// Machines that a backup left held.
     Machines,
+    /// Health of disks.
+    Disks,
     /// What could not be looked at.
     Looks,
 }
@@ -38,6 +40,7 @@ impl Area {
             Self::Units => "unit",
             Self::Drift => "drift",
             Self::Machines => "machine",
+            Self::Disks => "disk",
             Self::Looks => "look",
         }
     }

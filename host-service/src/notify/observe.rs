@@ -22,6 +22,7 @@ use crate::handoff;
 use crate::lab;
 use crate::pool::{self, Health, MemberState, PoolError, Status};
 use crate::vm;
+use crate::wear;
 
 /// Somebody may just be changing something: what differs is told when it still does later.
 const DRIFT_PATIENCE: u64 = 15 * 60;
@@ -89,6 +90,8 @@ pub fn observe(
     add(Area::Backups, Ok(Some(backups(context, now).into_iter().chain(kept(context)).collect())));
     add(Area::Units, units().map(Some));
     add(Area::Machines, machines(held));
+    let disks = wear::compared(context);
+    add(Area::Disks, Ok(Some(disks.iter().filter_map(disk_condition).collect())));
     add(Area::Drift, drift(context));
     found.well = well.unwrap_or_default();
     // What was not looked at for a good reason may still be what cannot be looked at.
@@ -324,6 +327,23 @@ fn machine_condition((name, why): &(String, QuiesceError)) -> Condition {
     }
 }
 
+/// A disk that wears, or that does not answer. Numbers do not make it another one: they grow.
+fn disk_condition(disk: &Resource) -> Option<Condition> {
+    let name = disk.name.clone()?;
+    let what: Vec<&str> = disk.refused.iter().chain(&disk.wants).map(String::as_str).collect();
+    let is_silent = disk.refused.is_some();
+    (!what.is_empty()).then(|| Condition {
+        area: Area::Disks,
+        kind: format!("{} things, silent: {is_silent}", what.len()),
+        title: format!("disk {name} wants somebody"),
+        cleared: format!("disk {name} is well again"),
+        text: format!("{}\n{}", disk.intent.as_deref().unwrap_or(&name), what.join("\n")),
+        urgent: true,
+        patience: if is_silent { LOOK_PATIENCE } else { 0 },
+        name,
+    })
+}
+
 /// None while converge is at work.
 fn drift(context: &Context) -> Result<Option<Vec<Condition>>, LookError> {
     let file = lock_file(context, "host.lock")?;
@@ -500,6 +520,22 @@ mod tests {
         let (found, failures) = observe(&context, Err(error()), 1_000_000);
         assert!(rest(&found.areas) && !found.areas.contains(&Area::Machines));
         assert!(failures.iter().any(|one| matches!(one, LookError::Machines(_))), "{failures:?}");
+    }
+
+    #[test]
+    fn t43_a_disk_that_wears_is_told_of_once_and_one_that_is_well_is_not() {
+        let said = |wants: &[&str]| Resource {
+            intent: Some("ata-B1 is well".into()),
+            wants: wants.iter().map(|one| (*one).to_owned()).collect(),
+            refused: None,
+            ..Resource::unseen("disk", Some("bulk1".into()), String::new())
+        };
+        assert_eq!(disk_condition(&said(&[])), None);
+        let told = disk_condition(&said(&["it has 70 °C"])).unwrap();
+        assert!(told.urgent && told.patience == 0 && told.text.contains("70 °C"), "{told:?}");
+        assert_eq!(told.kind, disk_condition(&said(&["it has 71 °C"])).unwrap().kind);
+        let silent = Resource::unseen("disk", Some("bulk1".into()), "it did not answer".into());
+        assert!(disk_condition(&silent).unwrap().patience > 0);
     }
 
     #[test]

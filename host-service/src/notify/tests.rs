@@ -21,6 +21,7 @@ fn status(health: Health, state: MemberState) -> Status {
         missing_devices: 0,
         resync: None,
         next,
+        condition: None,
     }
 }
 

@@ -14,10 +14,12 @@ use bedplate_tools::btrfs::replace::{self, Progress};
 use bedplate_tools::btrfs_live::Live;
 use serde::{Deserialize, Serialize};
 
+use super::condition::{self, Condition};
 use super::error::{PoolError, file};
 use super::member::{Header, Members, headers, role_of};
 use super::record::Record;
 use super::tend::{dropped, is_left_over};
+use crate::backup::record::now;
 use crate::chain::chain;
 use crate::converge;
 
@@ -39,6 +41,9 @@ pub struct Status {
     pub resync: Option<Resyncing>,
     /// What its owner should do, most urgent first.
     pub next: Vec<String>,
+    /// How full it is, and what its devices counted; none when it is not mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
 }
 
 /// A disk that was away and is written anew in its own place.
@@ -148,34 +153,45 @@ fn unseen(name: &str, pool: &Pool, error: &PoolError) -> Status {
         missing_devices: 0,
         resync: None,
         next: vec![chain(error)],
+        condition: None,
     }
 }
 
 /// How all pools stand, beside what converge looks after.
 pub fn compared(host: &HostFile) -> Vec<converge::Status> {
     match status(host) {
-        Ok(all) => all.into_iter().map(compared_pool).collect(),
+        Ok(all) => all.into_iter().map(|one| on_time(host, compared_pool(one))).collect(),
         Err(error) => vec![converge::Status::unseen("pool", None, chain(&error))],
     }
+}
+
+/// A scrub at a time that systemd does not understand never runs, and its timer does not fail.
+fn on_time(host: &HostFile, mut status: converge::Status) -> converge::Status {
+    let wrong = status.name.as_deref().and_then(|name| condition::mistyped(host, name));
+    status.agrees = status.agrees && wrong.is_none();
+    status.wants.extend(wrong);
+    status
 }
 
 pub(super) fn compared_pool(one: Status) -> converge::Status {
     if one.health == Health::Unseen {
         return converge::Status::unseen("pool", Some(one.name), one.next.join("; "));
     }
+    let condition = one.condition.as_ref().map(|found| condition::line(found, now()));
+    let condition = condition.map(|line| format!("; {line}")).unwrap_or_default();
     let there = one.members.iter().filter(|member| member.state == MemberState::InPool).count();
     converge::Status {
         kind: "pool",
-        agrees: one.health == Health::Whole,
+        agrees: one.health == Health::Whole && one.next.is_empty(),
         intent: Some(format!("{} members, mounted at {}", one.members.len(), one.mount)),
         reality: Some(match (one.health, &one.resync) {
             (Health::Down, _) => "not mounted".to_owned(),
-            (Health::Whole, _) => format!("whole, {there} members"),
-            (Health::Degraded, None) => format!("degraded, {there} members"),
+            (Health::Whole, _) => format!("whole, {there} members{condition}"),
+            (Health::Degraded, None) => format!("degraded, {there} members{condition}"),
             (Health::Degraded, Some(resync)) => {
                 let percent = resync.percent.map(|percent| format!(", {percent} % done"));
                 let percent = percent.unwrap_or_default();
-                format!("degraded, {there} members; {} is brought up to date{percent}", resync.role)
+                format!("degraded, {there} members; {} is brought up to date{percent}{condition}", resync.role)
             }
             (Health::Unseen, _) => "could not be looked at".to_owned(),
         }),
@@ -196,10 +212,8 @@ fn one(host: &HostFile, name: &str, pool: &Pool, headers: &[Header]) -> Result<S
     } else {
         None
     };
-    let errors = match live {
-        Some(_) => btrfs::errors(Path::new(&pool.mount))?,
-        None => 0,
-    };
+    let found = live.as_ref().map(|_| condition::look(name, Path::new(&pool.mount))).transpose()?;
+    let errors = found.as_ref().map_or(0, |found| found.errors);
     let unsealed = members.found.values().filter(|member| is_unsealed(&member.node));
     let unsealed = unsealed.map(|member| member.role.clone()).collect();
     let dropped = live.iter().flat_map(|live| {
@@ -219,7 +233,17 @@ fn one(host: &HostFile, name: &str, pool: &Pool, headers: &[Header]) -> Result<S
     });
     let is_open = &luks::is_open;
     let reality = Reality { members, record, unsealed, dropped, live, errors, done, is_open };
-    Ok(judge(host, name, &reality))
+    Ok(with_condition(host, judge(host, name, &reality), found))
+}
+
+/// Adds how full it is and the rest of its condition. A pool that is read-only is no whole one.
+pub(super) fn with_condition(host: &HostFile, judged: Status, found: Option<Condition>) -> Status {
+    let Some(condition) = found else { return judged };
+    let wants = condition::wants(host, &judged.name, &condition, now());
+    let is_degraded = condition.read_only && judged.health == Health::Whole;
+    let health = if is_degraded { Health::Degraded } else { judged.health };
+    let next = judged.next.into_iter().chain(wants).collect();
+    Status { health, next, condition: Some(condition), ..judged }
 }
 
 /// Whether a change that made this volume has not come to its end: the seal comes last.
@@ -248,7 +272,7 @@ pub(super) struct Reality<'a> {
 }
 
 pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Status {
-    let empty = Pool { mount: String::new(), disks: Vec::new() };
+    let empty = Pool::default();
     let pool = host.pools.get(name).unwrap_or(&empty);
     let inside: BTreeSet<&str> = reality
         .live
@@ -314,6 +338,7 @@ pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Statu
         missing_devices,
         resync,
         next,
+        condition: None,
     }
 }
 
@@ -376,7 +401,7 @@ fn next(name: &str, members: &[MemberStatus], reality: &Reality<'_>) -> Vec<Stri
     }
     if reality.errors > 0 {
         next.push(format!(
-            "{} device errors were counted: look at `btrfs device stats`, then `bedplate-host pool scrub {name}`",
+            "{} device errors were counted: look at `btrfs device stats`, then `bedplate-host pool scrub {name}`: a scrub that counts no more takes them for harmless",
             reality.errors
         ));
     }
@@ -412,6 +437,9 @@ impl fmt::Display for Status {
             };
             let device = device.as_deref().unwrap_or("-");
             write!(formatter, "\n  {role:10} {state:16} {device:16} {id}")?;
+        }
+        if let Some(found) = &self.condition {
+            write!(formatter, "\n  {}", condition::line(found, now()))?;
         }
         self.next.iter().try_for_each(|line| write!(formatter, "\n  -> {line}"))
     }

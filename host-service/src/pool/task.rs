@@ -11,6 +11,7 @@ use bedplate_spec::planner::{MemberPlan, MemberRequest, plan_member};
 use bedplate_tools::btrfs;
 
 use super::change::{Change, ChangeError};
+use super::condition::Scrubbing;
 use super::error::PoolError;
 use super::facts;
 use super::record::Record;
@@ -93,6 +94,7 @@ pub fn scrub(host: &HostFile, name: &str) -> Result<String, Box<dyn Error>> {
     if found.missing_devices > 0 {
         return Err(PoolError::NotWhole { pool: pool() }.into());
     }
+    let scrubbing = Scrubbing::begin(Path::new(&found.mount))?;
     let summary = btrfs::scrub(Path::new(&found.mount))?;
     if !is_finished(&summary) {
         return Err(PoolError::CutOff { pool: pool(), summary }.into());
@@ -100,6 +102,7 @@ pub fn scrub(host: &HostFile, name: &str) -> Result<String, Box<dyn Error>> {
     let mut record = Record::read(name)?;
     record.stale.clear();
     record.write(name)?;
+    scrubbing.finish(name, Path::new(&found.mount))?;
     Ok(summary)
 }
 

@@ -13,6 +13,9 @@ use super::{Entry, Parts};
 /// Where Debian's units stand.
 const DEBIAN: &str = "/usr/lib/systemd/system";
 
+/// A unit that is a link to it is masked.
+const NOWHERE: &str = "/dev/null";
+
 /// Debian's units that the tree leaves to be enabled, and what wants them.
 const ENABLED: [(&str, &str); 3] = [
     ("systemd-networkd.service", "multi-user.target"),
@@ -84,6 +87,9 @@ const TRIAL_SECONDS: u64 = 30 * 60;
 /// How an EFI system partition is mounted. `systemd-bless-boot` renames entries there, too: by itself a
 /// rename takes the old name away before the new one says where the file lies.
 const ESP_OPTIONS: &str = "umask=0077,nodev,nosuid,noexec";
+/// How long a pool may take beside what somebody takes for typing a passphrase: a large btrfs on hard
+/// disks takes ten minutes and more to be mounted, and a mount that is killed is no mount.
+const MOUNT_SECONDS: u64 = 25 * 60;
 
 /// How long boot waits for a disk with an EFI system partition.
 const ESP_SECONDS: u32 = 15;
@@ -115,6 +121,10 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
         units.add_esp(MIRROR_UNIT, host, mirror, BOOT_MIRROR);
         units.add("systemd-bless-boot.service.d/10-bedplate.conf", BLESS_BOTH.to_owned(), None);
     }
+    // Whether disks are well is told by bedplate-host.
+    units
+        .entries
+        .insert("systemd/system/smartmontools.service".into(), Entry::Link(NOWHERE.into()));
     units.add("bedplate-pool@.service", pool(host, parts), None);
     for name in host.pools.keys() {
         let instance = format!("bedplate-pool@{name}.service");
@@ -135,6 +145,13 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
     }
     if has_secrets(host) {
         units.add(HOST_KEY_UNIT, host_key(parts), Some("multi-user.target"));
+    }
+    for (name, pool) in &host.pools {
+        let Some(schedule) = &pool.scrub else { continue };
+        let unit = format!("bedplate-scrub-{name}");
+        units.add(&format!("{unit}.service"), scrub_service(host, name, parts), None);
+        let timer = scrub_timer(name, schedule);
+        units.add(&format!("{unit}.timer"), timer, Some("timers.target"));
     }
     for (name, backup) in &host.backups {
         for (task, schedule) in tasks(backup) {
@@ -253,7 +270,7 @@ impl Units {
 /// Device nodes of the volumes are made without udev, which at boot answers each of them only
 /// after everything else it has found: seconds for each.
 fn pool(host: &HostFile, parts: &Parts) -> String {
-    let timeout = u64::from(host.unlock.timeout_seconds) + 300;
+    let timeout = u64::from(host.unlock.timeout_seconds) + MOUNT_SECONDS;
     format!(
         "[Unit]\nDescription=Bedplate pool %i\nAfter=systemd-udevd.service local-fs.target\n\
          Before=libvirtd.service libvirt-guests.service nfs-server.service bedplate-converge.service\n{}\n\
@@ -328,6 +345,24 @@ fn notify(host: &HostFile, parts: &Parts) -> String {
          TimeoutStartSec=900\nLimitCORE=0\n",
         pool_units(host),
         parts.programs
+    )
+}
+
+/// Everything is read, and repaired where one copy is wrong.
+fn scrub_service(host: &HostFile, name: &str, parts: &Parts) -> String {
+    format!(
+        "[Unit]\nDescription=Bedplate scrub of the pool {name}\nAfter=bedplate-pool@{name}.service\n{}\n\
+         [Service]\nType=oneshot\nExecStart={}/bin/bedplate-host pool scrub {name}\n\
+         Nice=10\nIOSchedulingClass=idle\nTimeoutStartSec=infinity\nLimitCORE=0\n",
+        on_failure(host),
+        parts.programs
+    )
+}
+
+fn scrub_timer(name: &str, schedule: &str) -> String {
+    format!(
+        "[Unit]\nDescription=Bedplate scrub of the pool {name}, by schedule\n\n\
+         [Timer]\nOnCalendar={schedule}\nPersistent=yes\nRandomizedDelaySec=1h\n"
     )
 }
 

@@ -184,11 +184,12 @@ let
         "nfs-server.service"
       ]
       && holdsAll (service "bedplate-converge").after poolUnits
-      && (service "bedplate-pool@").serviceConfig.TimeoutStartSec == 345;
+      && (service "bedplate-pool@").serviceConfig.TimeoutStartSec == 1545;
     "units say what the embedded platform's say" =
       agrees (service "bedplate-pool@") "bedplate-pool@.service"
       && agrees (service "bedplate-pool-tend") "bedplate-pool-tend.service"
       && agrees (service "bedplate-converge") "bedplate-converge.service"
+      && agrees (service "bedplate-scrub-bulk") "bedplate-scrub-bulk.service"
       && agrees (service "bedplate-backup-apps") "bedplate-backup-apps.service"
       && agrees (service "bedplate-verify-apps") "bedplate-verify-apps.service"
       && agrees (service "bedplate-drill-apps") "bedplate-drill-apps.service";
@@ -230,6 +231,9 @@ let
       host.systemd.timers.bedplate-verify-media.timerConfig.OnCalendar == "monthly"
       && host.systemd.timers.bedplate-check-apps.timerConfig.OnCalendar == "Sun 04:00"
       && !(host.systemd.timers ? bedplate-prune-apps);
+    "each pool is scrubbed by its own schedule" =
+      host.systemd.timers.bedplate-scrub-bulk.timerConfig.OnCalendar == "monthly"
+      && !(host.systemd.timers ? bedplate-scrub-vmstore);
     "a backup has a service and a timer" =
       (service "bedplate-backup-apps").serviceConfig.ExecStart
       == "/package/bedplate-host/bin/bedplate-host backup run apps"

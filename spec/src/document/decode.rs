@@ -12,6 +12,7 @@ use super::rules::{self, Wrong};
 use super::secret;
 use super::section::{Decoder, Section};
 use super::{machines, network, services};
+use crate::host::monthly;
 use crate::host::{
     Derivation, Disk, Host, HostFile, Install, Media, Os, Platform, Pool, Recovery, SCHEMA, Stick,
     Then, Unlock, User, Wipe,
@@ -35,6 +36,7 @@ pub(super) fn host_file(decoder: &Decoder<'_>, table: &Table) -> HostFile {
         nfs: services::nfs(root.section("nfs", "nfs").as_ref()),
         backups: services::backups(&root),
         notify: services::notify(root.section("notify", "notify").as_ref()),
+        health: services::health(root.section("health", "health").as_ref()),
         restore: services::restore(root.section("restore", "restore").as_ref()),
         secrets: secret::files(&root),
         flake: services::flake(root.section("flake", "flake").as_ref()),
@@ -133,6 +135,7 @@ fn pools(root: &Section<'_>) -> BTreeMap<String, Pool> {
         Pool {
             mount: section.text("mount", rules::absolute_path).unwrap_or_default(),
             disks: section.texts("disks", rules::role).unwrap_or_default(),
+            scrub: services::when(&section, "scrub", monthly()),
         }
     };
     let named = root.named("pools", "pools.<name>", rules::pool);

@@ -129,6 +129,7 @@ pub const KEYS: &[Key] = &[
     optional("", "nfs", Table, "none", "", "Directories exported over NFS."),
     optional("", "backups", Named, "none", "", "restic backups by name."),
     optional("", "notify", Table, "nobody is told", "", "Who is told when the machine wants somebody."),
+    optional("", "health", Table, "all defaults", "", "From when on somebody is told how pools and disks wear."),
     optional("", "restore", Table, "nothing comes back", "", "What comes back from backups onto new pools, before anything uses them."),
     optional("", "secrets", Named, "none", "", "Secrets of the repository that programs read from files in memory, by name."),
     optional("", "flake", Table, "all defaults", "", "The repository the host is enrolled into."),
@@ -158,6 +159,7 @@ pub const KEYS: &[Key] = &[
     required("pools.<name>", "mount", Text, "\"/mnt/bulk\"", "Absolute mount point."),
     optional("pools.<name>", "raid", Text, "\"raid1\"", "\"raid1\"", "Only `raid1`, for data and metadata."),
     required("pools.<name>", "disks", Texts, "[\"bulk1\", \"bulk2\"]", "Roles of the members, two at least."),
+    optional("pools.<name>", "scrub", Text, "\"monthly\"", "\"monthly\"", "When everything is read, and repaired where one copy is wrong: a systemd calendar expression, or `never`."),
 
     optional("unlock", "timeout_seconds", Integer, "30", "30", "How long boot waits for a key stick before it asks, 1 to 3600."),
     optional("unlock", "keyfile", Text, "\"bedplate/keyfile\"", "\"bedplate/keyfile\"", "Path of the keyfile on the stick."),
@@ -257,6 +259,11 @@ pub const KEYS: &[Key] = &[
     optional("notify.token", "sops", Text, "none", "\"secrets.yaml\"", "A YAML file of sops, relative to the host's directory in the repository."),
     optional("notify.token", "key", Text, "none", "\"notify\"", "Where in the sops file: names between `/`. Required with sops."),
     optional("notify.token", "age", Text, "none", "\"notify.age\"", "A file of age, relative to the host's directory in the repository."),
+    optional("health", "fill", Integer, "90", "90", "How full a pool may be, in percent of what it can hold, data or metadata, 50 to 99."),
+    optional("health", "smart", Boolean, "true", "true", "Whether the disks are asked how they are (SMART), where they answer."),
+    optional("health", "sectors", Integer, "0", "8", "How many sectors of a disk may have been replaced or be unreadable before it is told of."),
+    optional("health", "worn", Integer, "90", "90", "From when on a disk is told of, in percent of what it was made to have written to it, 1 to 255."),
+    optional("health", "celsius", Integer, "60", "60", "From when on a disk is told of, in degrees Celsius, 30 to 120."),
 
     required("restore", "backups", Texts, "[\"apps\"]", "Names of backups; all their paths come back at the first boot, each only where nothing is."),
     optional("restore", "snapshot", Text, "\"latest\"", "\"4bba301e\"", "The snapshot, only with a single backup; the newest of this host otherwise."),

@@ -11,7 +11,8 @@ use super::secret;
 use super::section::Section;
 use super::source;
 use crate::host::{
-    Backup, Cidr, Export, Flake, Keep, Nfs, Notify, Push, REMIND_HOURS, Receiver, Restore, Upkeep,
+    Backup, Cidr, Export, Flake, Health, Keep, Nfs, Notify, Push, REMIND_HOURS, Receiver, Restore,
+    Upkeep,
 };
 
 pub(super) fn nfs(section: Option<&Section<'_>>) -> Nfs {
@@ -67,12 +68,17 @@ fn backup(section: &Section<'_>) -> Backup {
     }
 }
 
-fn upkeep(section: &Section<'_>) -> Upkeep {
-    let when = |name, default: Option<String>| match section.text(name, rules::calendar) {
+/// A schedule that may be `never`.
+pub(super) fn when(section: &Section<'_>, name: &str, default: Option<String>) -> Option<String> {
+    match section.text(name, rules::calendar) {
         Some(never) if never == "never" => None,
         Some(schedule) => Some(schedule),
         None => default,
-    };
+    }
+}
+
+fn upkeep(section: &Section<'_>) -> Upkeep {
+    let when = |name, default| when(section, name, default);
     let default = Upkeep::default();
     Upkeep {
         prune: when("prune", default.prune),
@@ -106,6 +112,20 @@ pub(super) fn notify(section: Option<&Section<'_>>) -> Option<Notify> {
         },
         ping: section.text("ping", addresses::download),
     })
+}
+
+pub(super) fn health(section: Option<&Section<'_>>) -> Health {
+    let default = Health::default();
+    let number = |key, range, default| {
+        section.and_then(|health| health.integer(key, range)).unwrap_or(default)
+    };
+    Health {
+        fill: number("fill", 50..=99, default.fill),
+        smart: section.and_then(|health| health.boolean("smart")).unwrap_or(default.smart),
+        sectors: number("sectors", 0..=1_000_000, default.sectors),
+        worn: number("worn", 1..=255, default.worn),
+        celsius: number("celsius", 30..=120, default.celsius),
+    }
 }
 
 pub(super) fn flake(section: Option<&Section<'_>>) -> Flake {
