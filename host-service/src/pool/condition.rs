@@ -111,7 +111,14 @@ pub fn look(name: &str, mount: &Path) -> Result<Condition, PoolError> {
 }
 
 /// What its owner should do, the most urgent first. Errors are told where members are.
-pub fn wants(host: &HostFile, name: &str, condition: &Condition, now: u64) -> Vec<String> {
+/// Whether it fills is told where all of it is there.
+pub fn wants(
+    host: &HostFile,
+    name: &str,
+    condition: &Condition,
+    is_whole: bool,
+    now: u64,
+) -> Vec<String> {
     let Some(pool) = host.pools.get(name) else { return Vec::new() };
     let (mount, most) = (&pool.mount, u64::from(host.health.fill));
     let usage = condition.usage;
@@ -123,7 +130,7 @@ pub fn wants(host: &HostFile, name: &str, condition: &Condition, now: u64) -> Ve
         ));
     }
     let data = usage.data.percent(usage.unallocated);
-    if data >= most {
+    if is_whole && data >= most {
         wants.push(format!(
             "it is full to {data} % of what it can hold ({most} % are told, `health.fill`): {} are left; \
              delete something, or add a disk (`bedplate-host pool add`)",
@@ -131,7 +138,7 @@ pub fn wants(host: &HostFile, name: &str, condition: &Condition, now: u64) -> Ve
         ));
     }
     let metadata = usage.metadata.percent(usage.unallocated);
-    if metadata >= most {
+    if is_whole && metadata >= most {
         wants.push(format!(
             "its metadata is full to {metadata} % ({} are left), and then nothing can be written although \
              there is room for data: `btrfs balance start -dusage=30 {mount}` gives back what data does \
@@ -231,22 +238,23 @@ mod tests {
             usage: Usage { data: filled(800, 700), metadata: filled(2, 1), unallocated: 200 * GB },
             ..Condition::default()
         };
-        assert!(wants(&host, "bulk", &condition, NOW).is_empty());
+        assert!(wants(&host, "bulk", &condition, true, NOW).is_empty());
         host.health.fill = 70;
-        let told = wants(&host, "bulk", &condition, NOW);
+        let told = wants(&host, "bulk", &condition, true, NOW);
         assert!(told[0].contains("70 %") && told[0].contains("300 GB are left"), "{told:?}");
         host.health.fill = 90;
         // Room for data, and none for its names.
         condition.usage = Usage { data: filled(998, 500), metadata: filled(2, 2), unallocated: 0 };
-        let told = wants(&host, "bulk", &condition, NOW);
+        let told = wants(&host, "bulk", &condition, true, NOW);
         assert_eq!(told.len(), 1);
         assert!(told[0].contains("balance start -dusage=30 /mnt/bulk"), "{told:?}");
+        assert!(wants(&host, "bulk", &condition, false, NOW).is_empty(), "a member is missing");
         condition =
             Condition { read_only: true, scrubbed: Some(NOW - 63 * 86400), ..Condition::default() };
-        let told = wants(&host, "bulk", &condition, NOW);
+        let told = wants(&host, "bulk", &condition, true, NOW);
         assert!(told[0].contains("read-only") && told[1].contains("63 days ago"), "{told:?}");
         host.pools.get_mut("bulk").unwrap().scrub = None;
-        assert_eq!(wants(&host, "bulk", &condition, NOW).len(), 1);
+        assert_eq!(wants(&host, "bulk", &condition, true, NOW).len(), 1);
         assert!(
             line(&condition, NOW).starts_with("READ-ONLY, data 0 %"),
             "{}",

@@ -239,7 +239,9 @@ fn one(host: &HostFile, name: &str, pool: &Pool, headers: &[Header]) -> Result<S
 /// Adds how full it is and the rest of its condition. A pool that is read-only is no whole one.
 pub(super) fn with_condition(host: &HostFile, judged: Status, found: Option<Condition>) -> Status {
     let Some(condition) = found else { return judged };
-    let wants = condition::wants(host, &judged.name, &condition, now());
+    // Without a member nothing can be allocated in two copies: that it is missing is what is told.
+    let is_filling = judged.missing_devices == 0;
+    let wants = condition::wants(host, &judged.name, &condition, is_filling, now());
     let is_degraded = condition.read_only && judged.health == Health::Whole;
     let health = if is_degraded { Health::Degraded } else { judged.health };
     let next = judged.next.into_iter().chain(wants).collect();
