@@ -371,8 +371,8 @@ fn guest_conditions(one: &Resource) -> Vec<Condition> {
             area: Area::Drift,
             name: format!("vm {name}, {kind}"),
             kind: kind.to_owned(),
-            title: format!("machine {name} {kind}"),
-            cleared: format!("machine {name} is no longer {kind}"),
+            title: format!("machine {name}: {kind}"),
+            cleared: format!("machine {name}: no longer so: {kind}"),
             text: format!("{name}: {want}"),
             urgent,
             patience: if urgent { 0 } else { DRIFT_PATIENCE },
@@ -587,7 +587,7 @@ mod tests {
         let told = guest_conditions(&guest(&[full, "restart pending: haos runs"]));
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].urgent && told[0].patience == 0 && told[0].text.contains("5 MiB"));
-        assert_eq!(told[0].title, "machine haos paused by an I/O error");
+        assert_eq!(told[0].title, "machine haos: paused by an I/O error");
         let fuller = guest_conditions(&guest(&[&full.replace("5 MiB", "4 MiB")]));
         assert_eq!((&fuller[0].kind, &fuller[0].name), (&told[0].kind, &told[0].name));
         let by_hand = guest_conditions(&guest(&["changed by hand: it"]));

@@ -152,7 +152,7 @@ impl fmt::Display for Action {
             Self::Define { vm, intent, changes, .. } => {
                 write!(formatter, "define {vm} ({})", intent.get(..12).unwrap_or(intent))?;
                 let line = changes.join("; ");
-                if line.is_empty() { Ok(()) } else { write!(formatter, ", which {line}") }
+                if line.is_empty() { Ok(()) } else { write!(formatter, ": {line}") }
             }
             Self::Autostart { vm, wanted: true } => write!(formatter, "autostart {vm}"),
             Self::Autostart { vm, wanted: false } => write!(formatter, "no longer autostart {vm}"),

@@ -52,8 +52,8 @@ pub(super) fn definition(
         let lines = changes.lines().join("; ");
         (!lines.is_empty()).then(|| {
             format!(
-                "changed by hand: as host.toml says it would be defined so that it {lines}; write into \
-                 host.toml what is to stay, or `bedplate-host vm redefine {name}`"
+                "changed by hand: `bedplate-host vm redefine {name}` makes it as host.toml says \
+                 ({lines}); or write into host.toml what is to stay"
             )
         })
     };
