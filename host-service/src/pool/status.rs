@@ -9,7 +9,6 @@ use bedplate_luks as luks;
 use bedplate_spec::host::{HostFile, Pool};
 use bedplate_spec::identity::{Purpose, derive};
 use bedplate_tools::block;
-use bedplate_tools::btrfs;
 use bedplate_tools::btrfs::replace::{self, Progress};
 use bedplate_tools::btrfs_live::Live;
 use serde::{Deserialize, Serialize};
@@ -191,7 +190,10 @@ pub(super) fn compared_pool(one: Status) -> converge::Status {
             (Health::Degraded, Some(resync)) => {
                 let percent = resync.percent.map(|percent| format!(", {percent} % done"));
                 let percent = percent.unwrap_or_default();
-                format!("degraded, {there} members; {} is brought up to date{percent}{condition}", resync.role)
+                format!(
+                    "degraded, {there} members; {} is brought up to date{percent}{condition}",
+                    resync.role
+                )
             }
             (Health::Unseen, _) => "could not be looked at".to_owned(),
         }),
