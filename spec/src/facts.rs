@@ -189,7 +189,8 @@ pub struct Found {
     /// Fingerprints of the document's sections it was made from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sections: BTreeMap<String, String>,
-    /// Whether the disk's EFI system partition holds a usable boot entry; none without such a partition.
+    /// Whether the disk's EFI system partition starts something, every file of it by content; none without
+    /// such a partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boots: Option<bool>,
 }

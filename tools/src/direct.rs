@@ -113,7 +113,9 @@ impl Read for Direct {
         let bytes = bytes.unwrap_or_default();
         let count = bytes.len().min(buffer.len());
         let left = left.checked_sub(count as u64);
-        buffer.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), bytes.get(..count)) {
+            to.copy_from_slice(from);
+        }
         self.position += count as u64;
         self.left = left.ok_or_else(|| io::Error::other("the volume is damaged: it has no end"))?;
         Ok(count)
