@@ -79,7 +79,7 @@ impl Look {
     fn at_unseen(&mut self, node: &Path, disk: &Disk<'_>) {
         let table =
             || partition_table::find(&mut File::open(node).ok()?, disk.size, disk.sector_size);
-        let Some(table) = table() else { return };
+        let Some(table) = table().filter(|table| !table.partitions.is_empty()) else { return };
         self.unseen = true;
         self.push(None, disk.size, Finding::only(kind::UNSEEN_TABLE));
         for (number, start, length) in table.partitions {

@@ -75,7 +75,8 @@ pub fn consent(plan: &Plan, ask: &dyn Ask) -> Result<(), StepError> {
     for disk in plan.disks.iter().filter(|disk| !plan.keeps(&disk.role)) {
         question += &format!("written to: {} ({})\n", disk.role, disk.id);
     }
-    question += &format!("Type the host's name, {}, to install", plan.host_name);
+    let verb = if plan.repairs() { "repair its boot entry" } else { "install" };
+    question += &format!("Type the host's name, {}, to {verb}", plan.host_name);
     let typed = ask.line(&question).during("nobody could be asked")?;
     if typed.trim() == plan.host_name {
         return Ok(());

@@ -233,6 +233,13 @@ fn t06_a_disk_whose_first_sectors_are_gone_is_not_blank() {
 }
 
 #[test]
+fn t06_an_empty_table_hides_nothing() {
+    let machine = Machine::new();
+    partition_table::write(&mut machine.open(None), SIZE, 512, Uuid::from_u128(7), &[]).unwrap();
+    assert_eq!(machine.kinds(), ["- gpt"]);
+}
+
+#[test]
 fn f1_a_table_that_was_cut_off_is_finished() {
     let hash = hash();
     let machine = Machine::new();

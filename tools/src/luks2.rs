@@ -27,7 +27,7 @@ const UUID: std::ops::Range<usize> = 168..208;
 const OFFSET: std::ops::Range<usize> = 256..264;
 const CHECKSUM: std::ops::Range<usize> = 448..512;
 /// The binary header's length; the JSON area follows.
-const BINARY: usize = 4096;
+pub(crate) const BINARY: usize = 4096;
 /// The sizes that a copy can have, which are the places that the second can have.
 const SIZES: [u64; 9] =
     [0x4000, 0x8000, 0x1_0000, 0x2_0000, 0x4_0000, 0x8_0000, 0x10_0000, 0x20_0000, 0x40_0000];
@@ -230,4 +230,4 @@ fn text(bytes: &[u8]) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -43,7 +43,9 @@ impl Signature {
             return Ok(Some(found));
         }
         match luks2::look_at(&read).into_header() {
-            Ok(Some(header)) => Ok(Some(Self::Luks2 { uuid: header.uuid })),
+            Ok(Some(header)) if is_damaged(start.as_deref(), &header.uuid) => {
+                Ok(Some(Self::Luks2 { uuid: header.uuid }))
+            }
             _ => start.map(|_| None),
         }
     }
@@ -54,6 +56,14 @@ impl Signature {
     pub fn parse(start: &[u8]) -> Option<Self> {
         iso9660(start).or_else(|| luks2(start)).or_else(|| fat(start))
     }
+}
+
+/// Whether a first header has stood here and was damaged. What was made over a volume later, such as
+/// a file system, can leave its second header behind.
+fn is_damaged(start: Result<&[u8], &io::Error>, uuid: &str) -> bool {
+    let Ok(start) = start else { return true };
+    let is_zero = start.iter().take(luks2::BINARY).all(|byte| *byte == 0);
+    is_zero || start.get(168..).is_some_and(|rest| rest.starts_with(uuid.as_bytes()))
 }
 
 fn iso9660(start: &[u8]) -> Option<Signature> {
@@ -145,5 +155,27 @@ mod tests {
         for length in [0, 1, 7, 200, 511, 512, 4096, ISO_DESCRIPTOR + 10] {
             assert_eq!(Signature::parse(&vec![0xa5; length]), None, "{length}");
         }
+    }
+
+    #[test]
+    fn t46_a_volume_is_known_by_its_second_header_and_not_by_what_is_left_of_one() {
+        use std::os::unix::fs::FileExt as _;
+        let whole = crate::luks2::tests::both(1, 1);
+        let uuid = "6ba7b810-9dad-11d1-80b4-00c04fd430c8".to_owned();
+        let read = |bend: &dyn Fn(&File)| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            file.as_file().write_all_at(&whole, 0).unwrap();
+            bend(file.as_file());
+            Signature::read(file.path()).unwrap()
+        };
+        let known = Some(Signature::Luks2 { uuid });
+        assert_eq!(read(&|_| ()), known);
+        assert_eq!(read(&|file| file.write_all_at(&[0xff; 16], 0).unwrap()), known);
+        assert_eq!(read(&|file| file.write_all_at(&[0; 16 << 10], 0).unwrap()), known);
+        let ext4 = |file: &File| {
+            file.write_all_at(&[0; 4096], 0).unwrap();
+            file.write_all_at(b"\x53\xef", 1080).unwrap();
+        };
+        assert_eq!(read(&ext4), None);
     }
 }

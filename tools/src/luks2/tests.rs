@@ -20,7 +20,8 @@ fn one(place: u64, sequence: u64, json: &str) -> Vec<u8> {
     bytes
 }
 
-fn both(first: u64, second: u64) -> Vec<u8> {
+/// Both copies, whole.
+pub(crate) fn both(first: u64, second: u64) -> Vec<u8> {
     [one(0, first, OURS), one(SIZE_OF_ONE as u64, second, OURS)].concat()
 }
 
