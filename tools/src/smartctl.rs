@@ -10,8 +10,9 @@ use crate::command::{CommandError, CommandExt as _};
 
 /// The program.
 pub const PROGRAM: &str = "smartctl";
-/// A disk that is dying may not answer, and its driver tries again for minutes.
-const SECONDS: &str = "60";
+/// A disk that is dying may not answer, and its driver tries again for minutes: all disks together are
+/// asked within the time that `bedplate-notify.service` has.
+const SECONDS: &str = "20";
 /// Attributes of ATA disks that count bad sectors: those that were replaced, those that wait for it,
 /// and those that could not be read when the disk looked (ids 5, 197, 198).
 const SECTORS: [u64; 3] = [5, 197, 198];
