@@ -18,7 +18,7 @@ use bedplate_spec::host::{HostFile, Recovery};
 use bedplate_spec::identity::is_example;
 use bedplate_spec::plan::Plan;
 use bedplate_spec::remote::{REPORT_SCHEMA, Report, State};
-use bedplate_spec::{passphrase, planner};
+use bedplate_spec::{passphrase, planner, remote};
 use bedplate_tools::ssh::Target;
 use zeroize::Zeroizing;
 
@@ -158,7 +158,8 @@ impl Install {
             Recovery::Prompt => Zeroizing::new(ask_passphrase()?),
             _ => Zeroizing::default(),
         };
-        Ok(Zeroizing::new([&answers, typed.as_bytes()].concat()))
+        let passphrase = Zeroizing::new(remote::frame(typed.as_bytes()));
+        Ok(Zeroizing::new([answers.as_slice(), &passphrase].concat()))
     }
 
     fn say(&self, text: &str) -> io::Result<()> {

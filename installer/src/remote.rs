@@ -23,9 +23,6 @@ use crate::error::{During as _, StepError};
 use crate::lock;
 use crate::places::Places;
 
-/// A passphrase that is longer is refused, in bytes.
-const LONGEST_PASSPHRASE: u64 = 1024;
-
 /// How often a watcher looks for more events.
 const LOOK_EACH: Duration = Duration::from_millis(100);
 
@@ -75,16 +72,18 @@ fn store(input: &mut impl Read, sent: &Path, places: &Places) -> Result<(), Step
     if let Payload::Keys(_) = payload {
         return Err(StepError::new("what was sent holds no host.toml"));
     }
-    let mut rest = Zeroizing::new(Vec::new());
-    let limit = LONGEST_PASSPHRASE + 1;
+    // Made at once: a vector that grows leaves copies behind.
+    let mut rest = Zeroizing::new(Vec::with_capacity(remote::LONGEST_FRAME + 1));
+    let limit = remote::LONGEST_FRAME as u64 + 1;
     input.take(limit).read_to_end(&mut rest).during("what was sent is cut short")?;
-    if rest.len() as u64 > LONGEST_PASSPHRASE {
-        return Err(StepError::new("what was sent goes on after the answers"));
-    }
-    if rest.is_empty() {
+    let passphrase = remote::framed(&rest).ok_or_else(|| {
+        let what = "what was sent is cut short, goes on after its end, or is of another version of bedplate";
+        StepError::new(what)
+    })?;
+    if passphrase.is_empty() {
         return Ok(());
     }
-    write_private(&places.recovery(), &rest).during("could not keep the recovery passphrase")
+    write_private(&places.recovery(), passphrase).during("could not keep the recovery passphrase")
 }
 
 /// The recovery passphrase that was sent; its file goes.
@@ -195,7 +194,7 @@ mod tests {
         builder.append_data(&mut header, file, &b"x\n\n"[..]).unwrap();
         let payload = builder.into_inner().unwrap();
         let header = Header::for_payload(&payload, payload.len() as u64).unwrap().encode();
-        [&header, payload.as_slice(), rest].concat()
+        [&header, payload.as_slice(), &remote::frame(rest)].concat()
     }
 
     fn take(bytes: &[u8], places: &Places) -> Result<File, StepError> {
@@ -245,6 +244,12 @@ mod tests {
         damaged[HEADER_BYTES] ^= 1;
         let cut = &good[..good.len() - 1];
         let overlong = sent("host.toml", &[b'x'; 2000]);
+        // A part of a passphrase is none.
+        let whole = sent("host.toml", b"correct horse battery staple of 44 characters");
+        for missing in 1..80 {
+            assert!(take(&whole[..whole.len() - missing], &places).is_err(), "{missing}");
+            assert!(!places.sent().exists() && !places.recovery().exists());
+        }
         for bad in [&[][..], b"x", cut, &damaged, &overlong, &sent("authorized_keys", b"")] {
             assert!(take(bad, &places).is_err());
             assert!(!places.sent().exists() && !places.recovery().exists());

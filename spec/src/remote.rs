@@ -1,8 +1,41 @@
 //! What the installer of a machine is at, as it is told over ssh.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::event::{Event, EventKind};
+
+/// Bytes of the length of a passphrase that is sent, the most significant first.
+const LENGTH_BYTES: usize = 4;
+/// Bytes of a SHA-256.
+const HASH_BYTES: usize = 32;
+/// A recovery passphrase that is longer is refused, in bytes.
+pub const LONGEST_PASSPHRASE: usize = 1024;
+/// The longest that can follow the answers that are sent.
+pub const LONGEST_FRAME: usize = LENGTH_BYTES + LONGEST_PASSPHRASE + HASH_BYTES;
+
+/// What follows the answers that are sent: the recovery passphrase, empty where none is asked for, with
+/// its length before it and the SHA-256 of both behind it. A connection that breaks in the middle
+/// leaves a part of a passphrase that would open nothing later.
+pub fn frame(passphrase: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(passphrase.len()).unwrap_or(u32::MAX).to_be_bytes();
+    // Made at once: a vector that grows leaves copies behind.
+    let mut frame = Vec::with_capacity(LENGTH_BYTES + passphrase.len() + HASH_BYTES);
+    frame.extend_from_slice(&length);
+    frame.extend_from_slice(passphrase);
+    let hash = Sha256::digest(&frame);
+    frame.extend_from_slice(&hash);
+    frame
+}
+
+/// The passphrase in a whole frame; none when anything of it is missing, more or other.
+pub fn framed(frame: &[u8]) -> Option<&[u8]> {
+    let (signed, hash) = frame.split_at_checked(frame.len().checked_sub(HASH_BYTES)?)?;
+    let (length, passphrase) = signed.split_at_checked(LENGTH_BYTES)?;
+    let length = u32::from_be_bytes(length.try_into().ok()?) as usize;
+    let fits = passphrase.len() == length && length <= LONGEST_PASSPHRASE;
+    (fits && Sha256::digest(signed).as_slice() == hash).then_some(passphrase)
+}
 
 /// Version of [`Report`].
 pub const REPORT_SCHEMA: u32 = 1;
@@ -65,6 +98,25 @@ pub fn state(events: &str, runs: bool) -> State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn t12_no_part_of_a_passphrase_is_taken_for_the_whole() {
+        let passphrase = b"correct horse battery staple of 44 characters";
+        let whole = frame(passphrase);
+        assert_eq!(framed(&whole), Some(&passphrase[..]));
+        assert_eq!(framed(&frame(b"")), Some(&b""[..]));
+        for end in 0..whole.len() {
+            assert_eq!(framed(&whole[..end]), None, "{end}");
+        }
+        let mut other = whole.clone();
+        for at in 0..other.len() {
+            other[at] ^= 1;
+            assert_eq!(framed(&other), None, "{at}");
+            other[at] ^= 1;
+        }
+        assert_eq!(framed(&[&whole[..], b"x"].concat()), None);
+        assert_eq!(framed(&frame(&[b'x'; LONGEST_PASSPHRASE + 1])), None);
+    }
     use crate::event::EVENT_SCHEMA;
 
     fn lines(kinds: Vec<EventKind>) -> String {

@@ -378,7 +378,11 @@ fn t06_the_machine_refuses_any_plan_but_the_one_that_was_agreed_to() {
     let mut receive = Command::new(live.place.path().join("bin/bedplate-installer"));
     receive.args(["receive", "--expect-plan", "c0ffee"]);
     // A passphrase that was sent though none is asked for does not stay.
-    let told = receive.read_with_input(&[&sent, &b"correct horse battery"[..]].concat()).unwrap();
+    let told = receive
+        .read_with_input(
+            &[&sent[..], &bedplate_spec::remote::frame(b"correct horse battery")].concat(),
+        )
+        .unwrap();
     assert!(live.boot().join("sent").exists() && !live.boot().join("sent-recovery").exists());
     let kinds: Vec<EventKind> =
         told.lines().map(|line| serde_json::from_str::<Event>(line).unwrap().kind).collect();
