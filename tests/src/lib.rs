@@ -15,6 +15,7 @@ pub mod derivations;
 pub mod disk_figure;
 pub mod embedded;
 pub mod enrolment;
+pub mod esp_cuts;
 pub mod evaluation;
 pub mod evidence;
 pub mod example;

@@ -128,7 +128,13 @@ impl WriteLog {
     pub fn apply(&self, survivor: &Survivor, disks: &[File]) -> io::Result<()> {
         let missing = || io::Error::new(io::ErrorKind::NotFound, "no such entry or disk");
         let entry = self.entries().get(survivor.entry).ok_or_else(missing)?;
-        let disk = disks.get(usize::from(entry.disk)).ok_or_else(missing)?;
+        self.apply_to(survivor, disks.get(usize::from(entry.disk)).ok_or_else(missing)?)
+    }
+
+    /// Writes a part of an entry into the image of its disk.
+    pub fn apply_to(&self, survivor: &Survivor, disk: &File) -> io::Result<()> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "no such entry");
+        let entry = self.entries().get(survivor.entry).ok_or_else(missing)?;
         let (start, length) =
             (survivor.bytes.start, survivor.bytes.end.saturating_sub(survivor.bytes.start));
         match entry.action {

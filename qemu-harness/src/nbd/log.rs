@@ -147,6 +147,17 @@ impl WriteLog {
         Ok(None)
     }
 
+    /// The start of what the entry at `index` wrote; zeros when it wrote none.
+    pub fn content(&self, index: usize, piece: &mut [u8]) -> io::Result<()> {
+        match self.entries.get(index).map(|entry| entry.action) {
+            Some(Action::Write { data }) => self.read(data, piece),
+            _ => {
+                piece.fill(0);
+                Ok(())
+            }
+        }
+    }
+
     /// A piece of what a write wrote.
     pub(super) fn read(&self, data: u64, piece: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(piece, data)
