@@ -41,7 +41,8 @@ const LONGEST: u64 = 256 << 20;
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let directory = parent(path)?;
     make_directory(directory)?;
-    tidy(directory)?;
+    let _alone = alone(directory)?;
+    tidy_alone(directory)?;
     let staged = write_new(directory, content)?;
     // Its clusters stay allocated for as long as it is open.
     let old = File::open(path).ok();
@@ -59,6 +60,11 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Deletes a file: its name is off the disk before its clusters are free.
 pub fn remove(path: &Path) -> io::Result<()> {
     let directory = parent(path)?;
+    let _alone = alone(directory)?;
+    remove_alone(path, directory)
+}
+
+fn remove_alone(path: &Path, directory: &Path) -> io::Result<()> {
     let held = File::open(path)?;
     fs::remove_file(path)?;
     sync::directory(directory)?;
@@ -69,12 +75,25 @@ pub fn remove(path: &Path) -> io::Result<()> {
 
 /// Deletes what a power cut left half done in a directory, as far as that is safe.
 pub fn tidy(directory: &Path) -> io::Result<()> {
+    let _alone = alone(directory)?;
+    tidy_alone(directory)
+}
+
+fn tidy_alone(directory: &Path) -> io::Result<()> {
     for path in staged_in(directory)? {
         if !has_twin(directory, &path)? {
-            remove(&path)?;
+            remove_alone(&path, directory)?;
         }
     }
     Ok(())
+}
+
+/// Held while files of a directory come and go: what another thread or program has not named yet looks
+/// as if a power cut had left it.
+fn alone(directory: &Path) -> io::Result<File> {
+    let held = File::open(directory)?;
+    held.lock()?;
+    Ok(held)
 }
 
 /// Whether a file of this name is one that is not whole yet.
@@ -128,7 +147,7 @@ fn write_new(directory: &Path, content: &[u8]) -> io::Result<PathBuf> {
         drop(file);
         if let Err(error) = written {
             // The disk is full, or broken: what is told is why.
-            remove(&path).ok();
+            remove_alone(&path, directory).ok();
             return Err(error);
         }
         return Ok(path);
@@ -220,6 +239,26 @@ mod tests {
         fs::remove_file(at("loader")).unwrap();
         tidy(place.path()).unwrap();
         assert_eq!(names(place.path()), ["other"], "it has no twin any more");
+    }
+
+    #[test]
+    fn t23_t45_files_of_one_directory_are_replaced_at_once_by_several() {
+        let place = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for writer in 0..6 {
+                let file = place.path().join(format!("header-{writer}"));
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        replace(&file, format!("{writer} {round}").as_bytes()).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(names(place.path()).len(), 6);
+        for writer in 0..6 {
+            let file = place.path().join(format!("header-{writer}"));
+            assert_eq!(fs::read_to_string(file).unwrap(), format!("{writer} 19"));
+        }
     }
 
     #[test]

@@ -290,7 +290,7 @@ fn what_a_toplevel_cannot_mean_is_an_error() {
         built(toplevel.path()).unwrap_err().to_string()
     };
     let unit = "etc/systemd/system/bedplate-pool@.service";
-    let early = failure(&|at| replace(at, unit, "TimeoutStartSec=345", "TimeoutStartSec=45"));
+    let early = failure(&|at| replace(at, unit, "TimeoutStartSec=1545", "TimeoutStartSec=45"));
     assert!(early.contains("gives up before its stick may come"), "{early}");
     let other = failure(&|at| replace(at, unit, "pool open %i", "pool status"));
     assert!(

@@ -46,6 +46,7 @@ const OTHER_KEYS: &str =
 const HTTPS: &str = "{ https = { url = \"https://git.example.org/me/infra.git\", pinned_key = \"sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\" } }";
 const FETCH: &str = "installer/src/steps/flake/fetch";
 const BACKUP: &str = "host-service/src/backup";
+const WEAR: &str = "host-service/src/wear.rs";
 const NOTIFY: &str = "host-service/src/notify";
 const SECRET: &str = "host-service/src/secret";
 
@@ -76,6 +77,7 @@ pub const TABLE: &[(&str, &str, Shown)] = &[
 
     ("pools.<name>", "mount", By(Plan, &[("pools.scratch.mount", "\"/mnt/other\"")])),
     ("pools.<name>", "raid", Refused("pools.scratch.raid", "\"raid10\"")),
+    ("pools.<name>", "scrub", By(Toplevel, &[("pools.bulk.scrub", "\"weekly\"")])),
     ("pools.<name>", "disks", By(Plan, &[("pools.scratch.disks", "[\"scratch2\", \"scratch1\"]")])),
 
     ("unlock", "timeout_seconds", By(Stage1, &[("unlock.timeout_seconds", "44")])),
@@ -123,6 +125,8 @@ pub const TABLE: &[(&str, &str, Shown)] = &[
     ("vms.<name>.iso_image", "dest", By(Machines, &[("vms.desk.iso_image.dest", "\"/mnt/vmstore/desk/other.iso\"")])),
     ("vms.<name>.usb_devices[]", "vendor_id", By(Machines, &[("vms.apps.usb_devices.0.vendor_id", "\"0x1a87\"")])),
     ("vms.<name>.usb_devices[]", "product_id", By(Machines, &[("vms.apps.usb_devices.0.product_id", "\"0x7524\"")])),
+    ("vms.<name>.usb_devices[]", "serial", Read("host-service/src/vm/usb.rs", "wanted.serial.as_ref()")),
+    ("vms.<name>.usb_devices[]", "port", Read("host-service/src/vm/usb.rs", "wanted.port.as_ref()")),
 
     ("nfs", "v3", By(Toplevel, &[("nfs.v3", "true")])),
     ("nfs.exports[]", "path", By(Exports, &[("nfs.exports.0.path", "\"/mnt/bulk/other\"")])),
@@ -152,6 +156,12 @@ pub const TABLE: &[(&str, &str, Shown)] = &[
     ("backups.<name>.credentials", "sops", By(Secrets, &[("backups.apps.credentials", "{ sops = \"secrets.yaml\", key = \"sftp\" }")])),
     ("backups.<name>.credentials", "key", Read(SECRET, "open_sops(file, key)")),
     ("backups.<name>.credentials", "age", By(Secrets, &[("backups.apps.credentials", "{ age = \"sftp.age\" }")])),
+
+    ("health", "fill", Read("host-service/src/pool/condition.rs", "host.health.fill")),
+    ("health", "smart", Read(WEAR, "host.health.smart")),
+    ("health", "sectors", Read(WEAR, "limits.sectors")),
+    ("health", "worn", Read(WEAR, "limits.worn")),
+    ("health", "celsius", Read(WEAR, "limits.celsius")),
 
     ("notify", "url", Read(NOTIFY, "&notify.url")),
     ("notify", "receiver", Read(NOTIFY, "notify.receiver")),
