@@ -25,6 +25,8 @@ use self::entry::{Order, values};
 pub use self::entry::{Sealed, seal, unsealed};
 use self::volume::Volume;
 
+/// What is said of a boot entry that holds nothing.
+pub const EMPTY_ENTRY: &str = "is empty, or cannot be read";
 /// What the firmware starts from a disk it knows nothing of (UEFI 2.10, 3.5.1.1).
 pub const FIRST: &str = "EFI/BOOT/BOOTX64.EFI";
 /// What shim starts (`DEFAULT_LOADER` of shim).
@@ -255,7 +257,7 @@ impl<'a> Checker<'a> {
         let fault = |what| vec![Fault { path: path.clone(), what }];
         match unsealed(text) {
             Sealed::Broken => return fault("is torn: what it says is not what was written"),
-            Sealed::No if text.is_empty() => return fault("is empty, or cannot be read"),
+            Sealed::No if text.is_empty() => return fault(EMPTY_ENTRY),
             // One of a version that sealed nothing: this is its last line.
             Sealed::No
                 if name.starts_with("bedplate-")

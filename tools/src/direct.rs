@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 /// What offsets, lengths and memory are aligned to: the largest logical sector there is.
 const ALIGNED: usize = 4096;
 /// How much is read at once. A file's clusters and the table that lists them are read in turns.
-const WINDOW: usize = 256 << 10;
+const WINDOW: usize = 64 << 10;
 /// How many such pieces are kept.
 const WINDOWS: usize = 8;
 /// What may be read of the smallest volume, in bytes.

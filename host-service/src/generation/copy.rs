@@ -10,7 +10,7 @@ use bedplate_tools::vfat;
 use super::esp::Esp;
 use super::room::{self, Lacking};
 use super::wanted::Part;
-use super::{GenerationError, names};
+use super::{GenerationError, RANKS, has_rank, names};
 
 /// What every disk has of its own: systemd-boot writes it anew at each boot.
 const OWN: &str = "loader/random-seed";
@@ -35,7 +35,8 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), GenerationError> {
         parts.push(Part::file(&path.to_string_lossy(), &from.join(path))?);
     }
     // Images and what says how loaders should be, then the loaders, then what names all of it.
-    parts.sort_by_key(|part| (rank(&part.path), part.path.clone()));
+    // Of the entries the one that boots next is the first, so that no other one ever starts.
+    parts.sort_by_key(|part| (rank(&part.path), place_of(from, &part.path), part.path.clone()));
     let mut extra: Vec<&PathBuf> = there.difference(&wanted).collect();
     extra.sort_by_key(|path| std::cmp::Reverse(rank(&path.to_string_lossy())));
     let remove = || extra.iter().try_for_each(|path| esp.remove(&path.to_string_lossy()));
@@ -64,6 +65,16 @@ fn rank(path: &str) -> u8 {
     } else {
         1
     }
+}
+
+/// Where an entry of ours sorts in the boot menu.
+fn place_of(esp: &Path, path: &str) -> usize {
+    if rank(path) < 2 {
+        return 0;
+    }
+    let text = fs::read_to_string(esp.join(path)).unwrap_or_default();
+    let place = RANKS.iter().position(|rank| has_rank(&text, rank));
+    place.unwrap_or(RANKS.len())
 }
 
 /// Whether what the other does not have must go first, which has to be enough.

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use bedplate_facts::boot_chain::Chain;
+use bedplate_facts::boot_chain::{Chain, EMPTY_ENTRY, Entry};
 use bedplate_qemu_harness::nbd::cut::{Cut, Survivor, Unflushed, survivors};
 use bedplate_qemu_harness::nbd::log::{Action, WriteLog};
 
@@ -61,9 +61,11 @@ pub fn steps(log: &WriteLog, marks: u16, disk: &str) -> io::Result<Vec<Step>> {
     let mut steps: Vec<Step> = Vec::new();
     for (index, entry) in log.entries().iter().enumerate().filter(|(_, it)| it.disk == marks) {
         let Action::Write { .. } = entry.action else { continue };
-        let mut sector = vec![0; super::SECTOR.min(usize::try_from(entry.length).unwrap_or(0))];
-        log.content(index, &mut sector)?;
-        let Some(mark) = Mark::parse(&sector).filter(|mark| mark.disk == disk) else { continue };
+        let mut bytes = vec![0; usize::try_from(entry.length).map_err(io::Error::other)?];
+        log.content(index, &mut bytes)?;
+        // The kernel writes pages: marks that were noted before come with the new one.
+        let mark = bytes.chunks(super::SECTOR).filter_map(Mark::parse).next_back();
+        let Some(mark) = mark.filter(|mark| mark.disk == disk) else { continue };
         match steps.last_mut() {
             Some(step) if mark.done => step.done = index,
             _ => steps.push(Step { name: mark.step, begun: index, done: usize::MAX }),
@@ -96,7 +98,7 @@ impl<'a> Disk<'a> {
 
     /// Replays up to an entry without looking.
     pub fn forward(&mut self, position: usize) -> io::Result<()> {
-        while self.position < position {
+        while self.position < position.min(self.log.entries().len()) {
             self.next()?;
         }
         Ok(())
@@ -166,7 +168,7 @@ impl<'a> Disk<'a> {
                 tried.untidy.push(wrong(looked.untidy.join(", ")));
             }
         };
-        while self.position < step.done {
+        while self.position < step.done.min(self.log.entries().len()) {
             if !self.next()? {
                 continue;
             }
@@ -225,7 +227,9 @@ struct Looked {
 
 fn look(image: &Path) -> io::Result<Looked> {
     let chain = Chain::look(image)?;
-    let entries = chain.entries.iter().flat_map(|entry| &entry.faults);
+    // A new name without content yet is no entry to any boot loader.
+    let empty = |entry: &&Entry| entry.faults.iter().all(|fault| fault.what != EMPTY_ENTRY);
+    let entries = chain.entries.iter().filter(empty).flat_map(|entry| &entry.faults);
     let broken = chain.loaders.iter().chain(entries).map(ToString::to_string).collect();
     let untidy = fat::faults(&File::open(image)?)?;
     // Before there is an entry nothing is claimed.
