@@ -172,6 +172,11 @@ pub mod kind {
     pub fn broken_copy(which: &str) -> String {
         format!("broken {which} LUKS header")
     }
+
+    /// Whether a kind is a [`broken_copy`].
+    pub fn is_broken_copy(kind: &str) -> bool {
+        ["primary", "secondary"].iter().any(|which| broken_copy(which) == kind)
+    }
 }
 
 /// What of ours was found on a disk: the token `bedplate` of its LUKS2 header.

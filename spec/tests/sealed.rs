@@ -146,6 +146,16 @@ fn t46_a_torn_header_is_formatted_and_told_with_what_stands_there() {
     os_only(&mut facts, kind::UNKNOWN);
     let random = plan(&host(Wipe::Ours), &facts).unwrap();
     assert!(random.destroyed_lines().join("").contains("unknown data on partition 2"));
+    // One copy is written after the other: the second one is whole, and has no key yet.
+    for which in ["primary", "secondary"] {
+        os_only(&mut facts, "crypto_LUKS");
+        let broken = signature(Some(2), &kind::broken_copy(which), None);
+        let torn = signature(Some(2), kind::TORN_HEADER, None);
+        of(&mut facts, "os").signatures.extend([broken, torn]);
+        let begun = plan(&host(Wipe::Ours), &facts).unwrap();
+        assert_eq!((begun.hash.clone(), resumed(&begun)), (hash(), vec!["os"]), "{which}");
+    }
+    os_only(&mut facts, kind::UNKNOWN);
     // A table alone: nothing is lost, and nothing is told.
     of(&mut facts, "os").signatures.truncate(1);
     assert!(plan(&host(Wipe::Ours), &facts).unwrap().destroys.is_empty());

@@ -140,7 +140,8 @@ pub fn find(file: &mut File, size: u64, sector_size: u32) -> Option<Found> {
     Some(Found { guid: *disk.guid(), partitions })
 }
 
-/// Whether a disk carries exactly this table.
+/// Whether a disk carries exactly this table, and the kernel sees it: what comes last when it is
+/// written is there, too.
 pub fn carries(
     device: &mut (impl DiskDevice + ?Sized),
     sector_size: u32,
@@ -148,11 +149,23 @@ pub fn carries(
     entries: &[Entry],
 ) -> bool {
     let Ok(sector) = LogicalBlockSize::try_from(u64::from(sector_size)) else { return false };
+    if !is_protected(device).unwrap_or(false) {
+        return false;
+    }
     let config = GptConfig::new().logical_block_size(sector).only_valid_headers(true);
     let Ok(disk) = config.open_from_device(device) else { return false };
     let used = disk.partitions().iter().filter(|(_, entry)| entry.is_used());
     let wanted = entries.iter().map(|entry| (entry.number, entry.partition(sector_size)));
     *disk.guid() == guid && used.map(|(number, entry)| (*number, entry.clone())).eq(wanted)
+}
+
+/// Whether the first sector is an MBR that protects a table (UEFI 2.10, 5.2.3): its only kind of
+/// partition is 0xEE.
+fn is_protected(device: &mut (impl DiskDevice + ?Sized)) -> io::Result<bool> {
+    let mut mbr = [0; 512];
+    device.seek(SeekFrom::Start(0))?;
+    device.read_exact(&mut mbr)?;
+    Ok(mbr.ends_with(&[0x55, 0xaa]) && mbr.get(446 + 4) == Some(&0xee))
 }
 
 #[cfg(test)]
@@ -191,8 +204,11 @@ mod tests {
         write_unseen(&mut file, SIZE, 512, Uuid::from_u128(7), &[entry()]).unwrap();
         let marked = unfinished::name(&read(&file, 0, 512));
         assert_eq!(marked, Some(Uuid::from_u128(7).to_string()));
+        // The kernel would show no partition of it.
+        assert!(!carries(&mut file, 512, Uuid::from_u128(7), &[entry()]));
         write(&mut file, SIZE, 512, Uuid::from_u128(7), &[entry()]).unwrap();
         assert_eq!(unfinished::name(&read(&file, 0, 512)), None);
+        assert!(carries(&mut file, 512, Uuid::from_u128(7), &[entry()]));
     }
 
     #[test]

@@ -84,6 +84,8 @@ fn is_torn(signatures: &[Signature], host: Uuid, role: &str, part: Part) -> bool
             "vfat" => is_esp(found),
             LUKS => torn && is_volume(found) && carries(found, Purpose::Luks),
             kind::TORN_HEADER => is_volume(found),
+            // One copy is written after the other.
+            one if kind::is_broken_copy(one) => torn && is_volume(found),
             // Random bytes come before the header, and tables before the first sector.
             kind::UNKNOWN => is_volume(found) || is_esp(found),
             _ => false,

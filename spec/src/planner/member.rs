@@ -419,10 +419,7 @@ impl Situation<'_> {
             kind::TORN_HEADER | kind::UNKNOWN => {
                 one.partition.is_some_and(|number| self.part().takes(number))
             }
-            _ => {
-                one.kind == kind::broken_copy("primary")
-                    || one.kind == kind::broken_copy("secondary")
-            }
+            other => kind::is_broken_copy(other),
         };
         !self.pool.sealed
             && begun != Some(true)
