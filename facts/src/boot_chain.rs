@@ -25,6 +25,8 @@ use self::entry::{Order, values};
 pub use self::entry::{Sealed, seal, unsealed};
 use self::volume::Volume;
 
+/// What is said of a file that holds nothing.
+const EMPTY: &str = "is empty";
 /// What is said of a boot entry that holds nothing.
 pub const EMPTY_ENTRY: &str = "is empty, or cannot be read";
 /// What the firmware starts from a disk it knows nothing of (UEFI 2.10, 3.5.1.1).
@@ -121,7 +123,11 @@ impl Chain {
 /// The SHA-256 of a file of a partition, as the disk has it; none when it is not there, or not all of it.
 pub fn hash_of(partition: &Path, path: &str) -> io::Result<Option<String>> {
     let volume = Volume::of(Direct::open(partition)?)?;
-    Ok(Checker::new(&volume).read(&key(path)).ok().map(|seen| seen.hash))
+    Ok(match Checker::new(&volume).read(&key(path)) {
+        Ok(seen) => Some(seen.hash),
+        Err(EMPTY) => Some(hexadecimal(&Sha256::digest([]))),
+        Err(_) => None,
+    })
 }
 
 /// Whether a machine starts from a partition. It reads no more than it takes to know.
@@ -307,7 +313,7 @@ impl<'a> Checker<'a> {
             }
         })?;
         if wanted == 0 {
-            return Err("is empty");
+            return Err(EMPTY);
         }
         if length != wanted {
             return Err("is cut short: its clusters are not all there");

@@ -36,7 +36,7 @@ const REMOTE: &str = "remote";
 const MOVED: &str = "moved";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 16] = [
+const FULL: [&str; 17] = [
     "guests",
     "network",
     "bridges",
@@ -53,6 +53,7 @@ const FULL: [&str; 16] = [
     "attended",
     "disk_loss",
     "pool_life",
+    "esp_cuts",
 ];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.

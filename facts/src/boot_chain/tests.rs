@@ -202,6 +202,14 @@ fn entries_are_ordered_as_systemd_boot_does() {
     assert_eq!(wanted.map(position), [0, 1, 2, 3, 4], "{names:?}");
 }
 
+#[test]
+fn t45_a_file_that_is_to_be_empty_reads_back_as_that() {
+    let image = esp(&[("EFI/empty", b""), (FIRST, b"MZ")]);
+    assert_eq!(hash_of(image.path(), "EFI/empty").unwrap(), Some(hash(b"")));
+    assert_eq!(hash_of(image.path(), FIRST).unwrap(), Some(hash(b"MZ")));
+    assert_eq!(hash_of(image.path(), "EFI/none").unwrap(), None);
+}
+
 /// A stream of numbers (splitmix64): the same every time.
 fn roll(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
