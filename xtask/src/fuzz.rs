@@ -41,6 +41,8 @@ pub struct Limits {
     pub seconds: u64,
     /// Executions each; 0 is no limit.
     pub runs: u64,
+    /// What libFuzzer's choices follow from; 0 is another one each time.
+    pub seed: u32,
 }
 
 /// Runs each target, or the one named. A finding is a failure; what gave it is left in
@@ -76,6 +78,9 @@ fn one(root: &Path, name: &str, limits: Limits) -> Result<(), Problem> {
     let seeds = SEEDS.iter().filter(|(of, _)| *of == name).map(|(_, place)| root.join(place));
     command.args(seeds).args(LIMITS).arg("-print_final_stats=1");
     command.arg(format!("-max_total_time={}", limits.seconds));
+    if limits.seed > 0 {
+        command.arg(format!("-seed={}", limits.seed));
+    }
     if limits.runs > 0 {
         command.arg(format!("-runs={}", limits.runs));
     }
@@ -91,7 +96,8 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Compiles them and runs each for `seconds`.
+    /// Compiles them and runs each for `seconds`. The inputs are the same each time: what is found is
+    /// of what was changed, and not of chance.
     pub fn begin(seconds: u64) -> Result<Self, Problem> {
         let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(BUILT);
         fs::create_dir_all(&built).map_err(|error| unreadable(&built, error))?;
@@ -100,7 +106,13 @@ impl Beside {
         let same = file.try_clone().map_err(|error| unreadable(&log, error))?;
         let own = std::env::current_exe().map_err(|error| Problem::Start("xtask".into(), error))?;
         let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(own).args(["fuzz", "--seconds", &seconds.to_string()]);
+        command.args(["-n", "19"]).arg(own).args([
+            "fuzz",
+            "--seed",
+            "1",
+            "--seconds",
+            &seconds.to_string(),
+        ]);
         let child = command.stdin(Stdio::null()).stdout(file).stderr(same).spawn();
         let child = child.map_err(|error| Problem::Start("nice xtask fuzz".into(), error))?;
         Ok(Self { child, log })

@@ -76,6 +76,9 @@ enum Chore {
         /// So often each, if that is sooner.
         #[arg(long, default_value_t = 0)]
         runs: u64,
+        /// What libFuzzer's choices follow from; 0 is another one each time.
+        #[arg(long, default_value_t = 0)]
+        seed: u32,
         /// Only this target.
         target: Option<String>,
     },
@@ -133,8 +136,8 @@ fn run(arguments: Arguments) -> Result<(), Problem> {
             }
             bench_build::measure()
         }
-        Chore::Fuzz { seconds, runs, target } => {
-            fuzz::fuzz(fuzz::Limits { seconds, runs }, target.as_deref())
+        Chore::Fuzz { seconds, runs, seed, target } => {
+            fuzz::fuzz(fuzz::Limits { seconds, runs, seed }, target.as_deref())
         }
         Chore::Packages => Ok(()),
     }
