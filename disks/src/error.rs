@@ -22,7 +22,7 @@ pub enum Fault {
     Open {
         /// The name that was opened.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         #[source]
         source: io::Error,
     },

@@ -15,7 +15,7 @@ pub struct Identity {
     pub serial: Option<String>,
     /// World Wide Name.
     pub wwn: Option<String>,
-    /// Bytes.
+    /// Size of the whole disk, in bytes.
     pub size: u64,
     /// Bytes of a logical sector.
     pub sector_size: u32,

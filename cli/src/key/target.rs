@@ -46,9 +46,9 @@ pub enum TargetError {
     /// It is in use, or another device by now.
     #[error("{name} was not written to")]
     Claim {
-        /// Device.
+        /// The device as it was named on the command line.
         name: String,
-        /// Why.
+        /// What is wrong with it.
         #[source]
         source: Fault,
     },

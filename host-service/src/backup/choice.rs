@@ -14,7 +14,7 @@ pub struct Choice {
 /// No snapshot that may come back by itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoChoice {
-    /// None.
+    /// No snapshot has the id that was asked for.
     #[error("the repository has no snapshot `{0}` of this backup and this host")]
     None(String),
     /// None that is whole.

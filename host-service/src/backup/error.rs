@@ -98,7 +98,7 @@ pub enum BackupError {
     NotInSnapshot {
         /// restic's id.
         snapshot: String,
-        /// Which.
+        /// The paths that are concerned.
         paths: Vec<PathBuf>,
     },
     /// Only a part came.
@@ -109,7 +109,7 @@ pub enum BackupError {
     Partial {
         /// Where that is.
         partial: PathBuf,
-        /// Why.
+        /// What the program said that failed.
         #[source]
         source: CommandError,
     },

@@ -34,7 +34,7 @@ pub struct Offered {
 pub struct Removal {
     /// Generations that the boot menu no longer offers.
     pub generations: BTreeSet<u64>,
-    /// Images.
+    /// Names of the images that it starts.
     pub images: BTreeSet<String>,
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Part {
     pub(super) path: String,
     /// SHA-256 of its content.
     pub(super) hash: String,
-    /// Bytes.
+    /// Length of the file, in bytes.
     pub(super) size: u64,
     pub(super) source: Source,
 }

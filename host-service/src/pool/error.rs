@@ -102,9 +102,9 @@ pub enum PoolError {
     Mark {
         /// Which pool.
         pool: String,
-        /// Whose.
+        /// The role of the member.
         role: String,
-        /// Why.
+        /// What is wrong, for people.
         why: String,
     },
     /// The kernel has no randomness to give.
@@ -120,7 +120,7 @@ pub enum PoolError {
         pool: String,
         /// Whose disk.
         role: String,
-        /// Why.
+        /// What is wrong, for people.
         why: String,
     },
     /// Two copies cannot be compared where there is one.

@@ -21,7 +21,7 @@ use crate::chain::chain;
 pub(super) struct Mounting<'a> {
     /// Name of the pool.
     pub name: &'a str,
-    /// Where.
+    /// The directory that it is mounted at.
     pub mount: &'a str,
     /// Its roles in host.toml.
     pub roles: &'a [String],

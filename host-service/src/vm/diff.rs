@@ -90,16 +90,16 @@ pub enum Action {
     },
     /// Let it go on.
     Resume {
-        /// Name.
+        /// Name of the machine in host.toml.
         vm: String,
     },
     /// Give it a USB device of the host while it runs.
     AttachUsb {
-        /// Name.
+        /// Name of the machine in host.toml.
         vm: String,
         /// Vendor, in four digits.
         vendor: String,
-        /// Product.
+        /// Product id of the USB device, as host.toml writes it.
         product: String,
         /// Bus and number.
         address: (u32, u32),

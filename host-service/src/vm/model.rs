@@ -71,7 +71,7 @@ pub enum Source {
 pub struct Usb {
     /// Vendor, in four digits: `1a86`.
     pub vendor: String,
-    /// Product.
+    /// Product id of the USB device.
     pub product: String,
     /// Bus and device, where it is named by them or plugged in.
     pub address: Option<(u32, u32)>,

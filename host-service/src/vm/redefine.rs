@@ -26,12 +26,12 @@ pub enum RedefineError {
     /// It must not be touched.
     #[error("`{vm}` was not defined anew: {why}")]
     Kept {
-        /// Which.
+        /// Name of the machine in host.toml.
         vm: String,
-        /// Why.
+        /// What stands against it, for people.
         why: String,
     },
-    /// Looking.
+    /// Libvirt or the disks could not be looked at.
     #[error("it could not be found out how the machine stands; nothing was done")]
     Look(#[from] VmError),
     /// The XML.
@@ -45,7 +45,7 @@ pub enum RedefineError {
     Variables {
         /// Where they are.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said.
         #[source]
         source: io::Error,
     },

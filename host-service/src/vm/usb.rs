@@ -22,7 +22,7 @@ pub const DEVICES: &str = "/sys/bus/usb/devices";
 pub struct Plugged {
     /// Vendor, in four digits.
     pub vendor: String,
-    /// Product.
+    /// Product id of the USB device.
     pub product: String,
     /// What it says of itself.
     pub serial: Option<String>,

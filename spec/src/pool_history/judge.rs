@@ -53,7 +53,7 @@ pub struct Kept {
 /// What somebody has said in so many words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Word {
-    /// Nothing.
+    /// Nobody has said anything: only what is proven goes on.
     #[default]
     None,
     /// Go on with what is here, whatever those that are not here hold.

@@ -48,7 +48,7 @@ pub struct Tried {
 /// A step on one disk, as entries of the log.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// What.
+    /// Name of the step of the story.
     pub name: String,
     /// First entry.
     pub begun: usize,
