@@ -1,11 +1,13 @@
 //! GUID partition tables.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
 
 use gpt::disk::LogicalBlockSize;
+use gpt::header::{self, Header};
 use gpt::mbr::ProtectiveMBR;
-use gpt::partition::Partition;
+use gpt::partition::{self, Partition};
 use gpt::partition_types;
 use gpt::{DiskDevice, GptConfig};
 use uuid::Uuid;
@@ -19,6 +21,12 @@ const CLEARED: u64 = 1 << 20;
 /// What is cleared at the end of a disk: what firmware keeps of its RAID stands up to 3,087 sectors
 /// before it (Promise; `libblkid/src/superblocks/promise_raid.c`).
 const CLEARED_BEHIND: u64 = 2 << 20;
+/// Bytes of an entry. UEFI 2.10, 5.3.2 allows 256 and more, which neither the kernel nor the crate
+/// reads: the crate panics.
+const ENTRY: u32 = 128;
+/// The most entries of a table that is read: the kernel reads no table past 4 MiB
+/// (`block/partitions/efi.c`, `KMALLOC_MAX_SIZE`).
+const MOST_ENTRIES: u32 = (4 << 20) / ENTRY;
 
 /// One partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,15 +137,19 @@ pub struct Found {
 /// The table of a disk by either of its copies, whether the kernel shows it or not.
 pub fn find(file: &mut File, size: u64, sector_size: u32) -> Option<Found> {
     let sector = LogicalBlockSize::try_from(u64::from(sector_size)).ok()?;
-    let disk = GptConfig::new().logical_block_size(sector).open_from_device(file).ok()?;
+    let [first, second] = headers(file, sector);
+    let mut table = |header: Option<Header>| {
+        let header = header?;
+        Some((header.disk_guid, entries_of(file, &header, sector)?))
+    };
+    let (guid, entries) = table(first).or_else(|| table(second))?;
     let sector = u64::from(sector_size);
     let place = |(number, entry): (&u32, &Partition)| {
         let start = entry.first_lba.checked_mul(sector)?;
         let end = entry.last_lba.checked_add(1)?.checked_mul(sector)?;
         (entry.is_used() && start < end && end <= size).then(|| (*number, start, end - start))
     };
-    let partitions = disk.partitions().iter().filter_map(place).collect();
-    Some(Found { guid: *disk.guid(), partitions })
+    Some(Found { guid, partitions: entries.iter().filter_map(place).collect() })
 }
 
 /// Whether a disk carries exactly this table, and the kernel sees it: what comes last when it is
@@ -152,11 +164,64 @@ pub fn carries(
     if !is_protected(device).unwrap_or(false) {
         return false;
     }
-    let config = GptConfig::new().logical_block_size(sector).only_valid_headers(true);
-    let Ok(disk) = config.open_from_device(device) else { return false };
-    let used = disk.partitions().iter().filter(|(_, entry)| entry.is_used());
+    let [Some(first), Some(_)] = headers(device, sector) else { return false };
+    let Some(there) = entries_of(device, &first, sector) else { return false };
+    let used = there.iter().filter(|(_, entry)| entry.is_used());
     let wanted = entries.iter().map(|entry| (entry.number, entry.partition(sector_size)));
-    *disk.guid() == guid && used.map(|(number, entry)| (*number, entry.clone())).eq(wanted)
+    first.disk_guid == guid && used.map(|(number, entry)| (*number, entry.clone())).eq(wanted)
+}
+
+/// The headers of both copies, each if its checksum is right.
+fn headers(
+    device: &mut (impl Read + Seek + ?Sized),
+    sector: LogicalBlockSize,
+) -> [Option<Header>; 2] {
+    let first = header::read_header_from_arbitrary_device(&mut Behind { device, by: 0 }, sector);
+    let end = device.seek(SeekFrom::End(0)).unwrap_or(0);
+    let last = (end / sector.as_u64()).checked_sub(2).filter(|last| *last > 0);
+    let second = last.and_then(|last| {
+        // The crate reads one sector from the beginning.
+        let by = last * sector.as_u64();
+        header::read_header_from_arbitrary_device(&mut Behind { device, by }, sector).ok()
+    });
+    [first.ok(), second]
+}
+
+/// The entries that a header names, if they are of the size and number that can be read, and their
+/// checksum is right.
+fn entries_of(
+    device: &mut (impl Read + Seek + ?Sized),
+    header: &Header,
+    sector: LogicalBlockSize,
+) -> Option<BTreeMap<u32, Partition>> {
+    if header.part_size != ENTRY || header.num_parts > MOST_ENTRIES {
+        return None;
+    }
+    partition::file_read_partitions(&mut Behind { device, by: 0 }, header, sector).ok()
+}
+
+/// A device as it is read from a place on.
+struct Behind<'a, D: ?Sized> {
+    device: &'a mut D,
+    by: u64,
+}
+
+impl<D: Read + ?Sized> Read for Behind<'_, D> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.device.read(buffer)
+    }
+}
+
+impl<D: Seek + ?Sized> Seek for Behind<'_, D> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(place) => {
+                SeekFrom::Start(place.checked_add(self.by).ok_or(io::ErrorKind::InvalidInput)?)
+            }
+            relative => relative,
+        };
+        Ok(self.device.seek(to)?.saturating_sub(self.by))
+    }
 }
 
 /// Whether the first sector is an MBR that protects a table (UEFI 2.10, 5.2.3): its only kind of
@@ -226,5 +291,43 @@ mod tests {
                 assert_eq!(find(&mut file, SIZE, sector_size), wanted, "{cleared} bytes are gone");
             }
         }
+    }
+
+    /// Writes over a field of a header and makes its checksum right again (UEFI 2.10, 5.3.2).
+    fn set(file: &mut File, header: u64, field: usize, value: u32) {
+        let mut bytes = read(file, header, 92);
+        bytes[field..field + 4].copy_from_slice(&value.to_le_bytes());
+        bytes[16..20].fill(0);
+        let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&bytes);
+        bytes[16..20].copy_from_slice(&sum.to_le_bytes());
+        file.seek(SeekFrom::Start(header)).unwrap();
+        file.write_all(&bytes).unwrap();
+    }
+
+    #[test]
+    fn t06_a_table_of_a_size_that_cannot_be_read_is_no_reason_to_stop() {
+        const NUMBER: usize = 80;
+        const SIZE_OF_ENTRY: usize = 84;
+        for (field, value) in [(SIZE_OF_ENTRY, 256), (SIZE_OF_ENTRY, 0), (NUMBER, u32::MAX)] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.set_len(SIZE).unwrap();
+            write(&mut file, SIZE, 512, Uuid::from_u128(7), &[entry()]).unwrap();
+            set(&mut file, 512, field, value);
+            let found = find(&mut file, SIZE, 512).expect("the second copy is whole");
+            assert_eq!(found.partitions, vec![(1, entry().start, entry().length)]);
+            assert!(!carries(&mut file, 512, Uuid::from_u128(7), &[entry()]));
+            set(&mut file, SIZE - 512, field, value);
+            assert_eq!(find(&mut file, SIZE, 512), None);
+        }
+    }
+
+    #[test]
+    fn t06_a_table_is_found_when_only_the_entries_of_one_copy_are_damaged() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.set_len(SIZE).unwrap();
+        write(&mut file, SIZE, 512, Uuid::from_u128(7), &[entry()]).unwrap();
+        clear(&mut file, 1024, 512).unwrap();
+        let found = find(&mut file, SIZE, 512).expect("the second copy is whole");
+        assert_eq!(found.partitions, vec![(1, entry().start, entry().length)]);
     }
 }
