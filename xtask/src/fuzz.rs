@@ -61,7 +61,9 @@ pub fn fuzz(limits: Limits, only: Option<&str>) -> Result<(), Problem> {
         .env("CARGO_TARGET_DIR", root.join(BUILT))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", FLAGS.join(" ")))?;
-    chosen.into_iter().try_for_each(|name| one(&root, name, limits))
+    // What one target finds does not keep the others from being run.
+    let ended: Vec<_> = chosen.into_iter().map(|name| one(&root, name, limits)).collect();
+    ended.into_iter().collect()
 }
 
 fn one(root: &Path, name: &str, limits: Limits) -> Result<(), Problem> {
@@ -130,8 +132,12 @@ impl Beside {
         if ended.success() {
             return Ok(());
         }
-        let last: Vec<&str> = said.lines().rev().take(40).collect();
-        eprintln!("{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        let findings = findings(&said);
+        if findings.is_empty() {
+            let last: Vec<&str> = said.lines().rev().take(40).collect();
+            eprintln!("{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+        findings.iter().for_each(|finding| eprintln!("xtask: {finding}"));
         Err(Problem::Failed(line, ended))
     }
 }
@@ -146,6 +152,28 @@ fn executions(said: &str) -> Vec<(String, u64)> {
         }
         let runs = line.strip_prefix("stat::number_of_executed_units:");
         found.extend(runs.and_then(|runs| Some((target.to_owned(), runs.trim().parse().ok()?))));
+    }
+    found
+}
+
+/// What the targets found, out of what they print: each with its panic or what the sanitizer said, and
+/// where the input was left.
+fn findings(said: &str) -> Vec<String> {
+    let mut target = "";
+    let mut found: Vec<String> = Vec::new();
+    let mut lines = said.lines();
+    while let Some(line) = lines.next() {
+        let place = line.split_once("Test unit written to ").map(|(_, place)| place);
+        if let Some(name) = line.strip_prefix(BEGINS) {
+            target = name;
+        } else if line.contains("panicked at") {
+            // What was asserted stands in the next line.
+            found.push(format!("{target}: {line} {}", lines.next().unwrap_or_default()));
+        } else if line.contains("ERROR: ") && !line.contains("deadly signal") {
+            found.push(format!("{target}: {line}"));
+        } else if let Some(place) = place {
+            found.push(format!("{target}: the input is in {place}"));
+        }
     }
     found
 }
@@ -175,5 +203,22 @@ mod tests {
                     stat::number_of_executed_units: 12\n";
         let found = executions(said);
         assert_eq!(found, [("answers".to_owned(), 4711), ("yaml".to_owned(), 12)]);
+    }
+
+    #[test]
+    fn what_was_found_is_told_with_its_place() {
+        let said = "xtask: fuzz gpt\nINFO: Seed: 1\n\
+                    thread '<unnamed>' (7) panicked at src/partition.rs:253:5:\n\
+                    assertion failed: left == right\n==7== ERROR: libFuzzer: deadly signal\n\
+                    artifact_prefix='a/'; Test unit written to a/gpt-crash-4\n\
+                    xtask: fuzz yaml\n==8== ERROR: libFuzzer: timeout after 20 seconds\n";
+        let wanted = [
+            "gpt: thread '<unnamed>' (7) panicked at src/partition.rs:253:5: \
+             assertion failed: left == right",
+            "gpt: the input is in a/gpt-crash-4",
+            "yaml: ==8== ERROR: libFuzzer: timeout after 20 seconds",
+        ];
+        assert_eq!(findings(said), wanted);
+        assert_eq!(findings("xtask: fuzz gpt\nerror: could not compile\n"), [""; 0]);
     }
 }
