@@ -22,7 +22,8 @@ pub fn run(command: &mut Command) -> Result<(), Problem> {
     if status.success() { Ok(()) } else { Err(Problem::Failed(line, status)) }
 }
 
-fn line(command: &Command) -> String {
+/// A command as it is told of.
+pub fn line(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
     words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")

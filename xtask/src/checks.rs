@@ -6,20 +6,27 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cargo::{self, cargo};
+use crate::lanes;
 use crate::report::Problem;
 
-/// Stories that every run tells.
-const STORIES: [&str; 9] = [
-    "refusal",
-    REPOSITORY,
-    CLOSURE,
-    BACKUPS,
+/// Stories that every run tells. Those that take longest come first; what needs a platform in the
+/// cache comes behind them, which make one.
+const STORIES: [&str; 10] = [
     "hypervisor",
-    "key_stick",
-    "faults",
-    "reinstall",
+    "refusal",
     "power_cut",
+    "key_stick",
+    "reinstall",
+    "faults",
+    "esp_cuts",
+    BACKUPS,
+    CLOSURE,
+    REPOSITORY,
 ];
+
+/// Those that borrow the installed disks, and with them the port at which their VM's image is served
+/// (`tests/src/installed.rs`).
+const BORROWERS: [&str; 2] = ["hypervisor", "key_stick"];
 
 /// What is told without a machine, but with the Nix of a platform in the cache.
 const REPOSITORY: &str = "repository";
@@ -36,7 +43,7 @@ const REMOTE: &str = "remote";
 const MOVED: &str = "moved";
 
 /// Stories that only the full set tells.
-const FULL: [&str; 17] = [
+const FULL: [&str; 16] = [
     "guests",
     "network",
     "bridges",
@@ -53,7 +60,6 @@ const FULL: [&str; 17] = [
     "attended",
     "disk_loss",
     "pool_life",
-    "esp_cuts",
 ];
 
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
@@ -152,22 +158,25 @@ pub fn compile(stories: &[&str]) -> Result<(), Problem> {
     cargo::run(command.args(stories.iter().flat_map(|story| ["--test", story])))
 }
 
-/// The end-to-end stories. One at a time: each fills the machine. One that fails does not keep
-/// the others from being told; what became of each stands at the end, with the time that it took and
-/// that everything before them took. `shard` is the part of the power cuts that is tried, such as `2/4`.
+/// The end-to-end stories. One that fails does not keep the others from being told; what became of each
+/// stands at the end, with the time that it took and that everything before them took. `shard` is the
+/// part of the power cuts that is tried, such as `2/4`.
 pub fn stories(
     stories: &[&str],
     full: bool,
     shard: Option<&str>,
     before: Duration,
+    lanes: usize,
 ) -> Result<(), Problem> {
-    let told: Vec<_> = stories
-        .iter()
-        .map(|story| {
-            let begun = Instant::now();
-            (story, tell(story, full, shard), begun.elapsed())
+    let begun = Instant::now();
+    let told = if lanes == 1 {
+        lanes::tell(stories, 1, |_, _| false, |story| tell(story, full, shard))
+    } else {
+        let borrow = |one: &str, other: &str| [one, other].iter().all(|it| BORROWERS.contains(it));
+        lanes::tell(stories, lanes, borrow, |story| {
+            lanes::run_as(story, &mut telling(story, full, shard))
         })
-        .collect();
+    };
     eprintln!(
         "xtask: passed  {:5.0} s  what is compiled, checks and unit tests",
         before.as_secs_f64()
@@ -176,13 +185,18 @@ pub fn stories(
         let outcome = if outcome.is_ok() { "passed" } else { "FAILED" };
         eprintln!("xtask: {outcome}  {:5.0} s  {story}", time.as_secs_f64());
     }
-    let all: Duration = told.iter().map(|(_, _, time)| *time).sum();
-    eprintln!("xtask:         {:5.0} s  altogether", (before + all).as_secs_f64());
+    let (all, at_once) =
+        (before + begun.elapsed(), if lanes == 1 { "" } else { ", two at a time" });
+    eprintln!("xtask:         {:5.0} s  altogether{at_once}", all.as_secs_f64());
     told.into_iter().try_for_each(|(_, outcome, _)| outcome)
 }
 
 fn tell(story: &str, full: bool, shard: Option<&str>) -> Result<(), Problem> {
     eprintln!("xtask: story {story}");
+    cargo::run(&mut telling(story, full, shard))
+}
+
+fn telling(story: &str, full: bool, shard: Option<&str>) -> Command {
     let mut command = cargo();
     // Of the workspace, as everything before: for one package alone cargo would compile the crates
     // that it needs anew, with other features.
@@ -194,7 +208,7 @@ fn tell(story: &str, full: bool, shard: Option<&str>) -> Result<(), Problem> {
     if let Some(shard) = shard {
         command.env("BEDPLATE_SHARD", shard);
     }
-    cargo::run(&mut command)
+    command
 }
 
 #[cfg(test)]

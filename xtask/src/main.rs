@@ -6,6 +6,7 @@ mod bench_build;
 mod cargo;
 mod checks;
 mod fuzz;
+mod lanes;
 mod packages;
 mod report;
 mod slow;
@@ -120,9 +121,10 @@ fn run(arguments: Arguments) -> Result<(), Problem> {
             checks::compile(&stories)?;
             let built = begun.elapsed();
             let _slow = slow.map(Slow::down);
-            // A machine in QEMU leaves much of two processors idle.
+            let lanes = if story.is_empty() && !full && slow.is_none() { lanes::fit() } else { 1 };
+            // What two machines in QEMU leave of the processors.
             let fuzz = story.is_empty().then(|| fuzz::Beside::begin(60)).transpose()?;
-            let told = checks::stories(&stories, full, shard.as_deref(), built);
+            let told = checks::stories(&stories, full, shard.as_deref(), built, lanes);
             let read = fuzz.map_or(Ok(()), fuzz::Beside::finish);
             told.and(read)
         }
