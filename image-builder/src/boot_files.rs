@@ -13,8 +13,10 @@ use crate::tree_nix::TreePrograms;
 /// El Torito counts its load size in 16 bits of 512 bytes: the partition must stay below 32 MiB.
 const ESP_BYTES: u64 = 8 << 20;
 
-/// Kernel command line of the live system. The last console is the one programs write to.
-const COMMAND_LINE: &str = "console=tty0 console=ttyS0 panic=-1 quiet systemd.ssh_auto=no";
+/// Kernel command line of the live system. The last console is the one programs write to. Without
+/// `panic=` a kernel that cannot go on stays as it is, with its last words on the screen (Linux's
+/// admin-guide/kernel-parameters.txt): a reboot would hide them, and begin the same again.
+const COMMAND_LINE: &str = "console=tty0 console=ttyS0 quiet systemd.ssh_auto=no";
 
 /// Modules in GRUB's image for BIOS: enough to read the menu and boot.
 const BIOS_MODULES: &[&str] = &[
@@ -41,7 +43,7 @@ pub(crate) fn menu() -> String {
          insmod all_video\n\
          menuentry 'Bedplate' {{\n  linux /live/vmlinuz {COMMAND_LINE}\n  initrd /live/initrd\n}}\n\
          menuentry 'Bedplate, all messages on the screen' {{\n  \
-         linux /live/vmlinuz console=ttyS0 console=tty0 panic=-1\n  initrd /live/initrd\n}}\n"
+         linux /live/vmlinuz console=ttyS0 console=tty0\n  initrd /live/initrd\n}}\n"
     )
 }
 
@@ -81,4 +83,23 @@ pub(crate) fn bios(tree: &Path, output: &Path) -> Result<PathBuf, Error> {
     command.arg("-o").arg(output).args(BIOS_MODULES);
     command.run().map_err(tool("make GRUB's image for BIOS"))?;
     Ok(modules.join("boot_hybrid.img"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t09_a_medium_that_cannot_go_on_never_starts_the_machine_again() {
+        let menu = menu();
+        let lines: Vec<&str> = menu.lines().filter(|line| line.contains("linux ")).collect();
+        assert_eq!(lines.len(), 2, "{menu}");
+        for line in lines {
+            assert!(!line.contains("panic="), "{line}");
+        }
+        let unit = include_str!("../live/etc/systemd/system/bedplate-installer.service.in");
+        for reboot in ["SuccessAction", "FailureAction", "Restart", "reboot"] {
+            assert!(!unit.contains(reboot), "{reboot} in the installer's unit");
+        }
+    }
 }

@@ -61,7 +61,7 @@ $box poweroff -f
 "#;
 
 /// The consoles of the medium's own menu.
-const CONSOLE: &str = "console=tty0 console=ttyS0 panic=-1 quiet";
+const CONSOLE: &str = "console=tty0 console=ttyS0 quiet";
 /// Without a second page table: under emulation its switches are a fifth of all the work.
 /// And a timer that comes late on a busy machine is no broken one.
 const EMULATED: &str = "mitigations=off no_timer_check";
