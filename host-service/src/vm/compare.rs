@@ -137,6 +137,12 @@ fn less<'a>(all: &'a [String], other: &[String]) -> impl Iterator<Item = &'a Str
 /// `host.toml`. A definition with the disk of `host.toml` would put an old one back beneath a newer,
 /// and what the guest wrote since would be gone, or mixed with what it writes then.
 pub fn other_disk(name: &str, found: &DomainFound, disk: &Path) -> Option<String> {
+    if found.is_unread {
+        return Some(format!(
+            "its definition cannot be read, and nobody knows on which disks the guest wrote last: it is \
+             not defined anew and its disk is not touched; see `virsh dumpxml {name}`"
+        ));
+    }
     let models = [found.live.as_ref(), found.held.as_ref()];
     models.into_iter().flatten().find_map(|model| {
         let others = others(model, disk);

@@ -400,7 +400,7 @@ impl Present<'_> {
     fn prepare(&self) -> Vec<Action> {
         let mut actions = file_actions(self.name, self.vm, self.files);
         // What is in its memory knows the disk as it was; it grows once the guest runs.
-        if self.domain.is_some_and(|found| found.running.is_none() && found.managed_save) {
+        if self.domain.is_some_and(DomainFound::is_saved) {
             actions.retain(|action| !matches!(action, Action::Enlarge { .. }));
         }
         if self.stale_seed {

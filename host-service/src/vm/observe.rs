@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_libvirt::{Domain, State as Standing};
+use bedplate_libvirt::{Domain, Off, State as Standing};
 use bedplate_spec::host::{Firmware, State, Vm};
 use bedplate_tools::qcow2;
 use bedplate_tools::virsh::Virsh;
@@ -64,11 +64,21 @@ pub struct DomainFound {
     pub held: Option<Model>,
     /// The definition it runs with.
     pub live: Option<Model>,
+    /// Whether one of the two is there and cannot be read: nobody knows which disks it has.
+    pub is_unread: bool,
     /// What is seen of the disks that it has and host.toml does not name. What is not in here is not
     /// known.
     pub layers: BTreeMap<PathBuf, Layer>,
     /// Every file it has to do with. Looked for when a directory is to be deleted.
     pub files: users::Files,
+}
+
+impl DomainFound {
+    /// Whether its memory is kept, by libvirt or in a file of its owner's.
+    pub fn is_saved(&self) -> bool {
+        let is_in_file = self.standing == Standing::Off(Off::Saved);
+        self.running.is_none() && (self.managed_save || is_in_file)
+    }
 }
 
 /// A disk that libvirt has and host.toml does not name.
@@ -140,18 +150,20 @@ pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
     Ok(observed)
 }
 
-/// A definition that cannot be read is nobody's, and so never touched.
+/// A definition whose tag cannot be read is nobody's, and so never touched.
 fn domain(domain: &Domain) -> DomainFound {
     let tag = |xml: &Option<String>| inspect::intent(xml.as_deref()?).ok().flatten();
     let model = |xml: &Option<String>| Model::parse(xml.as_deref()?).ok();
+    let (held, live) = (model(&domain.persistent), model(&domain.live));
     DomainFound {
+        is_unread: held.is_none() || domain.running && live.is_none(),
         intent: tag(&domain.persistent),
         running: domain.running.then(|| tag(&domain.live)),
         autostart: domain.autostart,
         standing: domain.state,
         managed_save: domain.managed_save,
-        held: model(&domain.persistent),
-        live: model(&domain.live),
+        held,
+        live,
         ..DomainFound::default()
     }
 }
@@ -216,4 +228,33 @@ fn files(context: &Context, name: &str, vm: &Vm, found: Option<&DomainFound>) ->
 /// The file that says that a machine was started since boot.
 pub fn started_file(context: &Context, name: &str) -> PathBuf {
     context.runtime.join(STARTED).join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine of ours after so many external snapshots.
+    fn snapshots(count: usize) -> Option<String> {
+        let tag = "<metadata><b:vm xmlns:b='urn:bedplate:vm:1' intent='ab'/></metadata>";
+        let chain = "<backingStore>".repeat(count) + &"</backingStore>".repeat(count);
+        let disk = format!("<disk><source file='/mnt/vmstore/haos/{count}'/>{chain}</disk>");
+        Some(format!("<domain>{tag}<devices>{disk}</devices></domain>"))
+    }
+
+    #[test]
+    fn t49_a_long_chain_of_snapshots_is_read_and_one_that_is_not_is_known_as_unread() {
+        let of = |persistent, live: Option<String>| {
+            let running = live.is_some();
+            domain(&Domain { persistent, live, running, ..Domain::default() })
+        };
+        // libvirt follows 200.
+        let long = of(snapshots(200), snapshots(200));
+        assert!(!long.is_unread && long.held.is_some() && long.live.is_some());
+        let (longer, live) = (of(snapshots(1000), None), of(snapshots(1), snapshots(1000)));
+        for found in [longer, live] {
+            assert!(found.intent.is_some(), "it is ours");
+            assert!(found.is_unread, "{found:?}");
+        }
+    }
 }

@@ -6,8 +6,9 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::inspect::InspectError;
 
-/// Deeper than libvirt ever nests.
-const DEEPEST: usize = 64;
+/// Deeper than libvirt ever nests: each snapshot of a chain stands in the one above it, a chain has up to
+/// 200 of them, and libxml2 reads no more than this (`xmlParserMaxDepth`).
+const DEEPEST: usize = 256;
 
 /// An element with what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,3 +1,5 @@
+use bedplate_libvirt::{Off, State as Standing};
+
 use super::super::accelerator::Accelerator;
 use super::super::model::Model;
 use super::*;
@@ -318,6 +320,22 @@ fn t49_a_change_of_memory_does_not_put_a_disk_back_beneath_its_overlay() {
 }
 
 #[test]
+fn t49_a_machine_whose_definition_cannot_be_read_is_not_defined_anew() {
+    let mut intent = sample::intent();
+    let mut observed = as_wanted(&intent);
+    let found = observed.domains.get_mut("haos").unwrap();
+    (found.held, found.is_unread) = (None, true);
+    intent.vms.get_mut("haos").unwrap().disk_gb = Some(64);
+    let resource = diff(&intent, &observed).remove(0);
+    assert!(resource.actions.is_empty() && resource.refused.is_none(), "{resource:?}");
+    assert!(resource.wants[0].contains("virsh dumpxml haos"), "{resource:?}");
+    intent.vms.get_mut("haos").unwrap().ram_mb = 8192;
+    let resource = diff(&intent, &observed).remove(0);
+    assert!(resource.actions.is_empty(), "{resource:?}");
+    assert!(resource.refused.unwrap().contains("not defined anew"));
+}
+
+#[test]
 fn t50_the_disk_of_a_machine_whose_memory_is_saved_is_not_changed() {
     let mut intent = sample::intent();
     let mut observed = as_wanted(&intent);
@@ -325,7 +343,11 @@ fn t50_the_disk_of_a_machine_whose_memory_is_saved_is_not_changed() {
     let found = observed.domains.get_mut("haos").unwrap();
     (found.running, found.managed_save) = (None, true);
     assert_eq!(titles(&intent, &observed), ["start haos"]);
-    observed.domains.get_mut("haos").unwrap().managed_save = false;
+    // Into a file of its owner's.
+    let found = observed.domains.get_mut("haos").unwrap();
+    (found.standing, found.managed_save) = (Standing::Off(Off::Saved), false);
+    assert!(titles(&intent, &observed).is_empty());
+    observed.domains.get_mut("haos").unwrap().standing = Standing::Off(Off::ShutDown);
     assert_eq!(titles(&intent, &observed), ["enlarge the disk of haos to 64 GiB"]);
 }
 
