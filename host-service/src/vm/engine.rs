@@ -137,7 +137,7 @@ impl Kind for VirtualMachines {
             }
             Action::DeleteDirectory { vm } => {
                 let machine = Machine::find(context, vm)?;
-                self.expect_unused(vm, &machine.directory)?;
+                self.expect_unused(context, vm, &machine.directory)?;
                 directory::delete(machine.pool, &machine.directory, &context.mounts)?;
             }
         }
@@ -186,10 +186,16 @@ impl VirtualMachines {
 
     /// Looks again, right before a directory is deleted: every domain counts, that of the machine
     /// itself, too, if it is still there.
-    fn expect_unused(&self, name: &str, directory: &Path) -> Result<(), VmError> {
+    fn expect_unused(
+        &self,
+        context: &Context,
+        name: &str,
+        directory: &Path,
+    ) -> Result<(), VmError> {
         let real = fs::canonicalize(directory).ok();
+        let is_gone = |path: &Path| observe::is_gone(context, path);
         for one in bedplate_libvirt::domains(self.virsh.uri())? {
-            let files = users::files(&self.virsh, &one);
+            let files = users::files(&self.virsh, &one, &is_gone);
             let found = DomainFound { files, ..DomainFound::default() };
             if let Some(why) = users::uses(&one.name, &found, directory, real.as_deref()) {
                 return Err(VmError::Changed(format!("of {name}, {why}")));

@@ -151,16 +151,21 @@ impl Source {
 }
 
 /// Every path in a definition, wherever it stands: disks and what they are based on, firmware,
-/// variables, kernels, shared directories, logs.
+/// variables, kernels, shared directories, logs, arguments of QEMU.
 pub fn paths(xml: &str) -> Result<Vec<PathBuf>, InspectError> {
     let domain = Element::parse(xml)?;
     let mut found = Vec::new();
-    domain.visit(&mut |text| {
-        if text.starts_with('/') {
-            found.push(PathBuf::from(text));
-        }
-    });
+    domain.visit(&mut |text| found.extend(paths_in(text).map(PathBuf::from)));
     Ok(found)
+}
+
+/// The paths in a value: all of it, or what stands in it after a sign, as in `file=/a,if=none`. Where
+/// such one ends nobody knows: it is taken with what follows, and as far as the next sign.
+fn paths_in(text: &str) -> impl Iterator<Item = &str> {
+    const SIGNS: [char; 5] = ['=', ',', ':', '"', '\''];
+    let after = text.match_indices(SIGNS).filter_map(|(at, sign)| text.get(at + sign.len()..));
+    let found = std::iter::once(text).chain(after).filter(|rest| rest.starts_with('/'));
+    found.flat_map(|rest| [rest, rest.split([',', '"', '\'']).next().unwrap_or(rest)])
 }
 
 fn firmware(os: &Element) -> Firmware {

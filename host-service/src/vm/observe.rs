@@ -143,7 +143,7 @@ pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
     if context.intent.vms.iter().any(is_removal) {
         for one in &domains {
             if let Some(found) = observed.domains.get_mut(&one.name) {
-                found.files = users::files(virsh, one);
+                found.files = users::files(virsh, one, &|path| is_gone(context, path));
             }
         }
     }
@@ -185,15 +185,19 @@ fn layer(context: &Context, path: &Path) -> Option<Layer> {
     match fs::symlink_metadata(path) {
         Ok(_) => qcow2::bases(path).ok().map(Layer::Based),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let pools = context.intent.pools.iter();
-            let mut around = pools.filter(|(_, pool)| path.starts_with(&pool.mount));
-            let is_there = match around.next() {
-                Some((pool, _)) => context.pool_mount(pool).is_ok(),
-                None => path.parent().is_some_and(Path::is_dir),
-            };
-            is_there.then_some(Layer::Gone)
+            is_gone(context, path).then_some(Layer::Gone)
         }
         Err(_) => None,
+    }
+}
+
+/// Whether the place of a path where nothing is is there: its pool is mounted, or its directory is there.
+pub fn is_gone(context: &Context, path: &Path) -> bool {
+    let pools = context.intent.pools.iter();
+    let mut around = pools.filter(|(_, pool)| path.starts_with(&pool.mount));
+    match around.next() {
+        Some((pool, _)) => context.pool_mount(pool).is_ok(),
+        None => path.parent().is_some_and(Path::is_dir),
     }
 }
 

@@ -20,20 +20,34 @@ pub struct Files {
     pub unknown: Vec<String>,
 }
 
-/// All files of `domain`, of what it runs with and of what it is defined as.
-pub fn files(virsh: &Virsh, domain: &Domain) -> Files {
+/// All files of `domain`, of what it runs with and of what it is defined as. `is_gone` says of a path where
+/// nothing is whether its place is there, so that nothing will be: a pool may just not be mounted.
+pub fn files(virsh: &Virsh, domain: &Domain, is_gone: &dyn Fn(&Path) -> bool) -> Files {
     let mut files = Files::default();
+    if domain.persistent.is_none() || domain.running && domain.live.is_none() {
+        files.unknown.push("libvirt does not say how it is defined".to_owned());
+    }
     for xml in [&domain.persistent, &domain.live].into_iter().flatten() {
         match (model::paths(xml), Model::parse(xml)) {
             (Ok(paths), Ok(model)) => {
                 files.paths.extend(paths);
                 volumes(virsh, &model, &mut files);
+                files.hidden(disks(&model), is_gone);
             }
             _ => files.unknown.push("its definition cannot be read".to_owned()),
         }
     }
-    files.follow();
+    files.follow(is_gone);
     files
+}
+
+/// The images that a guest writes to. A device is none.
+fn disks(model: &Model) -> impl Iterator<Item = &Path> {
+    let disks = model.disks.iter().filter(|disk| disk.device == "disk");
+    disks.filter_map(|disk| match &disk.source {
+        Some(Source::File(path)) if !path.starts_with("/dev") => Some(path.as_path()),
+        Some(Source::File(_) | Source::Volume { .. } | Source::Other(_)) | None => None,
+    })
 }
 
 /// Where the volumes of storage pools are, libvirt alone knows.
@@ -48,13 +62,30 @@ fn volumes(virsh: &Virsh, model: &Model, files: &mut Files) {
 }
 
 impl Files {
+    /// Images that cannot be looked into now, and will be there again: what they are based on is not known.
+    fn hidden<'a>(
+        &mut self,
+        images: impl Iterator<Item = &'a Path>,
+        is_gone: &dyn Fn(&Path) -> bool,
+    ) {
+        let hidden = images.filter(|path| !path.exists() && !is_gone(path));
+        self.unknown.extend(hidden.map(|path| {
+            format!(
+                "its disk {} is not there now, and what it is based on is not known",
+                path.display()
+            )
+        }));
+    }
+
     /// Adds what the images are based on, and the true names of all.
-    fn follow(&mut self) {
+    fn follow(&mut self, is_gone: &dyn Fn(&Path) -> bool) {
         for path in std::mem::take(&mut self.paths) {
             // Images alone: a device or a fifo might never answer.
             let is_file = fs::metadata(&path).is_ok_and(|found| found.is_file());
             let bases = is_file.then(|| qcow2::bases(&path).unwrap_or_default());
-            for one in bases.into_iter().flatten().chain([path]) {
+            let bases = bases.unwrap_or_default();
+            self.hidden(bases.iter().map(PathBuf::as_path), is_gone);
+            for one in bases.into_iter().chain([path]) {
                 self.paths.extend(fs::canonicalize(&one).ok().filter(|real| *real != one));
                 self.paths.push(one);
             }
@@ -106,7 +137,13 @@ mod tests {
     }
 
     fn found(xml: &str) -> DomainFound {
-        let files = files(&Virsh::new("test:///no/such/file"), &domain(xml));
+        found_of(&domain(xml))
+    }
+
+    /// On a machine whose pools are all mounted but that at `/mnt/away`.
+    fn found_of(domain: &Domain) -> DomainFound {
+        let is_gone = |path: &Path| !path.starts_with("/mnt/away");
+        let files = files(&Virsh::new("test:///no/such/file"), domain, &is_gone);
         DomainFound { files, ..DomainFound::default() }
     }
 
@@ -125,6 +162,9 @@ mod tests {
             "<disk><source dev='/mnt/vmstore/haos/b'/></disk>",
             "<filesystem><source dir='/mnt/vmstore/haos'/></filesystem>",
             "<serial><log file='/mnt/vmstore/haos/log'/></serial>",
+            "<arg value='file=/mnt/vmstore/haos/b.qcow2,if=none'/>",
+            "<arg value='local,path=/mnt/vmstore/haos,mount_tag=a'/>",
+            "<arg value='{&quot;filename&quot;:&quot;/mnt/vmstore/haos/b&quot;,&quot;node&quot;:1}'/>",
         ] {
             let why = of(devices).unwrap();
             assert!(why.contains("the domain copy has /mnt/vmstore/haos"), "{why}");
@@ -157,6 +197,32 @@ mod tests {
         std::os::unix::fs::symlink(&base, &link).unwrap();
         let real = fs::canonicalize(&directory).unwrap();
         assert!(uses("copy", &with(&link), &directory, Some(&real)).is_some());
+    }
+
+    #[test]
+    fn t49_an_overlay_on_a_pool_that_is_not_mounted_may_be_based_on_anything() {
+        let of = |path: &str| {
+            let xml =
+                format!("<domain><devices><disk><source file='{path}'/></disk></devices></domain>");
+            uses("copy", &found(&xml), Path::new("/mnt/vmstore/haos"), None)
+        };
+        let why = of("/mnt/away/copy.qcow2").unwrap();
+        assert!(why.contains("its disk /mnt/away/copy.qcow2 is not there now"), "{why}");
+        // One that is gone for good keeps nothing.
+        assert_eq!(of("/mnt/vmstore/copy/copy.qcow2"), None);
+    }
+
+    #[test]
+    fn t49_a_domain_that_libvirt_does_not_describe_may_have_anything() {
+        let whole = domain("<domain/>");
+        let of =
+            |domain: &Domain| uses("copy", &found_of(domain), Path::new("/mnt/vmstore/haos"), None);
+        assert_eq!(of(&whole), None);
+        let running = Domain { running: true, ..whole.clone() };
+        let undefined = Domain { persistent: None, ..whole };
+        for one in [running, undefined] {
+            assert!(of(&one).unwrap().contains("libvirt does not say"), "{one:?}");
+        }
     }
 
     #[test]
