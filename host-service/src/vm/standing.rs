@@ -87,7 +87,7 @@ fn off(name: &str, vm: &Vm, found: &DomainFound, files: &FilesFound, decision: &
             "{name} crashed; it is not started, because `autostart` is off (`virsh start {name}`)"
         )),
         _ if !vm.autostart => {}
-        _ if !files.started || found.managed_save || brought_down(why) => {
+        _ if found.managed_save || brought_down(why) || !files.started && !is_of_its_owner(why) => {
             decision.actions.push(Action::Start { vm: name.to_owned() });
         }
         Off::Unknown => decision.notes.push(format!(
@@ -109,6 +109,11 @@ fn brought_down(why: Off) -> bool {
         | Off::Saved
         | Off::FromSnapshot => false,
     }
+}
+
+/// Whether somebody wanted it down, since this boot: what was before it libvirt has forgotten.
+fn is_of_its_owner(why: Off) -> bool {
+    matches!(why, Off::ShutDown | Off::Destroyed | Off::FromSnapshot)
 }
 
 /// One that is there and does not run.
@@ -210,6 +215,19 @@ mod tests {
             let decision = decided(&found(State::Off(why)), 0);
             assert!(decision.actions.is_empty() && decision.notes.len() == 1, "{decision:?}");
         }
+    }
+
+    #[test]
+    fn t50_one_that_its_owner_shut_off_before_anybody_looked_is_left_alone_too() {
+        // libvirt started it at boot, and converge has not seen it run.
+        let files = FilesFound::default();
+        let vm = &sample::intent().vms["haos"];
+        let starts = |why| {
+            let found = found(State::Off(why));
+            titles(&decide("haos", vm, Some(&found), &files, false)) == ["start haos"]
+        };
+        assert!(!starts(Off::ShutDown) && !starts(Off::Destroyed));
+        assert!(starts(Off::Unknown) && starts(Off::Failed), "not started yet in this boot");
     }
 
     #[test]
