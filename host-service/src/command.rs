@@ -479,12 +479,17 @@ fn tend(context: &Context, out: &mut dyn Write) -> Finished {
     if let Err(TryLockError::WouldBlock) = file.try_lock() {
         return Ok(());
     }
+    tend_alone(context, out)
+}
+
+fn tend_alone(context: &Context, out: &mut dyn Write) -> Finished {
     let mut sink = |_: &Event| {};
     let mut reporter = Reporter::new(&mut sink);
-    for line in vm::VirtualMachines::default().tend(context, &mut reporter)? {
-        writeln!(out, "done: {line}")?;
-    }
-    Ok(())
+    let mut lines = Vec::new();
+    let mut done = |action: &vm::diff::Action| lines.push(format!("done: {action}"));
+    let result = vm::VirtualMachines::default().tend(context, &mut reporter, &mut done);
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    Ok(result?)
 }
 
 /// One change of a pool at a time; pools are opened without it. What works on pools for hours is not

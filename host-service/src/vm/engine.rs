@@ -147,20 +147,35 @@ impl Kind for VirtualMachines {
 
 impl VirtualMachines {
     /// Does what cannot wait for the next converge and changes nothing that host.toml says: a guest that
-    /// waits for room goes on. Returns what was done.
+    /// waits for room goes on. `done` is told what was done.
     pub fn tend(
         &self,
         context: &Context,
         reporter: &mut Reporter<'_>,
-    ) -> Result<Vec<String>, VmError> {
+        done: &mut dyn FnMut(&Action),
+    ) -> Result<(), VmError> {
         let observed = self.observe(context)?;
         let resources = diff::diff(&context.intent, &observed);
-        let mut done = Vec::new();
-        for action in resources.iter().flat_map(|one| &one.actions).filter(|one| one.is_tending()) {
-            self.perform(context, action, reporter)?;
-            done.push(action.to_string());
+        let actions = resources.iter().flat_map(|one| &one.actions);
+        self.perform_each(context, actions.filter(|one| one.is_tending()), reporter, done)
+    }
+
+    /// One that fails keeps none of the others: they are of other machines. The first failure is told.
+    fn perform_each<'a>(
+        &self,
+        context: &Context,
+        actions: impl Iterator<Item = &'a Action>,
+        reporter: &mut Reporter<'_>,
+        done: &mut dyn FnMut(&Action),
+    ) -> Result<(), VmError> {
+        let mut result = Ok(());
+        for action in actions {
+            match self.perform(context, action, reporter) {
+                Ok(_) => done(action),
+                Err(error) => result = result.and(Err(error)),
+            }
         }
-        Ok(done)
+        result
     }
 
     fn define(
@@ -282,16 +297,48 @@ mod tests {
     use crate::mounts::Mounts;
     use crate::sample;
 
+    fn context(place: &Path) -> Context {
+        Context {
+            intent: sample::intent(),
+            mounts: Mounts::default(),
+            configuration: place.join("etc"),
+            runtime: place.join("run"),
+            state: place.join("state"),
+        }
+    }
+
+    #[test]
+    fn t50_what_fails_for_one_machine_keeps_no_other_from_going_on() {
+        let place = tempfile::tempdir().unwrap();
+        let program = place.path().join("virsh");
+        let script = "#!/bin/sh\ncase \"$*\" in *attach-device*) exit 1;; esac\n";
+        crate::atomic::write(&program, script, 0o700).unwrap();
+        let virsh = Virsh::new("qemu:///system").with_program(program);
+        let machines = VirtualMachines { virsh };
+        let attach = Action::AttachUsb {
+            vm: "apps".into(),
+            vendor: "1a86".into(),
+            product: "7523".into(),
+            address: (1, 7),
+            gone: None,
+        };
+        let actions = [attach, Action::Resume { vm: "haos".into() }];
+        let mut sink = |_: &bedplate_spec::event::Event| {};
+        let mut done = Vec::new();
+        let result = machines.perform_each(
+            &context(place.path()),
+            actions.iter(),
+            &mut Reporter::new(&mut sink),
+            &mut |action| done.push(action.to_string()),
+        );
+        assert!(matches!(result, Err(VmError::Libvirt(_))), "{result:?}");
+        assert_eq!(done, ["resume haos"]);
+    }
+
     #[test]
     fn a_machine_that_is_undefined_is_no_longer_known_as_started() {
         let place = tempfile::tempdir().unwrap();
-        let context = Context {
-            intent: sample::intent(),
-            mounts: Mounts::default(),
-            configuration: place.path().join("etc"),
-            runtime: place.path().join("run"),
-            state: place.path().join("state"),
-        };
+        let context = context(place.path());
         remember(&context, "haos").unwrap();
         let note = observe::started_file(&context, "haos");
         assert!(note.exists());
