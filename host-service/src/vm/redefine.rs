@@ -39,7 +39,8 @@ pub enum RedefineError {
     Definition(#[source] io::Error),
     /// The variables.
     #[error(
-        "the variables of its firmware, {}, could not be put away; nothing was defined anew",
+        "it is defined as host.toml says, and the variables of its firmware, {}, could not be put away: it \
+         has the old ones until this is run again",
         .path.display()
     )]
     Variables {
@@ -96,14 +97,25 @@ pub fn redefine(
             lines.push(format!("machine {} becomes the newest", shown(&held.machine)));
         }
     }
-    if wish.new_variables {
-        let path = variables::place(name, [found.held.as_ref(), found.live.as_ref()]);
-        let put = variables::put_away(&path, &directory)
-            .map_err(|source| RedefineError::Variables { path, source })?;
-        lines.extend(put.map(|kept| format!("the old variables are kept as {}", kept.display())));
-    }
-    virsh.define(&wanted.xml)?;
+    let variables = variables::place(name, [found.held.as_ref(), found.live.as_ref()]);
+    let variables = wish.new_variables.then_some(variables.as_path());
+    let kept = replace(virsh, &wanted.xml, variables, &directory)?;
+    lines.extend(kept.map(|kept| format!("the old variables are kept as {}", kept.display())));
     Ok(lines)
+}
+
+/// Defines it, and then takes `variables` away: a definition that libvirt refuses leaves everything as it
+/// was. Returns where they are kept in `directory`.
+fn replace(
+    virsh: &Virsh,
+    xml: &str,
+    variables: Option<&Path>,
+    directory: &Path,
+) -> Result<Option<PathBuf>, RedefineError> {
+    virsh.define(xml)?;
+    let Some(path) = variables else { return Ok(None) };
+    variables::put_away(path, directory)
+        .map_err(|source| RedefineError::Variables { path: path.to_owned(), source })
 }
 
 fn refusal(
@@ -116,7 +128,7 @@ fn refusal(
     if let Some(why) = compare::other_disk(name, found, disk) {
         return Some(why);
     }
-    let is_on = found.running.is_some() || found.managed_save;
+    let is_on = found.running.is_some() || found.is_saved();
     if wish.new_variables && is_on {
         let how = "it runs, or its memory is saved, with the variables that are there";
         return Some(format!("{how}; shut it down first (`virsh shutdown {name}`)"));
@@ -147,5 +159,21 @@ mod tests {
         }
         let why = refusal("haos", &off, disk, true, Wish::default()).unwrap();
         assert!(why.contains("--new-variables"), "{why}");
+    }
+
+    #[test]
+    fn a_definition_that_libvirt_refuses_costs_no_variables() {
+        let place = tempfile::tempdir().unwrap();
+        let (program, variables) = (place.path().join("virsh"), place.path().join("haos_VARS.fd"));
+        std::fs::write(&variables, "boots from its disk").unwrap();
+        let virsh = Virsh::new("qemu:///system").with_program(&program);
+        let replaced = |code: &str| {
+            crate::atomic::write(&program, &format!("#!/bin/sh\nexit {code}\n"), 0o700).unwrap();
+            replace(&virsh, "<domain/>", Some(&variables), place.path())
+        };
+        assert!(matches!(replaced("1"), Err(RedefineError::Libvirt(_))));
+        assert!(variables.exists());
+        let kept = replaced("0").unwrap().unwrap();
+        assert!(!variables.exists() && kept.exists());
     }
 }
