@@ -142,7 +142,7 @@ impl Virsh {
 
     /// Pauses a domain; what it has written is flushed.
     pub fn suspend(&self, domain: &str) -> Result<(), CommandError> {
-        self.tell(&["suspend", "--domain", domain], self.limits.work)
+        self.tell(&["suspend", "--domain", domain], self.limits.word)
     }
 
     /// Undoes [`Virsh::suspend`].

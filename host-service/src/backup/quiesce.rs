@@ -129,16 +129,19 @@ enum How {
     Paused,
     /// By libvirt, and perhaps by its agent, which did not answer in time.
     Late,
+    /// By libvirt, now or later: it did not answer in time.
+    Pausing,
 }
 
 impl How {
-    const ALL: [Self; 3] = [Self::Frozen, Self::Paused, Self::Late];
+    const ALL: [Self; 4] = [Self::Frozen, Self::Paused, Self::Late, Self::Pausing];
 
     fn word(self) -> &'static str {
         match self {
             Self::Frozen => "frozen",
             Self::Paused => "paused",
             Self::Late => "late",
+            Self::Pausing => "pausing",
         }
     }
 }
@@ -182,7 +185,7 @@ impl<'a> Held<'a> {
                 Note { how, id }.write(&note)?;
                 // It may have been heard all the same, and come late.
                 let _ = virsh.thaw(name);
-                virsh.suspend(name)?;
+                pause(virsh, name, &note, id)?;
             }
         }
         Ok(held)
@@ -205,6 +208,16 @@ impl Drop for Held<'_> {
         // What fails here stays noted, and is tried again by `recover`.
         let _ = self.let_go();
     }
+}
+
+/// Pauses a machine. One that libvirt has not paused in time may be paused later, when nobody thinks of
+/// it any more.
+fn pause(virsh: &Virsh, name: &str, note: &Path, id: Option<u32>) -> Result<(), QuiesceError> {
+    let Err(why) = virsh.suspend(name) else { return Ok(()) };
+    if why.is_too_long() {
+        Note { how: How::Pausing, id }.write(note)?;
+    }
+    Err(why.into())
 }
 
 /// Whether an agent that was asked may still hear it: one that is there and has not answered. A guest
@@ -294,6 +307,8 @@ enum Step {
     Resume,
     /// libvirt, and then its agent, which must answer.
     ResumeAndThaw,
+    /// libvirt, whether or not it is paused now: it does one thing after the other.
+    ResumeLate,
 }
 
 /// Decides by its note and its number now, none when it does not run: a machine that has gone, or
@@ -306,8 +321,19 @@ fn step(note: Note, now: Option<u32>) -> Step {
             How::Frozen => Step::Thaw,
             How::Paused => Step::Resume,
             How::Late => Step::ResumeAndThaw,
+            How::Pausing => Step::ResumeLate,
         },
     }
+}
+
+/// What libvirt says of a machine that has no channel for an agent (`qemuDomainAgentAvailable`).
+fn was_never_frozen(why: &CommandError) -> bool {
+    why.to_string().contains("agent is not configured")
+}
+
+/// What libvirt says of a machine that is to be resumed and runs (`qemuDomainResume`).
+fn is_running(why: &CommandError) -> bool {
+    why.to_string().contains("already running")
 }
 
 fn let_go(virsh: &Virsh, notes: &Path, name: &str) -> Result<(), QuiesceError> {
@@ -323,7 +349,16 @@ fn let_go(virsh: &Virsh, notes: &Path, name: &str) -> Result<(), QuiesceError> {
     let step = step(note, now);
     match step {
         Step::Forget => {}
-        Step::Thaw => virsh.thaw(name)?,
+        Step::Thaw => {
+            let thawed = virsh.thaw(name);
+            thawed.or_else(|why| if was_never_frozen(&why) { Ok(()) } else { Err(why) })?;
+        }
+        Step::ResumeLate => {
+            let resumed = virsh.resume(name);
+            resumed.or_else(|why| if is_running(&why) { Ok(()) } else { Err(why) })?;
+            // As below.
+            let _ = virsh.thaw(name);
+        }
         Step::Resume | Step::ResumeAndThaw => {
             // Suspending may have failed before anything was paused.
             if is_paused {
@@ -480,6 +515,59 @@ mod tests {
         assert!(name == "haos" && why.to_string().contains("virsh domfsthaw haos"), "{why}");
         // The next backup of it pauses it again.
         recovered.expect_free(&["haos".into()]).unwrap();
+    }
+
+    #[test]
+    fn f10_a_guest_that_can_have_no_agent_is_not_taken_for_frozen() {
+        let place = tempfile::tempdir().unwrap();
+        let virsh = without_agent(place.path());
+        let script = fs::read_to_string(place.path().join("virsh")).unwrap();
+        let note = place.path().join(DIRECTORY).join("haos");
+        for (text, free) in [
+            ("error: argument unsupported: QEMU guest agent is not configured", 1),
+            ("error: Guest agent is not responding: QEMU guest agent is not connected", 0),
+        ] {
+            let says = script.replace("exit 1;;", &format!("echo '{text}' >&2; exit 1;;"));
+            atomic::write(&place.path().join("virsh"), &says, 0o700).unwrap();
+            // Killed before it had noted that there is none.
+            atomic::write(&note, "frozen 3\n", 0o600).unwrap();
+            assert_eq!(recover(&virsh, place.path()).unwrap().free.len(), free, "{text}");
+        }
+    }
+
+    #[test]
+    fn t51_a_guest_that_libvirt_pauses_too_late_does_not_stay_paused() {
+        let place = tempfile::tempdir().unwrap();
+        let virsh = without_agent(place.path());
+        let script = fs::read_to_string(place.path().join("virsh")).unwrap();
+        let paused = place.path().join("log.paused");
+        let pauses = format!(": >{}", paused.display());
+        // It is heard, and done when its caller has given up; what is told next waits for that.
+        let late = format!("setsid sh -c 'sleep 3; {pauses}' & sleep 60");
+        let resumes = format!("while [ ! -e {0} ]; do sleep 0.1; done; rm {0};;", paused.display());
+        let hanging = script.replace(&pauses, &late);
+        let hanging = hanging.replace(&format!("rm {};;", paused.display()), &resumes);
+        assert!(hanging.contains(&late) && hanging.contains(&resumes), "{hanging}");
+        atomic::write(&place.path().join("virsh"), &hanging, 0o700).unwrap();
+        let (word, agent) = (Duration::from_secs(2), Duration::from_secs(20));
+        let virsh = virsh.with_limits(Limits { word, agent, work: agent });
+        Held::hold(&virsh, place.path(), &["haos".into()]).unwrap_err();
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!paused.exists(), "it stands still");
+        assert!(!place.path().join(DIRECTORY).join("haos").exists());
+        // One that is not paused is told from one that cannot be resumed.
+        let said = |text: &str| {
+            let script = script.replace(
+                &format!("rm {};;", paused.display()),
+                &format!("echo '{text}' >&2; exit 1;;"),
+            );
+            atomic::write(&place.path().join("virsh"), &script, 0o700).unwrap();
+            let note = place.path().join(DIRECTORY).join("haos");
+            atomic::write(&note, "pausing 3\n", 0o600).unwrap();
+            recover(&virsh, place.path()).unwrap().free.len()
+        };
+        assert_eq!(said("error: Requested operation is not valid: domain is already running"), 1);
+        assert_eq!(said("error: Timed out during operation: cannot acquire state change lock"), 0);
     }
 
     #[test]
