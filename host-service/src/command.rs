@@ -42,7 +42,7 @@ use crate::vm;
 use crate::vm::redefine::{self, Wish};
 use crate::vm::restart::{self, Patience};
 
-pub use backup::{list, retrieve, run, task};
+pub use backup::{let_go, list, retrieve, run, task};
 pub use lab::{LabTask, lab};
 
 /// How long an emergency is shown before the machine starts again.
@@ -454,14 +454,7 @@ pub fn notify(host_file: &Path, is_test: bool, out: &mut dyn Write) -> Finished 
     let virsh = Virsh::new("qemu:///system");
     // A backup that was killed may have left a machine standing still.
     let held = quiesce::recover_if_idle(&virsh, &context.runtime);
-    if let Ok(Some(recovered)) = &held {
-        for name in &recovered.free {
-            writeln!(out, "let go again: {name}")?;
-        }
-        for (name, why) in &recovered.left {
-            writeln!(out, "held still: {name}: {}", crate::chain::chain(why))?;
-        }
-    }
+    backup::show_recovered(held.as_ref().ok().and_then(Option::as_ref), out)?;
     // One that cannot be let go is something to tell, and no reason to tell nothing else.
     let news = notify::news(&context, held);
     // After it was told: a guest that goes on now shows nothing of what had stopped it.

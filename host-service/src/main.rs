@@ -262,6 +262,9 @@ enum Backup {
         /// Its name.
         name: String,
     },
+    /// Called when a backup has ended: lets go the machines that one that was killed held.
+    #[command(hide = true)]
+    LetGo,
     /// Show the snapshots of this host in the repository.
     List {
         /// Its name.
@@ -402,6 +405,7 @@ fn run_backup(
     };
     match backup {
         Backup::Run { name } => command::run(host_file, name, json, out),
+        Backup::LetGo => command::let_go(host_file, std::env::var("SERVICE_RESULT").ok(), out),
         Backup::List { name } => command::list(host_file, name, json, out),
         Backup::Restore { name, to, snapshot, paths, ignore_room } => {
             let room = Room::given(*ignore_room);

@@ -234,6 +234,10 @@ let
         IOSchedulingClass = "idle";
         TimeoutStartSec = "infinity";
         LimitCORE = 0;
+      }
+      # Killed while guests are held, it cannot let them go itself.
+      // lib.optionalAttrs (task == backupTasks.backup) {
+        ExecStopPost = "-${command "backup let-go"}";
       };
     }
   );

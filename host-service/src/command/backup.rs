@@ -4,16 +4,20 @@ use std::io::Write;
 use std::path::Path;
 
 use bedplate_tools::restic::Snapshot;
+use bedplate_tools::virsh::Virsh;
 
 use super::Finished;
+use crate::backup::quiesce::{self, Recovered};
 use crate::backup::record::Task;
 use crate::backup::retrieve::{self, Request, Retrieved};
 use crate::backup::room::Room;
 use crate::backup::run::{self, Run};
 use crate::backup::session::Session;
 use crate::backup::{choice, upkeep};
+use crate::chain::chain;
 use crate::context::Context;
 use crate::handoff;
+use crate::vm::LIBVIRT;
 
 /// `bedplate-host backup run NAME`.
 pub fn run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Finished {
@@ -29,6 +33,32 @@ pub fn run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Fin
     }
     writeln!(out, "backup {name}: snapshot {snapshot}, {added} bytes added")?;
     warn(name, kept.as_deref(), out)
+}
+
+/// `bedplate-host backup let-go`, by systemd when a backup has ended as `result` says (`$SERVICE_RESULT`
+/// of systemd.exec(5)).
+pub fn let_go(host_file: &Path, result: Option<String>, out: &mut dyn Write) -> Finished {
+    if has_let_go(result.as_deref()) {
+        return Ok(());
+    }
+    let context = Context::read(host_file)?;
+    let held = quiesce::recover_if_idle(&Virsh::new(LIBVIRT), &context.runtime)?;
+    show_recovered(held.as_ref(), out)
+}
+
+/// Whether it ended by itself: what it held it has let go then, as far as that can be.
+fn has_let_go(result: Option<&str>) -> bool {
+    matches!(result, Some("success" | "exit-code"))
+}
+
+/// What became of machines that a backup left held.
+pub(super) fn show_recovered(held: Option<&Recovered>, out: &mut dyn Write) -> Finished {
+    let Some(Recovered { free, left }) = held else { return Ok(()) };
+    free.iter().try_for_each(|name| writeln!(out, "let go again: {name}"))?;
+    for (name, why) in left {
+        writeln!(out, "held still: {name}: {}", chain(why))?;
+    }
+    Ok(())
 }
 
 /// `bedplate-host backup list NAME`: oldest first.
@@ -96,4 +126,18 @@ pub fn task(
         return Ok(writeln!(out, "{line}")?);
     }
     Ok(writeln!(out, "backup {name}: {task}: {said}")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t51_what_a_backup_that_was_killed_held_is_let_go_and_nothing_after_one_that_ended() {
+        for killed in ["signal", "core-dump", "oom-kill", "timeout", "watchdog"] {
+            assert!(!has_let_go(Some(killed)), "{killed}");
+        }
+        assert!(!has_let_go(None), "by hand");
+        assert!(has_let_go(Some("success")) && has_let_go(Some("exit-code")));
+    }
 }

@@ -367,13 +367,18 @@ fn scrub_timer(name: &str, schedule: &str) -> String {
 }
 
 fn backup_service(host: &HostFile, name: &str, task: &BackupTask, parts: &Parts) -> String {
+    let program = format!("{}/bin/bedplate-host", parts.programs);
+    // Killed while guests are held, it cannot let them go itself.
+    let after = match task.unit == RUN.unit {
+        true => format!("ExecStopPost=-{program} backup let-go\n"),
+        false => String::new(),
+    };
     format!(
         "[Unit]\nDescription=Bedplate {} {name}\nAfter=bedplate-converge.service\n{}\n\
-         [Service]\nType=oneshot\nExecStart={}/bin/bedplate-host {}\n\
+         [Service]\nType=oneshot\nExecStart={program} {}\n{after}\
          Nice=10\nIOSchedulingClass=idle\nTimeoutStartSec=infinity\nLimitCORE=0\n",
         task.title,
         on_failure(host),
-        parts.programs,
         task.command.replace("NAME", name)
     )
 }

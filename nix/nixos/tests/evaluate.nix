@@ -102,6 +102,7 @@ let
   # What is another path, another number or another form on NixOS.
   differs = [
     "ExecStart"
+    "ExecStopPost"
     "TimeoutStartSec"
     "Environment"
   ];
@@ -119,6 +120,7 @@ let
         Wants = unit.wants;
       };
       called = value: lib.last (lib.splitString "bin/bedplate-host " value);
+      afterwards = attributes: map called (attributes.ExecStopPost or [ ]);
     in
     removeAttrs theirs (differs ++ builtins.attrNames order) == removeAttrs ours differs
     && lib.all (
@@ -126,7 +128,8 @@ let
       lib.sort lib.lessThan order.${key}
       == lib.sort lib.lessThan (lib.concatMap words (theirs.${key} or [ ]))
     ) (builtins.attrNames order)
-    && called (builtins.head theirs.ExecStart) == called (builtins.head ours.ExecStart);
+    && called (builtins.head theirs.ExecStart) == called (builtins.head ours.ExecStart)
+    && afterwards theirs == afterwards ours;
 
   holdsAll = list: lib.all (one: lib.elem one list);
 
