@@ -108,6 +108,9 @@ pub trait CommandExt {
     ) -> Result<String, CommandError>;
     /// As [`CommandExt::read_with_input`] with a limit: what has not ended by then is killed.
     fn read_within(&mut self, limit: Duration, input: &[u8]) -> Result<String, CommandError>;
+    /// As [`CommandExt::read_within`] without input, and returns status, stdout and stderr, whatever the
+    /// status.
+    fn finish_within(&mut self, limit: Duration) -> Result<Output, CommandError>;
     /// Runs to the end and returns status, stdout and stderr, whatever the status.
     fn finish(&mut self) -> Result<Output, CommandError>;
     /// As [`CommandExt::finish`] with a secret on standard input.
@@ -182,6 +185,10 @@ impl CommandExt for Command {
         let output = limited::output(self, limit, input)?;
         check(self, &output)?;
         text(self, output.stdout)
+    }
+
+    fn finish_within(&mut self, limit: Duration) -> Result<Output, CommandError> {
+        limited::output(self, limit, &[])
     }
 
     fn finish(&mut self) -> Result<Output, CommandError> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +13,7 @@ use crate::command::{CommandError, CommandExt as _};
 pub const PROGRAM: &str = "smartctl";
 /// A disk that is dying may not answer, and its driver tries again for minutes: all disks together are
 /// asked within the time that `bedplate-notify.service` has.
-const SECONDS: &str = "20";
+const LIMIT: Duration = Duration::from_secs(20);
 /// Attributes of ATA disks that count bad sectors: those that were replaced, those that wait for it,
 /// and those that could not be read when the disk looked (ids 5, 197, 198).
 const SECTORS: [u64; 3] = [5, 197, 198];
@@ -52,11 +53,16 @@ pub struct Smart {
 
 /// Asks the disk at `device`, without waking it.
 pub fn ask(program: &Path, device: &Path) -> Result<Answer, CommandError> {
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", SECONDS]).arg(program);
+    ask_within(program, device, LIMIT)
+}
+
+/// While the disk's driver tries again, `smartctl` waits in the kernel and cannot be killed: it is not
+/// waited for.
+fn ask_within(program: &Path, device: &Path, limit: Duration) -> Result<Answer, CommandError> {
+    let mut command = Command::new(program);
     command.args(["--json=c", "--nocheck=standby,0", "--health", "--attributes"]).arg(device);
     // Its exit status is a set of bits, which says less than what it writes.
-    let said = command.finish()?;
+    let said = command.finish_within(limit)?;
     parsed(&said.stdout).ok_or_else(|| command.failure(&said))
 }
 
@@ -113,6 +119,26 @@ fn is_asleep(all: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn t51_a_disk_that_never_answers_is_not_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        let program = place.path().join(PROGRAM);
+        // What cannot be killed holds its pipes; here it is somebody whom no signal reaches.
+        std::fs::write(&program, "#!/bin/sh\nsetsid sleep 30 &\nsleep 30\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&program, mode).unwrap();
+        let began = std::time::Instant::now();
+        let error = ask_within(&program, Path::new("/dev/sda"), Duration::from_millis(300));
+        assert!(error.unwrap_err().is_too_long());
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        std::fs::write(&program, "#!/bin/sh\necho '{\"smartctl\":{}}'\nexit 2\n").unwrap();
+        assert_eq!(
+            ask(&program, Path::new("/dev/sda")).unwrap(),
+            Answer::Silent,
+            "whatever it ends with"
+        );
+    }
 
     #[test]
     fn what_an_ata_disk_says_is_read() {
