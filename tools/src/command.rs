@@ -115,6 +115,13 @@ pub trait CommandExt {
     fn finish(&mut self) -> Result<Output, CommandError>;
     /// As [`CommandExt::finish`] with a secret on standard input.
     fn finish_with_secret(&mut self, secret: &Secret) -> Result<Output, CommandError>;
+    /// As [`CommandExt::finish_with_secret`]; `line` gets each line of stderr as it comes, without its
+    /// end, and only the last of it is kept.
+    fn finish_hearing(
+        &mut self,
+        secret: &Secret,
+        line: &mut dyn FnMut(&[u8]),
+    ) -> Result<Output, CommandError>;
     /// As [`CommandExt::read_with_secret`]; `line` gets each line of stdout as it comes, without its
     /// end, and nothing of it is kept.
     fn read_lines_with_secret(
@@ -197,6 +204,32 @@ impl CommandExt for Command {
 
     fn finish_with_secret(&mut self, secret: &Secret) -> Result<Output, CommandError> {
         finish_with_input(self, secret.expose())
+    }
+
+    fn finish_hearing(
+        &mut self,
+        secret: &Secret,
+        line: &mut dyn FnMut(&[u8]),
+    ) -> Result<Output, CommandError> {
+        let mut child = spawn(self)?;
+        let (input, stderr) = (child.stdin.take(), child.stderr.take());
+        let mut tail = Vec::new();
+        let mut hear = |bytes: &[u8]| {
+            line(bytes);
+            tail.extend_from_slice(bytes);
+            tail.push(b'\n');
+            tail.drain(..tail.len().saturating_sub(TAIL));
+        };
+        let (heard, output) = std::thread::scope(|scope| {
+            scope.spawn(move || input.map(|mut pipe| pipe.write_all(secret.expose())));
+            // A pipe that nobody empties stops the child: both are read at once.
+            let waiting = scope.spawn(move || child.wait_with_output());
+            let heard = stderr.map_or(Ok(()), |pipe| each_line(pipe, &mut hear));
+            (heard, waiting.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
+        });
+        let output = output.map_err(|source| start_error(self, source))?;
+        heard.map_err(|source| start_error(self, source))?;
+        Ok(Output { stderr: tail, ..output })
     }
 
     fn read_lines_with_secret(
@@ -363,6 +396,20 @@ mod tests {
         let both = vec![b"one".to_vec(), b"two".to_vec()];
         assert_eq!(heard("0"), (both.clone(), Ok(())));
         assert_eq!(heard("3"), (both, Err(Some(3))));
+    }
+
+    #[test]
+    fn t59_of_a_million_complaints_each_is_heard_and_the_last_are_kept() {
+        let script = "cat; yes 'a file cannot be read' | head -n 200000 >&2; echo last >&2; exit 3";
+        let secret = Secret::new(b"one".to_vec());
+        let mut count = 0;
+        let mut command = Command::new("sh");
+        let command = command.args(["-c", script]);
+        let output = command.finish_hearing(&secret, &mut |_| count += 1).unwrap();
+        assert_eq!((count, output.status.code()), (200_001, Some(3)));
+        assert_eq!(output.stdout, b"one");
+        assert!(output.stderr.len() <= TAIL && output.stderr.ends_with(b"read\nlast\n"));
+        assert!(command.failure(&output).to_string().ends_with("last"));
     }
 
     #[test]

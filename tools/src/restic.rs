@@ -201,10 +201,11 @@ impl Restic<'_> {
             self.command(&["backup", "--json", "--quiet", "--host", host, "--tag", tag]);
         command.args(["--tag", INCOMPLETE, "--retry-lock", PATIENCE, "--"]);
         command.args(paths).current_dir(place);
-        let said = command.finish_with_secret(self.password)?;
+        let mut unread = Unread::default();
+        let said = command.finish_hearing(self.password, &mut |line| unread.hear(line))?;
         let unread = match said.status.code() {
             Some(0) => None,
-            Some(NOT_ALL) => Some(Unread::of(&said.stderr)),
+            Some(NOT_ALL) => Some(unread),
             _ => return Err(command.failure(&said)),
         };
         Ok(match (output::summary(&said.stdout), unread) {

@@ -25,17 +25,14 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// From what restic wrote to stderr: a JSON object for each, with text of the file system in it.
-    pub(super) fn of(stderr: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(stderr);
-        let mut unread = Self::default();
-        for complaint in text.lines().filter_map(complaint) {
-            unread.count += 1;
-            if unread.first.len() < NAMED {
-                unread.first.push(complaint);
-            }
+    /// Takes a line of what restic writes to stderr: a JSON object for each, with text of the file system
+    /// in it. There may be millions.
+    pub(super) fn hear(&mut self, line: &[u8]) {
+        let Some(complaint) = complaint(&String::from_utf8_lossy(line)) else { return };
+        self.count += 1;
+        if self.first.len() < NAMED {
+            self.first.push(complaint);
         }
-        unread
     }
 }
 
@@ -162,12 +159,15 @@ mod tests {
         };
         let stderr: String = (0..7).map(|one| line(&format!("mnt/\u{1b}{one}")) + "\n").collect();
         let stderr = stderr + r#"{"message_type":"exit_error","code":3,"message":"Warning"}"#;
-        let found = Unread::of(stderr.as_bytes());
+        let mut found = Unread::default();
+        stderr.lines().for_each(|line| found.hear(line.as_bytes()));
         assert_eq!(found.count, 7);
         let text = found.to_string();
         assert!(text.starts_with("mnt/\\u{1b}0 (read: input/output error); "), "{text}");
         assert!(text.ends_with(" and 2 more"), "{text}");
-        assert_eq!(Unread::of(b"?").to_string(), "restic did not say what");
+        let mut silent = Unread::default();
+        silent.hear(b"?");
+        assert_eq!(silent.to_string(), "restic did not say what");
     }
 
     #[test]
