@@ -391,11 +391,13 @@ const VARIABLES: [&str; 11] = [
     "AWS_PROFILE",
 ];
 
-/// Nobody is asked, no key is trusted at first sight, no other key is tried.
+/// Nobody is asked, no key is trusted at first sight, no other key is tried. A machine that is gone is
+/// given up after ten minutes: it says nothing by itself, and restic waits for what it would say.
 fn ssh_options(identity: &Path, known_hosts: &Path) -> String {
     format!(
         "-i {} -o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null \
-         -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o BatchMode=yes -F /dev/null",
+         -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=60 \
+         -o ServerAliveInterval=60 -o ServerAliveCountMax=10 -F /dev/null",
         identity.display(),
         known_hosts.display()
     )
@@ -454,6 +456,20 @@ mod tests {
         {
             assert!(lines.contains(part), "{part}: {lines}");
         }
+    }
+
+    #[test]
+    fn t51_a_server_that_is_gone_is_not_waited_for() {
+        let options = ssh_options(Path::new("/run/i"), Path::new("/run/k"));
+        for wanted in ["ConnectTimeout=60", "ServerAliveInterval=60", "ServerAliveCountMax=10"] {
+            assert!(options.contains(wanted), "{options}");
+        }
+        let ssh = Command::new("ssh").args(["-G", "nas"]).args(options.split_whitespace()).output();
+        let Ok(ssh) = ssh.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()) else {
+            eprintln!("NOT TESTED: no ssh");
+            return;
+        };
+        assert!(ssh.contains("\nserveraliveinterval 60\n"), "{ssh}");
     }
 
     /// A program that is called instead of restic.
