@@ -45,3 +45,29 @@ fn try_write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     file.persist(path).map_err(|error| error.error)?;
     File::open(directory)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn t40_a_disk_that_is_full_costs_no_file_and_keeps_no_half_of_one() {
+        let place = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=64k", "full"]).arg(place.path());
+        if !mount.output().is_ok_and(|said| said.status.success()) {
+            eprintln!("NOT TESTED: no file system can be mounted");
+            return;
+        }
+        let path = place.path().join("record.json");
+        write(&path, "as it was", 0o644).unwrap();
+        let result = write(&path, &"x".repeat(1 << 20), 0o644);
+        let left = fs::read_to_string(&path);
+        let names = fs::read_dir(place.path()).map(Iterator::count);
+        Command::new("umount").arg(place.path()).status().unwrap();
+        assert_eq!(result.unwrap_err().source.kind(), io::ErrorKind::StorageFull);
+        assert_eq!((left.unwrap().as_str(), names.unwrap()), ("as it was", 1));
+    }
+}

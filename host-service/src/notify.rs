@@ -10,6 +10,7 @@ mod mail;
 mod observe;
 mod post;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -84,6 +85,17 @@ pub enum SendError {
     Mail(#[from] MailError),
 }
 
+impl SendError {
+    /// Whether nobody answered. What else waits for this address would only wait as long.
+    fn is_silence(&self) -> bool {
+        match self {
+            Self::Post(PostError::Request { .. }) => true,
+            Self::Post(_) => false,
+            Self::Mail(error) => error.is_silence(),
+        }
+    }
+}
+
 /// Looks at everything and tells whom host.toml names what has changed. Returns the titles of what
 /// arrived. `held` is what became of the machines that a backup left held; none while one holds them.
 pub fn news(
@@ -96,8 +108,8 @@ pub fn news(
     let mut send = |channel: &str, message: &Message| {
         send(notify, &context.intent, &repository, channel, message)
     };
-    let path = context.state.join(FILE);
-    let told = tell(&context.intent, notify, &found, now(), &path, &mut send)?;
+    let kept = Kept::of(context);
+    let told = tell(&context.intent, notify, &found, now(), &kept, &mut send)?;
     if let Some(failure) = failures.pop() {
         return Err(failure.into());
     }
@@ -107,35 +119,45 @@ pub fn news(
     Ok(told)
 }
 
-/// As [`news`], of what was found at `now`. What is to be told is kept at `path` before it is sent. One
-/// message that does not arrive does not keep the others from being sent.
+/// As [`news`], of what was found at `now`. What is to be told is kept before it is sent. One
+/// message that does not arrive does not keep the others from being sent; an address that does not answer
+/// is not tried again before the next look, so that the others are told in time.
 fn tell(
     host: &HostFile,
     notify: &Notify,
     found: &Observation,
     now: u64,
-    path: &Path,
+    kept: &Kept,
     send: &mut dyn FnMut(&str, &Message) -> Result<(), SendError>,
 ) -> Result<Vec<String>, NotifyError> {
     let channels = channels(notify);
     let remind = notify.remind_hours.map(|hours| u64::from(hours) * 3600);
     let setting = Setting { machine: &host.host.name, channels: &channels, remind };
-    let mut state = read(path)?.after(found, now, setting);
-    write(path, &state)?;
+    let mut state = kept.read()?.after(found, now, setting);
+    // A disk that is full or broken must not keep anybody from hearing of it.
+    let written = kept.write(&state);
     let (mut titles, mut failure) = (Vec::new(), None);
+    let mut silent: BTreeMap<String, String> = BTreeMap::new();
     for waiting in std::mem::take(&mut state.waiting) {
+        if let Some(why) = silent.get(&waiting.channel) {
+            state.waiting.push(Waiting { failure: Some(why.clone()), ..waiting });
+            continue;
+        }
         let title = waiting.message.title.clone();
         match send(&waiting.channel, &waiting.message) {
             Ok(()) => titles.push(title),
             Err(source) => {
-                let attempts = waiting.attempts.saturating_add(1);
-                let why = Some(chain(&source));
-                state.waiting.push(Waiting { attempts, failure: why, ..waiting });
+                let (attempts, why) = (waiting.attempts.saturating_add(1), chain(&source));
+                if source.is_silence() {
+                    silent.insert(waiting.channel.clone(), why.clone());
+                }
+                state.waiting.push(Waiting { attempts, failure: Some(why), ..waiting });
                 failure = Some(NotifyError::Send { title, source });
             }
         }
     }
-    write(path, &state)?;
+    kept.write(&state)?;
+    written?;
     titles.dedup();
     failure.map_or(Ok(titles), Err)
 }
@@ -162,7 +184,7 @@ pub fn test(host: &HostFile) -> Result<String, NotifyError> {
 /// Whether what is to be told arrives: an address for which messages wait is not as intended (T43).
 pub fn compared(context: &Context) -> Vec<Status> {
     let Some(notify) = &context.intent.notify else { return Vec::new() };
-    let state = read(&context.state.join(FILE));
+    let state = Kept::of(context).read();
     let line = |channel: String| {
         let refused = match &state {
             Ok(state) => undelivered(state, &channel),
@@ -204,19 +226,57 @@ fn send(
 ) -> Result<(), SendError> {
     match (channel, &notify.url, &notify.mail) {
         (URL, Some(url), _) => Ok(post::post(notify, url, host, repository, message)?),
-        (MAIL, _, Some(address)) => Ok(mail::send(Path::new(mail::PROGRAM), address, message)?),
+        (MAIL, _, Some(address)) => {
+            Ok(mail::send(Path::new(mail::PROGRAM), address, message, mail::PATIENCE)?)
+        }
         // Messages for addresses that are gone do not wait.
         _ => Ok(()),
     }
 }
 
-fn read(path: &Path) -> Result<State, NotifyError> {
+/// Where it is kept what was told and what waits.
+struct Kept {
+    path: PathBuf,
+    /// In memory, while nothing can be written to the disk: nobody would be told of that otherwise, or
+    /// every time anew.
+    spare: PathBuf,
+}
+
+impl Kept {
+    fn of(context: &Context) -> Self {
+        Self { path: context.state.join(FILE), spare: context.runtime.join(FILE) }
+    }
+
+    /// The spare one is newer where it is there: it goes when the other could be written.
+    fn read(&self) -> Result<State, NotifyError> {
+        match read(&self.spare) {
+            Ok(Some(state)) => Ok(state),
+            _ => Ok(read(&self.path)?.unwrap_or_default()),
+        }
+    }
+
+    fn write(&self, state: &State) -> Result<(), WriteError> {
+        match write(&self.path, state) {
+            Ok(()) => {
+                // None is there as a rule.
+                let _ = fs::remove_file(&self.spare);
+                Ok(())
+            }
+            Err(error) => {
+                write(&self.spare, state)?;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Option<State>, NotifyError> {
     let failed = |source| NotifyError::Read { path: path.to_owned(), source };
     match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(error)),
         // A damaged record costs one message more.
-        Ok(text) => Ok(serde_json::from_str(&text).unwrap_or_default()),
+        Ok(text) => Ok(Some(serde_json::from_str(&text).unwrap_or_default())),
     }
 }
 

@@ -49,12 +49,16 @@ fn observed(found: &[Status]) -> Observation {
     Observation { areas: [Area::Pools].into(), conditions, well: Vec::new() }
 }
 
+fn kept(path: &Path) -> Kept {
+    Kept { path: path.to_owned(), spare: path.with_extension("spare") }
+}
+
 /// What is told about one state of the pool after the other.
 fn told(path: &Path, found: &[Status]) -> Vec<Vec<String>> {
     let (host, notify) = (crate::sample::intent(), notify("http://127.0.0.1:9/x"));
     let tell_one = |status: &Status| {
         let found = observed(std::slice::from_ref(status));
-        tell(&host, &notify, &found, 0, path, &mut |_, _| Ok(())).unwrap()
+        tell(&host, &notify, &found, 0, &kept(path), &mut |_, _| Ok(())).unwrap()
     };
     found.iter().map(tell_one).collect()
 }
@@ -103,11 +107,11 @@ fn t43_what_was_not_taken_is_kept_shown_and_told_again() {
     };
     let both = observed(&[degraded(), Status { name: "bulk".into(), ..degraded() }]);
     let look = |send: &mut dyn FnMut(&str, &Message) -> Result<(), SendError>| {
-        tell(&host, &notify, &both, 0, &path, send)
+        tell(&host, &notify, &both, 0, &kept(&path), send)
     };
     let refused = look(&mut |_, _| refuse());
     assert!(matches!(refused, Err(NotifyError::Send { .. })), "{refused:?}");
-    let shown = undelivered(&read(&path).unwrap(), URL).unwrap();
+    let shown = undelivered(&kept(&path).read().unwrap(), URL).unwrap();
     assert!(shown.starts_with("2 messages have not arrived"), "{shown}");
     assert!(shown.ends_with("http://127.0.0.1 answered 500: no\\u{1b}[2J"), "{shown}");
     let mut first_only = |_: &str, message: &Message| {
@@ -116,7 +120,56 @@ fn t43_what_was_not_taken_is_kept_shown_and_told_again() {
     assert!(look(&mut first_only).is_err());
     let rest = look(&mut |_, _| Ok(())).unwrap();
     assert_eq!(rest, ["hypervisor: pool bulk is DEGRADED"]);
-    assert_eq!(undelivered(&read(&path).unwrap(), URL), None);
+    assert_eq!(undelivered(&kept(&path).read().unwrap(), URL), None);
+}
+
+#[test]
+fn t43_an_address_that_does_not_answer_keeps_no_other_from_being_told() {
+    use bedplate_tools::command::CommandError;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("told.json");
+    let host = crate::sample::intent();
+    let mail = Some("me@example.org".to_owned());
+    let notify = Notify { mail, ..notify("http://127.0.0.1:9/x") };
+    let both = observed(&[degraded(), Status { name: "bulk".into(), ..degraded() }]);
+    let mut tried = Vec::new();
+    let told = tell(&host, &notify, &both, 0, &kept(&path), &mut |channel, _| {
+        tried.push(channel.to_owned());
+        let limit = std::time::Duration::from_secs(60);
+        let hangs = CommandError::TooLong { line: "sendmail".into(), limit };
+        if channel == MAIL { Err(MailError::from(hangs).into()) } else { Ok(()) }
+    });
+    assert!(told.is_err());
+    assert_eq!(tried, [URL, MAIL, URL], "it is waited for once");
+    let state = kept(&path).read().unwrap();
+    let shown = undelivered(&state, MAIL).unwrap();
+    assert!(shown.starts_with("2 messages") && shown.contains("did not end"), "{shown}");
+    assert_eq!(undelivered(&state, URL), None);
+}
+
+#[test]
+fn t40_a_disk_that_takes_nothing_silences_nobody_and_repeats_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    // Nothing can be made below a link that leads nowhere.
+    let state = directory.path().join("state");
+    std::os::unix::fs::symlink("/nowhere/at/all", &state).unwrap();
+    let kept = Kept { path: state.join("told.json"), spare: directory.path().join("spare.json") };
+    let (host, notify) = (crate::sample::intent(), notify("http://127.0.0.1:9/x"));
+    let lost = observed(&[degraded()]);
+    let look = |found: &Observation| {
+        let mut sent = Vec::new();
+        let result = tell(&host, &notify, found, 0, &kept, &mut |_, message| {
+            sent.push(message.title.clone());
+            Ok(())
+        });
+        (sent, result.is_ok())
+    };
+    assert_eq!(look(&lost), (vec!["hypervisor: pool vmstore is DEGRADED".to_owned()], false));
+    assert_eq!(look(&lost), (Vec::new(), false), "it was told");
+    fs::remove_file(&state).unwrap();
+    assert_eq!(look(&lost), (Vec::new(), true));
+    assert!(!kept.spare.exists() && kept.path.exists());
+    assert_eq!(look(&observed(&[whole()])).0.len(), 1);
 }
 
 /// Answers one request with `answer`; returns what was asked.
