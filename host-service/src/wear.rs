@@ -18,7 +18,7 @@ use crate::converge::Status;
 
 /// In `status`.
 const KIND: &str = "disk";
-/// What each disk said last, by role.
+/// What each disk said last, by its id: another disk of the same role is another one.
 const FILE: &str = "smart.json";
 /// Names that udev gives disks.
 const BY_ID: &str = "/dev/disk/by-id";
@@ -42,7 +42,8 @@ pub fn compared(context: &Context) -> Vec<Status> {
     found.iter().map(|(role, said)| judge(host, role, said)).collect()
 }
 
-/// Asks every disk that is there.
+/// Asks every disk that is there. What one said stays until it says something else: one that tells nothing
+/// any more, or is gone, is not well by that.
 fn observe(
     host: &HostFile,
     by_id: &Path,
@@ -51,29 +52,38 @@ fn observe(
 ) -> Observed {
     let text = fs::read_to_string(kept).unwrap_or_default();
     let before: BTreeMap<String, Smart> = serde_json::from_str(&text).unwrap_or_default();
-    let mut found = Observed::new();
+    let (mut found, mut known) = (Observed::new(), BTreeMap::new());
     for (role, disk) in &host.disks {
         let device: PathBuf = by_id.join(&disk.id);
-        if !device.exists() {
+        let last = before.get(&disk.id);
+        let said = if device.exists() {
+            said(ask(&device), last)
+        } else {
             // That it is missing is told with its pool.
-            continue;
-        }
-        match ask(&device) {
-            Ok(Answer::Silent) => {}
-            Ok(Answer::Asleep) => {
-                found.extend(before.get(role).map(|said| (role.clone(), Ok(said.clone()))));
-            }
-            Ok(Answer::Health(said)) => drop(found.insert(role.clone(), Ok(said))),
-            Err(why) => drop(found.insert(role.clone(), Err(why))),
-        }
+            let is_bad = |said: &&Smart| !wants(&host.health, role, said).is_empty();
+            last.filter(is_bad).cloned().map(Ok)
+        };
+        let newest = said.as_ref().and_then(|said| said.as_ref().ok()).or(last);
+        known.extend(newest.map(|newest| (disk.id.clone(), newest.clone())));
+        found.extend(said.map(|said| (role.clone(), said)));
     }
-    let known: BTreeMap<&String, &Smart> =
-        found.iter().filter_map(|(role, said)| Some((role, said.as_ref().ok()?))).collect();
     // Where it cannot be kept, a disk that falls asleep says nothing for a while.
     if let Ok(text) = serde_json::to_string(&known) {
         let _ = atomic::write(kept, &text, 0o644);
     }
     found
+}
+
+/// What there is to say of a disk that gave this answer, and said `last` before.
+fn said(answer: Result<Answer, String>, last: Option<&Smart>) -> Option<Result<Smart, String>> {
+    match answer {
+        Ok(Answer::Health(said)) => Some(Ok(said)),
+        Ok(Answer::Asleep) => last.cloned().map(Ok),
+        Ok(Answer::Silent) => last.map(|last| {
+            Err(format!("it tells nothing any more; the last time it said: {}", line(last)))
+        }),
+        Err(why) => Some(Err(why)),
+    }
 }
 
 fn judge(host: &HostFile, role: &str, said: &Result<Smart, String>) -> Status {
@@ -205,5 +215,36 @@ mod tests {
         assert_eq!(first, [("bulk1".to_owned(), Ok(failing))].into());
         let later = observe(&host, place.path(), &kept, &mut |_| Ok(Answer::Asleep));
         assert_eq!(later, first);
+    }
+
+    #[test]
+    fn t43_a_disk_that_expects_to_fail_is_not_well_by_saying_nothing_more_or_by_being_gone() {
+        let place = tempfile::tempdir().unwrap();
+        let mut host = sample::intent();
+        let disk = place.path().join("ata-B1");
+        fs::write(&disk, "").unwrap();
+        let kept = place.path().join("smart.json");
+        let look = |host: &HostFile, answer: Answer| {
+            let mut ask = |_: &Path| Ok(answer.clone());
+            let found = observe(host, place.path(), &kept, &mut ask);
+            found.get("bulk1").map(|said| judge(host, "bulk1", said))
+        };
+        assert!(look(&host, Answer::Silent).is_none(), "one that never said anything");
+        let failing = Answer::Health(Smart { passed: Some(false), ..well() });
+        assert!(!look(&host, failing).unwrap().agrees);
+        for _ in 0..2 {
+            let told = look(&host, Answer::Silent).unwrap().refused.unwrap();
+            assert!(told.contains("EXPECTS TO FAIL"), "{told}");
+        }
+        fs::remove_file(&disk).unwrap();
+        assert!(look(&host, Answer::Silent).unwrap().wants[0].contains("pool replace bulk1"));
+        // The disk in its place is another one.
+        host.disks.get_mut("bulk1").unwrap().id = "ata-B3".into();
+        fs::write(place.path().join("ata-B3"), "").unwrap();
+        assert!(look(&host, Answer::Asleep).is_none());
+        // One that was well is missed by its pool alone.
+        assert!(look(&host, Answer::Health(well())).unwrap().agrees);
+        fs::remove_file(place.path().join("ata-B3")).unwrap();
+        assert!(look(&host, Answer::Silent).is_none());
     }
 }
