@@ -284,6 +284,22 @@ mod tests {
     }
 
     #[test]
+    fn f9_what_looks_after_disks_and_tells_does_not_go_by_the_clock() {
+        let text = format!("{DOCUMENT}\n[notify]\nurl = \"https://ntfy.example.org/hv\"\n");
+        let host = document::parse(&text, "host.toml").unwrap();
+        let all = entries(&host, &text, &parts()).unwrap();
+        for name in ["bedplate-notify.timer", "bedplate-pool-tend.timer"] {
+            let entry = all.get(&format!("etc/systemd/system/{name}"));
+            let Some(Entry::File(timer)) = entry else { panic!("no {name}") };
+            assert!(
+                timer.contains("OnBootSec=") && timer.contains("OnUnitInactiveSec="),
+                "{timer}"
+            );
+            assert!(!timer.contains("OnCalendar"), "{timer}");
+        }
+    }
+
+    #[test]
     fn a_prepared_key_comes_before_one_is_made_where_the_repository_has_secrets() {
         let stick = "password = { stick = \"bedplate/restic-apps\" }";
         let text = DOCUMENT.replace(stick, "password = { age = \"restic.age\" }");

@@ -1,6 +1,11 @@
 //! Which snapshot comes back: the newest that is complete, or the one that somebody names.
 
 use bedplate_tools::restic::Snapshot;
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+/// A clock may differ from another by so much.
+const SLACK: Duration = Duration::days(1);
 
 /// A snapshot that comes back, and what its owner should know of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +36,7 @@ pub enum NoChoice {
 
 /// Chooses among `found`, oldest first: the one that `id` names, or the newest complete one.
 pub fn choose(found: &[Snapshot], id: Option<&str>) -> Result<Choice, NoChoice> {
-    let Some(id) = id else { return newest(found) };
+    let Some(id) = id else { return newest(found, OffsetDateTime::now_utc()) };
     let called = || found.iter().rev().filter(|one| one.is_called(id));
     let snapshot = called().find(|one| one.is_complete()).or_else(|| called().next());
     let snapshot = snapshot.ok_or_else(|| NoChoice::None(id.to_owned()))?.clone();
@@ -42,10 +47,20 @@ pub fn choose(found: &[Snapshot], id: Option<&str>) -> Result<Choice, NoChoice> 
     Ok(Choice { snapshot, note })
 }
 
-fn newest(found: &[Snapshot]) -> Result<Choice, NoChoice> {
+/// Which one is the newest only their times say.
+fn newest(found: &[Snapshot], now: OffsetDateTime) -> Result<Choice, NoChoice> {
     let last = found.last().ok_or_else(|| NoChoice::None("latest".into()))?;
     let complete = found.iter().rev().find(|one| one.is_complete());
     let snapshot = complete.ok_or_else(|| NoChoice::Incomplete { newest: named(last) })?.clone();
+    let is_to_come = OffsetDateTime::parse(&snapshot.time, &Rfc3339)
+        .is_ok_and(|time| time > now.saturating_add(SLACK));
+    let to_come = is_to_come.then(|| {
+        format!(
+            "the newest complete snapshot, {}, is of a time to come: the clock is off, or was when it was \
+             made, and then another one may be newer (`bedplate-host backup list`)",
+            named(&snapshot)
+        )
+    });
     let note = (!last.is_complete()).then(|| {
         format!(
             "the newest snapshot, {}, is of a run that could not read everything, or that was cut off; \
@@ -54,6 +69,8 @@ fn newest(found: &[Snapshot]) -> Result<Choice, NoChoice> {
             named(&snapshot)
         )
     });
+    let notes: Vec<String> = note.into_iter().chain(to_come).collect();
+    let note = (!notes.is_empty()).then(|| notes.join("; "));
     Ok(Choice { snapshot, note })
 }
 
@@ -81,7 +98,7 @@ mod tests {
         let mark = (!is_complete).then(|| INCOMPLETE.to_owned());
         Snapshot {
             id: id.into(),
-            time: format!("2026-11-0{}T03:00:00Z", id.len()),
+            time: format!("2000-11-0{}T03:00:00Z", id.len()),
             hostname: "hv".into(),
             paths: Vec::new(),
             summary: None,
@@ -96,9 +113,26 @@ mod tests {
         let chosen = choose(&found, None).unwrap();
         assert_eq!(chosen.snapshot.id, "bb");
         let note = chosen.note.unwrap();
-        assert!(note.contains("ccc of 2026-11-03T03:00:00") && note.contains("bb of"), "{note}");
+        assert!(note.contains("ccc of 2000-11-03T03:00:00") && note.contains("bb of"), "{note}");
         let whole = choose(&found[..2], None).unwrap();
         assert_eq!((whole.snapshot.id.as_str(), whole.note), ("bb", None));
+    }
+
+    #[test]
+    fn f9_a_snapshot_of_a_time_to_come_does_not_pass_for_the_newest_without_a_word() {
+        let found = [snapshot("a", true), snapshot("bb", true)];
+        let at = |time: &str| {
+            let now = OffsetDateTime::parse(time, &Rfc3339).unwrap();
+            newest(&found, now).unwrap().note
+        };
+        assert_eq!(at("2000-11-02T03:00:00Z"), None);
+        assert_eq!(
+            at("2000-11-01T12:00:00Z"),
+            None,
+            "another zone, or a clock that is a little off"
+        );
+        let told = at("1970-01-01T00:10:00Z").unwrap();
+        assert!(told.contains("bb of 2000-11-02") && told.contains("clock is off"), "{told}");
     }
 
     #[test]
