@@ -475,6 +475,12 @@ fn tend(context: &Context, out: &mut dyn Write) -> Finished {
     tend_alone(context, out)
 }
 
+/// `bedplate-host vm tend`, when a device is plugged in. Converge may have looked before: it is waited for.
+pub fn vm_tend(host_file: &Path, out: &mut dyn Write) -> Finished {
+    let _alone = lock(Path::new("/run/bedplate"))?;
+    tend_alone(&Context::read(host_file)?, out)
+}
+
 fn tend_alone(context: &Context, out: &mut dyn Write) -> Finished {
     let mut sink = |_: &Event| {};
     let mut reporter = Reporter::new(&mut sink);

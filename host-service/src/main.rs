@@ -242,6 +242,9 @@ enum Vm {
         #[arg(long)]
         force: bool,
     },
+    /// Called when a USB device of a guest is plugged in: it gets it, and one that waits for room goes on.
+    #[command(hide = true)]
+    Tend,
     /// Define a guest as host.toml says, whatever was changed in its definition by hand.
     Redefine {
         /// Its name.
@@ -366,6 +369,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Task::Network(Network::TakeBack) => command::network_take_back(out),
         Task::Network(Network::TryAgain) => command::network_try_again(host_file, out),
         Task::Vm(Vm::Restart { name, force }) => command::vm_restart(host_file, name, *force, out),
+        Task::Vm(Vm::Tend) => command::vm_tend(host_file, out),
         Task::Vm(Vm::Redefine { name, newest_machine, new_variables }) => {
             let wish = Wish { newest_machine: *newest_machine, new_variables: *new_variables };
             command::vm_redefine(host_file, name, wish, out)

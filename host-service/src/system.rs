@@ -300,6 +300,25 @@ mod tests {
     }
 
     #[test]
+    fn a_usb_device_of_a_guest_is_looked_after_when_it_is_plugged_in() {
+        let mut host = crate::sample::intent();
+        let entry = |host: &HostFile, path: &str| match entries(host, DOCUMENT, &parts())
+            .unwrap()
+            .remove(path)
+        {
+            Some(Entry::File(content)) => Some(content),
+            _ => None,
+        };
+        let unit = "etc/systemd/system/bedplate-vm-tend.service";
+        insta::assert_snapshot!(entry(&host, unit).unwrap());
+        let rules = entry(&host, "etc/udev/rules.d/71-bedplate-guests.rules").unwrap();
+        assert!(rules.contains("ATTR{idVendor}==\"1a86\", ATTR{idProduct}==\"7523\""), "{rules}");
+        assert!(rules.contains("start bedplate-vm-tend.service"), "{rules}");
+        host.vms.values_mut().for_each(|vm| vm.usb_devices.clear());
+        assert_eq!(entry(&host, unit), None);
+    }
+
+    #[test]
     fn a_prepared_key_comes_before_one_is_made_where_the_repository_has_secrets() {
         let stick = "password = { stick = \"bedplate/restic-apps\" }";
         let text = DOCUMENT.replace(stick, "password = { age = \"restic.age\" }");

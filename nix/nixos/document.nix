@@ -53,6 +53,20 @@ let
     # As in the decoder: only where something is exported.
     hasNfs3 = (told.nfs.v3 or false) && told.nfs.exports or [ ] != [ ];
     hasTpm = builtins.any (vm: vm.tpm or false) (builtins.attrValues (told.vms or { }));
+    # Vendor and product of every USB device that a guest gets, in four digits.
+    usbDevices =
+      let
+        id = text: lib.toLower (lib.removePrefix "0x" text);
+        isPresent = vm: vm.state or "present" == "present";
+        vms = lib.filter isPresent (builtins.attrValues (told.vms or { }));
+        devices = lib.concatMap (vm: vm.usb_devices or [ ]) vms;
+      in
+      lib.unique (
+        map (device: {
+          vendor = id device.vendor_id;
+          product = id device.product_id;
+        }) devices
+      );
     # When each task runs, by the name of its units; `never` is not in it.
     backups = lib.mapAttrs (
       _: told:

@@ -59,6 +59,31 @@ let
     };
   };
 
+  # Whoever changes things just then is waited for. What fails is tried again, and is told as anything
+  # else that is not as host.toml says.
+  vmTend = lib.optionalAttrs (host.usbDevices != [ ]) {
+    bedplate-vm-tend = {
+      description = "Bedplate: USB devices of guests";
+      after = [ "libvirtd.service" ] ++ poolUnits;
+      restartIfChanged = false;
+      unitConfig.StartLimitIntervalSec = "0";
+      serviceConfig = {
+        Type = "oneshot";
+        ExecStart = command "vm tend";
+        Restart = "on-failure";
+        RestartSec = 60;
+        TimeoutStartSec = "infinity";
+        LimitCORE = 0;
+      };
+    };
+  };
+  # At once when one that a guest gets is plugged in, again or for the first time.
+  plugRules = lib.concatMapStrings (device: ''
+    ACTION=="add", SUBSYSTEM=="usb", ENV{DEVTYPE}=="usb_device", ATTR{idVendor}=="${device.vendor}", ATTR{idProduct}=="${device.product}", RUN+="${start "bedplate-vm-tend.service"}"
+  '') host.usbDevices;
+  # As a rule of udev says it.
+  start = unit: "/run/current-system/systemd/bin/systemctl --no-block start ${unit}";
+
   # A key that was made in advance comes before one is made here. Should nobody type its passphrase,
   # one is made all the same: the machine must be reachable.
   hostKey = lib.optionalAttrs host.hasSecrets {
@@ -189,6 +214,10 @@ let
         IOSchedulingClass = "idle";
         TimeoutStartSec = "infinity";
         LimitCORE = 0;
+      }
+      # Killed while guests are held, it cannot let them go itself.
+      // lib.optionalAttrs (task == backupTasks.backup) {
+        ExecStopPost = "-${command "backup let-go"}";
       };
     }
   );
@@ -234,10 +263,6 @@ let
         IOSchedulingClass = "idle";
         TimeoutStartSec = "infinity";
         LimitCORE = 0;
-      }
-      # Killed while guests are held, it cannot let them go itself.
-      // lib.optionalAttrs (task == backupTasks.backup) {
-        ExecStopPost = "-${command "backup let-go"}";
       };
     }
   );
@@ -267,12 +292,15 @@ let
   };
 in
 {
-  systemd.services = pool // tend // hostKey // converge // notify // backups // scrubs;
+  systemd.services = pool // tend // vmTend // hostKey // converge // notify // backups // scrubs;
   systemd.timers = backupTimers // scrubTimers // notifyTimer // tendTimer;
   # At once when a disk that may be a member comes or goes.
-  services.udev.extraRules = lib.mkIf (host.pools != [ ]) ''
-    ACTION=="add|remove", SUBSYSTEM=="block", ENV{ID_FS_TYPE}=="crypto_LUKS", RUN+="/run/current-system/systemd/bin/systemctl --no-block start bedplate-pool-tend.service"
-  '';
+  services.udev.extraRules = lib.mkMerge [
+    (lib.mkIf (host.pools != [ ]) ''
+      ACTION=="add|remove", SUBSYSTEM=="block", ENV{ID_FS_TYPE}=="crypto_LUKS", RUN+="${start "bedplate-pool-tend.service"}"
+    '')
+    (lib.mkIf (host.usbDevices != [ ]) plugRules)
+  ];
   # Instances of the template.
   systemd.targets.multi-user.wants = poolUnits;
 }

@@ -1,14 +1,15 @@
 //! The systemd units of a host on the embedded platform; `nix/nixos/units.nix` says the same for
 //! NixOS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bedplate_spec::host::{Backup, HostFile};
+use bedplate_spec::host::{Backup, HostFile, State};
 use bedplate_spec::identity::{Purpose, derive};
 use bedplate_spec::plan::{BOOT, BOOT_MIRROR};
 use bedplate_tools::vfat;
 
 use super::{Entry, Parts};
+use crate::vm::model::plain_id;
 
 /// Where Debian's units stand.
 const DEBIAN: &str = "/usr/lib/systemd/system";
@@ -42,6 +43,9 @@ const TEND_RULES: &str = "udev/rules.d/70-bedplate-pools.rules";
 /// At once when a disk that may be a member comes or goes.
 const DISKS_COME_AND_GO: &str = "ACTION==\"add|remove\", SUBSYSTEM==\"block\", ENV{ID_FS_TYPE}==\"crypto_LUKS\", \
      RUN+=\"/usr/bin/systemctl --no-block start bedplate-pool-tend.service\"\n";
+
+/// As above: USB devices of guests.
+const PLUG_RULES: &str = "udev/rules.d/71-bedplate-guests.rules";
 
 /// By itself it looks for the booted entry on `/boot` alone, and one of the mirror would run out of
 /// its tries. The mirror may be mounted after the boot is complete: it is looked for again.
@@ -134,6 +138,11 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
         units.add("bedplate-pool-tend.service", tend(host, parts), None);
         units.add("bedplate-pool-tend.timer", TEND_TIMER.to_owned(), Some("timers.target"));
         units.entries.insert(TEND_RULES.into(), Entry::File(DISKS_COME_AND_GO.to_owned()));
+    }
+    let plugs = plug_rules(host);
+    if !plugs.is_empty() {
+        units.add("bedplate-vm-tend.service", vm_tend(host, parts), None);
+        units.entries.insert(PLUG_RULES.into(), Entry::File(plugs));
     }
     units.add("bedplate-firewall.service", FIREWALL.to_owned(), Some("multi-user.target"));
     units.add("bedplate-network.service", network(parts), Some("multi-user.target"));
@@ -291,6 +300,36 @@ fn tend(host: &HostFile, parts: &Parts) -> String {
          TimeoutStartSec=infinity\nTimeoutStopSec=15\nLimitCORE=0\n",
         pool_units(host),
         on_failure(host),
+        parts.programs
+    )
+}
+
+/// At once when a USB device that a guest gets is plugged in, again or for the first time.
+fn plug_rules(host: &HostFile) -> String {
+    let vms = host.vms.values().filter(|vm| vm.state == State::Present);
+    let kinds: BTreeSet<_> = vms
+        .flat_map(|vm| &vm.usb_devices)
+        .map(|device| (plain_id(&device.vendor_id), plain_id(&device.product_id)))
+        .collect();
+    let rule = |(vendor, product): &(String, String)| {
+        format!(
+            "ACTION==\"add\", SUBSYSTEM==\"usb\", ENV{{DEVTYPE}}==\"usb_device\", \
+             ATTR{{idVendor}}==\"{vendor}\", ATTR{{idProduct}}==\"{product}\", \
+             RUN+=\"/usr/bin/systemctl --no-block start bedplate-vm-tend.service\"\n"
+        )
+    };
+    kinds.iter().map(rule).collect()
+}
+
+/// Whoever changes things just then is waited for. What fails is tried again, and is told as anything else
+/// that is not as host.toml says.
+fn vm_tend(host: &HostFile, parts: &Parts) -> String {
+    format!(
+        "[Unit]\nDescription=Bedplate: USB devices of guests\nAfter=libvirtd.service {}\n\
+         StartLimitIntervalSec=0\n\
+         \n[Service]\nType=oneshot\nExecStart={}/bin/bedplate-host vm tend\n\
+         Restart=on-failure\nRestartSec=60\nTimeoutStartSec=infinity\nLimitCORE=0\n",
+        pool_units(host),
         parts.programs
     )
 }

@@ -96,6 +96,9 @@ let
   embeddedHostKey = settings (
     snapshot "a_prepared_key_comes_before_one_is_made_where_the_repository_has_secrets"
   );
+  embeddedVmTend = settings (
+    snapshot "a_usb_device_of_a_guest_is_looked_after_when_it_is_plugged_in"
+  );
   # Debian's ssh server is a unit of another name.
   onNixos = unit: if unit == "ssh.service" then "sshd.service" else unit;
   words = text: map onNixos (lib.splitString " " text);
@@ -181,6 +184,12 @@ let
       host.systemd.timers.bedplate-pool-tend.timerConfig.OnUnitInactiveSec == "10min"
       && lib.hasInfix "start bedplate-pool-tend.service" host.services.udev.extraRules
       && (service "bedplate-pool-tend").after == poolUnits;
+    "a USB device of a guest is looked after when it is plugged in, and none where no guest gets one" =
+      lib.hasInfix ''ATTR{idVendor}=="1a86", ATTR{idProduct}=="7523", RUN'' host.services.udev.extraRules
+      && lib.hasInfix "start bedplate-vm-tend.service" host.services.udev.extraRules
+      && agreesWith (service "bedplate-vm-tend") embeddedVmTend
+      && !(small.systemd.services ? bedplate-vm-tend)
+      && !(lib.hasInfix "vm-tend" small.services.udev.extraRules);
     "what uses a pool comes after it" =
       holdsAll (service "bedplate-pool@").before [
         "libvirtd.service"
