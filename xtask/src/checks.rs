@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::{self, cargo};
 use crate::lanes;
+use crate::real_restic;
 use crate::report::Problem;
 
 /// Stories that every run tells. Those that take longest come first; what needs a platform in the
@@ -131,12 +132,16 @@ fn has_ssh_server() -> bool {
     is_root() && Path::new("/usr/sbin/sshd").exists()
 }
 
-/// Whether there is a tree with a Nix; `BEDPLATE_CACHE` names another directory of such.
+/// Whether there is a tree with a Nix.
 fn has_platform() -> bool {
-    let own = || concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bedplate-cache").into();
-    let cache = std::env::var_os("BEDPLATE_CACHE").map_or_else(own, PathBuf::from);
-    let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(platforms()).into_iter().flatten().flatten();
     entries.into_iter().any(|entry| entry.path().join("platform.json").is_file())
+}
+
+/// Where trees are; `BEDPLATE_CACHE` names another directory of such.
+fn platforms() -> PathBuf {
+    let own = || real_restic::CACHE.into();
+    std::env::var_os("BEDPLATE_CACHE").map_or_else(own, PathBuf::from)
 }
 
 /// The stories of a run: those named, or all that every run tells, with `full` those of the full
@@ -169,14 +174,19 @@ pub fn stories(
     lanes: usize,
 ) -> Result<(), Problem> {
     let begun = Instant::now();
-    let told = if lanes == 1 {
-        lanes::tell(stories, 1, |_, _| false, |story| tell(story, full, shard))
-    } else {
-        let borrow = |one: &str, other: &str| [one, other].iter().all(|it| BORROWERS.contains(it));
-        lanes::tell(stories, lanes, borrow, |story| {
-            lanes::run_as(story, &mut telling(story, full, shard))
-        })
-    };
+    let borrow = |one: &str, other: &str| [one, other].iter().all(|it| BORROWERS.contains(it));
+    let told = lanes::tell(stories, lanes, borrow, |story| {
+        let run = |command: &mut Command| match lanes {
+            1 => cargo::run(command),
+            _ => lanes::run_as(story, command),
+        };
+        eprintln!("xtask: story {story}");
+        run(&mut telling(story, full, shard))?;
+        // After it: it has fetched restic's server.
+        let is_backups = story == BACKUPS;
+        let restic = is_backups.then(|| real_restic::command(&platforms(), has_loop_devices()));
+        restic.transpose()?.flatten().map_or(Ok(()), |mut command| run(&mut command))
+    });
     eprintln!(
         "xtask: passed  {:5.0} s  what is compiled, checks and unit tests",
         before.as_secs_f64()

@@ -8,6 +8,7 @@ mod checks;
 mod fuzz;
 mod lanes;
 mod packages;
+mod real_restic;
 mod report;
 mod slow;
 

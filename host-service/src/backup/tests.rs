@@ -1,7 +1,8 @@
 //! Backups with a real restic, on real file systems: what comes back is what was read.
 //!
-//! They want root, btrfs and loop devices, and a restic of at least 0.18: run by
-//! `cargo test -p bedplate-host-service --lib -- --ignored` with its directory in PATH.
+//! They want root, btrfs and loop devices, and a restic of at least 0.18: `cargo xtask test` runs them after
+//! the story `backups`, with the restic of the platform's tree. By hand it is
+//! `cargo test -p bedplate-host-service --lib backup::tests -- --ignored` with its directory in PATH.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
