@@ -116,6 +116,17 @@ impl Fresh {
     }
 }
 
+/// The era in which the member of this UUID is written anew, by those that have everything up to
+/// `head`. It is the same one each time that is tried again: where it never comes to its end, eras without
+/// end would push those before out of what a mark remembers, and the member would be told as another
+/// history. Whatever is mounted without it in between begins an era of its own.
+pub fn resynchronising(head: &Mark, uuid: &str, fresh: &Fresh) -> Mark {
+    if head.target.as_deref() == Some(uuid) {
+        return head.clone();
+    }
+    fresh.after([head.line.as_slice()], head.members.clone(), Some(uuid.to_owned()))
+}
+
 /// Why members that are all there are not kept as they are: one of them is behind another, or is
 /// being resynchronised. None when all carry the same mark, or none carries any.
 pub fn uneven(marks: &[(String, Option<Mark>)]) -> Option<String> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bedplate_luks as luks;
 use bedplate_spec::host::HostFile;
-use bedplate_spec::pool_history::Mark;
+use bedplate_spec::pool_history::{Mark, resynchronising};
 use bedplate_tools::block::Block;
 use bedplate_tools::btrfs::replace::{self, Progress};
 use bedplate_tools::btrfs::{self, Superblock};
@@ -175,16 +175,18 @@ impl Resync<'_> {
     /// Marks that it is being written to, on those that have everything, and then on itself.
     fn begin(&self, record: &mut Record) -> Result<(), PoolError> {
         let head = self.head(record)?;
-        let target = Some(self.member.luks_uuid.clone());
-        let era =
-            history::fresh(self.host)?.after([head.line.as_slice()], head.members.clone(), target);
+        let uuid = &self.member.luks_uuid;
+        let era = resynchronising(&head, uuid, &history::fresh(self.host)?);
         self.mark(record, &era, &self.holders(&era))?;
-        let alone = [self.member.luks_uuid.clone()].into();
-        let own = match history::read(self.member) {
+        let before = history::read(self.member);
+        let own = match before.clone() {
             Some(own) => own,
-            None => history::fresh(self.host)?.after([], alone, None),
+            None => history::fresh(self.host)?.after([], [uuid.clone()].into(), None),
         };
         let own = Mark { joining: Some(era.id().to_owned()), target: None, ..own };
+        if before.as_ref() == Some(&own) {
+            return Ok(());
+        }
         Ok(history::write(&self.member.node, &own)?)
     }
 

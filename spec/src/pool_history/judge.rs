@@ -137,7 +137,14 @@ pub fn judge(seen: &BTreeMap<String, Seen>, kept: &Kept, word: &Word, fresh: &Fr
         let (current, behind) = (BTreeSet::new(), BTreeSet::new());
         return Decision::Refused(Refusal::TooFew { current, behind, lost: 0 });
     }
-    let marked = kept.mark.is_some() || seen.values().any(|one| one.mark.is_some());
+    let is_any_here = seen.values().any(|one| one.mark.is_some());
+    // A header that was put back from its copy says nothing of the history, or only of an old one. What
+    // the record knows holds it back, until somebody says otherwise.
+    let marked = match word {
+        Word::None => kept.mark.is_some() || is_any_here,
+        Word::GiveUpNewer => is_any_here,
+        Word::Keep(role) => seen.get(role).is_none_or(|one| one.mark.is_some()),
+    };
     let decided = if marked { asked.by_marks() } else { asked.without_marks() };
     decided.unwrap_or_else(Decision::Refused)
 }
@@ -173,6 +180,9 @@ impl Asked<'_> {
         if marked.is_empty() || is_left || newest.saturating_add(USUAL_LAG) < noted {
             return Err(Refusal::Behind { present: self.roles(), newest: Some(Box::new(head)) });
         }
+        if let Some(refusal) = self.untold(&head, newest) {
+            return Err(refusal);
+        }
         let had_all: BTreeSet<String> = marked.values().map(|one| one.uuid.clone()).collect();
         // One that dropped out while the pool was mounted, and nobody noticed.
         let missed = |one: &Seen| one.generation.saturating_add(USUAL_LAG) < newest;
@@ -198,7 +208,7 @@ impl Asked<'_> {
         let mark = if !by_word && uuids == head.members && target_uuid == head.target {
             head
         } else {
-            let given_up = self.given_up(&head);
+            let given_up = self.given_up(Some(&head));
             let lines = given_up.iter().chain([&head]).map(|mark| mark.line.as_slice());
             self.fresh.after(lines, uuids, target_uuid)
         };
@@ -246,6 +256,31 @@ impl Asked<'_> {
         first && one.standing != Standing::Target
     }
 
+    /// A member whose header says nothing, as after it was put back from its copy, and that was written
+    /// to for longer than those that have everything by their marks: nobody but its owner knows which of
+    /// them is the newer.
+    fn untold(&self, head: &Mark, newest: u64) -> Option<Refusal> {
+        let is_untold = |one: &Seen| {
+            one.mark.is_none()
+                && one.standing == Standing::Member
+                && head.members.contains(&one.uuid)
+                && !self.is_first(one, head)
+                && newest.saturating_add(USUAL_LAG) < one.generation
+        };
+        let untold: BTreeSet<String> = self
+            .seen
+            .iter()
+            .filter(|(_, one)| is_untold(one))
+            .map(|(role, _)| role.clone())
+            .collect();
+        if untold.is_empty() || matches!(self.word, Word::Keep(_)) {
+            return None;
+        }
+        let mut sides = self.sides(std::slice::from_ref(head));
+        sides.extend(untold.iter().map(|role| self.unmarked_side(role)));
+        Some(Refusal::TwoHistories { sides })
+    }
+
     /// What is being resynchronised goes on only in the era it was begun in: since then nothing was
     /// mounted without it.
     fn target(&self, head: &Mark, current: &BTreeSet<String>) -> Option<String> {
@@ -261,12 +296,13 @@ impl Asked<'_> {
 
     /// The histories that are here and that somebody gave up: whoever holds them is behind from now
     /// on. Those that are not here are not given up.
-    fn given_up(&self, kept: &Mark) -> Vec<Mark> {
+    fn given_up(&self, kept: Option<&Mark>) -> Vec<Mark> {
         if !matches!(self.word, Word::Keep(_)) {
             return Vec::new();
         }
         let here = self.seen.values().filter_map(|one| one.mark.as_ref());
-        heads(here).into_iter().filter(|mark| mark.id() != kept.id()).collect()
+        let kept = kept.map(Mark::id);
+        heads(here).into_iter().filter(|mark| Some(mark.id()) != kept).collect()
     }
 
     fn sides(&self, heads: &[Mark]) -> Vec<Side> {
@@ -282,7 +318,8 @@ impl Asked<'_> {
         heads.iter().map(side).collect()
     }
 
-    /// Of before there were marks: the record says who was away, or nothing does.
+    /// Of before there were marks, or where somebody's word goes on with what carries none: the record
+    /// says who was away, or nothing does.
     fn without_marks(&self) -> Result<Decision, Refusal> {
         let usable = |one: &Seen| one.standing != Standing::Target;
         let here: BTreeSet<String> =
@@ -334,17 +371,19 @@ impl Asked<'_> {
         if current.is_empty() || lost > MOST_LOST {
             return Err(Refusal::TooFew { current, behind, lost });
         }
-        let mark = self.fresh.after([], self.uuids(&current), None);
+        let given_up = self.given_up(None);
+        let lines = given_up.iter().map(|mark| mark.line.as_slice());
+        let mark = self.fresh.after(lines, self.uuids(&current), None);
         Ok(Decision::Open(Opening { current, target: None, behind, lost, mark, doubtful }))
     }
 
     fn unmarked_sides(&self, here: &BTreeSet<String>) -> Refusal {
-        let side = |role: &String| Side {
-            roles: BTreeSet::from([role.clone()]),
-            mark: None,
-            generation: self.generation(role),
-        };
-        Refusal::TwoHistories { sides: here.iter().map(side).collect() }
+        Refusal::TwoHistories { sides: here.iter().map(|role| self.unmarked_side(role)).collect() }
+    }
+
+    fn unmarked_side(&self, role: &str) -> Side {
+        let roles = BTreeSet::from([role.to_owned()]);
+        Side { roles, mark: None, generation: self.generation(role) }
     }
 
     fn rest(&self, current: &BTreeSet<String>, target: Option<&String>) -> BTreeSet<String> {

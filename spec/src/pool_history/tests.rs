@@ -272,3 +272,69 @@ fn t44_what_was_given_up_on_a_disk_that_was_not_there_is_a_history_when_it_comes
     let decision = decide(&after[..1], &kept(Some(opening.mark)));
     assert!(matches!(refused(decision), Refusal::TwoHistories { .. }));
 }
+
+#[test]
+fn t44_a_member_that_can_never_be_written_anew_does_not_become_another_history() {
+    let old = mark(&["e0"], &["A", "B"]);
+    let mut head = mark(&["e0", "e1"], &["A"]);
+    // Tried every ten minutes for days: B cannot even be told that it is being written to.
+    for attempt in 0..500 {
+        head = resynchronising(&head, "B", &fresh(&format!("r{attempt}")));
+    }
+    assert_eq!(head.line, ["e0", "e1", "r0"]);
+    for record in [Kept::default(), kept(Some(head.clone()))] {
+        let both = [one("A", Some(head.clone()), 50), one("B", Some(old.clone()), 9)];
+        let opening = opened(decide(&both, &record));
+        assert_eq!((opening.current, opening.behind), (names(&["a"]), names(&["b"])));
+        // What was begun is given up where the pool is mounted without it.
+        assert_eq!(opening.mark.line, ["e0", "e1", "r0", "new"]);
+    }
+    let other = resynchronising(&head, "C", &fresh("c"));
+    assert_eq!((other.id(), other.target.as_deref()), ("c", Some("C")));
+}
+
+#[test]
+fn t22_a_pool_whose_headers_were_put_back_from_their_copies_opens_at_a_word() {
+    let head = mark(&["e0", "e1", "e2"], &["A", "B"]);
+    let both = [one("A", None, 50), one("B", None, 50)];
+    // The record names an era that no header does: nothing goes on by itself.
+    assert!(matches!(refused(decide(&both, &kept(Some(head.clone())))), Refusal::Behind { .. }));
+    let say = |all: &[Seen], word: &Word| {
+        opened(judge(&seen(all), &kept(Some(head.clone())), word, &fresh("new")))
+    };
+    let opening = say(&both, &Word::GiveUpNewer);
+    assert_eq!((opening.lost, opening.current), (0, names(&["a", "b"])));
+    let opening = say(&both[..1], &Word::GiveUpNewer);
+    assert_eq!((opening.lost, opening.current), (1, names(&["a"])));
+    // One that lags is never mixed in.
+    let opening = say(&[one("A", None, 50), one("B", None, 20)], &Word::GiveUpNewer);
+    assert_eq!((opening.current, opening.behind), (names(&["a"]), names(&["b"])));
+
+    // Kept by name beside one that has its mark, which is behind from now on.
+    let alone = mark(&["e0", "eb"], &["B"]);
+    let two = [one("A", None, 50), one("B", Some(alone.clone()), 60)];
+    let opening = say(&two, &Word::Keep("a".into()));
+    assert_eq!((&opening.current, &opening.behind), (&names(&["a"]), &names(&["b"])));
+    assert!(alone.precedes(&opening.mark), "{:?}", opening.mark);
+}
+
+#[test]
+fn t22_a_newer_member_whose_header_was_put_back_is_never_written_over_by_an_older_one() {
+    let before = mark(&["e0", "e1", "e2"], &["A", "B"]);
+    let both = [one("A", None, 90), one("B", Some(before.clone()), 40)];
+    // The record may be lost, or of before B dropped out.
+    for record in [Kept::default(), kept(Some(before.clone()))] {
+        for word in [Word::None, Word::GiveUpNewer] {
+            let decision = judge(&seen(&both), &record, &word, &fresh("new"));
+            let Refusal::TwoHistories { sides } = refused(decision) else { panic!("{word:?}") };
+            let last = sides.last().unwrap();
+            assert_eq!((&last.roles, last.generation), (&names(&["a"]), 90));
+        }
+        let word = Word::Keep("a".into());
+        let opening = opened(judge(&seen(&both), &record, &word, &fresh("new")));
+        assert_eq!((opening.current, opening.behind), (names(&["a"]), names(&["b"])));
+    }
+    // One that has no more than the others is written anew from them.
+    let even = [one("A", None, 90), one("B", Some(before.clone()), 90)];
+    assert_eq!(opened(decide(&even, &kept(Some(before)))).behind, names(&["a"]));
+}
