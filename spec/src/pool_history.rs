@@ -127,6 +127,14 @@ pub fn resynchronising(head: &Mark, uuid: &str, fresh: &Fresh) -> Mark {
     fresh.after([head.line.as_slice()], head.members.clone(), Some(uuid.to_owned()))
 }
 
+/// Whether the pool may only be mounted where the record can be kept: as it is, it would vouch for those
+/// that are left behind now, and one of them alone would be mounted at the next boot. Somebody's word goes
+/// on all the same.
+pub fn needs_record(kept: &Kept, opening: &Opening, word: &Word) -> bool {
+    let is_outdated = kept.mark.as_ref().map(Mark::id) != Some(opening.mark.id());
+    kept.known && is_outdated && opening.lost > 0 && *word == Word::None
+}
+
 /// Why members that are all there are not kept as they are: one of them is behind another, or is
 /// being resynchronised. None when all carry the same mark, or none carries any.
 pub fn uneven(marks: &[(String, Option<Mark>)]) -> Option<String> {

@@ -86,6 +86,19 @@ pub enum PoolError {
         /// What is known, and what to do.
         why: String,
     },
+    /// A record that would vouch for a member that is left behind.
+    #[error(
+        "the pool `{pool}` lacks a member, and that could not be kept on the OS disk ({why}): the next boot \
+         might take the one that is missing for the newest. Nothing was mounted; make room on the OS disk, or \
+         see to it, then run `bedplate-host pool open {pool}`. Only when it cannot be mended: \
+         `bedplate-host pool open {pool} --give-up-newer` goes on with what is here"
+    )]
+    Unkept {
+        /// Which pool.
+        pool: String,
+        /// Why it could not be kept.
+        why: String,
+    },
     /// No such role.
     #[error("the pool `{pool}` has no disk `{role}` in host.toml; nothing was changed")]
     NoRole {

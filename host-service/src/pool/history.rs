@@ -31,6 +31,8 @@ pub struct Marked {
     pub failed: BTreeMap<String, String>,
     /// Why the record could not be written.
     pub record: Option<String>,
+    /// Whether the record stays and says something else.
+    pub is_outdated: bool,
 }
 
 /// What a header says of its history; none when it cannot be read, or says what is no mark.
@@ -75,8 +77,14 @@ pub fn kept(record: &Record) -> Kept {
 }
 
 /// Keeps a mark in the record and on every one of `members`, in the order in which a power cut
-/// leaves no two histories.
-pub fn keep(name: &str, record: &mut Record, mark: &Mark, members: &[&Member]) -> Marked {
+/// leaves no two histories. Where the record is needed and stays as it was, nothing follows.
+pub fn keep(
+    name: &str,
+    record: &mut Record,
+    mark: &Mark,
+    members: &[&Member],
+    needs_record: bool,
+) -> Marked {
     let carried: Vec<_> =
         members.iter().map(|member| (member.role.clone(), read(member))).collect();
     let mut marked = Marked::default();
@@ -88,6 +96,10 @@ pub fn keep(name: &str, record: &mut Record, mark: &Mark, members: &[&Member]) -
         match place {
             Place::Record => {
                 marked.record = record.write(name).err().map(|error| chain(&error));
+                marked.is_outdated = marked.record.is_some() && !Record::forget_unless(name, mark);
+                if marked.is_outdated && needs_record {
+                    return marked;
+                }
             }
             Place::Member(role) => {
                 let same =
@@ -134,7 +146,7 @@ pub fn settle(
         Some(mark) => fresh(host)?.after([mark.line.as_slice()], uuids, None),
         None => fresh(host)?.after([], uuids, None),
     };
-    let marked = keep(name, &mut record, &mark, &all);
+    let marked = keep(name, &mut record, &mark, &all, false);
     match marked.failed.into_iter().next() {
         None => Ok(()),
         Some((role, why)) => Err(PoolError::Mark { pool: name.to_owned(), role, why }),

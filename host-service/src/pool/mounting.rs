@@ -29,6 +29,8 @@ pub(super) struct Mounting<'a> {
     pub seen: &'a Seen,
     /// What was decided.
     pub wanted: &'a Opening,
+    /// Whether it is only mounted where the record can be kept.
+    pub needs_record: bool,
 }
 
 impl Mounting<'_> {
@@ -41,7 +43,19 @@ impl Mounting<'_> {
     ) -> Result<BTreeMap<String, String>, PoolError> {
         let current = self.members(&self.wanted.current);
         self.note(record);
-        let marked = history::keep(self.name, record, &self.wanted.mark, &current);
+        let mark = &self.wanted.mark;
+        let marked = history::keep(self.name, record, mark, &current, self.needs_record);
+        if let Some(why) =
+            marked.record.as_ref().filter(|_| marked.is_outdated && self.needs_record)
+        {
+            return Err(PoolError::Unkept { pool: self.name.to_owned(), why: why.clone() });
+        }
+        for member in self.members(marked.failed.keys()) {
+            let failed = leave_alone(member).err();
+            warnings.extend(failed.map(|error| {
+                format!("{} could not be locked again: {}", member.role, chain(&error))
+            }));
+        }
         if !marked.failed.is_empty() {
             return Ok(marked.failed);
         }
@@ -104,6 +118,13 @@ impl Mounting<'_> {
     fn members<'r>(&self, roles: impl IntoIterator<Item = &'r String>) -> Vec<&Member> {
         roles.into_iter().filter_map(|role| self.member(role)).collect()
     }
+}
+
+/// A member that cannot be marked: the kernel would mount it with the others all the same, once udev has
+/// told it of the mapping. It is locked again, and nothing of it is changed.
+fn leave_alone(member: &Member) -> Result<(), PoolError> {
+    btrfs::forget_one(&mapped(&member.mapper))?;
+    Ok(luks::close(&member.mapper)?)
 }
 
 /// A member that is behind: no scan may make it a part of what is mounted. It stays unlocked, for

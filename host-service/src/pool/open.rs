@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use bedplate_luks as luks;
 use bedplate_spec::host::{HostFile, Media, Pool};
 use bedplate_spec::identity::{Purpose, derive};
-use bedplate_spec::pool_history::{Decision, Opening as Wanted, Refusal, Word, judge};
+use bedplate_spec::pool_history::{
+    Decision, Opening as Wanted, Refusal, Word, judge, needs_record,
+};
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::btrfs::Superblock;
 use serde::Serialize;
@@ -96,8 +98,15 @@ pub fn open(
     // there is one member less.
     for _ in 0..=pool.disks.len() {
         let wanted = opening.allowed(&seen, decision)?;
-        let roles = &pool.disks;
-        let mounting = Mounting { name: &name, mount: &mount, roles, seen: &seen, wanted: &wanted };
+        let needs_record = needs_record(&history::kept(&opening.record), &wanted, word);
+        let mounting = Mounting {
+            name: &name,
+            mount: &mount,
+            roles: &pool.disks,
+            seen: &seen,
+            wanted: &wanted,
+            needs_record,
+        };
         let left_out = mounting.perform(&mut record, &mut warnings)?;
         if left_out.is_empty() {
             return Ok(opening.opened(&name, &mount, &seen, &wanted, warnings));
@@ -107,6 +116,8 @@ pub fn open(
             opening.damaged.insert(role, why);
         }
         seen.damaged = opening.damaged.clone();
+        // What was marked until then is known from now on.
+        opening.record = Record::read(&name)?;
         decision = opening.decide(&seen)?;
     }
     Err(PoolError::Unknown { name })

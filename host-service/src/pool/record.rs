@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bedplate_spec::pool_history::Mark;
+use bedplate_tools::sync;
 use serde::{Deserialize, Serialize};
 
 use super::error::{PoolError, file};
@@ -62,6 +63,13 @@ impl Record {
         *self != before
     }
 
+    /// Takes the record of `pool` away where it says something else than `mark`, because it could not be
+    /// written: it would vouch for who is left behind now. Without one only marks count. False when it
+    /// stays.
+    pub fn forget_unless(pool: &str, mark: &Mark) -> bool {
+        forget_unless(&path(pool), mark)
+    }
+
     /// Keeps it, durably.
     pub fn write(&self, pool: &str) -> Result<(), WriteError> {
         let path = path(pool);
@@ -71,6 +79,44 @@ impl Record {
     }
 }
 
+fn forget_unless(path: &Path, mark: &Mark) -> bool {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
+        Err(_) => return false,
+        Ok(text) => text,
+    };
+    let kept = serde_json::from_str::<Record>(&text).ok().and_then(|record| record.mark);
+    if kept.is_some_and(|kept| kept.id() == mark.id()) {
+        return true;
+    }
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    fs::remove_file(path).and_then(|()| sync::directory(directory)).is_ok()
+}
+
 fn path(pool: &str) -> PathBuf {
     PathBuf::from(DIRECTORY).join(format!("{pool}.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(era: &str) -> Mark {
+        let (line, members) = (vec![era.to_owned()], BTreeSet::from(["u".to_owned()]));
+        Mark { line, members, target: None, joining: None, since: 1, host: "h".into() }
+    }
+
+    #[test]
+    fn t40_a_record_that_cannot_be_written_vouches_for_nobody() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("vmstore.json");
+        assert!(forget_unless(&path, &mark("e1")), "there is none");
+        let record = Record { mark: Some(mark("e0")), ..Record::default() };
+        fs::write(&path, serde_json::to_string(&record).unwrap()).unwrap();
+        assert!(forget_unless(&path, &mark("e0")) && path.exists(), "it says what is so");
+        assert!(forget_unless(&path, &mark("e1")) && !path.exists());
+        // Of before there were marks.
+        fs::write(&path, "{}").unwrap();
+        assert!(forget_unless(&path, &mark("e1")) && !path.exists());
+    }
 }

@@ -212,7 +212,7 @@ impl Resync<'_> {
     }
 
     fn mark(&self, record: &mut Record, era: &Mark, on: &[&Member]) -> Result<(), PoolError> {
-        let marked = history::keep(self.name, record, era, on);
+        let marked = history::keep(self.name, record, era, on, false);
         if let Some(why) = marked.record {
             return Err(self.failed(format!("the record could not be kept: {why}")));
         }

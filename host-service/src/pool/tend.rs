@@ -116,7 +116,7 @@ impl<'a> Found<'a> {
         }
         let era = history::fresh(self.host)?.after([mark.line.as_slice()], uuids, None);
         let mut record = self.record.clone();
-        let marked = history::keep(self.name, &mut record, &era, &left);
+        let marked = history::keep(self.name, &mut record, &era, &left, false);
         tell(format!(
             "pool {}: {} dropped out while it was mounted; what is written from now on is noted as written \
              without it",

@@ -20,6 +20,8 @@ struct World {
     /// What was written last: it is the newest history.
     newest: u32,
     names: u32,
+    os: OsDisk,
+    needs_record: bool,
 }
 
 /// What comes after the decision.
@@ -41,12 +43,25 @@ enum Then {
     Replace,
 }
 
+/// How the record on the OS disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OsDisk {
+    /// There.
+    Kept,
+    /// Gone, as after a new installation.
+    Gone,
+    /// There, and the OS disk is full: it can be taken away.
+    Full,
+    /// There, and nothing can be changed on the OS disk.
+    ReadOnly,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Event {
     /// Which disks are there, as bits.
     there: usize,
-    /// Whether the OS disk has its record.
-    record: bool,
+    /// How the record on the OS disk is.
+    record: OsDisk,
     then: Then,
 }
 
@@ -72,7 +87,8 @@ impl World {
             standing: Standing::Member,
         };
         let disks = (0..count).map(disk).collect();
-        Self { disks, record: Kept::default(), newest: 0, names: 0 }
+        let (record, os) = (Kept::default(), OsDisk::Kept);
+        Self { disks, record, newest: 0, names: 0, os, needs_record: false }
     }
 
     fn fresh(&mut self) -> Fresh {
@@ -92,9 +108,10 @@ impl World {
             (Self::role(number), Seen { uuid, mark, generation, devices: count, standing })
         });
         let seen = seen.collect();
-        if !event.record {
+        if event.record == OsDisk::Gone {
             self.record = Kept::default();
         }
+        self.os = event.record;
         let fresh = self.fresh();
         judge(&seen, &self.record, &Word::None, &fresh)
     }
@@ -110,10 +127,17 @@ impl World {
         let places = places(mark, &carried.collect::<Vec<_>>());
         for place in places.iter().take(most) {
             match place {
-                Place::Record => {
-                    self.record.mark = Some(mark.clone());
-                    self.record.known = true;
-                }
+                Place::Record => match self.os {
+                    OsDisk::Kept | OsDisk::Gone => {
+                        self.record.mark = Some(mark.clone());
+                        self.record.known = true;
+                    }
+                    OsDisk::Full if self.record.mark.as_ref() != Some(mark) => {
+                        self.record = Kept::default();
+                    }
+                    OsDisk::ReadOnly if self.needs_record => return false,
+                    OsDisk::Full | OsDisk::ReadOnly => {}
+                },
                 Place::Member(role) => {
                     for number in self.numbers(&[role.clone()].into()) {
                         self.disks[number].mark = Some(mark.clone());
@@ -148,6 +172,7 @@ impl World {
             Then::CutAfter(count) => count,
             _ => usize::MAX,
         };
+        self.needs_record = needs_record(&self.record, &opening, &Word::None);
         if !self.mark(&opening.mark, &current, most) || matches!(event.then, Then::CutAfter(_)) {
             return true;
         }
@@ -237,9 +262,11 @@ impl World {
 fn events(count: usize) -> Vec<Event> {
     let mut all = Vec::new();
     for there in 1..1 << count {
-        for record in [true, false] {
+        for record in [OsDisk::Kept, OsDisk::Gone, OsDisk::Full] {
             all.extend(THEN.map(|then| Event { there, record, then }));
         }
+        // What drops out while the machine runs cannot be noted anywhere but on the others.
+        all.push(Event { there, record: OsDisk::ReadOnly, then: Then::Write });
     }
     all
 }
@@ -291,7 +318,7 @@ fn t44_in_long_lives_what_is_mounted_is_the_newest_history_and_the_pool_becomes_
                 world.step(event, &told);
             }
             // With every disk there, and nothing more going wrong.
-            let calm = Event { there: everything, record: true, then: Then::Resync };
+            let calm = Event { there: everything, record: OsDisk::Kept, then: Then::Resync };
             for _ in 0..count {
                 told.push(calm);
                 world.step(calm, &told);
