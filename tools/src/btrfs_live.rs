@@ -18,6 +18,8 @@ const ROOT: &str = "/sys/fs/btrfs";
 pub struct Live {
     /// Names under `/dev/mapper` of the devices that are there (kernel names of others).
     pub devices: BTreeSet<String>,
+    /// Those of them whose disk dropped out: nothing can be read of them.
+    pub silent: BTreeSet<String>,
     /// The same of those that are being written in the place of another.
     pub targets: BTreeSet<String>,
     /// The number of each device that is there and is no target.
@@ -49,7 +51,12 @@ fn read(root: &Path, nodes: &Path, fsid: &str) -> io::Result<Option<Live>> {
         let mapper = fs::read_to_string(mapper).map(|text| text.trim().to_owned());
         let mapper = mapper.unwrap_or_else(|_| name.clone());
         // A disk that dropped out says nothing, and hides nothing of the others.
-        let block = Superblock::read(&nodes.join(&name)).ok().flatten();
+        let block = Superblock::read(&nodes.join(&name));
+        let is_silent = |error: &io::Error| error.kind() != io::ErrorKind::NotFound;
+        if block.as_ref().is_err_and(is_silent) {
+            live.silent.insert(mapper.clone());
+        }
+        let block = block.ok().flatten();
         if block.as_ref().is_some_and(|block| block.device == 0) {
             live.targets.insert(mapper);
             continue;
@@ -110,6 +117,25 @@ mod tests {
         let profiles: Vec<_> = live.profiles.iter().map(String::as_str).collect();
         assert_eq!(profiles, ["data/raid1", "data/single", "metadata/raid1"]);
         assert_eq!(read(root.path(), nodes.path(), "g").unwrap(), None);
+    }
+
+    #[test]
+    fn t44_a_device_whose_disk_dropped_out_is_known_by_its_silence() {
+        let (root, nodes) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["dm-1", "dm-2", "dm-3"] {
+            let place = root.path().join("f/devices").join(name).join("dm");
+            fs::create_dir_all(&place).unwrap();
+            fs::write(place.join("name"), format!("bedplate-{name}\n")).unwrap();
+        }
+        for kind in ["data", "metadata", "system"] {
+            fs::create_dir_all(root.path().join("f/allocation").join(kind)).unwrap();
+        }
+        fs::write(nodes.path().join("dm-1"), vec![0; 128 << 10]).unwrap();
+        // A node that can be opened and not read; dm-3 has none, which says nothing of its disk.
+        fs::create_dir(nodes.path().join("dm-2")).unwrap();
+        let live = read(root.path(), nodes.path(), "f").unwrap().unwrap();
+        assert_eq!(live.silent, BTreeSet::from(["bedplate-dm-2".to_owned()]));
+        assert_eq!(live.devices.len(), 3);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::error::{PoolError, file};
 use super::member::{Header, Member, Members, headers};
 use super::record::Record;
 use super::status::is_mounted;
+use super::tend::{dropped, is_left_over};
 
 /// Every disk of the machine as it is now, with what stands on it.
 pub fn machine() -> Facts {
@@ -58,6 +59,12 @@ pub fn pool(host: &HostFile, role: &str) -> Result<PoolFacts, ChangeError> {
     } else {
         None
     };
+    let dropped = live.iter().flat_map(|live| {
+        let left = members.found.values().filter(|member| is_left_over(&record, live, member));
+        let left = left.map(|member| member.role.clone());
+        left.chain(dropped(&record, host, pool, live, &headers)).collect::<Vec<_>>()
+    });
+    let dropped = dropped.collect();
     let sealed_at = |epoch| sealed(host, role, epoch, &headers);
     // An unfinished run gave the role its epoch already.
     let unfinished = record.epochs.contains_key(role) && sealed_at(epoch)? == Some(false);
@@ -68,6 +75,7 @@ pub fn pool(host: &HostFile, role: &str) -> Result<PoolFacts, ChangeError> {
             .as_ref()
             .is_some_and(|live| live.profiles.iter().any(|spread| !spread.ends_with("/raid1"))),
         missing: live.as_ref().map_or(0, |live| live.missing),
+        dropped,
         devices: live.map(|live| live.devices).unwrap_or_default(),
         epoch,
         next_epoch,

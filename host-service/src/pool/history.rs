@@ -118,7 +118,18 @@ pub fn keep(
 
 /// The members that are part of what is mounted, as far as their disks are still there.
 pub fn mounted<'m>(members: &'m Members, live: &Live) -> Vec<&'m Member> {
-    members.found.values().filter(|member| live.devices.contains(&member.mapper)).collect()
+    let is_there = |member: &&Member| {
+        live.devices.contains(&member.mapper) && !live.silent.contains(&member.mapper)
+    };
+    members.found.values().filter(is_there).collect()
+}
+
+/// Those of them that have everything, by the newest mark: a disk that dropped out and is plugged in
+/// again lies behind a mapping that leads nowhere, and missed what was written since.
+pub fn holders<'m>(members: &'m Members, live: &Live, head: Option<&Mark>) -> Vec<&'m Member> {
+    let mut all = mounted(members, live);
+    all.retain(|member| head.is_none_or(|mark| mark.members.contains(&member.luks_uuid)));
+    all
 }
 
 /// The newest of what the record and these members say: a record that could not be written is behind.
@@ -138,10 +149,11 @@ pub fn settle(
     joining: Option<&Member>,
 ) -> Result<(), PoolError> {
     let mut record = Record::read(name)?;
-    let mut all = mounted(members, live);
+    let head = newest_of(&record, &mounted(members, live));
+    let mut all = holders(members, live, head.as_ref());
     all.extend(joining.filter(|new| !live.devices.contains(&new.mapper)));
     let uuids: BTreeSet<String> = all.iter().map(|member| member.luks_uuid.clone()).collect();
-    let mark = match newest_of(&record, &mounted(members, live)) {
+    let mark = match head {
         Some(mark) if mark.members == uuids && mark.target.is_none() => mark,
         Some(mark) => fresh(host)?.after([mark.line.as_slice()], uuids, None),
         None => fresh(host)?.after([], uuids, None),

@@ -94,7 +94,8 @@ impl<'a> Found<'a> {
 
     /// A pool that was mounted by a system that knew no marks.
     fn begin_history(&self) -> Result<(), PoolError> {
-        let whole = self.live.missing == 0 && self.live.targets.is_empty();
+        let whole =
+            self.live.missing == 0 && self.live.targets.is_empty() && self.live.silent.is_empty();
         if self.record.mark.is_some() || !whole || !self.record.stale.is_empty() {
             return Ok(());
         }
@@ -106,10 +107,7 @@ impl<'a> Found<'a> {
     fn note_dropped(&self, tell: &mut dyn FnMut(String)) -> Result<(), PoolError> {
         let Some(mark) = self.record.mark.clone().filter(Mark::is_sound) else { return Ok(()) };
         let dropped = dropped(&self.record, self.host, self.pool, &self.live, &self.headers);
-        let left: Vec<&Member> = history::mounted(&self.members, &self.live)
-            .into_iter()
-            .filter(|member| mark.members.contains(&member.luks_uuid))
-            .collect();
+        let left = history::holders(&self.members, &self.live, Some(&mark));
         let uuids: BTreeSet<String> = left.iter().map(|member| member.luks_uuid.clone()).collect();
         if dropped.is_empty() || left.is_empty() || uuids == mark.members {
             return Ok(());
@@ -196,7 +194,8 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Roles that the kernel still counts as devices, and whose header is on no disk any more.
+/// Roles that the kernel still counts as devices, and whose header is on no disk any more, or whose
+/// mapping leads nowhere: the disk may have come back, under another name.
 pub(super) fn dropped(
     record: &Record,
     host: &HostFile,
@@ -208,7 +207,8 @@ pub(super) fn dropped(
         let uuid = history::uuid_of(host, record, role);
         let epoch = record.epochs.get(*role).copied().unwrap_or(0);
         let mapper = bedplate_spec::identity::member_mapper(role, epoch);
-        live.devices.contains(&mapper) && !headers.iter().any(|header| header.uuid == uuid)
+        let is_here = headers.iter().any(|header| header.uuid == uuid);
+        live.devices.contains(&mapper) && (!is_here || live.silent.contains(&mapper))
     };
     pool.disks.iter().filter(is_gone).cloned().collect()
 }

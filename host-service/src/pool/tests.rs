@@ -268,6 +268,29 @@ fn t44_status_tells_who_is_behind_and_how_far_it_is() {
 }
 
 #[test]
+fn t44_a_disk_that_dropped_out_and_is_back_is_never_marked_as_having_everything() {
+    let headers = ["vm1", "vm2", "vm3"].map(|role| header(role, 0, &format!("/dev/{role}")));
+    let members = find(&Record::default(), &headers).unwrap();
+    let mut back = live(&["vm1", "vm2", "vm3"], 0);
+    let roles = |live: &Live, head: Option<&Mark>| {
+        let held = history::holders(&members, live, head);
+        held.into_iter().map(|member| member.role.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(roles(&back, None), ["vm1", "vm2", "vm3"]);
+    // It was noted while it was gone.
+    assert_eq!(roles(&back, Some(&mark(&["vm1", "vm3"]))), ["vm1", "vm3"]);
+    // It came back before anybody looked.
+    back.silent.insert("bedplate-vm2".into());
+    assert_eq!(roles(&back, Some(&mark(&["vm1", "vm2", "vm3"]))), ["vm1", "vm3"]);
+    let host = host();
+    let pool = &host.pools["vmstore"];
+    let gone = tend::dropped(&Record::default(), &host, pool, &back, &headers);
+    assert_eq!(gone, ["vm2"]);
+    let told = verdict(Some(back), Record::default(), &headers);
+    assert_eq!((told.health, told.members[1].state), (Health::Degraded, MemberState::DroppedOut));
+}
+
+#[test]
 fn t44_a_refusal_names_what_to_plug_in_and_the_one_command_that_gives_up() {
     let host = host();
     let pool = &host.pools["vmstore"];

@@ -57,6 +57,8 @@ pub struct PoolFacts {
     pub devices: BTreeSet<String>,
     /// How many devices it lacks.
     pub missing: usize,
+    /// Roles whose disk dropped out while it was mounted: the kernel still counts them as devices.
+    pub dropped: BTreeSet<String>,
     /// Whether something is not RAID1.
     pub mixed: bool,
     /// The epoch the role's disk has, or had.
@@ -187,6 +189,9 @@ pub fn plan_member(
         ));
     }
     let situation = Situation { host, facts, pool, request, name, intent };
+    if let Some(refusal) = situation.lacks_another() {
+        return Err(refusal);
+    }
     match request.task {
         MemberTask::Remove => situation.remove(),
         MemberTask::Replace | MemberTask::Add => situation.join(),
@@ -207,6 +212,21 @@ struct Situation<'a> {
 }
 
 impl Situation<'_> {
+    /// What is moved off a disk, or brought to two copies, would get its second one on a disk that is
+    /// not there.
+    fn lacks_another(&self) -> Option<PlanError> {
+        let MemberRequest { task, role, .. } = *self.request;
+        let may_leave = |dropped: &str| task != MemberTask::Add && dropped == role;
+        let other = self.pool.dropped.iter().find(|dropped| !may_leave(dropped))?;
+        Some(refused(
+            format!("`{other}` dropped out while the pool `{}` was mounted", self.name),
+            format!(
+                "see to its cable and power, then restart the machine, which brings it up to date; when it is \
+                 dead, `bedplate-host pool replace {other}` comes first"
+            ),
+        ))
+    }
+
     fn remove(&self) -> Result<MemberPlan, PlanError> {
         let role = self.request.role;
         let device = match self.own_device() {

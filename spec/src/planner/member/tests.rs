@@ -180,6 +180,25 @@ fn a_change_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn t44_nothing_is_changed_while_another_disk_has_dropped_out() {
+    let pool = |dropped: &str| PoolFacts {
+        devices: ["bedplate-vm1", "bedplate-vm2", "bedplate-vm3"].map(str::to_owned).into(),
+        missing: 0,
+        dropped: BTreeSet::from([dropped.to_owned()]),
+        ..lost()
+    };
+    for task in [MemberTask::Replace, MemberTask::Add, MemberTask::Remove] {
+        let told = refusal(blank("nvme-NEW"), &pool("vm3"), &request(task));
+        assert!(told.contains("`vm3` dropped out") && told.contains("pool replace vm3"), "{told}");
+    }
+    for task in [MemberTask::Replace, MemberTask::Remove] {
+        let plan = plan_member(&host(), &facts(blank("nvme-NEW")), &pool("vm2"), &request(task));
+        let leaving = Leaving::Mapper("bedplate-vm2".into());
+        assert!(plan.unwrap().steps.contains(&MemberStep::Leave { device: leaving }));
+    }
+}
+
+#[test]
 fn a_disk_leaves_a_pool_that_can_spare_it() {
     let plan = plan_member(&host(), &facts(blank("nvme-X")), &lost(), &request(MemberTask::Remove))
         .unwrap();
