@@ -131,15 +131,39 @@ pub fn add_device(device: &Path, mount: &Path) -> Result<(), CommandError> {
     Command::new("btrfs").args(["device", "add", "-K", IN_TURN]).arg(device).arg(mount).run()
 }
 
+/// How often those that work for hours let others be looked after. A look may wake a disk that sleeps.
+pub const LOOK: Duration = Duration::from_secs(300);
+
 /// Moves everything off a device and takes it out; `missing` takes out one that is not there.
 pub fn remove_device(device: &str, mount: &Path) -> Result<(), CommandError> {
-    Command::new("btrfs").args(["device", "remove", IN_TURN, device]).arg(mount).run()
+    remove_device_meanwhile(device, mount, &mut || ())
+}
+
+/// As [`remove_device`]; `meanwhile` is called every [`LOOK`].
+pub fn remove_device_meanwhile(
+    device: &str,
+    mount: &Path,
+    meanwhile: &mut dyn FnMut(),
+) -> Result<(), CommandError> {
+    let mut command = Command::new("btrfs");
+    command.args(["device", "remove", IN_TURN, device]).arg(mount);
+    command.run_meanwhile(LOOK, meanwhile)
 }
 
 /// Makes every chunk that is not RAID1 a RAID1 chunk.
 pub fn convert_to_raid1(mount: &Path) -> Result<(), CommandError> {
+    convert_to_raid1_meanwhile(mount, &mut || ())
+}
+
+/// As [`convert_to_raid1`]; `meanwhile` is called every [`LOOK`].
+pub fn convert_to_raid1_meanwhile(
+    mount: &Path,
+    meanwhile: &mut dyn FnMut(),
+) -> Result<(), CommandError> {
     let filters = ["-dconvert=raid1,soft", "-mconvert=raid1,soft"];
-    Command::new("btrfs").args(["balance", "start", IN_TURN]).args(filters).arg(mount).run()
+    let mut command = Command::new("btrfs");
+    command.args(["balance", "start", IN_TURN]).args(filters).arg(mount);
+    command.run_meanwhile(LOOK, meanwhile)
 }
 
 /// Lets a mounted file system of one device use all of that device.

@@ -108,8 +108,13 @@ pub trait CommandExt {
     ) -> Result<String, CommandError>;
     /// As [`CommandExt::read_with_input`] with a limit: what has not ended by then is killed.
     fn read_within(&mut self, limit: Duration, input: &[u8]) -> Result<String, CommandError>;
-    /// As [`CommandExt::read_within`] without input, and returns status, stdout and stderr, whatever the
-    /// status.
+    /// As [`CommandExt::run`], for hours: `meanwhile` is called each time so much time has passed.
+    fn run_meanwhile(
+        &mut self,
+        every: Duration,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<(), CommandError>;
+    /// As [`CommandExt::finish`] with a limit.
     fn finish_within(&mut self, limit: Duration) -> Result<Output, CommandError>;
     /// Runs to the end and returns status, stdout and stderr, whatever the status.
     fn finish(&mut self) -> Result<Output, CommandError>;
@@ -192,6 +197,15 @@ impl CommandExt for Command {
         let output = limited::output(self, limit, input)?;
         check(self, &output)?;
         text(self, output.stdout)
+    }
+
+    fn run_meanwhile(
+        &mut self,
+        every: Duration,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<(), CommandError> {
+        let output = limited::meanwhile(self, every, meanwhile)?;
+        check(self, &output)
     }
 
     fn finish_within(&mut self, limit: Duration) -> Result<Output, CommandError> {
@@ -373,6 +387,26 @@ mod tests {
         let failed = failed.read_within(Duration::from_secs(60), b"").unwrap_err();
         assert_eq!(failed.exit_code(), Some(3));
         assert!(failed.to_string().ends_with("no"), "{failed}");
+    }
+
+    #[test]
+    fn t44_what_takes_hours_lets_others_be_looked_after() {
+        let place = tempfile::tempdir().unwrap();
+        let go_on = place.path().join("go-on");
+        let mut command = Command::new("sh");
+        // It ends only because of what is done meanwhile.
+        let script = "while [ ! -e \"$1\" ]; do sleep 0.05; done; echo no >&2; exit 3";
+        command.args(["-c", script, "sh"]).arg(&go_on);
+        let mut calls = 0;
+        let failed = command.run_meanwhile(Duration::from_millis(20), &mut || {
+            calls += 1;
+            if calls == 3 {
+                std::fs::write(&go_on, "").unwrap();
+            }
+        });
+        let failed = failed.unwrap_err();
+        assert_eq!((failed.exit_code(), failed.to_string().ends_with("no")), (Some(3), true));
+        assert!(calls >= 3);
     }
 
     #[test]

@@ -31,6 +31,7 @@ use super::facts;
 use super::history;
 use super::member::{Members, headers, mapped};
 use super::record::Record;
+use super::tend;
 use crate::atomic::WriteError;
 use crate::chain::chain;
 use crate::esp_mirror;
@@ -190,9 +191,9 @@ impl<'a> Change<'a> {
                     .map_err(command("the new disk could not be added to the pool"))?;
                 Ok(Outcome::Done)
             }
-            MemberStep::Leave { device } => self.leave(device),
+            MemberStep::Leave { device } => self.leave(device, warn),
             MemberStep::Convert => {
-                btrfs::convert_to_raid1(mount)
+                btrfs::convert_to_raid1_meanwhile(mount, &mut || self.look_after_others(warn))
                     .map_err(command("not everything could be brought to two copies"))?;
                 Ok(Outcome::Done)
             }
@@ -340,18 +341,27 @@ impl<'a> Change<'a> {
         Ok(history::settle(host, name, &live, &members, new)?)
     }
 
-    fn leave(&self, device: &Leaving) -> Result<Outcome, ChangeError> {
+    /// Nobody else may look after pools while this works on one, for hours.
+    fn look_after_others(&self, warn: &mut dyn FnMut(String)) {
+        tend::others(self.host, &self.plan.pool, warn);
+    }
+
+    fn leave(
+        &self,
+        device: &Leaving,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Outcome, ChangeError> {
         let mount = Path::new(&self.plan.mount);
-        let failed = || command("the old disk could not be taken out of the pool");
-        match device {
-            Leaving::Missing => btrfs::remove_device("missing", mount).map_err(failed())?,
-            Leaving::Mapper(mapper) => {
-                let node = mapped(mapper).display().to_string();
-                btrfs::remove_device(&node, mount).map_err(failed())?;
-                luks::close(mapper)?;
-            }
-        }
+        let node = match device {
+            Leaving::Missing => "missing".to_owned(),
+            Leaving::Mapper(mapper) => mapped(mapper).display().to_string(),
+        };
+        btrfs::remove_device_meanwhile(&node, mount, &mut || self.look_after_others(warn))
+            .map_err(command("the old disk could not be taken out of the pool"))?;
         self.mark(false)?;
+        if let Leaving::Mapper(mapper) = device {
+            luks::close(mapper)?;
+        }
         Ok(Outcome::Done)
     }
 

@@ -65,10 +65,11 @@ impl Resync<'_> {
             || inside && is_target == Some(&self.member.luks_uuid)
     }
 
-    /// Begins it, or goes on with it, and returns when it has everything.
-    pub fn run(&self, record: &mut Record) -> Result<Came, PoolError> {
+    /// Begins it, or goes on with it, and returns when it has everything. Other pools are looked after
+    /// `meanwhile`.
+    pub fn run(&self, record: &mut Record, meanwhile: &mut dyn FnMut()) -> Result<Came, PoolError> {
         if self.is_under_way(record)
-            && let Some(unreadable) = self.follow()?
+            && let Some(unreadable) = self.follow(meanwhile)?
         {
             self.finish(record)?;
             return Ok(Came::UpToDate { unreadable });
@@ -80,7 +81,8 @@ impl Resync<'_> {
         let node = mapped(&self.member.mapper);
         put_out_of_sight(self.member)?;
         self.begin(record)?;
-        replace::run(number, &node, self.mount).map_err(|error| {
+        let written = replace::run_meanwhile(number, &node, self.mount, meanwhile);
+        written.map_err(|error| {
             let why = chain(&error);
             let room = if why.contains("No space left") {
                 "; the pool has no room for one more chunk: delete something, or run `btrfs balance start \
@@ -112,8 +114,9 @@ impl Resync<'_> {
     }
 
     /// Waits for what the kernel took up again when the pool was mounted. None when it gave up.
-    fn follow(&self) -> Result<Option<u64>, PoolError> {
+    fn follow(&self, meanwhile: &mut dyn FnMut()) -> Result<Option<u64>, PoolError> {
         let (mut last, mut since) = (Progress::None, Instant::now());
+        let mut looked = Instant::now();
         loop {
             let now = replace::progress(self.mount)?;
             match now {
@@ -130,6 +133,10 @@ impl Resync<'_> {
             }
             if since.elapsed() > STANDS_STILL {
                 return Err(self.failed("the kernel has not come further for an hour".into()));
+            }
+            if looked.elapsed() > btrfs::LOOK {
+                meanwhile();
+                looked = Instant::now();
             }
             sleep(LOOK);
         }

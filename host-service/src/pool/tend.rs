@@ -53,6 +53,29 @@ fn one(
     found.note_generation()
 }
 
+/// What cannot wait until `busy` is done with, for hours: in another pool a disk drops out, which is noted
+/// before much is written without it, or what it could not be opened for comes.
+pub(super) fn others(host: &HostFile, busy: &str, tell: &mut dyn FnMut(String)) {
+    for (name, pool) in host.pools.iter().filter(|(name, _)| *name != busy) {
+        if let Err(error) = other(host, name, pool, tell) {
+            tell(format!("pool {name}: {}", chain(&error)));
+        }
+    }
+}
+
+fn other(
+    host: &HostFile,
+    name: &str,
+    pool: &Pool,
+    tell: &mut dyn FnMut(String),
+) -> Result<(), PoolError> {
+    if !is_mounted(&pool.mount)? {
+        return try_again(host, name, tell);
+    }
+    let Some(found) = Found::look(host, name, pool)? else { return Ok(()) };
+    found.note_dropped(tell)
+}
+
 /// A pool that was not opened at boot for want of a disk. One that somebody unmounted stays so.
 fn try_again(host: &HostFile, name: &str, tell: &mut dyn FnMut(String)) -> Result<(), PoolError> {
     let unit = format!("bedplate-pool@{name}.service");
@@ -128,7 +151,7 @@ impl<'a> Found<'a> {
     }
 
     fn bring_back(&self, tell: &mut dyn FnMut(String)) -> Result<(), PoolError> {
-        let mut record = self.record.clone();
+        let (name, mut record) = (self.name, self.record.clone());
         for (role, member) in &self.members.found {
             let resync = Resync {
                 host: self.host,
@@ -145,8 +168,7 @@ impl<'a> Found<'a> {
             if !back && !resync.is_under_way(&record) {
                 continue;
             }
-            let name = self.name;
-            match resync.run(&mut record)? {
+            match resync.run(&mut record, &mut || others(self.host, name, tell))? {
                 Came::UpToDate { unreadable: 0 } => {
                     tell(format!("pool {name}: {role} is up to date again"));
                 }
@@ -167,12 +189,14 @@ impl<'a> Found<'a> {
     /// What was written in one copy while too few disks were there.
     fn convert(&self, tell: &mut dyn FnMut(String)) -> Result<(), PoolError> {
         let mixed = self.live.profiles.iter().any(|spread| !spread.ends_with("/raid1"));
-        let whole = self.live.missing == 0 && self.live.targets.is_empty();
+        let live = &self.live;
+        let whole = live.missing == 0 && live.targets.is_empty() && live.silent.is_empty();
         let changing = self.members.found.values().any(|member| is_unsealed(&member.node));
-        if !mixed || !whole || changing || self.live.devices.len() < 2 {
+        if !mixed || !whole || changing || live.devices.len() < 2 {
             return Ok(());
         }
-        btrfs::convert_to_raid1(Path::new(&self.pool.mount))?;
+        let mount = Path::new(&self.pool.mount);
+        btrfs::convert_to_raid1_meanwhile(mount, &mut || others(self.host, self.name, tell))?;
         tell(format!("pool {}: what was written in one copy has two again", self.name));
         Ok(())
     }

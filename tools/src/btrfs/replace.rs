@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::LOOK;
 use crate::command::{CommandError, CommandExt as _};
 
 /// How far it is.
@@ -27,10 +28,25 @@ pub enum Progress {
 /// system; returns when that is done. What could not be read stays on `device` as it was: it is not
 /// discarded before.
 pub fn run(number: u64, device: &Path, mount: &Path) -> Result<(), CommandError> {
+    start(number, device, mount).run()
+}
+
+/// As [`run`]; `meanwhile` is called every [`LOOK`].
+pub fn run_meanwhile(
+    number: u64,
+    device: &Path,
+    mount: &Path,
+    meanwhile: &mut dyn FnMut(),
+) -> Result<(), CommandError> {
+    start(number, device, mount).run_meanwhile(LOOK, meanwhile)
+}
+
+fn start(number: u64, device: &Path, mount: &Path) -> Command {
     let number = number.to_string();
     let mut command = Command::new("btrfs");
     command.args(["replace", "start", "-B", "-K", "-f", &number]);
-    command.arg(device).arg(mount).run()
+    command.arg(device).arg(mount);
+    command
 }
 
 /// Gives up one that is running or waits.

@@ -57,6 +57,30 @@ pub(super) fn output(
     })
 }
 
+/// Runs `command` to its end, and calls `meanwhile` each time so much time has passed.
+pub(super) fn meanwhile(
+    command: &mut Command,
+    every: Duration,
+    meanwhile: &mut dyn FnMut(),
+) -> Result<Output, CommandError> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|source| start_error(command, source))?;
+    let (stdout, stderr) = (read(child.stdout.take()), read(child.stderr.take()));
+    let mut last = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(|source| start_error(command, source))? {
+            break status;
+        }
+        if last.elapsed() >= every {
+            meanwhile();
+            last = Instant::now();
+        }
+        thread::sleep(INTERVAL);
+    };
+    let said = |pipe: Receiver<Vec<u8>>| pipe.recv_timeout(GRACE).unwrap_or_default();
+    Ok(Output { status, stdout: said(stdout), stderr: said(stderr) })
+}
+
 /// Everything from a pipe, once it is closed.
 fn read(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
