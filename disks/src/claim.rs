@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bedplate_facts::roots::Roots;
+use bedplate_facts::roots::{Roots, names, text};
 
 use crate::error::{ClaimError, Fault};
 use crate::held::{Held, device_number, named, number_of};
@@ -99,6 +99,30 @@ impl Lent {
         Ok(Self { file })
     }
 
+    /// What an open volume lies on, for its header to be written to. It is found by the mapping and by no
+    /// name: the mapping has it exclusively, so that it cannot be claimed.
+    pub fn beneath(mapper: &str) -> Result<Self, ClaimError> {
+        Self::beneath_in(&Roots::identity(), mapper)
+    }
+
+    /// What an open volume lies on, as the directories of `roots` show it.
+    pub fn beneath_in(roots: &Roots, mapper: &str) -> Result<Self, ClaimError> {
+        let failed = |fault| ClaimError { disk: mapper.to_owned(), fault };
+        let below = beneath(roots, mapper).ok_or_else(|| failed(Fault::NoVolume))?;
+        let path = roots.dev.join(below.replace('!', "/"));
+        let opened =
+            File::open(&path).and_then(|file| Ok((device_number(&file.metadata()?), file)));
+        let (number, file) =
+            opened.map_err(|source| failed(Fault::Open { path: path.clone(), source }))?;
+        // While it is open its number is given to no other: what is asked now is of this one.
+        let own = text(&roots.sys.join("class/block").join(&below).join("dev"));
+        if number.is_none() || number != own || beneath(roots, mapper) != Some(below) {
+            let wanted = "what the open volume lies on".to_owned();
+            return Err(failed(Fault::Not { path, wanted }));
+        }
+        Ok(Self { file })
+    }
+
     /// A name that leads to what is open, whatever becomes of the names under `/dev` (proc(5),
     /// `/proc/pid/fd`). For this process and, as root, for its children, as long as this lives.
     pub fn path(&self) -> PathBuf {
@@ -108,6 +132,18 @@ impl Lent {
 
 fn through(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
+}
+
+/// Kernel name of the one device that a mapping lies on.
+fn beneath(roots: &Roots, mapper: &str) -> Option<String> {
+    let class = roots.sys.join("class/block");
+    let is_it = |name: &String| {
+        name.starts_with("dm-")
+            && text(&class.join(name).join("dm/name")).as_deref() == Some(mapper)
+    };
+    let mapping = names(&class).into_iter().find(is_it)?;
+    let mut below = names(&class.join(mapping).join("slaves")).into_iter();
+    below.next().filter(|_| below.next().is_none())
 }
 
 fn by_id(roots: &Roots, identity: &Identity) -> PathBuf {

@@ -40,6 +40,9 @@ pub enum Fault {
     /// The open device cannot be handed on.
     #[error("could not hand on what is open")]
     Lend(#[source] io::Error),
+    /// No mapping of the name, or one over several devices.
+    #[error("no volume of this name is open over one device")]
+    NoVolume,
     /// A partition that does not come.
     #[error("{} did not appear within {seconds} s", .path.display())]
     NoPartition {

@@ -79,6 +79,11 @@ pub fn lend_partition(target: &DiskTarget, partition: u32) -> Result<Lent, StepE
     lent.map_err(|error| unclaimed(target, error))
 }
 
+/// What the open volume of the disk lies on, for its header to be read and written to.
+pub fn lend_volume(target: &DiskTarget, mapper: &str) -> Result<Lent, StepError> {
+    Lent::beneath(mapper).map_err(|error| unclaimed(target, error))
+}
+
 fn unclaimed(target: &DiskTarget, error: ClaimError) -> StepError {
     let what = "the disk could not be taken for us alone as the one that was planned";
     StepError { source: Some(Box::new(error.fault)), ..StepError::new(what) }

@@ -18,7 +18,7 @@ pub use attempt::{Attempt, Derivation, attempt, keyslots};
 pub use beside::{read_beside, write_beside};
 pub use error::LuksError;
 pub use format::{Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, format, format_and_open};
-pub use token::{Standing, Token, read_token, seal, standing};
+pub use token::{Standing, Token, backup_sealed, read_token, seal, standing};
 pub use verity::open_verity;
 pub use volume::{
     backup_header, close, is_open, open, open_read_only, open_unseen, test_key, uuid,

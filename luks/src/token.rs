@@ -11,6 +11,7 @@ use libcryptsetup_rs::{CryptDevice, CryptInit, CryptTokenInfo, LibcryptErr, Toke
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::volume::backup_header;
 use crate::{LuksError, Result, log};
 
 /// The token's type in the header.
@@ -116,6 +117,13 @@ pub fn seal(device: &Path) -> Result<()> {
         path: device.to_owned(),
         source,
     })
+}
+
+/// Writes a copy of the header, sealed, to a file that must not exist yet: put back later, it belongs to
+/// what is finished then.
+pub fn backup_sealed(device: &Path, file: &Path) -> Result<()> {
+    backup_header(device, file)?;
+    seal(file)
 }
 
 /// Adds the token to a header that has none.

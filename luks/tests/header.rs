@@ -7,8 +7,8 @@ use std::path::Path;
 
 use bedplate_luks::{
     ArgonCost, Derivation, Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, Standing, Token,
-    attempt, backup_header, format, is_open, keyslots, read_beside, read_token, seal, standing,
-    test_key, uuid, write_beside,
+    attempt, backup_header, backup_sealed, format, is_open, keyslots, read_beside, read_token,
+    seal, standing, test_key, uuid, write_beside,
 };
 use tempfile::NamedTempFile;
 use uuid::Uuid;
@@ -44,6 +44,19 @@ fn formatted() -> NamedTempFile {
     let token = Token::unsealed("sha256-abc", &sections());
     format(&request(file.path(), &token)).unwrap();
     file
+}
+
+#[test]
+fn t22_a_copy_of_a_header_is_that_of_a_finished_volume() {
+    let file = formatted();
+    let place = tempfile::tempdir().unwrap();
+    let copy = place.path().join("header");
+    backup_sealed(file.path(), &copy).unwrap();
+    let (found, token) = read_token(&copy).unwrap().unwrap();
+    assert!(found == UUID && token.sealed);
+    assert!(test_key(&copy, Some(KEYFILE_SLOT), KEYFILE).unwrap());
+    // The volume itself is finished only when everything else is.
+    assert!(!read_token(file.path()).unwrap().unwrap().1.sealed);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use bedplate_luks::{
 };
 use bedplate_spec::event::Outcome;
 use bedplate_spec::host::{HostFile, Recovery};
-use bedplate_spec::identity::{Purpose, derive, shown_volume_id};
+use bedplate_spec::identity::{Purpose, derive, epoch_of, member_mapper, shown_volume_id};
 use bedplate_spec::plan::{DiskTarget, Partition, PartitionKind};
 use bedplate_spec::planner::{Leaving, MemberPlan, MemberStep, PlanError};
 use bedplate_tools::block::{self, Block};
@@ -204,7 +204,7 @@ impl<'a> Change<'a> {
                 Ok(Outcome::Done)
             }
             MemberStep::Seal { uuid } => {
-                luks::seal(&find(*uuid)?)?;
+                luks::seal(&self.volume(*uuid)?.path())?;
                 Ok(Outcome::Done)
             }
         }
@@ -365,13 +365,23 @@ impl<'a> Change<'a> {
         Ok(Outcome::Done)
     }
 
+    /// What the open volume of the role lies on, whose header has this UUID.
+    fn volume(&self, uuid: Uuid) -> Result<Lent, ChangeError> {
+        let none = || ChangeError::NoHeader(uuid);
+        let role = &self.plan.role;
+        let epoch = epoch_of(self.host.host.id, Purpose::Luks, role, &uuid.to_string());
+        let volume = Lent::beneath(&member_mapper(role, epoch.ok_or_else(none)?))?;
+        let (found, _) = luks::read_token(&volume.path())?.ok_or_else(none)?;
+        if found == uuid { Ok(volume) } else { Err(none()) }
+    }
+
     fn save_header(&self, uuid: Uuid) -> Result<(), ChangeError> {
-        let device = find(uuid)?;
+        let volume = self.volume(uuid)?;
         let scratch = Path::new("/run/bedplate");
         let directory =
             tempfile::tempdir_in(scratch).map_err(file("make a directory in", scratch))?;
         let copy = directory.path().join("header");
-        luks::backup_header(&device, &copy)?;
+        luks::backup_sealed(&volume.path(), &copy)?;
         let header = std::fs::read(&copy).map_err(file("read", &copy))?;
         let packed = zstd::encode_all(header.as_slice(), 3).map_err(file("pack", &copy))?;
         let path = keystick::layout::header(&self.plan.role);
@@ -430,12 +440,4 @@ fn sticks(host: &HostFile) -> Result<Vec<Block>, ChangeError> {
     let sticks: Vec<Block> =
         blocks.into_iter().filter(|block| keystick::is_stick(block, ids())).collect();
     if sticks.is_empty() { Err(ChangeError::NoStick) } else { Ok(sticks) }
-}
-
-/// The device that carries a header.
-fn find(uuid: Uuid) -> Result<PathBuf, ChangeError> {
-    let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
-    let wanted = uuid.to_string();
-    let header = headers(&blocks).into_iter().find(|header| header.uuid == wanted);
-    header.map(|header| header.node).ok_or(ChangeError::NoHeader(uuid))
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use bedplate_disks::Lent;
 use bedplate_facts::machine::memory_bytes;
 use bedplate_facts::roots::Roots;
 use bedplate_luks::{ArgonCost, Format, KEYFILE_SLOT, PASSPHRASE_SLOT, Standing, Token};
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::context::Context;
-use crate::device::{lend_partition, owner_name, wait_for_partition};
+use crate::device::{lend_partition, lend_volume, owner_name};
 use crate::error::{During as _, StepError, chain};
 
 /// How long deriving from the recovery passphrase takes.
@@ -216,8 +217,8 @@ fn child(
 /// Tests both keyslots of one member.
 pub fn verify(context: &Context<'_>, role: &str) -> Result<(), StepError> {
     let target = context.disk(role)?;
-    let device = device_of(context, role)?;
-    child(context, device, Task::Verify, "a keyslot could not be opened")
+    let volume = volume_of(context, role)?;
+    child(context, volume.path(), Task::Verify, "a keyslot could not be opened")
         .map(drop)
         .map_err(|error| error.on(owner_name(target), DeviceState::Written))
 }
@@ -227,8 +228,7 @@ fn save_header(context: &Context<'_>, device: &Path, role: &str) -> Result<(), S
     let what = || format!("could not save the LUKS header of {role}");
     let directory = tempfile::tempdir_in("/run/bedplate").during(what())?;
     let file = directory.path().join(role);
-    bedplate_luks::backup_header(device, &file).during(what())?;
-    bedplate_luks::seal(&file).during(what())?;
+    bedplate_luks::backup_sealed(device, &file).during(what())?;
     let header = fs::read(&file).during(what())?;
     let packed = zstd::encode_all(header.as_slice(), 3).during(what())?;
     let path = bedplate_keystick::layout::header(role);
@@ -243,20 +243,27 @@ fn save_header(context: &Context<'_>, device: &Path, role: &str) -> Result<(), S
 /// installation: whoever is sealed has a header to put back.
 pub fn seal(context: &Context<'_>, role: &str) -> Result<(), StepError> {
     let target = context.disk(role)?;
-    let device = device_of(context, role)?;
+    let volume = volume_of(context, role)?;
+    let device = volume.path();
     save_header(context, &device, role)
         .and_then(|()| bedplate_luks::seal(&device).during("could not seal the LUKS header"))
         .map_err(|error| error.on(owner_name(target), DeviceState::Written))
 }
 
-fn device_of(context: &Context<'_>, role: &str) -> Result<PathBuf, StepError> {
-    let partition = context.plan.steps.iter().find_map(|step| match step {
-        Step::FormatLuks { role: of, partition, .. } if of == role => Some(*partition),
+/// What the open volume of a role lies on, which carries the header of the plan.
+fn volume_of(context: &Context<'_>, role: &str) -> Result<Lent, StepError> {
+    let volume = context.plan.steps.iter().find_map(|step| match step {
+        Step::FormatLuks { role: of, uuid, mapper, .. } if of == role => Some((*uuid, mapper)),
         _ => None,
     });
-    let partition =
-        partition.ok_or_else(|| StepError::new(format!("the plan encrypts no disk `{role}`")))?;
-    wait_for_partition(context.disk(role)?, partition)
+    let (uuid, mapper) =
+        volume.ok_or_else(|| StepError::new(format!("the plan encrypts no disk `{role}`")))?;
+    let lent = lend_volume(context.disk(role)?, mapper)?;
+    let found = bedplate_luks::read_token(&lent.path()).during("could not read the LUKS header")?;
+    match found {
+        Some((found, _)) if found == uuid => Ok(lent),
+        _ => Err(StepError::new(format!("another volume than planned is open as {mapper}"))),
+    }
 }
 
 #[cfg(test)]
