@@ -100,7 +100,7 @@ impl Look {
                 self.headers(partition, extent, &mut found);
                 found.extend(ends::unknown_to_libblkid(extent, &found));
                 if found.is_empty() {
-                    found.extend(ends::look(extent));
+                    found.extend(ends::look(extent, partition.is_none()));
                 }
             }
             None if found.is_empty() => found.push(Finding::only(kind::UNREADABLE)),

@@ -11,6 +11,10 @@ use super::probe::Finding;
 
 /// What is looked at, at the beginning and at the end: what an installation clears of it.
 const END: u64 = 1 << 20;
+/// What is looked at, at the beginning of a whole disk. A table of the kind `dos` stands in the first
+/// sector alone; when that is gone, the first partition still begins after 1 MiB, or after 4 MiB on cards
+/// and sticks.
+const FRONT: u64 = 8 << 20;
 
 /// A disk, or a part of one.
 pub struct Extent {
@@ -39,10 +43,11 @@ impl Extent {
 }
 
 /// What is told of a device on which nothing was recognised; none when both ends are zero.
-pub fn look(extent: &Extent) -> Option<Finding> {
-    let (end, length) = (END.min(extent.length), usize::try_from(END).unwrap_or(usize::MAX));
+pub fn look(extent: &Extent, is_whole_disk: bool) -> Option<Finding> {
+    let bytes = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
+    let (end, length) = (END.min(extent.length), bytes(END));
     let both = extent
-        .read(0, length)
+        .read(0, bytes(if is_whole_disk { FRONT } else { END }))
         .and_then(|first| Ok([first, extent.read(extent.length - end, length)?]));
     let Ok([first, last]) = both else { return Some(Finding::only(kind::UNREADABLE)) };
     if let Some(name) = unfinished::name(&first) {
@@ -84,4 +89,40 @@ fn uuid(bytes: &[u8]) -> String {
         text.push_str(&format!("{byte:02x}"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    #[test]
+    fn t06_a_disk_that_lost_its_first_sector_is_not_blank_while_data_follows() {
+        let size = 64 << 20;
+        let look_at = |start: u64, is_whole_disk| {
+            let image = tempfile::NamedTempFile::new().unwrap();
+            image.as_file().set_len(size).unwrap();
+            // Where the superblock of ext4 has its magic, in a partition that begins at `start`.
+            image.as_file().write_all_at(b"\x53\xef", start + 1080).unwrap();
+            look(&Extent::open(image.path(), size).unwrap(), is_whole_disk)
+        };
+        for start in [0, 63 * 512, 1 << 20, 4 << 20] {
+            let found = look_at(start, true);
+            assert_eq!(found, Some(Finding::only(kind::UNKNOWN)), "a partition at {start}");
+        }
+        // What an old partition leaves in a new one is not gone through.
+        assert_eq!(look_at(1 << 20, false), None);
+        assert_eq!(look_at(0, false), Some(Finding::only(kind::UNKNOWN)));
+    }
+
+    #[test]
+    fn a_small_device_is_looked_at_as_far_as_it_goes() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(1000).unwrap();
+        let extent = Extent::open(image.path(), 1000).unwrap();
+        assert_eq!(look(&extent, true), None);
+        image.as_file().write_all_at(b"x", 999).unwrap();
+        assert_eq!(look(&extent, true), Some(Finding::only(kind::UNKNOWN)));
+    }
 }
