@@ -40,6 +40,9 @@ pub fn announce(plan: &MemberPlan, reporter: &mut Reporter<'_>) {
         steps: plan.summaries(),
         destroys: plan.destroyed_lines(),
     });
+    for warning in &plan.warnings {
+        reporter.warn(None, warning.clone());
+    }
 }
 
 /// Carries the plan out. True when everything went well.

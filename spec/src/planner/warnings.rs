@@ -28,6 +28,16 @@ pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> Vec<String> {
         .collect()
 }
 
+/// What whoever changes a pool of the running machine should know of it as it will be.
+pub(super) fn of_pool(name: &str, members: &[Choice<'_>]) -> Vec<String> {
+    let all: Vec<&Choice<'_>> = members.iter().collect();
+    unequal(name, &all)
+        .into_iter()
+        .chain(one_place(&format!("pool `{name}`"), &all))
+        .chain(networked(members))
+        .collect()
+}
+
 /// Headers of finished volumes that have one copy left. They are not mended in silence: the first
 /// broken sector of a disk is seldom the last.
 pub(super) fn broken_headers<'a>(

@@ -288,6 +288,66 @@ fn t56_a_new_member_is_known_by_a_name_of_its_own_and_is_no_key_stick() {
     });
 }
 
+/// The disks that are in the pool, and the new one.
+fn with_members(new: DiskFacts, size: u64) -> Facts {
+    let member = |(role, number): (&str, u32)| DiskFacts {
+        number: format!("259:{number}"),
+        kernel_name: format!("nvme{number}n1"),
+        by_id: vec![host().disks[role].id.clone()],
+        serial: Some(role.to_owned()),
+        wwn: Some(format!("eui.000000000000000{number}")),
+        size,
+        signatures: vec![signature(
+            Some(1),
+            "crypto_LUKS",
+            derive(host().host.id, Purpose::Luks, role, 0),
+        )],
+        ..blank("x")
+    };
+    let mut all = facts(new);
+    all.disks.extend([("vm1", 1), ("vm3", 3)].map(member));
+    all
+}
+
+#[test]
+fn t56_what_a_pool_lacks_by_its_disks_is_told_before_it_is_changed() {
+    let told = |new: DiskFacts, size, task| {
+        let pool = match task {
+            MemberTask::Add => PoolFacts { missing: 0, ..lost() },
+            _ => lost(),
+        };
+        plan_member(&host(), &with_members(new, size), &pool, &request(task)).unwrap().warnings
+    };
+    let new = || blank("nvme-NEW");
+    assert_eq!(told(new(), new().size, MemberTask::Replace), [] as [String; 0]);
+    for task in [MemberTask::Replace, MemberTask::Add] {
+        // Two others of 100 GB: most of the new one never gets a second copy.
+        let small = told(new(), 100 << 30, task);
+        assert!(
+            small.len() == 1 && small[0].contains("of vm2 (nvme-NEW) are never used"),
+            "{small:?}"
+        );
+        // Another unit of the enclosure that vm1 is in.
+        let shared = DiskFacts {
+            serial: Some("vm1".into()),
+            wwn: Some("eui.00000000000000aa".into()),
+            by_id: vec!["nvme-eui.00000000000000aa".into()],
+            ..new()
+        };
+        let request = MemberRequest { id: Some("nvme-eui.00000000000000aa"), ..request(task) };
+        let pool = PoolFacts { missing: usize::from(task == MemberTask::Replace), ..lost() };
+        let all = with_members(shared, new().size);
+        let plan = plan_member(&host(), &all, &pool, &request).unwrap();
+        assert!(plan.warnings[0].contains("lost together"), "{:?}", plan.warnings);
+    }
+    // What is left when one goes.
+    let unequal = MemberRequest { role: "vm2", id: None, ..request(MemberTask::Remove) };
+    let mut all = with_members(new(), 100 << 30);
+    all.disks[1].size = 400 << 30;
+    let plan = plan_member(&host(), &all, &lost(), &unequal).unwrap();
+    assert!(plan.warnings[0].contains("of vm1 ("), "{:?}", plan.warnings);
+}
+
 #[test]
 fn t46_a_member_s_header_is_formatted_only_when_no_key_opens_it_and_then_it_is_told() {
     let host = host();
