@@ -29,6 +29,7 @@ pub use member::{
     Leaving, MemberPlan, MemberRequest, MemberStep, MemberTask, PoolFacts, plan_member,
 };
 pub use refusal::{PlanError, Refusal};
+pub use sticks::stick_fault;
 
 use crate::facts::{Facts, FirmwareKind};
 use crate::host::HostFile;

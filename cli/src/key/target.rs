@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use bedplate_disks::{Claim, Fault, Identity};
 use bedplate_facts::roots::Roots;
-use bedplate_facts::{disks, probe};
+use bedplate_facts::{disks, machine, probe};
 use bedplate_keystick as keystick;
 use bedplate_keystick::layout::SECRET_LIMIT;
-use bedplate_spec::facts::DiskFacts;
+use bedplate_spec::facts::{DiskFacts, Facts};
 use bedplate_spec::host::{HostFile, Stick};
+use bedplate_spec::planner::stick_fault;
 use bedplate_spec::shown::shown;
 use bedplate_tools::sync;
 
@@ -98,7 +99,8 @@ impl Target {
         let found = disks::read_one(&Roots::looking(probe::by_wipefs), kernel);
         let facts =
             found.filter(|facts| facts.by_id.iter().any(|id| id == name)).ok_or_else(not_stable)?;
-        if let Some(why) = never(&facts, host) {
+        let machine = machine::read(&Roots::identity());
+        if let Some(why) = never(&facts, host).or_else(|| unclear(name, &machine)) {
             return Err(TargetError::Never { name: name.to_owned(), why });
         }
         let claim = Claim::disk(&Identity::seen(name, &facts));
@@ -170,6 +172,11 @@ fn never(facts: &DiskFacts, host: &HostFile) -> Option<String> {
     facts.read_only.then(|| "it refuses writes".to_owned())
 }
 
+/// Two sticks under one name: which of them it stands for is chance.
+fn unclear(name: &str, machine: &Facts) -> Option<String> {
+    stick_fault(name, machine).map(|(why, help)| format!("{why}; {help}"))
+}
+
 /// What makes one wonder whether this stick is meant.
 fn doubts(facts: &DiskFacts, stick: &Stick, has_keyfile: bool) -> Vec<String> {
     let mut found = Vec::new();
@@ -238,6 +245,26 @@ mod tests {
         let host = host();
         let os = DiskFacts { by_id: vec![host.disks["os"].id.clone()], ..facts() };
         assert_eq!(never(&os, &host).as_deref(), Some("it is `disks.os` of host.toml"));
+    }
+
+    #[test]
+    fn t56_a_name_that_two_sticks_share_is_never_written_to() {
+        let machine = |serials: [&str; 2]| {
+            let mut machine = machine::read(&Roots::below(Path::new("/nowhere"), None));
+            let stick = |(number, serial): (usize, &str)| DiskFacts {
+                kernel_name: format!("sd{number}"),
+                number: format!("8:{number}"),
+                serial: Some(serial.to_owned()),
+                ..facts()
+            };
+            machine.disks = serials.into_iter().enumerate().map(stick).collect();
+            machine
+        };
+        let shared = unclear("usb-Stick_1", &machine(["0042", "0042"]));
+        assert!(shared.is_some_and(|why| why.contains("2 sticks share this name")));
+        let mut apart = machine(["0042", "0043"]);
+        apart.disks[1].by_id = vec!["usb-Stick_2".into()];
+        assert_eq!(unclear("usb-Stick_1", &apart), None);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) fn check(host: &HostFile, facts: &Facts, refusals: &mut Vec<Refusal>)
         }
         // The id serves to make a stick that is not there yet.
         if let Some(id) = stick.id.as_ref().filter(|_| carriers == 0)
-            && let Some((message, help)) = wrong(id, facts)
+            && let Some((message, help)) = stick_fault(id, facts)
         {
             let message = format!("key stick {} ({id}): {message}", stick.volume_id);
             refusals.push(Refusal::machine(message, help));
@@ -41,8 +41,8 @@ pub(super) fn check(host: &HostFile, facts: &Facts, refusals: &mut Vec<Refusal>)
     }
 }
 
-/// Why the disk that answers to the id of a key stick must not become one.
-fn wrong(id: &str, facts: &Facts) -> Option<(String, String)> {
+/// Why the disk that answers to this name must not become a key stick, and what to do about it.
+pub fn stick_fault(id: &str, facts: &Facts) -> Option<(String, String)> {
     let named: Vec<&DiskFacts> =
         facts.disks.iter().filter(|disk| disk.by_id.iter().any(|name| name == id)).collect();
     let twins = facts.disks.iter().filter(|disk| {
