@@ -29,7 +29,7 @@ const CHECKSUM: std::ops::Range<usize> = 448..512;
 /// The binary header's length; the JSON area follows.
 pub(crate) const BINARY: usize = 4096;
 /// The sizes that a copy can have, which are the places that the second can have.
-const SIZES: [u64; 9] =
+pub(crate) const SIZES: [u64; 9] =
     [0x4000, 0x8000, 0x1_0000, 0x2_0000, 0x4_0000, 0x8_0000, 0x10_0000, 0x20_0000, 0x40_0000];
 
 /// Reads so many bytes at a place, fewer only at the end.

@@ -12,7 +12,7 @@ use gpt::partition_types;
 use gpt::{DiskDevice, GptConfig};
 use uuid::Uuid;
 
-use crate::unfinished;
+use crate::{luks2, unfinished};
 
 /// What is cleared at both ends of a disk and of each partition: superblocks of RAID and ZFS stand at
 /// the end of what they are on, and a new partition may end where an old one did. md's version 0.90
@@ -100,6 +100,7 @@ pub fn write_unseen(
     clear_end(file, 0, size, CLEARED_BEHIND)?;
     for entry in entries {
         clear(file, entry.start, CLEARED.min(entry.length))?;
+        clear_second_headers(file, entry)?;
         clear_end(file, entry.start, entry.length, CLEARED)?;
     }
     // Nothing of what was there before stands in a partition that can be seen.
@@ -117,6 +118,17 @@ pub fn write_unseen(
 fn clear(file: &mut File, start: u64, length: u64) -> io::Result<()> {
     file.seek(SeekFrom::Start(start))?;
     file.write_all(&vec![0; usize::try_from(length).map_err(io::Error::other)?])
+}
+
+/// Clears what stands further in where the second header of an old volume can begin: it would be taken
+/// for the one copy that is left of a volume which keys open.
+fn clear_second_headers(file: &mut File, entry: &Entry) -> io::Result<()> {
+    let length = luks2::BINARY as u64;
+    let is_in = |place: &u64| *place >= CLEARED && place.saturating_add(length) <= entry.length;
+    luks2::SIZES
+        .into_iter()
+        .filter(is_in)
+        .try_for_each(|place| clear(file, entry.start.saturating_add(place), length))
 }
 
 /// Clears the end of a disk or partition.
@@ -260,6 +272,19 @@ mod tests {
             assert_eq!(read(&file, end - before, 4096), vec![0; 4096], "{before} before the end");
         }
         assert_eq!(read(&file, end - (2 << 20), 512), vec![0xa5; 512], "data is not gone through");
+    }
+
+    #[test]
+    fn t07_the_second_header_of_an_old_volume_is_not_in_the_new_partition() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![0xa5; SIZE as usize]).unwrap();
+        write(&mut file, SIZE, 512, Uuid::from_u128(7), &[entry()]).unwrap();
+        for place in luks2::SIZES {
+            let found = read(&file, entry().start + place, 512);
+            assert_eq!(found, vec![0; 512], "{place} bytes in");
+        }
+        let place = entry().start + luks2::SIZES[8] + (1 << 20);
+        assert_eq!(read(&file, place, 512), vec![0xa5; 512], "data is not gone through");
     }
 
     #[test]
