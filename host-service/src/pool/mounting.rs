@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use bedplate_luks as luks;
 use bedplate_spec::pool_history::Opening;
-use bedplate_tools::btrfs;
 use bedplate_tools::btrfs::replace::{self, Progress};
+use bedplate_tools::btrfs::{self, Superblock};
 use bedplate_tools::mount::{Access, Mount};
 
 use super::error::{PoolError, file};
@@ -50,12 +50,7 @@ impl Mounting<'_> {
         {
             return Err(PoolError::Unkept { pool: self.name.to_owned(), why: why.clone() });
         }
-        for member in self.members(marked.failed.keys()) {
-            let failed = leave_alone(member).err();
-            warnings.extend(failed.map(|error| {
-                format!("{} could not be locked again: {}", member.role, chain(&error))
-            }));
-        }
+        self.leave_alone(&self.members(marked.failed.keys()), warnings);
         if !marked.failed.is_empty() {
             return Ok(marked.failed);
         }
@@ -80,12 +75,43 @@ impl Mounting<'_> {
                 self.members([role]).into_iter().try_for_each(put_out_of_sight)?;
                 return Ok(BTreeMap::from([(role.clone(), chain(&error))]));
             }
-            (Err(error), None) => return Err(error),
+            (Err(error), None) => return self.without_torn(&current, warnings).ok_or(error),
         }
         if degraded && self.wanted.target.is_none() {
             self.give_up_replacing(warnings);
         }
         Ok(BTreeMap::new())
+    }
+
+    /// Members whose superblock a power cut tore: the kernel mounts nothing by it, and the others have
+    /// everything. None where that is not what is wrong.
+    fn without_torn(
+        &self,
+        current: &[&Member],
+        warnings: &mut Vec<String>,
+    ) -> Option<BTreeMap<String, String>> {
+        let is_torn =
+            |member: &&&Member| Superblock::is_torn(&mapped(&member.mapper)).unwrap_or(false);
+        let torn: Vec<&Member> = current.iter().filter(is_torn).copied().collect();
+        if torn.is_empty() || torn.len() == current.len() {
+            return None;
+        }
+        self.leave_alone(&torn, warnings);
+        let why = "the checksum of its superblock is wrong".to_owned();
+        Some(torn.iter().map(|member| (member.role.clone(), why.clone())).collect())
+    }
+
+    /// They are locked again, and nothing of them is changed: the kernel would mount them with the others
+    /// all the same, once udev has told it of their mappings.
+    fn leave_alone(&self, members: &[&Member], warnings: &mut Vec<String>) {
+        for member in members {
+            let locked = btrfs::forget_one(&mapped(&member.mapper))
+                .map_err(PoolError::from)
+                .and_then(|()| Ok(luks::close(&member.mapper)?));
+            warnings.extend(locked.err().map(|error| {
+                format!("{} could not be locked again: {}", member.role, chain(&error))
+            }));
+        }
     }
 
     /// One that waits for a device that is not there would go on where it stopped when the device
@@ -118,13 +144,6 @@ impl Mounting<'_> {
     fn members<'r>(&self, roles: impl IntoIterator<Item = &'r String>) -> Vec<&Member> {
         roles.into_iter().filter_map(|role| self.member(role)).collect()
     }
-}
-
-/// A member that cannot be marked: the kernel would mount it with the others all the same, once udev has
-/// told it of the mapping. It is locked again, and nothing of it is changed.
-fn leave_alone(member: &Member) -> Result<(), PoolError> {
-    btrfs::forget_one(&mapped(&member.mapper))?;
-    Ok(luks::close(&member.mapper)?)
 }
 
 /// A member that is behind: no scan may make it a part of what is mounted. It stays unlocked, for

@@ -106,6 +106,28 @@ impl Superblock {
         Ok(Self::parse(&bytes))
     }
 
+    /// Whether the first copy on a device, put out of sight or not, has a wrong checksum: a power cut can
+    /// tear it, and the kernel mounts nothing by it. Other checksums than CRC-32C are taken for right.
+    pub fn is_torn(device: &Path) -> io::Result<bool> {
+        let mut file = File::open(device)?;
+        file.seek(SeekFrom::Start(COPIES[0]))?;
+        let mut block = [0; LENGTH];
+        file.read_exact(&mut block)?;
+        Ok(Self::is_wrong(block).unwrap_or(false))
+    }
+
+    fn is_wrong(mut block: [u8; LENGTH]) -> Option<bool> {
+        let magic = block.get_mut(MAGIC_AT..MAGIC_AT + MAGIC.len())?;
+        if magic == HIDDEN {
+            magic.copy_from_slice(MAGIC);
+        }
+        let is_known = magic == MAGIC;
+        let is_crc = block.get(CHECKSUM_KIND_AT..CHECKSUM_KIND_AT + 2)? == [0, 0];
+        let written = u32::from_le_bytes(*block.first_chunk()?);
+        let sum = CHECKSUM.checksum(block.get(CHECKSUM_LENGTH..)?);
+        Some(is_known && is_crc && written != sum)
+    }
+
     /// The superblock in the bytes of its first copy; `None` when they are none.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let number = |at: usize| {
@@ -214,6 +236,24 @@ mod tests {
         block[INCOMPATIBLE_AT..INCOMPATIBLE_AT + 2].copy_from_slice(&[0x71, 0x03]);
         block[LABEL_AT..LABEL_AT + 7].copy_from_slice(b"earlier");
         block
+    }
+
+    #[test]
+    fn t44_a_superblock_that_a_power_cut_tore_is_known() {
+        let mut block = made();
+        assert!(Renaming { fsid: Uuid::nil(), label: "os" }.apply(&mut block));
+        assert_eq!(Superblock::is_wrong(block), Some(false));
+        let mut hidden = block;
+        hidden[MAGIC_AT..MAGIC_AT + 8].copy_from_slice(HIDDEN);
+        assert_eq!(Superblock::is_wrong(hidden), Some(false));
+        // Its second sector is of before.
+        let mut torn = block;
+        torn[600] ^= 1;
+        assert_eq!(Superblock::is_wrong(torn), Some(true));
+        // Another kind of checksum, and no superblock at all.
+        torn[CHECKSUM_KIND_AT] = 1;
+        assert_eq!(Superblock::is_wrong(torn), Some(false));
+        assert_eq!(Superblock::is_wrong([0; LENGTH]), Some(false));
     }
 
     #[test]
