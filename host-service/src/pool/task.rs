@@ -7,8 +7,8 @@ use bedplate_luks as luks;
 use bedplate_spec::event::{EventKind, Outcome};
 use bedplate_spec::host::HostFile;
 use bedplate_spec::identity::member_mapper;
-use bedplate_spec::planner::{MemberPlan, MemberRequest, plan_member};
-use bedplate_tools::btrfs;
+use bedplate_spec::planner::{MemberPlan, MemberRequest, PoolFacts, plan_member};
+use bedplate_tools::{btrfs, systemctl};
 
 use super::change::{Change, ChangeError};
 use super::condition::Scrubbing;
@@ -17,19 +17,32 @@ use super::facts;
 use super::record::Record;
 use super::status::{Health, status_of};
 use crate::report::Reporter;
+use crate::system::MIRROR_UNIT;
 
 /// What is to be done about a failure of any step.
 const NEXT: &str = "mend the cause and run the same command again: it goes on where it stopped";
 
 /// What a change would do. A volume that an interrupted run left open without adding it to the
-/// pool is locked again first: it is no use of the disk.
+/// pool is locked again first, and its copy of the ESP unmounted: that is no use of the disk.
 pub fn plan(host: &HostFile, request: &MemberRequest<'_>) -> Result<MemberPlan, ChangeError> {
     let pool = facts::pool(host, request.role)?;
     let left = member_mapper(request.role, pool.next_epoch);
     if luks::is_open(&left) && !pool.devices.contains(&left) {
         luks::close(&left)?;
     }
+    if may_hold_mirror(host, &pool, request.role) {
+        let action = "the copy of the ESP could not be unmounted";
+        systemctl::stop(MIRROR_UNIT).map_err(|source| ChangeError::Command { action, source })?;
+    }
     plan_member(host, &facts::machine(), &pool, request).map_err(ChangeError::Refused)
+}
+
+/// Whether the copy of the ESP is mounted from a disk of which an interrupted run made everything but a
+/// member: at every boot the copy follows the epoch that is on record.
+fn may_hold_mirror(host: &HostFile, pool: &PoolFacts, role: &str) -> bool {
+    let is_unfinished = pool.next_epoch == pool.epoch;
+    let is_in = pool.devices.contains(&member_mapper(role, pool.next_epoch));
+    host.os.esp_mirror.as_deref() == Some(role) && is_unfinished && !is_in
 }
 
 /// Tells the plan.
@@ -118,7 +131,21 @@ fn is_finished(summary: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_finished;
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn f10_a_replacement_that_was_cut_off_is_not_in_the_way_of_its_own_next_run() {
+        let mut host = sample::intent();
+        host.os.esp_mirror = Some("vm2".into());
+        let new = member_mapper("vm2", 1);
+        let cut = || PoolFacts { epoch: 1, next_epoch: 1, ..PoolFacts::default() };
+        assert!(may_hold_mirror(&host, &cut(), "vm2"));
+        // Another role's disk, one that is in the pool, and one that still works and is to be replaced.
+        assert!(!may_hold_mirror(&host, &cut(), "vm1"));
+        assert!(!may_hold_mirror(&host, &PoolFacts { devices: [new].into(), ..cut() }, "vm2"));
+        assert!(!may_hold_mirror(&host, &PoolFacts { next_epoch: 2, ..cut() }, "vm2"));
+    }
 
     #[test]
     fn f4_a_scrub_that_btrfs_gave_up_is_not_finished() {
