@@ -11,14 +11,19 @@
 //!   device is flushed first: the table is in its cache, and the slot is not yet.
 //! - A rename writes a second slot before it takes the first away. A cut in between leaves two names of
 //!   one file, and whoever deletes one frees the content of the other. So what a cut left under a
-//!   temporary name is deleted only when no other file of the directory says the same.
+//!   temporary name is deleted only when no other file of the directory says the same. And what one of
+//!   them says the same as is not freed either, when it is replaced or removed: it keeps its clusters
+//!   under a temporary name. That loses room until somebody checks the volume, and no file.
 //!
 //! On any other file system this is merely slow.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::sync;
 
@@ -43,7 +48,14 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     make_directory(directory)?;
     let _alone = alone(directory)?;
     tidy_alone(directory)?;
+    let is_held_twice = path.exists() && may_share(path, &staged_in(directory)?)?;
     let staged = write_new(directory, content)?;
+    if is_held_twice {
+        // What stood there keeps its clusters, under the temporary name.
+        renameat_with(CWD, &staged, CWD, path, RenameFlags::EXCHANGE)?;
+        sync::directory(directory)?;
+        return sync::file_system(directory);
+    }
     // Its clusters stay allocated for as long as it is open.
     let old = File::open(path).ok();
     fs::rename(&staged, path)?;
@@ -61,7 +73,25 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 pub fn remove(path: &Path) -> io::Result<()> {
     let directory = parent(path)?;
     let _alone = alone(directory)?;
-    remove_alone(path, directory)
+    match may_share(path, &staged_in(directory)?)? {
+        true => set_aside_alone(path, directory),
+        false => remove_alone(path, directory),
+    }
+}
+
+/// Takes a file's name away and frees nothing: for one of two names of one file, as a power cut leaves
+/// them where somebody else renames.
+pub fn set_aside(path: &Path) -> io::Result<()> {
+    let directory = parent(path)?;
+    let _alone = alone(directory)?;
+    set_aside_alone(path, directory)
+}
+
+fn set_aside_alone(path: &Path, directory: &Path) -> io::Result<()> {
+    let free = staged_names(directory).find(|name| name.symlink_metadata().is_err());
+    fs::rename(path, free.ok_or_else(too_many)?)?;
+    sync::directory(directory)?;
+    sync::file_system(directory)
 }
 
 fn remove_alone(path: &Path, directory: &Path) -> io::Result<()> {
@@ -81,7 +111,7 @@ pub fn tidy(directory: &Path) -> io::Result<()> {
 
 fn tidy_alone(directory: &Path) -> io::Result<()> {
     for path in staged_in(directory)? {
-        if !has_twin(directory, &path)? {
+        if !may_share(&path, &files_in(directory)?)? {
             remove_alone(&path, directory)?;
         }
     }
@@ -134,11 +164,23 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     sync::file_system(directory)
 }
 
-fn write_new(directory: &Path, content: &[u8]) -> io::Result<PathBuf> {
+/// Names for files that are not whole yet.
+fn staged_names(directory: &Path) -> impl Iterator<Item = PathBuf> {
     let (first, last) = STAGED;
-    for number in 0..MOST {
-        let number = if number == 0 { String::new() } else { format!("-{number}") };
-        let path = directory.join(format!("{first}{number}{last}"));
+    (0..MOST).map(move |number| match number {
+        0 => directory.join(format!("{first}{last}")),
+        _ => directory.join(format!("{first}-{number}{last}")),
+    })
+}
+
+fn too_many() -> io::Error {
+    let why =
+        format!("{MOST} unfinished files stand in the directory: check the volume with fsck.vfat");
+    io::Error::new(io::ErrorKind::AlreadyExists, why)
+}
+
+fn write_new(directory: &Path, content: &[u8]) -> io::Result<PathBuf> {
+    for path in staged_names(directory) {
         let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             opened => opened?,
@@ -152,9 +194,7 @@ fn write_new(directory: &Path, content: &[u8]) -> io::Result<PathBuf> {
         }
         return Ok(path);
     }
-    let why =
-        format!("{MOST} unfinished files stand in the directory: check the volume with fsck.vfat");
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, why))
+    Err(too_many())
 }
 
 fn fill(file: &mut File, directory: &Path, content: &[u8]) -> io::Result<()> {
@@ -168,36 +208,37 @@ fn fill(file: &mut File, directory: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn staged_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_name().to_str().is_some_and(is_staged) {
-            found.push(entry.path());
-        }
-    }
+    let mut found = files_in(directory)?;
+    found.retain(|path| path.file_name().and_then(OsStr::to_str).is_some_and(is_staged));
+    Ok(found)
+}
+
+fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut found = entries.collect::<io::Result<Vec<_>>>()?;
     found.sort();
     Ok(found)
 }
 
-/// Whether another file of the directory says the same: it may be the same clusters.
-fn has_twin(directory: &Path, staged: &Path) -> io::Result<bool> {
-    let length = fs::metadata(staged)?.len();
-    if length == 0 {
+/// Whether another one of the files says the same since the same time: it may be the same clusters, for a
+/// rename leaves the time alone. What cannot be read may be anybody's.
+fn may_share(path: &Path, files: &[PathBuf]) -> io::Result<bool> {
+    let about = fs::metadata(path)?;
+    if !about.is_file() {
+        return Ok(true);
+    }
+    let (length, since) = (about.len(), about.mtime());
+    let is_like = |it: fs::Metadata| it.is_file() && it.len() == length && it.mtime() == since;
+    let alike = |other: &&PathBuf| *other != path && fs::metadata(other).is_ok_and(is_like);
+    let others: Vec<&PathBuf> = files.iter().filter(alike).collect();
+    if length == 0 || others.is_empty() {
         return Ok(false);
     }
     if length > LONGEST {
         return Ok(true);
     }
-    let content = fs::read(staged)?;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let (path, about) = (entry.path(), entry.metadata()?);
-        if path != staged && about.is_file() && about.len() == length && fs::read(&path)? == content
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let Ok(content) = fs::read(path) else { return Ok(true) };
+    Ok(others.iter().any(|other| fs::read(other).is_ok_and(|other| other == content)))
 }
 
 #[cfg(test)]
@@ -231,7 +272,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let at = |name: &str| place.path().join(name);
         fs::write(at("loader"), "whole").unwrap();
-        fs::write(at("bedplate.new"), "whole").unwrap();
+        fs::hard_link(at("loader"), at("bedplate.new")).unwrap();
         fs::write(at("bedplate-1.new"), "hal").unwrap();
         replace(&at("other"), b"content").unwrap();
         assert_eq!(names(place.path()), ["bedplate.new", "loader", "other"]);
@@ -239,6 +280,64 @@ mod tests {
         fs::remove_file(at("loader")).unwrap();
         tidy(place.path()).unwrap();
         assert_eq!(names(place.path()), ["other"], "it has no twin any more");
+    }
+
+    /// What a cut leaves in the middle of a rename: two names, and one of them is about to be replaced.
+    #[test]
+    fn t45_what_may_share_its_clusters_with_a_leftover_is_not_freed_when_it_is_replaced_or_removed()
+    {
+        for replaced in [true, false] {
+            let place = tempfile::tempdir().unwrap();
+            let at = |name: &str| place.path().join(name);
+            fs::write(at("loader"), "whole").unwrap();
+            fs::hard_link(at("loader"), at("bedplate.new")).unwrap();
+            fs::write(at("other"), "whole").unwrap();
+            match replaced {
+                true => replace(&at("loader"), b"newer").unwrap(),
+                false => remove(&at("loader")).unwrap(),
+            }
+            // Later, and another file.
+            replace(&at("third"), b"x").unwrap();
+            tidy(place.path()).unwrap();
+            let links = fs::metadata(at("bedplate.new")).unwrap().nlink();
+            assert_eq!(links, 2, "both names are there, and nothing was freed");
+            assert_eq!(fs::read(at("bedplate-1.new")).unwrap(), b"whole");
+            assert_eq!(fs::read(at("loader")).ok().as_deref(), replaced.then_some(&b"newer"[..]));
+        }
+    }
+
+    #[test]
+    fn t45_a_file_that_says_what_a_leftover_says_leaves_no_further_one() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        fs::write(at("entry"), "first").unwrap();
+        let file = File::options().write(true).open(at("entry")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        fs::hard_link(at("entry"), at("bedplate.new")).unwrap();
+        for text in ["later", "first", "later", "first", "later"] {
+            replace(&at("entry"), text.as_bytes()).unwrap();
+        }
+        assert_eq!(names(place.path()), ["bedplate-1.new", "bedplate.new", "entry"]);
+    }
+
+    #[test]
+    fn t45_one_of_two_names_is_set_aside_and_nothing_is_freed() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        fs::write(at("entry+3"), "whole").unwrap();
+        fs::hard_link(at("entry+3"), at("entry")).unwrap();
+        set_aside(&at("entry+3")).unwrap();
+        replace(&at("entry"), b"sorted elsewhere").unwrap();
+        assert_eq!(names(place.path()), ["bedplate-1.new", "bedplate.new", "entry"]);
+        assert_eq!(fs::metadata(at("bedplate.new")).unwrap().nlink(), 2);
+    }
+
+    #[test]
+    fn t45_what_is_no_file_or_cannot_be_told_from_another_does_not_stop_a_replacement() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("bedplate.new")).unwrap();
+        replace(&place.path().join("loader"), b"whole").unwrap();
+        assert_eq!(names(place.path()), ["bedplate.new", "loader"]);
     }
 
     #[test]
