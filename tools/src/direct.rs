@@ -19,8 +19,11 @@ const ALIGNED: usize = 4096;
 const WINDOW: usize = 64 << 10;
 /// How many such pieces are kept.
 const WINDOWS: usize = 8;
-/// What may be read of the smallest volume, in bytes.
-const SMALLEST: u64 = 64 << 20;
+/// How many pieces may be read of one volume, 8 GiB: all that a machine boots by is far less, though
+/// its clusters may lie anywhere.
+const LOADS: u32 = 1 << 17;
+/// How often anything may be read of one. A reader of FAT asks for a few bytes at a time.
+const READS: u32 = 1 << 24;
 
 /// A block device, or an image in a file, that is read past the cache. It writes nothing.
 #[derive(Debug)]
@@ -28,8 +31,10 @@ pub struct Direct {
     file: File,
     size: u64,
     position: u64,
-    /// How many bytes may still be read: a damaged volume can lead round in circles.
-    left: u64,
+    /// How many pieces may still be read of the disk: a damaged volume can lead round in circles.
+    loads: u32,
+    /// How often anything may still be read.
+    reads: u32,
     /// The newest last.
     windows: Vec<Window>,
 }
@@ -58,8 +63,8 @@ impl Direct {
             opened => opened?,
         };
         let size = file.seek(SeekFrom::End(0))?;
-        let left = size.saturating_mul(4).saturating_add(SMALLEST);
-        Ok(Self { file, size, position: 0, left, windows: Vec::new() })
+        let windows = Vec::new();
+        Ok(Self { file, size, position: 0, loads: LOADS, reads: READS, windows })
     }
 
     fn window(&mut self, start: u64) -> io::Result<&Window> {
@@ -67,6 +72,7 @@ impl Direct {
             let window = self.windows.remove(place);
             self.windows.push(window);
         } else {
+            self.loads = self.loads.checked_sub(1).ok_or_else(no_end)?;
             let mut window = if self.windows.len() < WINDOWS {
                 let bytes = Zeroizing::new(vec![0; WINDOW + ALIGNED]);
                 let from = bytes.as_ptr().align_offset(ALIGNED).min(ALIGNED);
@@ -81,6 +87,10 @@ impl Direct {
         }
         self.windows.last().ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
+}
+
+fn no_end() -> io::Error {
+    io::Error::other("the volume is damaged: it has no end")
 }
 
 fn read_full(file: &File, into: &mut [u8], start: u64) -> io::Result<usize> {
@@ -107,17 +117,15 @@ impl Read for Direct {
         }
         let start = self.position - self.position % WINDOW as u64;
         let offset = usize::try_from(self.position - start).map_err(io::Error::other)?;
-        let left = self.left;
+        self.reads = self.reads.checked_sub(1).ok_or_else(no_end)?;
         let window = self.window(start)?;
         let bytes = window.bytes.get(window.from + offset..window.from + window.length);
         let bytes = bytes.unwrap_or_default();
         let count = bytes.len().min(buffer.len());
-        let left = left.checked_sub(count as u64);
         if let (Some(to), Some(from)) = (buffer.get_mut(..count), bytes.get(..count)) {
             to.copy_from_slice(from);
         }
         self.position += count as u64;
-        self.left = left.ok_or_else(|| io::Error::other("the volume is damaged: it has no end"))?;
         Ok(count)
     }
 }
@@ -167,5 +175,25 @@ mod tests {
         }
         assert!(direct.read(&mut [0; 4]).unwrap() == 0 || direct.position < direct.size);
         assert!(direct.write(b"x").is_err());
+    }
+
+    /// A volume of terabytes whose directory leads into itself would be read for days.
+    #[test]
+    fn t51_what_leads_round_in_circles_comes_to_an_end_however_large_the_disk_is() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(1 << 42).unwrap();
+        let mut direct = Direct::open(image.path()).unwrap();
+        assert_eq!((direct.loads, direct.reads), (LOADS, READS));
+        let round = |direct: &mut Direct, at: u64| {
+            direct.seek(SeekFrom::Start(at * WINDOW as u64)).unwrap();
+            direct.read(&mut [0; 2])
+        };
+        direct.loads = 20;
+        let ended = (0..100).find(|at| round(&mut direct, *at).is_err());
+        assert_eq!(ended, Some(20), "another place each time");
+        let mut direct = Direct::open(image.path()).unwrap();
+        direct.reads = 50;
+        let ended = (0..100).find(|_| round(&mut direct, 0).is_err());
+        assert_eq!(ended, Some(50), "the same place each time");
     }
 }
