@@ -1,6 +1,6 @@
 //! The `bedplate-installer` program.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ use bedplate_installer::{access, announce, answers, failure, remote, steps};
 use bedplate_render::json::JsonLines;
 use bedplate_spec::event::EventKind;
 use bedplate_spec::remote::{REPORT_SCHEMA, Report};
+use bedplate_tools::secret::Secret;
 use clap::{Parser, Subcommand};
 
 /// The one exit code by which a condition of a systemd unit says that it could not be looked at.
@@ -181,12 +182,9 @@ fn admit(places: &Places) -> ExitCode {
 }
 
 fn luks_worker() -> bool {
-    let mut input = zeroize::Zeroizing::new(Vec::new());
-    if io::stdin().read_to_end(&mut input).is_err() {
-        return false;
-    }
+    let Ok(input) = Secret::read(&mut io::stdin().lock()) else { return false };
     // A failure travels in the answer: the exit status only says that there is one.
-    let (answer, _) = steps::luks::work(&input);
+    let (answer, _) = steps::luks::work(input.expose());
     print(answer.as_bytes()).is_ok()
 }
 

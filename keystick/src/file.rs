@@ -39,11 +39,9 @@ fn content(stick: &Path, path: &str, limit: u64) -> Result<Option<Secret>> {
     if !found.is_file() {
         return Err(unusable("no plain file"));
     }
-    let mut bytes = Vec::new();
     // One more than allowed: a damaged stick may hold more than its directory says.
-    let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-    let secret = Secret::new(bytes);
-    read.map_err(StickError::file("read", path))?;
+    let secret = Secret::read(&mut file.take(limit.saturating_add(1)));
+    let secret = secret.map_err(StickError::file("read", path))?;
     if secret.expose().len() as u64 > limit {
         return Err(unusable("too long"));
     }

@@ -118,10 +118,8 @@ pub fn read_volume(device: &mut impl Device, paths: &[&str], limit: u64) -> Resu
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(StickError::file("open", path)(error)),
         };
-        let mut bytes = Vec::new();
-        let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-        let secret = Secret::new(bytes);
-        read.map_err(StickError::file("read", path))?;
+        let secret = Secret::read(&mut file.take(limit.saturating_add(1)));
+        let secret = secret.map_err(StickError::file("read", path))?;
         if secret.expose().len() as u64 > limit {
             return Err(StickError::Unusable { path: (*path).to_owned(), what: "too long" });
         }

@@ -1,13 +1,12 @@
 //! age files (age-encryption.org/v1), armored or not.
 
-use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::io::{self, BufRead as _, Write as _};
 use std::iter;
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::secrecy::SecretString;
 use age::{DecryptError, Decryptor, EncryptError, Encryptor};
 use bedplate_tools::secret::Secret;
-use zeroize::Zeroizing;
 
 use crate::LIMIT;
 use crate::ssh::{Identity, KeyError, Recipient};
@@ -158,14 +157,10 @@ fn words(passphrase: &Secret) -> Result<SecretString, AgeError> {
 }
 
 fn read(reader: impl io::Read) -> Result<Secret, AgeError> {
-    let mut bytes = Zeroizing::new(Vec::new());
     let most = u64::try_from(LIMIT).unwrap_or(u64::MAX).saturating_add(1);
-    let read = reader.take(most).read_to_end(&mut bytes);
-    read.map_err(|error| AgeError::Damaged(error.to_string()))?;
-    if bytes.len() > LIMIT {
-        return Err(AgeError::TooLong);
-    }
-    Ok(Secret::new(std::mem::take(&mut *bytes)))
+    let secret = Secret::read(&mut reader.take(most));
+    let secret = secret.map_err(|error| AgeError::Damaged(error.to_string()))?;
+    if secret.expose().len() > LIMIT { Err(AgeError::TooLong) } else { Ok(secret) }
 }
 
 fn write(secret: &Secret, encryptor: Encryptor) -> Result<Vec<u8>, AgeError> {

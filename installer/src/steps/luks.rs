@@ -31,14 +31,49 @@ const MEMORY_CAP_KIB: u64 = 256 << 10;
 /// Letters and digits of a recovery passphrase as it is generated: 128 random bits.
 const GENERATED_LENGTH: usize = 32;
 
-/// What a child is asked to do; travels on its standard input.
-#[derive(Serialize, Deserialize)]
-pub struct Job {
+/// What a child is asked to do; travels on its standard input. Its keys stand there as they are, and
+/// are read where they stand: as text they would be copied into buffers that nobody clears.
+struct Job<'a> {
     device: PathBuf,
-    keyfile: Vec<u8>,
-    passphrase: Vec<u8>,
+    keyfile: &'a [u8],
+    passphrase: &'a [u8],
     task: Task,
 }
+
+impl<'a> Job<'a> {
+    /// Device and task, then the keys, each behind its length.
+    fn encode(&self) -> serde_json::Result<Secret> {
+        let order = serde_json::to_vec(&(&self.device, &self.task))?;
+        let parts = [order.as_slice(), self.keyfile, self.passphrase];
+        let length: usize = parts.iter().map(|part| LENGTH + part.len()).sum();
+        // Made at once: a vector that grows leaves copies behind.
+        let mut bytes = Vec::with_capacity(length);
+        for part in parts {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        Ok(Secret::new(bytes))
+    }
+
+    fn decode(bytes: &'a [u8]) -> Result<Self, String> {
+        let part = |bytes: &'a [u8]| {
+            let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
+            rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)
+        };
+        let parts = || {
+            let (order, rest) = part(bytes)?;
+            let (keyfile, rest) = part(rest)?;
+            let (passphrase, rest) = part(rest)?;
+            rest.is_empty().then_some((order, keyfile, passphrase))
+        };
+        let (order, keyfile, passphrase) = parts().ok_or("the job is cut short")?;
+        let (device, task) = serde_json::from_slice(order).map_err(|error| error.to_string())?;
+        Ok(Self { device, keyfile, passphrase, task })
+    }
+}
+
+/// Bytes of the length of a part.
+const LENGTH: usize = 8;
 
 #[derive(Serialize, Deserialize)]
 enum Task {
@@ -66,15 +101,15 @@ enum Answer {
 
 /// The child: reads a job, does it, prints the answer. Returns whether it went well.
 pub fn work(input: &[u8]) -> (String, bool) {
-    let answer = match serde_json::from_slice::<Job>(input) {
+    let answer = match Job::decode(input) {
         Ok(job) => perform(&job).unwrap_or_else(|error| Answer::Failed(chain(Some(&error)))),
-        Err(error) => Answer::Failed(vec![error.to_string()]),
+        Err(error) => Answer::Failed(vec![error]),
     };
     let well = !matches!(answer, Answer::Failed(_));
     (serde_json::to_string(&answer).unwrap_or_default(), well)
 }
 
-fn perform(job: &Job) -> bedplate_luks::Result<Answer> {
+fn perform(job: &Job<'_>) -> bedplate_luks::Result<Answer> {
     let device = &job.device;
     match &job.task {
         Task::Format { uuid, label, mapper, token, argon, discard, resume } => {
@@ -85,21 +120,21 @@ fn perform(job: &Job) -> bedplate_luks::Result<Answer> {
             };
             let ours = made.is_some()
                 && *resume
-                && bedplate_luks::test_key(device, Some(KEYFILE_SLOT), &job.keyfile)?
-                && bedplate_luks::test_key(device, Some(PASSPHRASE_SLOT), &job.passphrase)?;
+                && bedplate_luks::test_key(device, Some(KEYFILE_SLOT), job.keyfile)?
+                && bedplate_luks::test_key(device, Some(PASSPHRASE_SLOT), job.passphrase)?;
             if !ours && made.is_some_and(|made| made.sealed) {
                 return Ok(untouched("the volume is sealed and the keys do not open it"));
             }
             if ours {
-                bedplate_luks::open(device, mapper, Some(KEYFILE_SLOT), &job.keyfile, *discard)?;
+                bedplate_luks::open(device, mapper, Some(KEYFILE_SLOT), job.keyfile, *discard)?;
                 return Ok(Answer::AlreadyDone);
             }
             let format = Format {
                 device,
                 uuid: *uuid,
                 label,
-                keyfile: &job.keyfile,
-                passphrase: &job.passphrase,
+                keyfile: job.keyfile,
+                passphrase: job.passphrase,
                 argon: *argon,
                 token,
             };
@@ -108,8 +143,8 @@ fn perform(job: &Job) -> bedplate_luks::Result<Answer> {
         }
         Task::Verify => {
             for (slot, key, name) in [
-                (KEYFILE_SLOT, &job.keyfile, "keyfile"),
-                (PASSPHRASE_SLOT, &job.passphrase, "recovery passphrase"),
+                (KEYFILE_SLOT, job.keyfile, "keyfile"),
+                (PASSPHRASE_SLOT, job.passphrase, "recovery passphrase"),
             ] {
                 if !bedplate_luks::test_key(device, Some(slot), key)? {
                     return Ok(Answer::Failed(vec![format!(
@@ -193,13 +228,9 @@ fn child(
     what: &str,
 ) -> Result<Outcome, StepError> {
     let keys = context.keys()?;
-    let job = Job {
-        device,
-        keyfile: keys.keyfile.expose().to_vec(),
-        passphrase: keys.passphrase.expose().to_vec(),
-        task,
-    };
-    let input = Secret::new(serde_json::to_vec(&job).during(what)?);
+    let job =
+        Job { device, keyfile: keys.keyfile.expose(), passphrase: keys.passphrase.expose(), task };
+    let input = job.encode().during(what)?;
     let program = std::env::current_exe().during(what)?;
     // Every mapping has udev look at it; who only needs its node need not wait for that.
     let output = Command::new(program)
@@ -308,8 +339,8 @@ mod tests {
     fn asked(device: &Path, keyfile: &[u8], plan: &str, resume: bool) -> (String, bool) {
         let job = Job {
             device: device.to_owned(),
-            keyfile: keyfile.to_vec(),
-            passphrase: b"the passphrase".to_vec(),
+            keyfile,
+            passphrase: b"the passphrase",
             task: Task::Format {
                 uuid: UUID,
                 label: "bedplate-vm1".to_owned(),
@@ -320,7 +351,26 @@ mod tests {
                 resume,
             },
         };
-        work(&serde_json::to_vec(&job).unwrap())
+        work(job.encode().unwrap().expose())
+    }
+
+    #[test]
+    fn t19_keys_reach_the_child_in_one_buffer_that_is_cleared_and_are_read_where_they_stand() {
+        let device = PathBuf::from("/dev/nothing");
+        let (keyfile, passphrase) = ([7, 0, 255], *b"the passphrase");
+        let job = Job { device, keyfile: &keyfile, passphrase: &passphrase, task: Task::Verify };
+        let sent = job.encode().unwrap();
+        let bytes = sent.expose();
+        let read = Job::decode(bytes).unwrap();
+        assert_eq!((read.keyfile, read.passphrase), (&keyfile[..], &passphrase[..]));
+        let inside = |key: &[u8]| bytes.as_ptr_range().contains(&key.as_ptr());
+        assert!(inside(read.keyfile) && inside(read.passphrase), "it is a copy");
+        // As numbers they would stand there again.
+        let text = String::from_utf8_lossy(bytes);
+        assert!(!text.contains("255") && text.matches("the passphrase").count() == 1);
+        for end in 0..bytes.len() {
+            assert!(Job::decode(&bytes[..end]).is_err(), "{end}");
+        }
     }
 
     fn is_refused(device: &Path, keyfile: &[u8], plan: &str, resume: bool, words: &str) {
