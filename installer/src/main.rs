@@ -138,12 +138,12 @@ fn state(places: &Places) -> Result<(), StepError> {
 
 /// Events are all that the other end reads: what is refused is one too.
 fn receive(places: &Places, source: &Source, plan: &str) -> bool {
-    let begun = remote::receive(&mut io::stdin().lock(), places).and_then(|lock| {
-        let program = std::env::current_exe();
-        let program = program.map_err(|error| StepError {
-            source: Some(error.into()),
-            ..StepError::new("could not find the installer itself")
-        })?;
+    let program = std::env::current_exe().map_err(|error| StepError {
+        source: Some(error.into()),
+        ..StepError::new("could not find the installer itself")
+    });
+    let begun = program.and_then(|program| {
+        let lock = remote::receive(&mut io::stdin().lock(), places)?;
         let directory = places.directory().display().to_string();
         let mut words = vec!["--directory", &directory];
         let inventory = match source {
@@ -152,7 +152,7 @@ fn receive(places: &Places, source: &Source, plan: &str) -> bool {
         };
         words.extend(inventory.iter().flat_map(|path| ["--facts", path]));
         words.extend(["run", "--sent", plan]);
-        remote::start(&program, &words, lock)
+        remote::start(&program, &words, lock).inspect_err(|_| remote::forget_recovery(places))
     });
     if let Err(error) = begun {
         let reporter = Reporter::new(vec![Box::new(JsonLines::new(io::stdout(), ""))]);

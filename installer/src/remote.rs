@@ -48,6 +48,7 @@ pub fn receive(input: &mut impl Read, places: &Places) -> Result<File, StepError
     if stored.is_err() {
         // Half of what was sent is of no use to anybody.
         let _ = fs::remove_dir_all(&sent);
+        forget_recovery(places);
     }
     stored.map_err(|error| error.next("nothing was written; send it again")).map(|()| lock)
 }
@@ -86,17 +87,23 @@ fn store(input: &mut impl Read, sent: &Path, places: &Places) -> Result<(), Step
     write_private(&places.recovery(), passphrase).during("could not keep the recovery passphrase")
 }
 
-/// The recovery passphrase that was sent; its file goes.
-pub fn recovery(places: &Places, host: &HostFile) -> Result<Option<Secret>, StepError> {
+/// Takes the recovery passphrase that was sent, if one was. Its file goes before anything else is done,
+/// so that it is gone however the run ends.
+pub fn take_recovery(places: &Places) -> Option<Secret> {
+    let read = fs::read(places.recovery()).map(Secret::new);
+    forget_recovery(places);
+    read.ok()
+}
+
+/// The recovery passphrase that the document asks for, out of what was sent.
+pub fn recovery(sent: Option<Secret>, host: &HostFile) -> Result<Option<Secret>, StepError> {
     if host.unlock.recovery != Recovery::Prompt {
         return Ok(None);
     }
-    let path = places.recovery();
-    let read = fs::read(&path).map(Secret::new);
-    forget_recovery(places);
-    let secret = read
-        .during("`unlock.recovery` is \"prompt\", and no recovery passphrase was sent")
-        .map_err(|error| error.next("nothing was written; give the command again"))?;
+    let secret = sent.ok_or_else(|| {
+        StepError::new("`unlock.recovery` is \"prompt\", and no recovery passphrase was sent")
+            .next("nothing was written; give the command again")
+    })?;
     let typed = std::str::from_utf8(secret.expose()).unwrap_or("\u{0}");
     match passphrase::fault(typed) {
         None => Ok(Some(secret)),
@@ -139,10 +146,18 @@ pub fn follow(places: &Places, output: &mut impl Write) -> Result<(), StepError>
             }
         }
         if !runs {
+            forget_what_nobody_reads(places);
             return Err(StepError::new("the installer ended without a word")
                 .next("look at its screen; a run of the same plan finishes what this one began"));
         }
         std::thread::sleep(LOOK_EACH);
+    }
+}
+
+/// Removes the passphrase of a run that is gone, unless another one has begun.
+fn forget_what_nobody_reads(places: &Places) {
+    if let Ok(Some(_alone)) = lock::take(&places.lock()) {
+        forget_recovery(places);
     }
 }
 
@@ -185,6 +200,8 @@ mod tests {
     use bedplate_spec::answers::{HEADER_BYTES, Header};
 
     use super::*;
+    use crate::facts::Source;
+    use crate::run::{Order, Run};
 
     fn sent(file: &str, rest: &[u8]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
@@ -210,16 +227,37 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let profile = include_str!("../../profiles/hypervisor/host.toml");
         let mut host = bedplate_spec::document::parse(profile, "host.toml").unwrap();
-        assert!(recovery(&places, &host).unwrap().is_none());
+        assert!(recovery(None, &host).unwrap().is_none());
         host.unlock.recovery = Recovery::Prompt;
-        let secret = recovery(&places, &host).unwrap().unwrap();
+        let taken = take_recovery(&places);
+        assert!(!places.recovery().exists(), "it stays until the run ends, or for good");
+        let secret = recovery(taken, &host).unwrap().unwrap();
         assert_eq!(secret.expose(), b"correct horse battery");
-        assert!(!places.recovery().exists());
-        assert!(recovery(&places, &host).unwrap_err().to_string().contains("was sent"));
+        assert!(take_recovery(&places).is_none());
+        assert!(recovery(None, &host).unwrap_err().to_string().contains("was sent"));
+        let short = Some(Secret::new(b"short".to_vec()));
+        assert!(recovery(short, &host).unwrap_err().to_string().contains("is not taken"));
         drop(lock);
-        drop(take(&sent("host.toml", b"short"), &places).unwrap());
-        assert!(recovery(&places, &host).unwrap_err().to_string().contains("is not taken"));
         drop(take(&sent("host.toml", b""), &places).unwrap());
+        assert!(!places.recovery().exists());
+    }
+
+    #[test]
+    fn t19_a_run_that_dies_or_never_begins_leaves_no_passphrase() {
+        let place = tempfile::tempdir().unwrap();
+        let places = Places::below(place.path());
+        let send = || take(&sent("host.toml", b"correct horse battery"), &places).unwrap();
+        // Killed before it read anything: whoever watches notices.
+        let lock = send();
+        assert!(places.recovery().exists());
+        drop(lock);
+        assert!(follow(&places, &mut io::sink()).is_err());
+        assert!(!places.recovery().exists());
+        // Started without what it needs.
+        drop(send());
+        let order = Order::Sent { plan: "sha256-x".into() };
+        let source = Source::Inventory(place.path().join("none"));
+        assert!(!Run { places: places.clone(), source, order }.run());
         assert!(!places.recovery().exists());
     }
 

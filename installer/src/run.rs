@@ -17,6 +17,7 @@ use bedplate_spec::facts::Facts;
 use bedplate_spec::host::{HostFile, Then};
 use bedplate_spec::plan::Plan;
 use bedplate_spec::{document, planner};
+use bedplate_tools::secret::Secret;
 use signal_hook::consts::SIGHUP;
 
 use crate::answers::{self, Answers, Payload};
@@ -78,9 +79,14 @@ impl Run {
             Ok(lock) => lock,
             Err(error) => {
                 let _ = writeln!(io::stderr(), "{}", explain(&error));
+                if self.order != Order::Medium {
+                    remote::forget_recovery(&self.places);
+                }
                 return false;
             }
         };
+        // Under the lock: nobody sends anything now.
+        let sent = remote::take_recovery(&self.places);
         // Noticed and nothing else: when the serial line hangs up, the disks are finished all the
         // same.
         let hung_up = Arc::new(AtomicBool::new(false));
@@ -91,12 +97,10 @@ impl Run {
             reporter.emit(EventKind::Warned { step: None, message });
         }
         let started = Instant::now();
-        let end = self.install(&reporter).unwrap_or_else(|error| {
+        let end = self.install(sent, &reporter).unwrap_or_else(|error| {
             reporter.emit(failure::outside_the_plan(&error));
             End::Failed
         });
-        // Also when it was not asked for in the end.
-        remote::forget_recovery(&self.places);
         if matches!(end, End::Waits) {
             drop(lock);
             let message = waiting::message(&self.places);
@@ -131,7 +135,7 @@ impl Run {
         Ok(Some(taken.ok_or_else(held)?))
     }
 
-    fn install(&self, reporter: &Reporter) -> Result<End, StepError> {
+    fn install(&self, sent: Option<Secret>, reporter: &Reporter) -> Result<End, StepError> {
         let nothing_written = "nothing was written; correct it and start again";
         let Some(answers) = self.answers()? else { return Ok(End::Waits) };
         let mut host = document::parse(&answers.host_toml, "host.toml")
@@ -152,7 +156,7 @@ impl Run {
         let plan = planner::plan(&host, &facts)
             .map_err(|error| StepError::new(format!("the plan is refused\n{error}")))
             .map_err(|error| error.next(nothing_written))?;
-        let typed = self.consent(&host, &plan)?;
+        let typed = self.consent(&host, &plan, sent)?;
         reporter.emit(EventKind::PlanStarted {
             title: plan.title(),
             plan: Some(plan.hash.clone()),
@@ -199,10 +203,15 @@ impl Run {
     }
 
     /// Consent, and what is asked for.
-    fn consent(&self, host: &HostFile, plan: &Plan) -> Result<Typed, StepError> {
+    fn consent(
+        &self,
+        host: &HostFile,
+        plan: &Plan,
+        sent: Option<Secret>,
+    ) -> Result<Typed, StepError> {
         match self.order {
             Order::Sent { .. } => {
-                let recovery = remote::recovery(&self.places, host)?;
+                let recovery = remote::recovery(sent, host)?;
                 Ok(Typed { recovery, ..Typed::default() })
             }
             Order::Medium if host.install.unattended => Ok(Typed::default()),
