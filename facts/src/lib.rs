@@ -11,6 +11,7 @@ pub mod disks;
 pub mod ends;
 pub mod holders;
 pub mod machine;
+pub mod media;
 pub mod modules;
 pub mod probe;
 pub mod roots;

@@ -19,6 +19,7 @@ pub mod health;
 pub mod ledger;
 pub mod lock;
 pub mod logs;
+pub mod media;
 pub mod meter;
 pub mod nix_meter;
 pub mod parallel;

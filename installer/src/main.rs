@@ -11,7 +11,7 @@ use bedplate_installer::facts::Source;
 use bedplate_installer::places::{DIRECTORY, Places};
 use bedplate_installer::report::Reporter;
 use bedplate_installer::run::{Order, Run, explain};
-use bedplate_installer::{access, announce, answers, failure, remote, steps};
+use bedplate_installer::{access, announce, answers, failure, media, remote, steps};
 use bedplate_render::json::JsonLines;
 use bedplate_spec::event::EventKind;
 use bedplate_spec::remote::{REPORT_SCHEMA, Report};
@@ -168,7 +168,9 @@ fn admit(places: &Places) -> ExitCode {
     let unpacked = places.ssh().join("answers");
     let payload = answers::find(&places.medium(), &unpacked);
     let _ = std::fs::remove_dir_all(&unpacked);
-    let admitted = access::keys(payload).and_then(|keys| match keys.is_empty() {
+    // Whom to let in is not left to chance either.
+    let keys = media::sole(places).and_then(|()| access::keys(payload));
+    let admitted = keys.and_then(|keys| match keys.is_empty() {
         true => Ok(false),
         false => access::admit(&keys, places).map(|()| true),
     });

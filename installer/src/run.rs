@@ -32,6 +32,7 @@ use crate::health::Health;
 use crate::ledger::Ledger;
 use crate::lock;
 use crate::logs;
+use crate::media;
 use crate::places::Places;
 use crate::remote;
 use crate::report::Reporter;
@@ -137,13 +138,13 @@ impl Run {
 
     fn install(&self, sent: Option<Secret>, reporter: &Reporter) -> Result<End, StepError> {
         let nothing_written = "nothing was written; correct it and start again";
+        self.source.settle()?;
         let Some(answers) = self.answers()? else { return Ok(End::Waits) };
         let mut host = document::parse(&answers.host_toml, "host.toml")
             .map_err(|problems| StepError::new(format!("host.toml is not valid\n{problems}")))
             .map_err(|error| error.next(nothing_written))?;
         self.agree(&mut host)?;
         flake::fetch::agree(&answers, &host)?;
-        self.source.settle()?;
         let facts = self.source.read()?;
         if planner::is_finished(&host, &facts) {
             for message in planner::warnings_of_finished(&host, &facts) {
@@ -177,9 +178,12 @@ impl Run {
     /// None when the medium waits to be told.
     fn answers(&self) -> Result<Option<Answers>, StepError> {
         let payload = match self.order {
-            Order::Medium => answers::find(&self.places.medium(), &self.places.answers())
-                .during("found no usable answers")
-                .map_err(|error| error.next("nothing was written; write the answers again"))?,
+            Order::Medium => {
+                media::sole(&self.places)?;
+                answers::find(&self.places.medium(), &self.places.answers())
+                    .during("found no usable answers")
+                    .map_err(|error| error.next("nothing was written; write the answers again"))?
+            }
             Order::Sent { .. } => answers::unpacked(&self.places.sent())
                 .during("could not read what was sent")
                 .map_err(|error| error.next("nothing was written; send it again"))?,
