@@ -14,6 +14,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use bedplate_facts::media::{self, Medium};
 use bedplate_spec::event::Event;
 use bedplate_spec::host::Platform as Kind;
 use bedplate_spec::platform::{DESCRIPTION, Platform};
@@ -38,6 +39,9 @@ enum UpdateError {
     /// NixOS.
     #[error("this is NixOS: it is updated through its flake (`nix flake update`, then rebuild)")]
     NixOs,
+    /// Chance would choose.
+    #[error("{} media are plugged in: {}; unplug all but one, or name the device of the one that is meant", .0.len(), .0.join(" and "))]
+    Several(Vec<String>),
     /// A file.
     #[error("could not read {}", .path.display())]
     Read {
@@ -75,6 +79,10 @@ pub fn command(
     if context.intent.host.platform == Kind::Nixos {
         return Err(UpdateError::NixOs.into());
     }
+    if device == Path::new(MEDIUM) {
+        // The label is that of all of them.
+        only_one(media::plugged_in()?)?;
+    }
     let _alone = crate::command::lock(&context.runtime)?;
     let opened = Opened::open(device, &context.runtime.join("update"))?;
     let (repository, store) = (Path::new(generation::REPOSITORY), LocalStore);
@@ -96,6 +104,12 @@ pub fn command(
     let success = engine.run(&plan, &mut Reporter::new(&mut sink), &mut rebuild);
     written?;
     if success { Ok(()) } else { Err(NotAsIntended::Update.into()) }
+}
+
+/// Whether the label names one medium.
+fn only_one(media: Vec<Medium>) -> Result<(), UpdateError> {
+    let about: Vec<String> = media.into_iter().map(|medium| medium.about).collect();
+    if about.len() > 1 { Err(UpdateError::Several(about)) } else { Ok(()) }
 }
 
 /// What is known before anything is decided.

@@ -220,3 +220,13 @@ fn an_owner_at_work_and_a_foreign_medium_are_refused() {
     fs::write(fixture.image("programs/platform.json"), "{}").unwrap();
     assert_eq!(decide("attic", &fixture.facts()).unwrap_err(), Refusal::Offered);
 }
+
+#[test]
+fn t47_of_two_media_under_one_label_none_is_taken_by_chance() {
+    let medium = |about: &str| Medium { nodes: Vec::new(), about: about.to_owned() };
+    let (one, two) = (medium("/dev/sdb (ACME, serial 1)"), medium("/dev/sdc (ACME, serial 2)"));
+    assert!(only_one(Vec::new()).is_ok(), "that it is not there is told elsewhere");
+    assert!(only_one(vec![one.clone()]).is_ok());
+    let error = only_one(vec![one, two]).unwrap_err().to_string();
+    assert!(error.starts_with("2 media") && error.contains("serial 1) and /dev/sdc"), "{error}");
+}
