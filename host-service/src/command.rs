@@ -244,6 +244,9 @@ pub fn activate(toplevel: &Path, out: &mut dyn Write) -> Finished {
     if let Err(error) = esp_mirror::follow(Path::new(esp_mirror::RUNTIME_UNITS), &host) {
         writeln!(out, "{error}")?;
     }
+    if let Err(error) = pool::forget_key_if_unneeded(&host) {
+        writeln!(out, "{error}")?;
+    }
     Ok(())
 }
 
@@ -377,6 +380,11 @@ pub fn pool_open(host_file: &Path, name: &str, word: &Word, out: &mut dyn Write)
         writeln!(out, "{mark}warning: {warning}")?;
     }
     Ok(())
+}
+
+/// `bedplate-host pool settled NAME`.
+pub fn pool_settled(host_file: &Path, name: &str) -> Finished {
+    pool::settled_command(host_file, name)
 }
 
 /// `bedplate-host pool tend`. While it is at work, or a pool is being changed, there is nothing to do.

@@ -155,6 +155,12 @@ enum Pool {
         #[arg(long, value_name = "ROLE", conflicts_with = "give_up_newer")]
         keep: Option<String>,
     },
+    /// Note that nothing asks for keys of a pool any more; its unit says so, however opening it ended.
+    #[command(hide = true)]
+    Settled {
+        /// Its name.
+        name: String,
+    },
     /// Bring disks up to date that were away, and note those that drop out; the system does it by
     /// itself.
     Tend,
@@ -344,6 +350,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             };
             command::pool_open(host_file, name, &word, out)
         }
+        Task::Pool(Pool::Settled { name }) => command::pool_settled(host_file, name),
         Task::Pool(Pool::Tend) => command::pool_tend(host_file, out),
         Task::Pool(Pool::Status) => command::pool_status(host_file, *json, out),
         Task::Pool(Pool::Replace(change)) => {

@@ -61,6 +61,24 @@ pub fn open_command(host_file: &Path, name: &str, word: &Word) -> Result<Opened,
     Ok(opened?)
 }
 
+/// The command `pool settled`, after `pool open` however it ended: killed, or with a panic, it could not
+/// say itself that it asks for no key any more.
+pub fn settled_command(host_file: &Path, name: &str) -> Result<(), Box<dyn Error>> {
+    match intent::read(host_file) {
+        Ok(host) => Ok(key::settle(&host, name)?),
+        Err(error) => {
+            // Nobody can say which pools there are, and none of them opens.
+            key::forget()?;
+            Err(error.into())
+        }
+    }
+}
+
+/// What stage 1 left for the pools goes where there is none.
+pub fn forget_key_if_unneeded(host: &HostFile) -> Result<(), PoolError> {
+    key::forget_if_unneeded(host)
+}
+
 /// The command `pool status`.
 pub fn status_command(host_file: &Path) -> Result<Vec<Status>, Box<dyn Error>> {
     Ok(status(&intent::read(host_file)?)?)

@@ -269,6 +269,16 @@ mod tests {
     }
 
     #[test]
+    fn t19_a_pool_that_is_killed_while_it_opens_keeps_no_passphrase_in_memory() {
+        let host = document::parse(DOCUMENT, "host.toml").unwrap();
+        let all = entries(&host, DOCUMENT, &parts()).unwrap();
+        let unit = all.get("etc/systemd/system/bedplate-pool@.service");
+        let Some(Entry::File(content)) = unit else { panic!("no unit") };
+        let line = content.lines().find_map(|line| line.strip_prefix("ExecStopPost=-"));
+        assert!(line.is_some_and(|line| line.ends_with("/bedplate-host pool settled %i")));
+    }
+
+    #[test]
     fn pools_are_looked_after_when_somebody_is_to_be_told() {
         let text = format!("{DOCUMENT}\n[notify]\nurl = \"https://ntfy.example.org/hv\"\n");
         let entry = |text: &str, path: &str| {

@@ -32,6 +32,8 @@ let
         Type = "oneshot";
         RemainAfterExit = true;
         ExecStart = command "pool open %i";
+        # However it ended, what a passphrase was typed for is over.
+        ExecStopPost = "-${command "pool settled %i"}";
         # A large pool of hard disks may take many minutes to be mounted.
         TimeoutStartSec = host.unlock.timeoutSeconds + 1500;
         LimitCORE = 0;

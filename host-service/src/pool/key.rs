@@ -112,9 +112,29 @@ fn settle_in(
     fs::create_dir_all(settled).map_err(file("make", settled))?;
     let own = settled.join(pool);
     fs::write(&own, "").map_err(file("write", &own))?;
-    if !host.pools.keys().all(|name| settled.join(name).exists()) {
-        return Ok(());
-    }
+    forget_unless_needed(host, settled, passphrase)
+}
+
+/// Removes the passphrase where nothing will ask for it: on a machine without pools nothing ever does.
+pub fn forget_if_unneeded(host: &HostFile) -> Result<(), PoolError> {
+    forget_unless_needed(host, Path::new(SETTLED), Path::new(PASSPHRASE))
+}
+
+fn forget_unless_needed(
+    host: &HostFile,
+    settled: &Path,
+    passphrase: &Path,
+) -> Result<(), PoolError> {
+    let is_settled = |name: &String| settled.join(name).exists();
+    if host.pools.keys().all(is_settled) { forget_in(passphrase) } else { Ok(()) }
+}
+
+/// Removes the passphrase, whoever may still want it.
+pub fn forget() -> Result<(), PoolError> {
+    forget_in(Path::new(PASSPHRASE))
+}
+
+fn forget_in(passphrase: &Path) -> Result<(), PoolError> {
     match fs::remove_file(passphrase) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(file("remove", passphrase)(error))
@@ -143,6 +163,20 @@ mod tests {
         settle_in(&host(), "vmstore", &settled, &passphrase).unwrap();
         assert!(!passphrase.exists());
         settle_in(&host(), "vmstore", &settled, &passphrase).unwrap();
+    }
+
+    #[test]
+    fn t19_on_a_machine_without_pools_the_passphrase_goes_at_once() {
+        let run = tempfile::tempdir().unwrap();
+        let (settled, passphrase) = (run.path().join("pools"), run.path().join("passphrase"));
+        fs::write(&passphrase, "secret").unwrap();
+        let mut host = host();
+        forget_unless_needed(&host, &settled, &passphrase).unwrap();
+        assert!(passphrase.exists(), "its pools need it");
+        host.pools.clear();
+        forget_unless_needed(&host, &settled, &passphrase).unwrap();
+        assert!(!passphrase.exists());
+        forget_unless_needed(&host, &settled, &passphrase).unwrap();
     }
 
     #[test]

@@ -278,16 +278,20 @@ impl Units {
 /// What uses a pool must come after it, so that nothing is ever served from an empty mount point.
 /// Device nodes of the volumes are made without udev, which at boot answers each of them only
 /// after everything else it has found: seconds for each.
+///
+/// What stage 1 was told is removed when no pool needs it any more, and one that is killed needs it no more.
 fn pool(host: &HostFile, parts: &Parts) -> String {
     let timeout = u64::from(host.unlock.timeout_seconds) + MOUNT_SECONDS;
+    let programs = &parts.programs;
     format!(
         "[Unit]\nDescription=Bedplate pool %i\nAfter=systemd-udevd.service local-fs.target\n\
          Before=libvirtd.service libvirt-guests.service nfs-server.service bedplate-converge.service\n{}\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\nEnvironment=DM_DISABLE_UDEV=1\n\
-         ExecStart={}/bin/bedplate-host pool open %i\nTimeoutStartSec={timeout}\nLimitCORE=0\n\
+         ExecStart={programs}/bin/bedplate-host pool open %i\n\
+         ExecStopPost=-{programs}/bin/bedplate-host pool settled %i\n\
+         TimeoutStartSec={timeout}\nLimitCORE=0\n\
          StandardOutput=journal+console\nStandardError=journal+console\n",
         on_failure(host),
-        parts.programs
     )
 }
 
