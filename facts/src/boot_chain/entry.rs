@@ -65,7 +65,7 @@ impl Order {
         let first = |key: &'static str| values(text, key).next().map(str::to_owned);
         let plain = name.split('+').next().unwrap_or(name).trim_end_matches(".conf");
         Self {
-            is_default: default.is_some_and(|it| it.trim_end_matches(".conf") == plain),
+            is_default: default.is_some_and(|it| fits(it.trim_end_matches(".conf"), plain)),
             is_given_up: name.contains("+0"),
             sort_key: first("sort-key"),
             version: first("version").unwrap_or_default(),
@@ -96,6 +96,32 @@ impl PartialOrd for Order {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
+}
+
+/// Whether a name fits a pattern, whatever its case: `default` may be one (`loader.conf(5)`), and NixOS
+/// writes `nixos-generation-*`. What came after the last star is tried again one letter further on.
+fn fits(pattern: &str, name: &str) -> bool {
+    let letters = |text: &str| text.to_lowercase().chars().collect::<Vec<char>>();
+    let (pattern, name) = (letters(pattern), letters(name));
+    let (mut at, mut place, mut star) = (0, 0, None);
+    while place < name.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                star = Some((at + 1, place));
+                at += 1;
+            }
+            Some(letter) if *letter == '?' || name.get(place) == Some(letter) => {
+                at += 1;
+                place += 1;
+            }
+            _ => {
+                let Some((after, from)) = star else { return false };
+                star = Some((after, from + 1));
+                (at, place) = (after, from + 1);
+            }
+        }
+    }
+    pattern.iter().skip(at).all(|letter| *letter == '*')
 }
 
 /// Numbers within names count as numbers.

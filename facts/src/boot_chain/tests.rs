@@ -210,6 +210,40 @@ fn t45_a_file_that_is_to_be_empty_reads_back_as_that() {
     assert_eq!(hash_of(image.path(), "EFI/none").unwrap(), None);
 }
 
+#[test]
+fn t45_the_default_of_nixos_is_a_pattern_and_an_entry_of_another_system_is_not_the_first() {
+    let default = "default nixos-generation-*\n";
+    let nixos = "title NixOS\nsort-key nixos\nversion Generation 1\nlinux /EFI/k.efi\n";
+    let other = "title Other\nsort-key a\nlinux /gone.efi\n";
+    let mut files = vec![
+        (FIRST, b"MZ systemd-boot".as_slice()),
+        ("EFI/k.efi", b"MZ kernel"),
+        ("loader/loader.conf", default.as_bytes()),
+        ("loader/entries/nixos-generation-1.conf", nixos.as_bytes()),
+        ("loader/entries/other.conf", other.as_bytes()),
+    ];
+    assert!(is_bootable(esp(&files).path()), "the other one is not started");
+    files[2].1 = b"default other\n";
+    assert!(!is_bootable(esp(&files).path()));
+    let is_default = |name: &str, pattern: &str| {
+        format!("{:?}", Order::of(name, "", Some(pattern))).contains("is_default: true")
+    };
+    for (name, pattern) in [
+        ("nixos-generation-5+3.conf", "nixos-generation-*"),
+        ("nixos-generation-5.conf", "NIXOS-*-5.conf"),
+        ("nixos-generation-5.conf", "nixos-generation-?"),
+        ("aab.conf", "*ab"),
+    ] {
+        assert!(is_default(name, pattern), "{name} {pattern}");
+    }
+    for (name, pattern) in [("nixos-generation-15.conf", "*-?"), ("a.conf", "a?"), ("a.conf", "")] {
+        assert!(!is_default(name, pattern), "{name} {pattern}");
+    }
+    let begun = std::time::Instant::now();
+    assert!(!is_default(&"a".repeat(2000), &("*a".repeat(1000) + "b")));
+    assert!(begun.elapsed().as_secs() < 5, "a crafted pattern holds nobody");
+}
+
 /// A stream of numbers (splitmix64): the same every time.
 fn roll(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
