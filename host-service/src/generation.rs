@@ -19,7 +19,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use bedplate_facts::boot_chain::{ENTRIES, IMAGES, seal};
+use bedplate_facts::boot_chain::{ENTRIES, IMAGES, Sealed, seal, unsealed};
 use bedplate_spec::plan::{BOOT, BOOT_MIRROR};
 
 pub use self::attempt::{Verdict, give_up};
@@ -164,6 +164,7 @@ pub fn boot(
     let wanted = Wanted::of(&toplevel, number)?;
     let place = Esp::at(esp)?;
     place.tidy()?;
+    place.part_names()?;
     let alive: BTreeSet<u64> = generations.iter().map(|(number, _)| *number).collect();
     let listed = list(esp, profiles, running)?;
     room::make(&place, &wanted, number, &listed, &alive)?;
@@ -227,14 +228,7 @@ fn write_entry(esp: &Esp, number: u64, text: &str) -> Result<String, GenerationE
     let kept = own.iter().find(blessed).or_else(|| own.iter().find(standing));
     let kept = kept.map(|(name, _)| name.clone());
     let name = kept.unwrap_or_else(|| format!("bedplate-{number}+{TRIES}.conf"));
-    let path = format!("{ENTRIES}/{name}");
-    if own.len() > 1 {
-        // A cut while an entry was renamed leaves two names of one file: this becomes one of its own
-        // before the other goes.
-        esp.rewrite(&path, text)?;
-    } else {
-        esp.write(&path, text)?;
-    }
+    esp.write(&format!("{ENTRIES}/{name}"), text)?;
     Ok(name)
 }
 
@@ -255,7 +249,10 @@ fn put_behind(esp: &Esp, number: u64) -> Result<(), GenerationError> {
     }
     for (from, to) in [(second, last), (first, second)] {
         for (path, text) in others.iter().filter(|(_, text)| has_rank(text, from)) {
-            esp.write(path, &seal(&text.replace(&rank(from), &rank(to))))?;
+            let moved = text.replace(&rank(from), &rank(to));
+            // What is torn does not become whole by being moved.
+            let is_whole = matches!(unsealed(text), Sealed::Whole(_));
+            esp.write(path, &if is_whole { seal(&moved) } else { moved })?;
         }
     }
     Ok(())

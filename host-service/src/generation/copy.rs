@@ -10,7 +10,7 @@ use bedplate_tools::vfat;
 use super::esp::Esp;
 use super::room::{self, Lacking};
 use super::wanted::Part;
-use super::{GenerationError, RANKS, has_rank, names};
+use super::{GenerationError, RANKS, file, has_rank, names};
 
 /// What every disk has of its own: systemd-boot writes it anew at each boot.
 const OWN: &str = "loader/random-seed";
@@ -27,9 +27,13 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), GenerationError> {
 }
 
 fn copy_files(from: &Path, to: &Path) -> Result<(), GenerationError> {
-    let (wanted, there) = (files(from)?, files(to)?);
     let esp = Esp::at(to)?;
-    esp.tidy()?;
+    esp.part_names()?;
+    let (wanted, (there, directories)) = (files(from)?, walk(to)?);
+    // What a cut left may stand wherever a file is copied to, and takes room.
+    for directory in directories.into_iter().map(|directory| to.join(directory)) {
+        vfat::tidy(&directory).map_err(file("tidy", &directory))?;
+    }
     let mut parts = Vec::new();
     for path in &wanted {
         parts.push(Part::file(&path.to_string_lossy(), &from.join(path))?);
@@ -37,7 +41,11 @@ fn copy_files(from: &Path, to: &Path) -> Result<(), GenerationError> {
     // Images and what says how loaders should be, then the loaders, then what names all of it.
     // Of the entries the one that boots next is the first, so that no other one ever starts.
     parts.sort_by_key(|part| (rank(&part.path), place_of(from, &part.path), part.path.clone()));
-    let mut extra: Vec<&PathBuf> = there.difference(&wanted).collect();
+    // Names of FAT are the same in either case.
+    let key = |path: &PathBuf| path.to_string_lossy().to_ascii_lowercase();
+    let known: BTreeSet<String> = wanted.iter().map(key).collect();
+    let mut extra: Vec<&PathBuf> =
+        there.iter().filter(|path| !known.contains(&key(path))).collect();
     extra.sort_by_key(|path| std::cmp::Reverse(rank(&path.to_string_lossy())));
     let remove = || extra.iter().try_for_each(|path| esp.remove(&path.to_string_lossy()));
     let is_short = is_short(&esp, &parts, &extra)?;
@@ -103,7 +111,13 @@ fn is_short(esp: &Esp, parts: &[Part], extra: &[&PathBuf]) -> Result<bool, Gener
 
 /// Every file below `root` but those that are its own or half done, relative to it.
 pub(super) fn files(root: &Path) -> Result<BTreeSet<PathBuf>, GenerationError> {
-    let (mut found, mut directories) = (BTreeSet::new(), vec![PathBuf::new()]);
+    walk(root).map(|(files, _)| files)
+}
+
+/// These, and every directory.
+fn walk(root: &Path) -> Result<(BTreeSet<PathBuf>, Vec<PathBuf>), GenerationError> {
+    let (mut found, mut seen, mut directories) =
+        (BTreeSet::new(), Vec::new(), vec![PathBuf::new()]);
     while let Some(directory) = directories.pop() {
         for name in names(&root.join(&directory))? {
             let path = directory.join(&name);
@@ -113,8 +127,9 @@ pub(super) fn files(root: &Path) -> Result<BTreeSet<PathBuf>, GenerationError> {
                 found.insert(path);
             }
         }
+        seen.push(directory);
     }
-    Ok(found)
+    Ok((found, seen))
 }
 
 #[cfg(test)]
@@ -140,5 +155,28 @@ mod tests {
         let read = |path: &str| fs::read_to_string(to.path().join(path)).unwrap();
         assert_eq!((read(entry), read(OWN)), ("two".to_owned(), "b".to_owned()));
         assert!(copy(from.path(), to.path()).is_err(), "neither is a mounted ESP");
+    }
+
+    #[test]
+    fn t45_a_copy_keeps_what_it_wrote_under_a_name_in_another_case() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(from.path(), &[("EFI/BOOT/BOOTX64.EFI", "shim")]);
+        // On FAT these are one file.
+        write(to.path(), &[("EFI/Boot/bootx64.efi", "shim"), ("EFI/Boot/other.efi", "old")]);
+        copy_files(from.path(), to.path()).unwrap();
+        assert!(to.path().join("EFI/Boot/bootx64.efi").exists());
+        assert!(!to.path().join("EFI/Boot/other.efi").exists());
+    }
+
+    #[test]
+    fn t45_what_a_cut_left_anywhere_on_a_copy_takes_no_room() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for place in [&from, &to] {
+            write(place.path(), &[("EFI/nixos/kernel.efi", "kernel")]);
+        }
+        let left = "EFI/nixos/bedplate.new";
+        write(to.path(), &[(left, "half of an initrd")]);
+        copy_files(from.path(), to.path()).unwrap();
+        assert!(!to.path().join(left).exists());
     }
 }

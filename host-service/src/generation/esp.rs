@@ -1,13 +1,12 @@
 //! Files on a mounted ESP: what is written is durable before what it replaces is gone, and what is
 //! read back is what the disk has.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use bedplate_facts::boot_chain::{self, Chain, ENTRIES, IMAGES};
 use bedplate_tools::{sync, vfat};
-use sha2::{Digest as _, Sha256};
 
 use super::wanted::{Part, Source};
 use super::{GenerationError, file, names};
@@ -51,7 +50,28 @@ impl Esp {
 
     /// A text; empty when it cannot be read.
     pub(super) fn text(&self, path: &str) -> String {
-        fs::read_to_string(self.root.join(path)).unwrap_or_default()
+        text(&self.root.join(path))
+    }
+
+    /// Leaves one name to each boot entry: a cut while one is renamed, because it came up or was tried
+    /// once more, leaves two names of one file, and whoever deletes or replaces one frees the other.
+    pub(super) fn part_names(&self) -> Result<(), GenerationError> {
+        let mut known: BTreeSet<(String, String)> = BTreeSet::new();
+        let mut names = self.names(ENTRIES)?;
+        // What came up stays, and then what has fewer tries left.
+        names.sort_by_key(|name| (name.contains('+'), name.clone()));
+        for name in names.into_iter().filter(|name| name.ends_with(".conf")) {
+            let path = format!("{ENTRIES}/{name}");
+            let plain = name.split('+').next().unwrap_or(&name).trim_end_matches(".conf");
+            let same = (plain.to_ascii_lowercase(), self.text(&path));
+            if !same.1.is_empty() && known.contains(&same) {
+                let path = self.root.join(path);
+                vfat::set_aside(&path).map_err(file("take one of two names of", &path))?;
+            } else {
+                known.insert(same);
+            }
+        }
+        Ok(())
     }
 
     /// Whether the disk has this very file.
@@ -91,11 +111,9 @@ impl Esp {
 
     /// Writes a text, unless the disk has it.
     pub(super) fn write(&self, path: &str, text: &str) -> Result<(), GenerationError> {
-        if self.holds(path, text)? { Ok(()) } else { self.rewrite(path, text) }
-    }
-
-    /// Writes a text, whatever the disk has.
-    pub(super) fn rewrite(&self, path: &str, text: &str) -> Result<(), GenerationError> {
+        if self.holds(path, text)? {
+            return Ok(());
+        }
         self.replace(path, text.as_bytes())?;
         self.require(path, &crate::digest::of_bytes(text.as_bytes()))
     }
@@ -140,17 +158,12 @@ impl Esp {
     }
 }
 
+/// A text of an ESP, whatever became of it; empty when it cannot be read.
+pub(super) fn text(path: &Path) -> String {
+    fs::read(path).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into())
+}
+
 /// SHA-256 of a file.
 pub(super) fn digest(path: &Path) -> Result<String, GenerationError> {
-    let hash = || -> io::Result<String> {
-        let (mut hasher, mut source) = (Sha256::new(), File::open(path)?);
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            match source.read(&mut buffer)? {
-                0 => return Ok(crate::digest::hexadecimal(&hasher.finalize())),
-                count => hasher.update(buffer.get(..count).unwrap_or_default()),
-            }
-        }
-    };
-    hash().map_err(file("read", path))
+    File::open(path).and_then(crate::digest::of_reader).map_err(file("read", path))
 }

@@ -1,12 +1,12 @@
 //! Which generations there are, and how each has done.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use bedplate_facts::boot_chain::ENTRIES;
 use serde::Serialize;
 
-use super::{GenerationError, RANKS, entry_number, file, generations, has_rank, names};
+use super::esp::text;
+use super::{GenerationError, RANKS, entry_number, generations, has_rank, names};
 
 /// One generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,8 +83,8 @@ fn entries(esp: &Path) -> Result<Vec<Entry>, GenerationError> {
     let mut entries = Vec::new();
     for name in names {
         let Some(number) = entry_number(&name) else { continue };
-        let path = directory.join(&name);
-        let text = fs::read_to_string(&path).map_err(file("read", &path))?;
+        // A torn one is told as that, and does not hide the others.
+        let text = text(&directory.join(&name));
         let rank = RANKS.iter().position(|rank| has_rank(&text, rank));
         entries.push(Entry { number, rank: rank.unwrap_or(RANKS.len()), trial: trial(&name) });
     }
