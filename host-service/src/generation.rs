@@ -165,9 +165,11 @@ pub fn boot(
     let place = Esp::at(esp)?;
     place.tidy()?;
     place.part_names()?;
-    let alive: BTreeSet<u64> = generations.iter().map(|(number, _)| *number).collect();
-    let listed = list(esp, profiles, running)?;
-    room::make(&place, &wanted, number, &listed, &alive)?;
+    let runs = running.map_or_else(|| Ok(BTreeSet::new()), |running| started(&place, running))?;
+    let alive = generations.iter().map(|(number, _)| *number).chain(runs.iter().copied());
+    let alive: BTreeSet<u64> = alive.collect();
+    let keep = &room::keep(&list(esp, profiles, running)?, number) | &runs;
+    room::make(&place, &wanted, number, &keep, &alive)?;
     // What says how the loaders should be, before they are.
     for part in wanted.images.iter().chain([&wanted.list]).chain(&wanted.loaders) {
         place.put(part)?;
@@ -190,6 +192,16 @@ fn generations(profiles: &Path) -> Result<Vec<(u64, PathBuf)>, GenerationError> 
     }
     found.sort();
     Ok(found)
+}
+
+/// Generations whose entry starts this toplevel. The one that runs has one, though its generation was
+/// deleted from the profile: until it is left nobody collects it, and the machine returns to it.
+fn started(esp: &Esp, toplevel: &Path) -> Result<BTreeSet<u64>, GenerationError> {
+    let init = format!("init={}/init", toplevel.display());
+    let starts = |name: &&String| {
+        esp.text(&format!("{ENTRIES}/{name}")).split_whitespace().any(|word| word == init)
+    };
+    Ok(esp.names(ENTRIES)?.iter().filter(starts).filter_map(|name| entry_number(name)).collect())
 }
 
 fn names(directory: &Path) -> Result<Vec<String>, GenerationError> {

@@ -153,7 +153,7 @@ pub(super) fn make(
     esp: &Esp,
     wanted: &Wanted,
     own: u64,
-    listed: &[Listed],
+    keep: &BTreeSet<u64>,
     alive: &BTreeSet<u64>,
 ) -> Result<(), GenerationError> {
     let (free, cluster) = free(&esp.root)?;
@@ -163,12 +163,12 @@ pub(super) fn make(
             needed += part.size.next_multiple_of(cluster);
         }
     }
-    let keep = keep(listed, own);
     let offered = offered(esp, alive)?;
     let sizes = sizes(esp, cluster)?;
     let names = wanted.parts().filter_map(|part| part.path.strip_prefix(IMAGES));
-    let names = names.map(|name| name.trim_start_matches('/').to_owned()).collect();
-    let removal = choose(needed.saturating_sub(free), &offered, &sizes, &keep, &names);
+    let names = names.map(|name| name.trim_start_matches('/').to_owned());
+    let names = names.chain(foreign(esp)?).collect();
+    let removal = choose(needed.saturating_sub(free), &offered, &sizes, keep, &names);
     let removal = removal.map_err(|most| {
         GenerationError::NoRoom(Box::new(Lacking {
             esp: esp.root.clone(),
@@ -209,6 +209,15 @@ fn offered(esp: &Esp, alive: &BTreeSet<u64>) -> Result<Vec<Offered>, GenerationE
         one.images.extend(images);
     }
     Ok(found.into_values().collect())
+}
+
+/// Images that entries of others name.
+fn foreign(esp: &Esp) -> Result<BTreeSet<String>, GenerationError> {
+    let mut texts = String::new();
+    for name in esp.names(ENTRIES)?.iter().filter(|name| entry_number(name).is_none()) {
+        texts += &esp.text(&format!("{ENTRIES}/{name}"));
+    }
+    Ok(esp.names(IMAGES)?.into_iter().filter(|name| texts.contains(name.as_str())).collect())
 }
 
 /// Images with what they take; what says how loaders should be stays.
@@ -332,5 +341,21 @@ mod tests {
              stay: they run, boot next, or are what the machine returns to. Restart into the one that boots next, so \
              that others can go, or remove what is not Bedplate's: EFI/Other\\n/big (7000000 bytes)"
         );
+    }
+
+    #[test]
+    fn t45_an_image_that_an_entry_of_somebody_else_names_is_nobodys_to_remove() {
+        let place = tempfile::tempdir().unwrap();
+        let put = |path: &str, content: &str| {
+            let path = place.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        put("EFI/bedplate/k", "kernel");
+        put("EFI/bedplate/j", "kernel");
+        put("loader/entries/rescue.conf", "title x\nlinux /EFI/bedplate/k\n");
+        put("loader/entries/bedplate-1.conf", "title y\nlinux /EFI/bedplate/j\n");
+        let esp = Esp::at(place.path()).unwrap();
+        assert_eq!(foreign(&esp).unwrap(), names(&["k"]));
     }
 }

@@ -192,6 +192,26 @@ fn t45_two_names_of_one_entry_become_one_and_nothing_is_freed_that_another_name_
     }
 }
 
+/// `nix-collect-garbage -d` deletes every generation but the current one, which may never have come up.
+#[test]
+fn t45_the_generation_that_runs_stays_in_the_menu_though_the_profile_lost_it() {
+    let machine = Machine::new();
+    let one = machine.generation(1, "one");
+    machine.boot(&one).unwrap();
+    let entries = machine.path("esp/loader/entries");
+    fs::rename(entries.join("bedplate-1+3.conf"), entries.join("bedplate-1.conf")).unwrap();
+    machine.boot(&machine.generation(2, "two")).unwrap();
+    fs::remove_file(machine.path("profiles/system-1-link")).unwrap();
+    let third = machine.generation(3, "three");
+    let (esp, profiles) = (machine.path("esp"), machine.path("profiles"));
+    boot(&esp, &profiles, &third, Some(&one)).unwrap();
+    assert_eq!(machine.entries(), ["bedplate-1.conf", "bedplate-2+3.conf", "bedplate-3+3.conf"]);
+    let text = fs::read_to_string(entries.join("bedplate-1.conf")).unwrap();
+    for image in bedplate_facts::boot_chain::images_of(&text) {
+        assert!(esp.join(&image).is_file(), "{image}");
+    }
+}
+
 #[test]
 fn t45_a_torn_entry_is_still_seen_to_be_torn_when_it_was_sorted_behind() {
     let machine = Machine::new();
