@@ -77,6 +77,14 @@ pub enum GenerationError {
         /// What is wrong with it.
         faults: Vec<String>,
     },
+    /// A disk is dying.
+    #[error("the disk with the EFI system partition at {} did not answer within {} s", .esp.display(), .limit.as_secs())]
+    Silent {
+        /// Where it is mounted.
+        esp: PathBuf,
+        /// How long it was waited for.
+        limit: std::time::Duration,
+    },
     /// Too much stands there.
     #[error("{0}")]
     NoRoom(Box<Lacking>),

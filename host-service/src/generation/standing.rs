@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use bedplate_facts::boot_chain::{Chain, ENTRIES};
 use bedplate_spec::host::{HostFile, Platform};
@@ -14,19 +17,38 @@ use crate::converge::Status;
 
 /// In `status`.
 const KIND: &str = "esp";
+/// How long reading one partition may take. A disk that is dying may never answer, and whoever looks has
+/// more to tell.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// How each ESP stands beside what a machine boots by.
 pub fn compared(host: &HostFile) -> Vec<Status> {
     let roles =
         [Some((&host.os.disk, BOOT)), host.os.esp_mirror.as_ref().map(|it| (it, BOOT_MIRROR))];
     let found: Vec<(&String, Result<Chain, GenerationError>)> =
-        roles.into_iter().flatten().map(|(role, place)| (role, look(Path::new(place)))).collect();
+        roles.into_iter().flatten().map(|(role, place)| (role, look_in_time(place))).collect();
     let first = found.first().and_then(|(_, chain)| chain.as_ref().ok()).map(generations);
     let judge = |(role, looked): &(&String, Result<Chain, GenerationError>)| match looked {
         Ok(looked) => judge(host, role, looked, first.as_ref()),
         Err(error) => Status::unseen(KIND, Some((*role).clone()), chain(error)),
     };
     found.iter().map(judge).collect()
+}
+
+fn look_in_time(place: &'static str) -> Result<Chain, GenerationError> {
+    in_time(Path::new(place), LIMIT, move || look(Path::new(place)))
+}
+
+/// What was found by then. A thread that waits for the kernel is left behind: nothing ends it.
+fn in_time<T: Send + 'static>(
+    esp: &Path,
+    limit: Duration,
+    look: impl FnOnce() -> Result<T, GenerationError> + Send + 'static,
+) -> Result<T, GenerationError> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(look()));
+    let silent = |_| Err(GenerationError::Silent { esp: esp.to_owned(), limit });
+    receiver.recv_timeout(limit).unwrap_or_else(silent)
 }
 
 fn look(place: &Path) -> Result<Chain, GenerationError> {
@@ -85,6 +107,20 @@ mod tests {
     use bedplate_facts::boot_chain::{Entry, Fault};
 
     use super::*;
+
+    #[test]
+    fn t43_t51_a_partition_that_never_answers_keeps_nobody_from_telling_the_rest() {
+        let begun = std::time::Instant::now();
+        let never = || {
+            thread::sleep(Duration::from_secs(60));
+            Ok(())
+        };
+        let found = in_time(Path::new("/boot"), Duration::from_millis(50), never);
+        assert!(begun.elapsed().as_secs() < 30);
+        let error = found.unwrap_err().to_string();
+        assert!(error.contains("/boot") && error.contains("did not answer"), "{error}");
+        assert_eq!(in_time(Path::new("/boot"), LIMIT, || Ok(7)).unwrap(), 7);
+    }
 
     #[test]
     fn t45_a_broken_chain_wants_somebody_and_so_does_a_mirror_that_is_behind() {
