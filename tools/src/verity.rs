@@ -26,7 +26,33 @@ fn root_hash(output: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt as _;
+
     use super::*;
+
+    #[test]
+    fn t27_an_image_of_which_one_bit_was_changed_is_not_the_one_of_its_root_hash() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        let (file, path, offset) = (image.as_file(), image.path(), 40 * 4096);
+        let content: Vec<u8> = (0..offset).map(|at| (at / 7 % 251) as u8).collect();
+        file.write_all_at(&content, 0).unwrap();
+        let root = append(path, offset).unwrap().unwrap();
+        let is_whole = || {
+            let mut verify = Command::new("veritysetup");
+            verify.arg("verify").arg(format!("--hash-offset={offset}")).arg(path).arg(path);
+            verify.arg(&root).run().is_ok()
+        };
+        assert!(is_whole());
+        // The first and the last byte of the data, one between, and one of the hashes behind it.
+        for at in [0, offset - 1, offset / 2, offset + 4096 + 5] {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+            assert!(!is_whole(), "a bit of byte {at} was changed");
+            file.write_all_at(&byte, at).unwrap();
+        }
+        assert!(is_whole());
+    }
 
     #[test]
     fn the_root_hash_is_found_and_nonsense_is_not() {

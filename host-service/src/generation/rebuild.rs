@@ -98,10 +98,8 @@ pub struct Next {
 pub fn rebuild(host: &str, offline: bool) -> Result<Next, RebuildError> {
     let attribute =
         format!("{REPOSITORY}#nixosConfigurations.\"{host}\".config.system.build.toplevel");
-    let mut build = Command::new("nix");
-    build.args(["build", "--no-update-lock-file", "--no-link", "--print-out-paths"]);
-    build.args(offline.then_some("--offline"));
-    let built = build.arg(&attribute).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let mut build = build(&attribute, offline);
+    let built = build.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let built = built.map_err(RebuildError::Nix)?;
     if !built.status.success() {
         return Err(RebuildError::Build { attribute, status: built.status });
@@ -115,6 +113,14 @@ pub fn rebuild(host: &str, offline: bool) -> Result<Next, RebuildError> {
     nix_env(&["--set", &said])?;
     boot_next(&toplevel)?;
     Ok(Next { generation: current(Path::new(PROFILES))?, toplevel })
+}
+
+/// What is built is what the lock says: a flake whose inputs say something else is refused.
+fn build(attribute: &str, offline: bool) -> Command {
+    let mut build = Command::new("nix");
+    build.args(["build", "--no-update-lock-file", "--no-link", "--print-out-paths"]);
+    build.args(offline.then_some("--offline")).arg(attribute);
+    build
 }
 
 /// Stage 1 waits for its volume without an end, and a machine that waits does not fall back to the
@@ -204,6 +210,20 @@ mod tests {
         assert_eq!(current(profiles).unwrap(), 4);
         assert_eq!(earlier(profiles, 4).unwrap(), 1);
         assert!(matches!(earlier(profiles, 1), Err(RebuildError::NoEarlier { current: 1 })));
+    }
+
+    #[test]
+    fn t28_a_flake_that_drifted_from_its_lock_is_not_built() {
+        for offline in [true, false] {
+            let command = build("/etc/nixos#x", offline);
+            let words: Vec<_> = command.get_args().filter_map(|word| word.to_str()).collect();
+            assert!(words.contains(&"--no-update-lock-file"), "{words:?}");
+            assert_eq!(words.contains(&"--offline"), offline);
+            assert!(
+                !words.iter().any(|word| word.contains("recreate") || word.contains("override"))
+            );
+            assert_eq!(words.last(), Some(&"/etc/nixos#x"));
+        }
     }
 
     #[test]

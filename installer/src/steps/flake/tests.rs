@@ -197,6 +197,25 @@ fn the_owners_history_stays_and_gets_one_commit_for_each_state_of_the_machine() 
 }
 
 #[test]
+fn t24_of_the_answers_nothing_stays_but_what_is_in_the_repository() {
+    let owner = Owner::new();
+    let bundle = owner.bundle(Some("{}"));
+    let before = bedplate_facts::roots::names(owner.place.path());
+    // Another run was cut off.
+    fs::create_dir(owner.target().with_extension("bedplate-new")).unwrap();
+    owner.enrol(&bundle, "{}").unwrap();
+    let mut after = bedplate_facts::roots::names(owner.place.path());
+    after.retain(|name| name != "nixos");
+    assert_eq!(after, before);
+    let files = owner.in_target(&["ls-files", "--cached", "--others"]);
+    let documents: Vec<&str> = files.lines().filter(|it| it.ends_with("host.toml")).collect();
+    assert_eq!(documents, ["nix/hosts/box/host.toml"]);
+    for name in ["bundle", "answers", "authorized_keys", "recovery"] {
+        assert!(!files.contains(name), "{files}");
+    }
+}
+
+#[test]
 fn origin_is_the_remote_of_the_document_and_never_the_bundle() {
     let owner = Owner::new();
     owner.enrol(&owner.bundle(None), "{}").unwrap();
