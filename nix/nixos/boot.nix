@@ -26,6 +26,9 @@ let
       # A rename writes where the new file lies before it frees the old one: a power cut leaves one of
       # them. systemd-boot's installer flushes only when it has written everything.
       "dirsync"
+      # What a cut left, a name that points at free clusters, can be replaced: without it the kernel makes
+      # the volume read-only then.
+      "errors=continue"
       # The machine boots with either ESP gone, and does not wait long for it.
       "nofail"
       "x-systemd.device-timeout=15s"

@@ -28,8 +28,10 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::sync;
 
 /// Mount options of every FAT volume that more programs than ours write to: a rename then writes the
-/// new slot before it frees what the old one pointed to (`mount(8)`).
-pub const DURABLE: &str = "dirsync";
+/// new slot before it frees what the old one pointed to (`mount(8)`). And what a cut left, a name that
+/// points at free clusters, can be replaced: by itself the kernel makes the volume read-only when the
+/// last of such a file goes, with everything still to be written.
+pub const DURABLE: &str = "dirsync,errors=continue";
 
 /// What `statfs(2)` says of FAT (`MSDOS_SUPER_MAGIC`, linux/magic.h).
 const FAT: rustix::fs::FsWord = 0x4d44;

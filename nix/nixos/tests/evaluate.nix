@@ -167,7 +167,8 @@ let
       && !(lib.hasInfix "--mirror" small.boot.loader.systemd-boot.extraInstallCommands);
     "T45: a rename on the ESP frees nothing before it is written" =
       lib.elem "dirsync" host.fileSystems."/boot".options
-      && lib.elem "dirsync" host.fileSystems."/boot-mirror".options;
+      && lib.elem "dirsync" host.fileSystems."/boot-mirror".options
+      && lib.elem "errors=continue" host.fileSystems."/boot".options;
     "subvolumes are mounted from the opened disk" =
       host.fileSystems."/var/log".options == [ "subvol=log" ]
       && small.fileSystems."/nix".device == "/dev/mapper/bedplate-os";

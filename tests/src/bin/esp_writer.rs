@@ -149,13 +149,17 @@ fn crowd(esp: &str) -> Done {
     Ok(sync::file_system(Path::new(esp))?)
 }
 
-/// After a cut: generation 4 becomes the next of the ESP, whatever was left there, and of the mirror.
+/// After a cut: generation 4 becomes the next of the ESP, whatever was left there, and of the mirror. Others
+/// do before: what a cut left of a directory shows when files come and go in it.
 fn again() -> Done {
     for number in 1..=4 {
         let (kernel, loaders) = [("a", "a"), ("b", "a"), ("c", "b"), ("d", "b")][number - 1];
         toplevel(number as u64, kernel, loaders)?;
     }
-    let top = Path::new("/top-4");
-    write(BOOT, top, None)?;
+    for number in [4, 3, 4] {
+        write(BOOT, &PathBuf::from(format!("/top-{number}")), None)?;
+    }
+    // Where files were replaced naively a name may point at clusters that are free.
+    write(CONTROL, Path::new("/top-4"), None)?;
     Ok(copy(Path::new(BOOT), Path::new(MIRROR))?)
 }

@@ -43,11 +43,11 @@ $box mount -t devtmpfs devtmpfs /dev
 exec </dev/console >/dev/console 2>&1
 while read -r module; do $box insmod "/modules/$module" || echo "no $module"; done </modules/order
 $box ln -s vde /dev/marks
-options=umask=0077,dirsync
+options=umask=0077,dirsync,errors=continue
 $box mount -t vfat -o $options /dev/vda /boot
 $box mount -t vfat -o $options /dev/vdb /boot-mirror
 $box mount -t vfat -o $options /dev/vdc /fresh
-$box mount -t vfat -o umask=0077 /dev/vdd /control
+$box mount -t vfat -o umask=0077,errors=continue /dev/vdd /control
 export RUST_BACKTRACE=0
 words=$($box sed -n 's/.*writer=\([a-z]*\).*/\1/p' /proc/cmdline)
 /writer $words

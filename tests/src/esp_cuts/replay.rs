@@ -27,6 +27,13 @@ pub struct Wrong {
     pub what: String,
 }
 
+impl Wrong {
+    /// The cut.
+    pub fn cut(&self) -> Cut {
+        Cut { position: self.position, unflushed: self.unflushed }
+    }
+}
+
 impl fmt::Display for Wrong {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { step, position, unflushed, what } = self;
