@@ -83,9 +83,9 @@ pub fn fast() -> Result<(), Problem> {
         eprintln!("xtask: cargo-deny is not installed, licences and bans were NOT checked");
     }
     let tests = if cargo::has_subcommand("nextest") {
-        ["nextest", "run", "--workspace", "--locked"]
+        &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"][..]
     } else {
-        ["test", "--workspace", "--locked", "--no-fail-fast"]
+        &["test", "--workspace", "--locked", "--no-fail-fast"]
     };
     // A snapshot that differs is a failure here, never a file to accept later.
     cargo::run(cargo().args(tests).env("INSTA_UPDATE", "no").env("INSTA_FORCE_PASS", "0"))?;
