@@ -147,7 +147,12 @@ impl Resync<'_> {
     fn unlock(&self) -> Result<bool, PoolError> {
         let Member { node, mapper, discard, .. } = self.member;
         if luks::is_open(mapper) {
-            return Ok(true);
+            // Of a disk that dropped out and is back under another name it leads nowhere, and nobody
+            // uses it.
+            if Superblock::read_hidden(&mapped(mapper)).is_ok() {
+                return Ok(true);
+            }
+            luks::close(mapper)?;
         }
         let (unseen, unseen_node) = history::unseen(self.member);
         let mut keys = Keys::new(&self.host.unlock)?;

@@ -40,10 +40,7 @@ fn one(
     pool: &Pool,
     tell: &mut dyn FnMut(String),
 ) -> Result<(), PoolError> {
-    if !is_mounted(&pool.mount)? {
-        return try_again(host, name, tell);
-    }
-    let Some(found) = Found::look(host, name, pool)? else { return Ok(()) };
+    let Some(found) = look(host, name, pool, tell)? else { return Ok(()) };
     found.begin_history()?;
     found.note_dropped(tell)?;
     found.bring_back(tell)?;
@@ -57,23 +54,25 @@ fn one(
 /// before much is written without it, or what it could not be opened for comes.
 pub(super) fn others(host: &HostFile, busy: &str, tell: &mut dyn FnMut(String)) {
     for (name, pool) in host.pools.iter().filter(|(name, _)| *name != busy) {
-        if let Err(error) = other(host, name, pool, tell) {
+        let found = look(host, name, pool, tell);
+        let noted = found.and_then(|found| found.map_or(Ok(()), |it| it.note_dropped(tell)));
+        if let Err(error) = noted {
             tell(format!("pool {name}: {}", chain(&error)));
         }
     }
 }
 
-fn other(
-    host: &HostFile,
-    name: &str,
-    pool: &Pool,
+/// What there is of a mounted pool. One that is not mounted is tried again, and then left alone.
+fn look<'a>(
+    host: &'a HostFile,
+    name: &'a str,
+    pool: &'a Pool,
     tell: &mut dyn FnMut(String),
-) -> Result<(), PoolError> {
-    if !is_mounted(&pool.mount)? {
-        return try_again(host, name, tell);
+) -> Result<Option<Found<'a>>, PoolError> {
+    if is_mounted(&pool.mount)? {
+        return Found::look(host, name, pool);
     }
-    let Some(found) = Found::look(host, name, pool)? else { return Ok(()) };
-    found.note_dropped(tell)
+    try_again(host, name, tell).map(|()| None)
 }
 
 /// A pool that was not opened at boot for want of a disk. One that somebody unmounted stays so.
