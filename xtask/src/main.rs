@@ -113,7 +113,7 @@ fn run(arguments: Arguments) -> Result<(), Problem> {
             let stories = checks::chosen(&story, full)?;
             let begun = Instant::now();
             if story.is_empty() {
-                checks::fast()?;
+                checks::fast(full)?;
             }
             if fast {
                 return Ok(());

@@ -80,7 +80,7 @@ fn path() -> OsString {
 }
 
 /// Whether a btrfs can be made and mounted; its module may not be loaded yet.
-fn has_btrfs() -> bool {
+pub fn has_btrfs() -> bool {
     let runs = |program: &str, word: &str| {
         let said = Command::new(program).arg(word).output();
         said.is_ok_and(|said| said.status.success())

@@ -108,10 +108,7 @@ mod tests {
     fn the_variables_that_ovmf_comes_with_have_keys_or_not() {
         let place = Path::new("/usr/share/OVMF");
         let (bare, keyed) = (place.join("OVMF_VARS_4M.fd"), place.join("OVMF_VARS_4M.ms.fd"));
-        if !bare.exists() || !keyed.exists() {
-            eprintln!("NOT TESTED: no OVMF");
-            return;
-        }
+        assert!(bare.exists() && keyed.exists(), "NOT TESTED: install ovmf");
         assert!(are_without_key(&bare).unwrap());
         assert!(!are_without_key(&keyed).unwrap());
         assert!(!are_without_key(&place.join("none")).unwrap());

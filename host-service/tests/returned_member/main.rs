@@ -1,15 +1,15 @@
 //! Members of a pool that go and come back, with the kernel's own btrfs on loop devices: what it does
-//! when it is let, and what comes of the marks. Wants root, loop devices and mkfs.btrfs; where one of
-//! them is not there it says so and tests nothing.
+//! when it is let, and what comes of the marks. Wants root, loop devices and btrfs: `cargo xtask test`
+//! runs it where they are, and says so where they are not.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
+mod volumes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bedplate_spec::pool_history::{
     Decision, Fresh, Kept, Mark, Opening, Place, Refusal, Seen, Standing, Word, judge, places,
@@ -18,161 +18,17 @@ use bedplate_tools::btrfs::replace::{self, Progress};
 use bedplate_tools::btrfs::{self, Superblock};
 use bedplate_tools::btrfs_live::Live;
 use bedplate_tools::command::CommandExt as _;
-use bedplate_tools::mount::{Access, Mount, unmount};
+use bedplate_tools::mount::Access;
 use tempfile::TempDir;
 
-/// Held while loop devices are in use. The tests may be processes of their own: one that lets go of a
-/// device would have the kernel forget what another has just found on the same one.
-fn alone() -> fs::File {
-    let path = std::env::temp_dir().join("bedplate-loop-devices.lock");
-    let lock = fs::File::create(path).unwrap();
-    lock.lock().unwrap();
-    lock
-}
-
-/// An id that no file system had: the kernel remembers those it has seen.
-fn fsid() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("6f1d0a52-6f0b-4c6b-{count:04x}-{:012x}", std::process::id())
-}
-
-const SIZE: u64 = 512 << 20;
-const MIB: usize = 1 << 20;
-
-/// Why nothing can be tested here; none when it can.
-fn impossible() -> Option<String> {
-    if !fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
-        return Some("not root".into());
-    }
-    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    if !known.split_whitespace().any(|word| word == "btrfs") {
-        return Some("the kernel has no btrfs".into());
-    }
-    if let Err(error) = Command::new("mkfs.btrfs").arg("--version").run() {
-        return Some(error.to_string());
-    }
-    let place = tempfile::tempdir_in("/var/tmp").unwrap();
-    let file = blank(place.path(), "probe");
-    Loop::of(&file).err()
-}
-
-/// Whether there is nothing to do, which is said.
-fn skips() -> bool {
-    let why = impossible();
-    if let Some(why) = &why {
-        eprintln!("NOT TESTED: members of a pool on loop devices: {why}");
-    }
-    why.is_some()
-}
-
-fn blank(directory: &Path, name: &str) -> PathBuf {
-    let path = directory.join(name);
-    fs::File::create(&path).unwrap().set_len(SIZE).unwrap();
-    path
-}
-
-/// A loop device, let go of when dropped.
-struct Loop(PathBuf);
-
-impl Loop {
-    fn of(file: &Path) -> Result<Self, String> {
-        let node = Command::new("losetup").args(["--find", "--show"]).arg(file).read();
-        node.map(|node| Self(node.trim().into())).map_err(|error| error.to_string())
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = btrfs::forget_one(&self.0);
-        let _ = Command::new("losetup").arg("--detach").arg(&self.0).run();
-    }
-}
-
-/// Where a pool is mounted; unmounted when dropped.
-struct Mounted<'a>(&'a Path);
-
-impl<'a> Mounted<'a> {
-    fn new(at: &'a Path, nodes: &[&Path], options: &str, access: Access) -> Result<Self, String> {
-        let devices: Vec<_> =
-            nodes.iter().map(|node| format!("device={}", node.display())).collect();
-        let options = [devices.join(","), options.to_owned()].join(",");
-        let source = &nodes[0].display().to_string();
-        let mount = Mount {
-            source,
-            target: at,
-            kind: "btrfs",
-            access,
-            options: options.trim_end_matches(','),
-        };
-        mount.mount().map_err(|error| format!("{error:?}"))?;
-        Ok(Self(at))
-    }
-}
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        unmount(self.0).unwrap();
-    }
-}
-
-/// Numbers that look random: nothing compresses, and each life is the same.
-fn content(seed: u32, length: usize) -> Vec<u8> {
-    let mut state = u64::from(seed) + 1;
-    let mut bytes = Vec::with_capacity(length);
-    while bytes.len() < length {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        bytes.extend_from_slice(&state.to_be_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
-/// Files, with the seed and length of what each holds.
-type Files = BTreeMap<String, (u32, usize)>;
-
-fn put(mount: &Path, files: &mut Files, name: &str, seed: u32, length: usize) {
-    let path = mount.join(name);
-    // In place, where it is: a file without checksums keeps its blocks.
-    let mut file =
-        fs::OpenOptions::new().create(true).write(true).truncate(false).open(path).unwrap();
-    std::io::Write::write_all(&mut file, &content(seed, length)).unwrap();
-    file.sync_all().unwrap();
-    files.insert(name.to_owned(), (seed, length));
-}
-
-fn wrong(mount: &Path, files: &Files) -> Vec<String> {
-    let differs = |(name, (seed, length)): (&String, &(u32, usize))| {
-        let found = fs::read(mount.join(name)).unwrap_or_default();
-        (found != content(*seed, *length)).then(|| name.clone())
-    };
-    files.iter().filter_map(differs).collect()
-}
-
-fn make(nodes: &[&Path], mount: &Path) -> String {
-    let fsid = fsid();
-    let nodes: Vec<PathBuf> = nodes.iter().map(|node| node.to_path_buf()).collect();
-    btrfs::make(&nodes, "pool", &fsid, "raid1", "raid1").unwrap();
-    btrfs::scan(&nodes).unwrap();
-    let all: Vec<&Path> = nodes.iter().map(PathBuf::as_path).collect();
-    let _mounted = Mounted::new(mount, &all, "", Access::ReadWrite).unwrap();
-    fs::create_dir(mount.join("images")).unwrap();
-    // Files in it have no checksums, as images have that other tools make.
-    Command::new("chattr").arg("+C").arg(mount.join("images")).run().unwrap();
-    fsid
-}
-
-fn forget(nodes: &[&Path]) {
-    nodes.iter().for_each(|node| btrfs::forget_one(node).unwrap());
-}
+use crate::volumes::{
+    Files, Loop, MIB, Mounted, alone, blank, detach_below, forget, make, put, wrong,
+};
 
 /// What the kernel does when it is let: it is the reason for all the rest.
 #[test]
+#[ignore = "wants root, loop devices and btrfs"]
 fn t44_the_kernel_by_itself_mounts_old_data_and_mixes_two_histories() {
-    if skips() {
-        return;
-    }
     let _alone = alone();
     let place = tempfile::tempdir_in("/var/tmp").unwrap();
     let mount = &place.path().join("mount");
@@ -475,21 +331,6 @@ impl Life {
     }
 }
 
-/// Lets go of every loop device over a file in this directory.
-fn detach_below(directory: &Path) {
-    let columns = ["--list", "--noheadings", "--output", "NAME,BACK-FILE"];
-    let list = Command::new("losetup").args(columns).read().unwrap();
-    for line in list.lines() {
-        let mut words = line.split_whitespace();
-        if let (Some(node), Some(file)) = (words.next(), words.next())
-            && Path::new(file).starts_with(directory)
-        {
-            let _ = btrfs::forget_one(Path::new(node));
-            let _ = Command::new("losetup").args(["--detach", node]).run();
-        }
-    }
-}
-
 impl Drop for Life {
     fn drop(&mut self) {
         detach_below(self.place.path());
@@ -531,25 +372,21 @@ fn live(count: usize, order: usize) {
 }
 
 #[test]
+#[ignore = "wants root, loop devices and btrfs"]
 fn t44_a_life_of_two_disks_keeps_the_newest_history_on_each() {
-    if !skips() {
-        live(2, 2);
-    }
+    live(2, 2);
 }
 
 #[test]
+#[ignore = "wants root, loop devices and btrfs"]
 fn t44_a_life_of_three_disks_keeps_the_newest_history_on_each() {
-    if !skips() {
-        live(3, 2);
-    }
+    live(3, 2);
 }
 
-/// As those, with every three events in a row.
+/// As those, with every three events in a row: 250 boots take minutes, so that only `--full` does it.
 #[test]
-#[ignore = "250 boots take minutes"]
+#[ignore = "wants root, loop devices and btrfs"]
 fn t44_long_lives_keep_the_newest_history_on_each_disk() {
-    if !skips() {
-        live(2, 3);
-        live(3, 3);
-    }
+    live(2, 3);
+    live(3, 3);
 }
