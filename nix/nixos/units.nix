@@ -202,6 +202,26 @@ let
       )
     );
 
+  # What takes hours, and lets everything else go first.
+  forHours = words: {
+    Type = "oneshot";
+    ExecStart = command words;
+    Nice = 10;
+    IOSchedulingClass = "idle";
+    TimeoutStartSec = "infinity";
+    LimitCORE = 0;
+  };
+
+  bySchedule = title: schedule: delay: {
+    description = "${title}, by schedule";
+    wantedBy = [ "timers.target" ];
+    timerConfig = {
+      OnCalendar = schedule;
+      Persistent = true;
+      RandomizedDelaySec = delay;
+    };
+  };
+
   backups = forEachTask (
     name: task: _: {
       description = "Bedplate ${task.title} ${name}";
@@ -209,14 +229,7 @@ let
       # A switch does not cut off a backup that runs.
       restartIfChanged = false;
       inherit onFailure;
-      serviceConfig = {
-        Type = "oneshot";
-        ExecStart = command "${task.command} ${name}";
-        Nice = 10;
-        IOSchedulingClass = "idle";
-        TimeoutStartSec = "infinity";
-        LimitCORE = 0;
-      }
+      serviceConfig = forHours "${task.command} ${name}"
       # Killed while guests are held, it cannot let them go itself.
       // lib.optionalAttrs (task == backupTasks.backup) {
         ExecStopPost = "-${command "backup let-go"}";
@@ -225,15 +238,8 @@ let
   );
 
   backupTimers = forEachTask (
-    name: task: schedule: {
-      description = "Bedplate ${task.title} ${name}, by schedule";
-      wantedBy = [ "timers.target" ];
-      timerConfig = {
-        OnCalendar = schedule;
-        Persistent = true;
-        RandomizedDelaySec = "10min";
-      };
-    }
+    name: task: schedule:
+    bySchedule "Bedplate ${task.title} ${name}" schedule "10min"
   );
 
   # Disks come back while the machine runs, too; what could not be done is tried again.
@@ -258,27 +264,13 @@ let
       after = [ "bedplate-pool@${name}.service" ];
       restartIfChanged = false;
       inherit onFailure;
-      serviceConfig = {
-        Type = "oneshot";
-        ExecStart = command "pool scrub ${name}";
-        Nice = 10;
-        IOSchedulingClass = "idle";
-        TimeoutStartSec = "infinity";
-        LimitCORE = 0;
-      };
+      serviceConfig = forHours "pool scrub ${name}";
     }
   );
 
   scrubTimers = forEachScrub (
-    name: schedule: {
-      description = "Bedplate scrub of the pool ${name}, by schedule";
-      wantedBy = [ "timers.target" ];
-      timerConfig = {
-        OnCalendar = schedule;
-        Persistent = true;
-        RandomizedDelaySec = "1h";
-      };
-    }
+    name: schedule:
+    bySchedule "Bedplate scrub of the pool ${name}" schedule "1h"
   );
 
   # Disks die while the machine runs, too; and what could not be told is told later.
