@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bedplate_qemu_harness::disk_image::{bytes_with_data, sha256_of};
-use bedplate_qemu_harness::machine::Disk;
+use bedplate_qemu_harness::machine::{Disk, DiskKind};
 use bedplate_qemu_harness::running::Running;
 use bedplate_tests::medium::put_answers;
 use bedplate_tests::power_cut::recording::blank;
 use bedplate_tests::power_cut::shape::Shape;
 use bedplate_tests::power_cut::subject::Subject;
-use bedplate_tests::seed::{CANARY, MEDIUM, Sizes};
+use bedplate_tests::seed::{self, CANARY, MEDIUM, Sizes};
 use bedplate_tests::story::Story;
 
 const LIMIT: Duration = Duration::from_secs(180);
@@ -81,6 +81,30 @@ fn other_answers(directory: &Path) {
         blank(&disks).unwrap();
         refused(&disks, says, start);
     }
+    put_answers(&subject.medium.file, &host).unwrap();
+    two_media(&subject, directory, &disks);
+}
+
+/// T12, T47: two media of one build, one with this machine's answers and one with another's.
+fn two_media(subject: &Subject, directory: &Path, disks: &[Disk]) {
+    let other = Disk {
+        role: "other-medium".to_owned(),
+        kind: DiskKind::VirtioBlk,
+        serial: "BPMEDIUM0002".to_owned(),
+        boot_index: None,
+        ..seed::medium(&directory.join("other.iso"), 0)
+    };
+    std::fs::copy(&subject.medium.file, &other.file).unwrap();
+    let answers = Shape::Cached.host_toml().replacen("name = \"small\"", "name = \"other\"", 1);
+    assert_ne!(answers, Shape::Cached.host_toml());
+    put_answers(&other.file, &answers).unwrap();
+    blank(disks).unwrap();
+    refused(disks, "two media of one build are plugged in", || {
+        let mut machine = subject.installing(disks.to_vec());
+        machine.disks.push(other);
+        let tell = |line: &str| println!("{line}");
+        machine.start(directory, Some(Arc::new(tell))).unwrap()
+    });
 }
 
 /// One after the other in one test: each fills the machine.
