@@ -23,6 +23,7 @@ use bedplate_spec::facts::Facts;
 use bedplate_spec::{boot, document, hardware, planner};
 use bedplate_tests::evaluation::Evaluation;
 use bedplate_tests::medium::Workspace;
+use bedplate_tests::programs;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::nix::registration::{self, StorePath};
 use bedplate_tools::nix::{Workstation, archive};
@@ -166,11 +167,7 @@ fn commit(root: &Path) {
 
 /// A platform whose tree is nearly nothing, with the builder of systems built now.
 fn parts(nix: &Evaluation) -> Vec<(&'static str, &'static str, PathBuf)> {
-    let root = Workspace::own().root;
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--locked", "--offline", "-p", "bedplate-host-service"]);
-    assert!(cargo.current_dir(&root).status().unwrap().success());
-    let program = root.join("target/debug/bedplate-host");
+    let program = programs::build().unwrap().join("bedplate-host");
     let place = nix.place().join("parts");
     let (runtime, programs, tree) =
         (place.join("runtime"), place.join("programs"), place.join("tree"));
