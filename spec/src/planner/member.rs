@@ -4,6 +4,7 @@
 //! facts, so that a second run plans what is left.
 
 mod describe;
+mod outlook;
 
 use std::collections::BTreeSet;
 
@@ -14,10 +15,10 @@ use uuid::Uuid;
 use super::choose::{Choice, Part, recognised};
 use super::refusal::{PlanError, Refusal};
 use super::sticks::is_stick;
-use super::{content, fitness, geometry, warnings};
+use super::{content, fitness, geometry};
 use crate::facts::{DiskFacts, Facts, Signature, kind};
 use crate::host::{Disk, HostFile, Pool, Wipe};
-use crate::identity::{Purpose, derive, epoch_of, esp_volume_id, member_mapper, shown_volume_id};
+use crate::identity::{Purpose, derive, esp_volume_id, member_mapper, shown_volume_id};
 use crate::plan::{Destroyed, DiskTarget, Partition};
 
 /// RAID1 needs two.
@@ -400,37 +401,6 @@ impl Situation<'_> {
             discard: disk.media == crate::host::Media::Ssd,
         };
         Ok((target, destroys, partitions))
-    }
-
-    /// What is known of the pool as it will be: of those that stay, and of the disk that joins.
-    fn warnings(&self, joining: Option<&DiskTarget>) -> Vec<String> {
-        let MemberRequest { task, role, .. } = *self.request;
-        let stays =
-            |one: &&String| *one != role || (joining.is_none() && task != MemberTask::Remove);
-        let members = self.intent.disks.iter().filter(stays).filter_map(|one| {
-            Some((one.as_str(), self.host.disks.get(one)?.clone(), self.in_pool(one)?))
-        });
-        let new = joining.and_then(|target| {
-            let disk = self.wanted(self.host.disks.get(role)?);
-            let facts = self.facts.disks.iter().find(|one| one.by_id.contains(&target.id))?;
-            Some((role, disk, facts))
-        });
-        let all: Vec<(&str, Disk, &DiskFacts)> = members.chain(new).collect();
-        let chosen: Vec<Choice<'_>> = all
-            .iter()
-            .map(|(role, disk, facts)| Choice { role, disk, facts, part: Part::Member })
-            .collect();
-        warnings::of_pool(self.name, &chosen)
-    }
-
-    /// The disk that carries the volume by which a role is in the pool.
-    fn in_pool(&self, role: &str) -> Option<&DiskFacts> {
-        let is_in = |signature: &Signature| {
-            let uuid = signature.uuid.as_deref().unwrap_or_default();
-            let epoch = epoch_of(self.host.host.id, Purpose::Luks, role, uuid);
-            epoch.is_some_and(|epoch| self.pool.devices.contains(&member_mapper(role, epoch)))
-        };
-        self.facts.disks.iter().find(|disk| disk.signatures.iter().any(is_in))
     }
 
     /// What host.toml says of the role's disk holds for the disk it names, not for another.

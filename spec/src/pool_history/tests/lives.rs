@@ -46,7 +46,7 @@ enum Then {
 /// How the record on the OS disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OsDisk {
-    /// There.
+    /// It is there and can be written to.
     Kept,
     /// Gone, as after a new installation.
     Gone,
