@@ -34,19 +34,21 @@ fn framed(json: &[u8], place: usize) -> Vec<u8> {
 }
 
 fuzz_target!(|bytes: &[u8]| {
+    let Some((kind, bytes)) = bytes.split_first() else { return };
     let (first, second) = bytes.split_at(bytes.len() / 2);
-    for image in [
-        bytes.to_vec(),
-        framed(bytes, 0),
-        [framed(first, 0), framed(second, SIZE)].concat(),
+    let image = match kind % 4 {
+        0 => bytes.to_vec(),
+        1 => framed(bytes, 0),
+        2 => [framed(first, 0), framed(second, SIZE)].concat(),
         // A damaged first copy, and a whole second one.
-        [bytes.iter().copied().chain(std::iter::repeat(0)).take(SIZE).collect(), framed(bytes, SIZE)]
-            .concat(),
-    ] {
-        let copies = look(&image);
-        // What is damaged beside a whole copy is there, and gives a header.
-        let damaged = copies.damaged().is_some();
-        assert!(!damaged || copies.are_there());
-        assert!(!damaged || copies.into_header().is_ok_and(|header| header.is_some()));
-    }
+        _ => {
+            let torn = bytes.iter().copied().chain(std::iter::repeat(0)).take(SIZE);
+            [torn.collect(), framed(bytes, SIZE)].concat()
+        }
+    };
+    let copies = look(&image);
+    // What is damaged beside a whole copy is there, and gives a header.
+    let damaged = copies.damaged().is_some();
+    assert!(!damaged || copies.are_there());
+    assert!(!damaged || copies.into_header().is_ok_and(|header| header.is_some()));
 });

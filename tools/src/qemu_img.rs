@@ -91,7 +91,8 @@ pub fn convert_raw(from: &Path, to: &Path) -> Result<(), QemuImageError> {
     Ok(command.run()?)
 }
 
-fn parse(text: &str) -> Result<ImageInfo, QemuImageError> {
+/// Reads what `info --output=json` gives.
+pub fn parse(text: &str) -> Result<ImageInfo, QemuImageError> {
     serde_json::from_str(text).map_err(QemuImageError::Answer)
 }
 

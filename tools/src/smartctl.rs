@@ -63,7 +63,7 @@ fn ask_within(program: &Path, device: &Path, limit: Duration) -> Result<Answer, 
     command.args(["--json=c", "--nocheck=standby,0", "--health", "--attributes"]).arg(device);
     // Its exit status is a set of bits, which says less than what it writes.
     let said = command.finish_within(limit)?;
-    parsed(&said.stdout).ok_or_else(|| command.failure(&said))
+    parse(&said.stdout).ok_or_else(|| command.failure(&said))
 }
 
 /// The bits of `critical_warning` (NVM Express Base Specification, SMART / Health Information log).
@@ -76,7 +76,8 @@ const WARNINGS: [(u64, &str); 6] = [
     (1 << 5, "its persistent memory can only be read"),
 ];
 
-fn parsed(text: &[u8]) -> Option<Answer> {
+/// Reads what `--json` gives; none when it is no answer of smartctl.
+pub fn parse(text: &[u8]) -> Option<Answer> {
     let all: Value = serde_json::from_slice(text).ok()?;
     // Whatever it knows, it says in this form.
     all.get("smartctl")?;
@@ -149,7 +150,7 @@ mod tests {
               {"id":9,"name":"Power_On_Hours","value":90,"thresh":0,"when_failed":"","raw":{"value":9000}},
               {"id":190,"name":"Airflow_Temperature_Cel","when_failed":"past","raw":{"value":41}},
               {"id":197,"name":"Current_Pending_Sector","when_failed":"","raw":{"value":8}}]}}"#;
-        let Some(Answer::Health(found)) = parsed(text) else { panic!() };
+        let Some(Answer::Health(found)) = parse(text) else { panic!() };
         assert_eq!((found.passed, found.celsius, found.sectors), (Some(false), Some(41), 1208));
         assert_eq!(found.failing, ["Reallocated_Sector_Ct"]);
     }
@@ -159,7 +160,7 @@ mod tests {
         let text = br#"{"smartctl":{"exit_status":0},"smart_status":{"passed":true,"nvme":{"value":0}},
             "nvme_smart_health_information_log":{"critical_warning":9,"temperature":38,"available_spare":100,
             "available_spare_threshold":10,"percentage_used":103,"media_errors":2},"temperature":{"current":38}}"#;
-        let Some(Answer::Health(found)) = parsed(text) else { panic!() };
+        let Some(Answer::Health(found)) = parse(text) else { panic!() };
         assert_eq!((found.worn, found.media_errors), (Some(103), 2));
         assert_eq!(found.warnings, ["its spare blocks run out", "it can only be read"]);
     }
@@ -167,11 +168,11 @@ mod tests {
     #[test]
     fn a_disk_that_sleeps_or_knows_nothing_is_no_bad_one_and_nonsense_is_an_error() {
         let asleep = br#"{"smartctl":{"messages":[{"string":"Device is in STANDBY mode, exit(0)","severity":"information"}],"exit_status":0}}"#;
-        assert_eq!(parsed(asleep), Some(Answer::Asleep));
+        assert_eq!(parse(asleep), Some(Answer::Asleep));
         let silent = br#"{"smartctl":{"messages":[{"string":"/dev/vda: Unable to detect device type","severity":"error"}],"exit_status":1}}"#;
-        assert_eq!(parsed(silent), Some(Answer::Silent));
+        assert_eq!(parse(silent), Some(Answer::Silent));
         for nonsense in [&b""[..], b"{}", b"smartctl: not found"] {
-            assert_eq!(parsed(nonsense), None);
+            assert_eq!(parse(nonsense), None);
         }
     }
 }

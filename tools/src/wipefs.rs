@@ -52,9 +52,9 @@ pub fn signatures(path: &Path) -> Result<Vec<Finding>, WipefsError> {
     parse(&command.read_bytes().map_err(WipefsError::Command)?)
 }
 
-/// Some versions say nothing at all of a blank device. Labels are bytes that need be no text, such
+/// Reads what `--json` gives. Some versions say nothing at all of a blank device. Labels are bytes that need be no text, such
 /// as those of code page 850 on a VFAT volume: what is none is shown as U+FFFD.
-fn parse(answer: &[u8]) -> Result<Vec<Finding>, WipefsError> {
+pub fn parse(answer: &[u8]) -> Result<Vec<Finding>, WipefsError> {
     let text = String::from_utf8_lossy(answer);
     if text.trim().is_empty() {
         return Ok(Vec::new());

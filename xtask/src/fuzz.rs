@@ -30,8 +30,9 @@ const BUILT: &str = "target/fuzz";
 /// The most memory that reading one input may take, in MiB, and the most seconds.
 const LIMITS: [&str; 2] = ["-rss_limit_mb=2048", "-timeout=20"];
 /// What a target begins with, where something like its input is in the repository.
-const SEEDS: [(&str, &str); 4] = [
+const SEEDS: [(&str, &str); 5] = [
     ("document", "profiles"),
+    ("domain", "host-service/src/vm/recorded"),
     ("inventory", "spec/tests/inventories"),
     ("secrets", "secrets/tests/fixtures"),
     ("yaml", "import/tests/fixtures"),

@@ -94,8 +94,7 @@ fn firmware(firmware: Firmware) -> String {
 
 fn disks(held: &Model, wanted: &Model, changes: &mut Changes) {
     for one in &held.disks {
-        let same = wanted.disks.iter().find(|other| other.source == one.source);
-        let Some(same) = same else {
+        let Some(same) = same_disk(one, wanted) else {
             // An installer that was taken out of its drive is no loss.
             let is_empty = one.source.is_none() && one.device == "cdrom";
             if !is_empty || !wanted.disks.iter().any(|other| other.device == one.device) {
@@ -119,6 +118,14 @@ fn disks(held: &Model, wanted: &Model, changes: &mut Changes) {
             changes.other.push(format!("adds {one}"));
         }
     }
+}
+
+/// The disk with the same content: of several, such as empty drives, the one that is most like it.
+fn same_disk<'a>(disk: &Disk, model: &'a Model) -> Option<&'a Disk> {
+    let all = model.disks.iter().filter(|other| other.source == disk.source);
+    all.max_by_key(|other| {
+        (other.target == disk.target, other.bus == disk.bus, other.parts == disk.parts)
+    })
 }
 
 /// What of `all` is not in `other`, as often as it is not.

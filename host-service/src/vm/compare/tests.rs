@@ -113,6 +113,16 @@ fn t59_what_a_definition_says_is_escaped_and_bounded() {
 }
 
 #[test]
+fn two_empty_drives_are_not_taken_for_one() {
+    let drive = |name: &str| {
+        format!("<disk type='file' device='cdrom'><target dev='{name}' bus='sata'/></disk>")
+    };
+    let two = format!("{}{}</devices>", drive("sdx"), drive("sdy"));
+    let held = model(&UEFI.replacen("</devices>", &two, 1));
+    assert!(changes(&held, &held).is_empty(), "{:?}", changes(&held, &held));
+}
+
+#[test]
 fn the_machine_stays_as_it_was_first_defined() {
     assert_eq!(kept_machine(&model(UEFI)), Some("pc-q35-7.2"));
     let other = model(&UEFI.replace("pc-q35-7.2", "pc-i440fx-7.2"));

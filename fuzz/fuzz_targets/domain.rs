@@ -1,0 +1,26 @@
+//! The definition of a guest as libvirt has it: whoever edits one may write anything into it.
+
+#![no_main]
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use bedplate_host_service::vm::model::{Model, paths};
+use bedplate_host_service::vm::{compare, inspect};
+use libfuzzer_sys::fuzz_target;
+
+static WANTED: LazyLock<Option<Model>> =
+    LazyLock::new(|| Model::parse(include_str!("../../host-service/src/vm/recorded/uefi.xml")).ok());
+
+fuzz_target!(|text: &str| {
+    let _ = inspect::intent(text);
+    let model = Model::parse(text);
+    // What has no model has no paths that anything could be done with.
+    assert!(model.is_err() || paths(text).is_ok());
+    let (Ok(held), Some(wanted)) = (model, WANTED.as_ref()) else { return };
+    assert!(compare::changes(&held, &held).is_empty());
+    drop(compare::changes(&held, wanted).lines());
+    drop(compare::changes(wanted, &held).lines());
+    let _ = compare::kept_machine(&held);
+    drop(compare::unknown_files([&held].into_iter(), Path::new("/srv/fast/vms/router/disk.qcow2")));
+});
