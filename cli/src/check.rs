@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::{HostFile, Platform};
-use bedplate_spec::identity;
+use bedplate_model::host::{HostFile, Platform};
+use bedplate_model::identity;
 use bedplate_tools::{programs, systemd_analyze};
 
 use crate::report::{self, Failure};
@@ -134,7 +134,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let zones = place.path().join("zoneinfo");
         let text = include_str!("../../profiles/hypervisor/host.toml");
-        let mut host = bedplate_spec::document::parse(text, "host.toml").unwrap();
+        let mut host = bedplate_document::parse(text, "host.toml").unwrap();
         assert!(expect_zone(&zones, &host).is_ok(), "there is nothing to look among");
         std::fs::create_dir_all(zones.join("Europe")).unwrap();
         for known in ["UTC", "Europe/Brussels"] {

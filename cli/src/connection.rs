@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::facts::Facts;
+use bedplate_model::facts::Facts;
 use bedplate_tools::command::{CommandError, CommandExt as _};
 use bedplate_tools::ssh::{self, Ssh, Target};
 use bedplate_tools::ssh_keygen;

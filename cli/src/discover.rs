@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bedplate_discovery::{Activity, Found};
+use bedplate_events::shown::shown;
 use bedplate_facts::table as facts_table;
-use bedplate_spec::document::size;
-use bedplate_spec::facts::Facts;
-use bedplate_spec::shown::shown;
+use bedplate_model::facts::Facts;
+use bedplate_model::size;
 use serde::Serialize;
 
 use self::inventories::{Answer, Inventories};

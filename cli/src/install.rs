@@ -8,17 +8,19 @@ use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write a
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
+use bedplate_events::{Event, EventKind};
+use bedplate_formats::passphrase;
+use bedplate_formats::remote;
+use bedplate_formats::remote::{REPORT_SCHEMA, Report, State};
 use bedplate_image_builder::answers::{Answers, for_travel, unpack_flake};
+use bedplate_model::host::{HostFile, Recovery};
+use bedplate_model::identity::is_example;
+use bedplate_model::plan::Plan;
+use bedplate_planner as planner;
 use bedplate_render::Sink;
 use bedplate_render::bars::Bars;
 use bedplate_render::json::JsonLines;
 use bedplate_render::plain::Plain;
-use bedplate_spec::event::{Event, EventKind};
-use bedplate_spec::host::{HostFile, Recovery};
-use bedplate_spec::identity::is_example;
-use bedplate_spec::plan::Plan;
-use bedplate_spec::remote::{REPORT_SCHEMA, Report, State};
-use bedplate_spec::{passphrase, planner, remote};
 use bedplate_tools::ssh::Target;
 use zeroize::Zeroizing;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bedplate_facts::disks::UNREADABLE;
 use bedplate_facts::roots::Roots;
 use bedplate_facts::{machine, probe, table};
-use bedplate_spec::facts::Facts;
+use bedplate_model::facts::Facts;
 use bedplate_tools::ssh::Target;
 
 use crate::connection::Login;
@@ -42,7 +42,7 @@ impl Inventory {
             return Err(NoMachine { path: self.root.clone() }.into());
         }
         let facts = machine::read(&roots);
-        let unread = |disk: &&bedplate_spec::facts::DiskFacts| {
+        let unread = |disk: &&bedplate_model::facts::DiskFacts| {
             disk.signatures.iter().any(|signature| signature.kind == UNREADABLE)
         };
         let unread: Vec<&str> =

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use bedplate_image_builder::Error;
 use bedplate_image_builder::build::{IsoReport, IsoRequest, build_iso};
 use bedplate_image_builder::toplevel::{self, Built, Hardware};
-use bedplate_spec::{hardware, planner};
+use bedplate_model::hardware;
+use bedplate_planner as planner;
 use bedplate_tools::nix::Workstation;
 
 use crate::personalize::{Owned, own_host};

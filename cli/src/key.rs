@@ -6,10 +6,10 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use bedplate_formats::passphrase;
 use bedplate_keystick::layout::{HEADER_LIMIT, HOST_KEY, LABEL, LEAST_KEYFILE_BYTES, header};
 use bedplate_keystick::{self as keystick, Contents, StickError, Volume};
-use bedplate_spec::host::{HostFile, Recovery, Stick};
-use bedplate_spec::passphrase;
+use bedplate_model::host::{HostFile, Recovery, Stick};
 use bedplate_tools::secret::Secret;
 
 use crate::report::{self, Failure};
@@ -266,7 +266,7 @@ fn read_first(from: &Path, host: &HostFile) -> Result<Contents, KeyError> {
 
 fn size(text: &str) -> Result<u64, String> {
     let least = 1 << 20;
-    bedplate_spec::document::size::parse(text)
+    bedplate_model::size::parse(text)
         .or_else(|| text.parse().ok())
         .filter(|size| *size >= least)
         .ok_or_else(|| "write a size such as 64MiB; 1MiB is the least".to_owned())

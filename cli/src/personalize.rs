@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_image_builder::answers::{Answers, Flake, Repository};
 use bedplate_image_builder::{identity, owned, personalize};
-use bedplate_spec::identity::is_example;
+use bedplate_model::identity::is_example;
 
 use crate::report::{self, Failure};
 

@@ -3,11 +3,12 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::document::size;
-use bedplate_spec::facts::Facts;
-use bedplate_spec::host::Export;
-use bedplate_spec::shown::shown;
-use bedplate_spec::{plan, planner};
+use bedplate_events::shown::shown;
+use bedplate_model::facts::Facts;
+use bedplate_model::host::Export;
+use bedplate_model::plan;
+use bedplate_model::size;
+use bedplate_planner as planner;
 
 use crate::report::{self, Failure, Paint};
 
@@ -99,9 +100,9 @@ pub fn render(plan: &plan::Plan, paint: Paint) -> String {
         out.push_str(&columns(&plan.exports.iter().map(row).collect::<Vec<_>>()));
     }
     let then = match plan.then {
-        bedplate_spec::host::Then::Reboot => "reboot",
-        bedplate_spec::host::Then::Poweroff => "power off",
-        bedplate_spec::host::Then::Wait => "wait",
+        bedplate_model::host::Then::Reboot => "reboot",
+        bedplate_model::host::Then::Poweroff => "power off",
+        bedplate_model::host::Then::Wait => "wait",
     };
     out.push_str(&format!("\nThen: {then}\nPlan: {}\n", paint.bold(&plan.hash)));
     out
@@ -130,7 +131,7 @@ mod tests {
     #[test]
     fn t59_a_serial_neither_moves_the_cursor_nor_ends_the_program() {
         let text = include_str!("../../profiles/hypervisor/host.toml");
-        let host = bedplate_spec::document::parse(text, "host.toml").unwrap();
+        let host = bedplate_document::parse(text, "host.toml").unwrap();
         let text = include_str!("../../profiles/hypervisor/inventory.json");
         let mut facts: Facts = serde_json::from_str(text).unwrap();
         for evil in ["\u{1b}[2J\nDestroys nothing".to_owned(), "x".repeat(65_536)] {

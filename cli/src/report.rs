@@ -4,9 +4,9 @@ use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use bedplate_spec::document::{self, Problems};
-use bedplate_spec::host::HostFile;
-use bedplate_spec::planner::PlanError;
+use bedplate_document::{self as document, Problems};
+use bedplate_model::host::HostFile;
+use bedplate_planner::PlanError;
 
 /// Why a subcommand failed.
 #[derive(Debug)]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bedplate_image_builder::{identity, personalize};
+use bedplate_model::host::Platform;
 use bedplate_repository::change::{Left, Line, Proposal};
 use bedplate_repository::shipped::{self, DESCRIPTION, PLATFORM};
 use bedplate_repository::write;
-use bedplate_spec::host::Platform;
 use bedplate_tools::nix;
 
 use crate::report::{self, Failure};

@@ -6,8 +6,8 @@ pub mod round;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use bedplate_document::rules::{self, Wrong};
 use bedplate_secrets::ssh;
-use bedplate_spec::document::rules::{self, Wrong};
 use bedplate_tools::secret::Secret;
 
 use crate::report::{self, Failure};

@@ -38,13 +38,13 @@ fn the_profile_is_checked_and_planned() {
 #[test]
 fn the_plan_as_json_is_the_plan() {
     let output = bedplate(&["plan", PROFILE, "--inventory", INVENTORY, "--json"]);
-    let plan: bedplate_spec::plan::Plan = serde_json::from_slice(&output.stdout).unwrap();
+    let plan: bedplate_model::plan::Plan = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((plan.disks.len(), plan.hash.len()), (7, 64));
 }
 
 #[test]
 fn mistakes_are_shown_with_the_line_and_end_with_1() {
-    let output = bedplate(&["check", "spec/tests/hosts/unknown_keys.toml"]);
+    let output = bedplate(&["check", "core/document/tests/hosts/unknown_keys.toml"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
     insta::assert_snapshot!("mistakes", stderr(&output));
@@ -87,8 +87,12 @@ fn a_schedule_that_systemd_does_not_understand_is_a_mistake_and_one_not_asked_fo
 
 #[test]
 fn refusals_are_shown_and_end_with_1() {
-    let output =
-        bedplate(&["plan", "spec/tests/hosts/good_minimal.toml", "--inventory", INVENTORY]);
+    let output = bedplate(&[
+        "plan",
+        "core/document/tests/hosts/good_minimal.toml",
+        "--inventory",
+        INVENTORY,
+    ]);
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
     insta::assert_snapshot!("refusals", stderr(&output));
@@ -110,13 +114,13 @@ fn files_that_cannot_be_read_end_with_1_and_wrong_usage_with_2() {
 fn the_inventory_of_this_machine_is_one_that_plan_reads() {
     let json = bedplate(&["inventory", "--json"]);
     assert_eq!(json.status.code(), Some(0), "{}", stderr(&json));
-    let facts: bedplate_spec::facts::Facts = serde_json::from_slice(&json.stdout).unwrap();
+    let facts: bedplate_model::facts::Facts = serde_json::from_slice(&json.stdout).unwrap();
     assert!(facts.memory_bytes > 0);
     let table = bedplate(&["inventory"]);
     assert_eq!(stdout(&table).lines().next().unwrap().split(',').count(), 2, "{table:?}");
-    let none = bedplate(&["inventory", "--root", "spec"]);
+    let none = bedplate(&["inventory", "--root", "core"]);
     assert_eq!(none.status.code(), Some(1));
-    assert_eq!(stderr(&none), "error: spec shows no machine: it holds no sys/block\n");
+    assert_eq!(stderr(&none), "error: core shows no machine: it holds no sys/block\n");
 }
 
 #[test]
@@ -131,14 +135,15 @@ fn t18_json_carries_no_control_character_to_the_terminal() {
     let plan = bedplate(&["plan", PROFILE, "--inventory", path.to_str().unwrap(), "--json"]);
     assert_eq!(plan.status.code(), Some(0), "{}", stderr(&plan));
     assert!(!stdout(&plan).chars().any(|c| c.is_control() && c != '\n'));
-    let parsed: bedplate_spec::plan::Plan = serde_json::from_slice(&plan.stdout).unwrap();
+    let parsed: bedplate_model::plan::Plan = serde_json::from_slice(&plan.stdout).unwrap();
     assert!(parsed.disks.iter().any(|disk| disk.serial.as_ref().unwrap().starts_with('\u{9b}')));
 }
 
 #[test]
 fn a_plan_beside_a_kept_pool_says_what_is_destroyed_and_what_is_kept() {
-    let pair = "spec/tests/pairs/good_kept_pool.toml";
-    let plan = bedplate(&["plan", pair, "--inventory", "spec/tests/inventories/installed.json"]);
+    let pair = "core/planner/tests/pairs/good_kept_pool.toml";
+    let plan =
+        bedplate(&["plan", pair, "--inventory", "core/planner/tests/inventories/installed.json"]);
     assert_eq!(plan.status.code(), Some(0), "{}", stderr(&plan));
     insta::assert_snapshot!("plan_kept", stdout(&plan));
 }

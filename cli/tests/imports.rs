@@ -7,7 +7,16 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const SPEC: &[&str] = &["bedplate-spec"];
+/// What happens, and text that may be shown: imports nothing of ours.
+const EVENTS: &str = "bedplate-events";
+/// Types of hosts, machines and plans.
+const MODEL: &str = "bedplate-model";
+/// `host.toml` as text.
+const DOCUMENT: &str = "bedplate-document";
+const PLANNER: &str = "bedplate-planner";
+const FORMATS: &str = "bedplate-formats";
+/// Pure: no IO, clock, randomness or C library.
+const CORE: &[&str] = &[EVENTS, MODEL, DOCUMENT, PLANNER, FORMATS];
 const TOOLS: &str = "bedplate-tools";
 const LEAVES: &[&str] = &[
     TOOLS,
@@ -20,19 +29,21 @@ const LEAVES: &[&str] = &[
 ];
 /// Imported by everything that reads YAML; imports nothing.
 const YAML: &str = "bedplate-yaml";
-/// Imported by the top row alone; imports `spec` and `yaml`, and no C library.
+/// Imported by the top row alone; imports `document` and `yaml`, and no C library.
 const IMPORT: &str = "bedplate-import";
 /// Imported by the middle row; imports `tools`, and no C library.
 const FACTS: &str = "bedplate-facts";
-/// Imported by whoever writes to disks; imports `spec` and `facts`, and no C library.
+/// Imported by whoever writes to disks; imports `facts`, and no C library.
 const DISKS: &str = "bedplate-disks";
 const WRITE_TO_DISKS: &[&str] = &["bedplate-installer", "bedplate-host-service"];
-/// Imported by the top row, and by those who look through a repository before a disk is written;
-/// imports `spec`, and no C library.
+/// Imported by the top row, and by those who look through a repository before a disk is written; no C
+/// library.
 const REPOSITORY: &str = "bedplate-repository";
 const LOOK_THROUGH: &[&str] = &["bedplate-installer", "bedplate-image-builder"];
-/// Imported by whoever receives events; imports `spec`.
+/// What people see, from events alone.
 const RENDER: &str = "bedplate-render";
+/// Programs that are told what to do, and neither read `host.toml` nor plan.
+const TOLD: &[&str] = &["bedplate-initrd", "bedplate-qemu-harness"];
 const MIDDLE: &[&str] = &[
     "bedplate-installer",
     "bedplate-initrd",
@@ -41,27 +52,35 @@ const MIDDLE: &[&str] = &[
     "bedplate-qemu-harness",
 ];
 const TOP: &[&str] = &["bedplate-cli", "bedplate-tests"];
+/// Tests of the first read their documents by the second.
+const FOR_TESTS: &[(&str, &str)] = &[(PLANNER, DOCUMENT)];
 
 /// What a crate may import, by its row; none for a crate of no row.
 fn allowed(name: &str) -> Option<Vec<&'static str>> {
-    let rows: &[&[&str]] = if SPEC.contains(&name) || [TOOLS, YAML, "xtask"].contains(&name) {
+    let rows: &[&[&str]] = if [EVENTS, TOOLS, YAML, "xtask"].contains(&name) {
         &[]
+    } else if name == MODEL || name == RENDER {
+        &[&[EVENTS]]
+    } else if [DOCUMENT, PLANNER, FORMATS].contains(&name) {
+        &[&[EVENTS, MODEL]]
     } else if LEAVES.contains(&name) {
         &[&[TOOLS, YAML]]
     } else if name == FACTS {
-        &[SPEC, &[TOOLS]]
+        &[&[EVENTS, MODEL, FORMATS, TOOLS]]
     } else if name == DISKS {
-        &[SPEC, &[FACTS]]
-    } else if name == REPOSITORY || name == RENDER {
-        &[SPEC]
+        &[&[EVENTS, MODEL, FACTS]]
+    } else if name == REPOSITORY {
+        &[&[MODEL, DOCUMENT]]
     } else if name == IMPORT {
-        &[SPEC, &[YAML]]
+        &[&[DOCUMENT, YAML]]
+    } else if TOLD.contains(&name) {
+        &[&[EVENTS, FORMATS], LEAVES, &[FACTS, RENDER]]
     } else if LOOK_THROUGH.contains(&name) {
-        &[SPEC, LEAVES, &[FACTS, RENDER, REPOSITORY]]
+        &[CORE, LEAVES, &[FACTS, RENDER, REPOSITORY]]
     } else if MIDDLE.contains(&name) {
-        &[SPEC, LEAVES, &[FACTS, RENDER]]
+        &[CORE, LEAVES, &[FACTS, RENDER]]
     } else if TOP.contains(&name) {
-        &[SPEC, LEAVES, &[FACTS, DISKS, RENDER, REPOSITORY, IMPORT], MIDDLE]
+        &[CORE, LEAVES, &[FACTS, DISKS, RENDER, REPOSITORY, IMPORT], MIDDLE]
     } else {
         return None;
     };
@@ -105,8 +124,15 @@ fn workspace() -> BTreeMap<String, Vec<String>> {
     let metadata = metadata(&["--no-deps"]);
     let arrows = metadata["packages"].as_array().unwrap().iter().map(|package| {
         let dependencies = package["dependencies"].as_array().unwrap().iter();
+        let name = text(&package["name"]);
         let ours = dependencies.filter(|dependency| dependency["path"].is_string());
-        (text(&package["name"]), ours.map(|dependency| text(&dependency["name"])).collect())
+        let is_of_tests = |dependency: &Value| {
+            let pair = (name.as_str(), dependency["name"].as_str().unwrap());
+            dependency["kind"] == "dev" && FOR_TESTS.contains(&pair)
+        };
+        let ours = ours.filter(|dependency| !is_of_tests(dependency));
+        let imports = ours.map(|dependency| text(&dependency["name"])).collect();
+        (name, imports)
     });
     arrows.collect()
 }
@@ -122,22 +148,30 @@ fn imports_point_one_way() {
 fn wrong_arrows_are_found() {
     let arrow = |from: &str, to: &str| BTreeMap::from([(from.to_owned(), vec![to.to_owned()])]);
     for (from, to) in [
-        ("bedplate-spec", "bedplate-tools"),
+        (EVENTS, MODEL),
+        (MODEL, TOOLS),
+        (PLANNER, DOCUMENT),
+        (DOCUMENT, PLANNER),
+        (MODEL, FORMATS),
+        (RENDER, MODEL),
+        (RENDER, TOOLS),
+        ("bedplate-initrd", PLANNER),
+        ("bedplate-qemu-harness", DOCUMENT),
         ("bedplate-installer", "bedplate-initrd"),
-        ("bedplate-tools", "bedplate-spec"),
-        ("bedplate-keystick", "bedplate-spec"),
-        ("bedplate-secrets", "bedplate-spec"),
-        ("bedplate-tools", "bedplate-keystick"),
+        (TOOLS, MODEL),
+        ("bedplate-keystick", MODEL),
+        ("bedplate-secrets", EVENTS),
+        (TOOLS, "bedplate-keystick"),
         ("bedplate-luks", "bedplate-blkid"),
-        ("bedplate-facts", "bedplate-blkid"),
+        (FACTS, "bedplate-blkid"),
         ("bedplate-image-builder", "bedplate-cli"),
-        ("bedplate-render", "bedplate-tools"),
-        ("bedplate-repository", "bedplate-tools"),
-        ("bedplate-repository", "bedplate-installer"),
-        ("bedplate-initrd", "bedplate-repository"),
-        ("bedplate-host-service", "bedplate-repository"),
-        ("xtask", "bedplate-spec"),
-        ("bedplate-new", "bedplate-spec"),
+        ("bedplate-image-builder", DISKS),
+        (REPOSITORY, TOOLS),
+        (REPOSITORY, "bedplate-installer"),
+        ("bedplate-initrd", REPOSITORY),
+        ("bedplate-host-service", REPOSITORY),
+        ("xtask", EVENTS),
+        ("bedplate-new", EVENTS),
     ] {
         assert_eq!(wrong_arrows(&arrow(from, to)).len(), 1, "{from} -> {to}");
     }
@@ -185,7 +219,7 @@ fn closure(root: &str) -> Vec<(String, Option<String>)> {
 
 #[test]
 fn what_builds_anywhere_needs_no_c_library_of_the_machine() {
-    for root in ["bedplate-spec", "bedplate-cli", "xtask"] {
+    for root in ["bedplate-cli", "xtask"].iter().chain(CORE) {
         for (name, links) in closure(root) {
             let of_the_machine = matches!(
                 links.as_deref(),
@@ -198,7 +232,9 @@ fn what_builds_anywhere_needs_no_c_library_of_the_machine() {
             );
         }
     }
-    let links: Vec<_> =
-        closure("bedplate-spec").into_iter().filter(|(_, links)| links.is_some()).collect();
-    assert!(links.is_empty(), "the spec is pure Rust: {links:?}");
+    for root in CORE {
+        let closure = closure(root);
+        let links: Vec<_> = closure.iter().filter(|(_, links)| links.is_some()).collect();
+        assert!(links.is_empty(), "{root} is pure Rust: {links:?}");
+    }
 }

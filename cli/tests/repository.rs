@@ -8,9 +8,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use bedplate_formats::answers::{HEADER_BYTES, Header};
 use bedplate_image_builder::answers::{Repository, embedded_flake};
 use bedplate_image_builder::personalize::read_answers;
-use bedplate_spec::answers::{HEADER_BYTES, Header};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -66,7 +66,7 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 /// A repository with hosts written out, whose lock lacks.
 fn unlocked() -> TempDir {
     let place = tempfile::tempdir().unwrap();
-    let flake = root().join("repository/tests/repositories/written/flake.nix");
+    let flake = root().join("leaf/repository/tests/repositories/written/flake.nix");
     fs::copy(flake, place.path().join("flake.nix")).unwrap();
     place
 }

@@ -11,10 +11,10 @@ use bedplate_secrets::ssh::{self, Identity, Recipient};
 use bedplate_secrets::{age_file, sops};
 use bedplate_tools::secret::Secret;
 
-const ADMIN_KEY: &str = include_str!("../../secrets/tests/fixtures/age-keys.txt");
+const ADMIN_KEY: &str = include_str!("../../leaf/secrets/tests/fixtures/age-keys.txt");
 const ADMIN: &str = "age1yt3tfqlfrwdwx0z0ynwplcr6qxcxfaqycuprpmy89nr83ltx74tqdpszlw";
 /// Written by sops, for the admin above and another host.
-const SOPS: &str = include_str!("../../secrets/tests/fixtures/secrets.yaml");
+const SOPS: &str = include_str!("../../leaf/secrets/tests/fixtures/secrets.yaml");
 const HOST: &str = "nix/hosts/hypervisor";
 const SEALED: &str = "bedplate/ssh_host_ed25519_key.age";
 const RULES: &str = "# ours\ncreation_rules:\n  - path_regex: ^nix/hosts/hypervisor/\n    age: age1yt3tfqlfrwdwx0z0ynwplcr6qxcxfaqycuprpmy89nr83ltx74tqdpszlw\n";

@@ -122,7 +122,7 @@ fn what_is_carried_and_not_built_from_is_found() {
     let found = included(without_tests(text));
     assert_eq!(found, ["../../nix/host/configuration.nix", "../x"]);
     assert_eq!(included("concat!(include_str!(NAME))"), [""]);
-    let carried = ["nix/host/configuration.nix", "spec/src/lib.rs", "profiles/x/host.toml"];
+    let carried = ["nix/host/configuration.nix", "core/model/src/lib.rs", "profiles/x/host.toml"];
     let carried = carried.map(PathBuf::from);
     let fileset = fileset("fileset = lib.fileset.unions (\n [ ../../nix/host\n ../../prof ] ++ x");
     assert_eq!(missing(&carried, &fileset), [PathBuf::from("profiles/x/host.toml")]);

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use bedplate_spec::answers::{FORMAT, HEADER_BYTES, Header, MAGIC};
+use bedplate_formats::answers::{FORMAT, HEADER_BYTES, Header, MAGIC};
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest as _, Sha256};
 

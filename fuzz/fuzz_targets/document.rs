@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    match bedplate_spec::document::parse(text, "host.toml") {
+    match bedplate_document::parse(text, "host.toml") {
         Ok(host) => drop(host.to_json()),
         Err(problems) => drop(problems.to_string()),
     }

@@ -4,10 +4,10 @@
 
 use std::sync::LazyLock;
 
-use bedplate_spec::document::parse;
-use bedplate_spec::facts::Facts;
-use bedplate_spec::host::HostFile;
-use bedplate_spec::planner::{is_finished, plan};
+use bedplate_document::parse;
+use bedplate_model::facts::Facts;
+use bedplate_model::host::HostFile;
+use bedplate_planner::{is_finished, plan};
 use libfuzzer_sys::fuzz_target;
 
 static HOST: LazyLock<Option<HostFile>> =

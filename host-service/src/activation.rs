@@ -15,7 +15,7 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::HostFile;
+use bedplate_model::host::HostFile;
 
 use accounts::Databases;
 
@@ -227,7 +227,7 @@ mod tests {
     fn saying(groups: &[&str]) -> HostFile {
         let mut host = crate::sample::intent();
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-        let user = bedplate_spec::host::User { ssh_keys: Vec::new(), groups };
+        let user = bedplate_model::host::User { ssh_keys: Vec::new(), groups };
         host.host.users = [("admin".to_owned(), user)].into();
         host
     }

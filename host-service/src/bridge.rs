@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::{Bridge, HostFile, Nic};
+use bedplate_events::Outcome;
+use bedplate_model::host::{Bridge, HostFile, Nic};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::ip::{self, IpError};
 use bedplate_tools::{programs, systemctl};

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use bedplate_spec::event::Event;
-use bedplate_spec::host::Platform;
-use bedplate_spec::plan::BOOT;
+use bedplate_events::Event;
+use bedplate_model::host::Platform;
+use bedplate_model::plan::BOOT;
 use bedplate_tools::ask_password;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::efi::{self, Variables};

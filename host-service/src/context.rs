@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::HostFile;
+use bedplate_model::host::HostFile;
 
 use crate::intent::{self, IntentError};
 use crate::mounts::Mounts;

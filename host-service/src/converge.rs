@@ -4,7 +4,7 @@ use std::fs::File;
 
 use serde::Serialize;
 
-use bedplate_spec::event::{EventKind, StepSummary};
+use bedplate_events::{EventKind, StepSummary};
 
 use crate::backup::Backups;
 use crate::backup::leftover::Leftovers;

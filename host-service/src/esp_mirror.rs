@@ -9,9 +9,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::HostFile;
-use bedplate_spec::identity::{Purpose, derive};
-use bedplate_spec::plan::{BOOT, BOOT_MIRROR};
+use bedplate_model::host::HostFile;
+use bedplate_model::identity::{Purpose, derive};
+use bedplate_model::plan::{BOOT, BOOT_MIRROR};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::systemctl;
 

@@ -8,7 +8,7 @@ mod loaded;
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
-use bedplate_spec::host::{Cidr, HostFile};
+use bedplate_model::host::{Cidr, HostFile};
 
 pub use loaded::compared;
 

@@ -20,7 +20,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bedplate_facts::boot_chain::{ENTRIES, IMAGES, Sealed, seal, unsealed};
-use bedplate_spec::plan::{BOOT, BOOT_MIRROR};
+use bedplate_model::plan::{BOOT, BOOT_MIRROR};
 
 pub use self::attempt::{Verdict, give_up};
 pub use self::copy::copy;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use bedplate_spec::event::EventKind;
+use bedplate_events::EventKind;
 
 use crate::atomic;
 use crate::bridge::Bridges;

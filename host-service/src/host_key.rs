@@ -6,9 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bedplate_keystick::layout::HOST_KEY as SEALED;
+use bedplate_model::host::HostFile;
 use bedplate_secrets::age_file::{self, AgeError};
 use bedplate_secrets::ssh::{self, KeyError};
-use bedplate_spec::host::HostFile;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::secret::Secret;
 

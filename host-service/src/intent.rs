@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::document;
-use bedplate_spec::host::HostFile;
+use bedplate_document as document;
+use bedplate_model::host::HostFile;
 
 /// The intent could not be read.
 #[derive(Debug, thiserror::Error)]

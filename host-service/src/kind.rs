@@ -6,8 +6,8 @@ use std::fmt::{Debug, Display};
 
 use serde::Serialize;
 
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::HostFile;
+use bedplate_events::Outcome;
+use bedplate_model::host::HostFile;
 
 use crate::context::Context;
 use crate::report::Reporter;

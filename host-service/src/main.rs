@@ -11,8 +11,8 @@ use bedplate_host_service::backup::room::Room;
 use bedplate_host_service::command::{Back, LabTask, NotAsIntended};
 use bedplate_host_service::vm::redefine::Wish;
 use bedplate_host_service::{command, system, update};
-use bedplate_spec::planner::{MemberRequest, MemberTask};
-use bedplate_spec::pool_history::Word;
+use bedplate_planner::pool_history::Word;
+use bedplate_planner::{MemberRequest, MemberTask};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::{Export, HostFile};
+use bedplate_events::Outcome;
+use bedplate_model::host::{Export, HostFile};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::exportfs::{self, Exported};
 use bedplate_tools::systemctl;

@@ -15,7 +15,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::{HostFile, Notify};
+use bedplate_model::host::{HostFile, Notify};
 
 use crate::atomic::{self, WriteError};
 use crate::backup::quiesce::{QuiesceError, Recovered};

@@ -23,8 +23,8 @@ use std::error::Error;
 use std::fmt;
 use std::path::Path;
 
-use bedplate_spec::host::HostFile;
-use bedplate_spec::pool_history::Word;
+use bedplate_model::host::HostFile;
+use bedplate_planner::pool_history::Word;
 
 use crate::intent;
 

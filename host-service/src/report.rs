@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use bedplate_spec::event::{EVENT_SCHEMA, Event, EventKind, Unit};
+use bedplate_events::{EVENT_SCHEMA, Event, EventKind, Unit};
 
 /// Progress is told at most this often.
 const INTERVAL: Duration = Duration::from_millis(500);

@@ -10,7 +10,7 @@ mod record;
 
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::HostFile;
+use bedplate_model::host::HostFile;
 use bedplate_tools::restic;
 
 use crate::context::Context;

@@ -1,6 +1,6 @@
 //! The documents that tests of this crate start from.
 
-use bedplate_spec::host::HostFile;
+use bedplate_model::host::HostFile;
 
 use crate::mounts::Mounts;
 
@@ -75,7 +75,7 @@ unattended = true
 
 /// A hypervisor with one machine, two exports and one backup.
 pub fn intent() -> HostFile {
-    match bedplate_spec::document::parse(DOCUMENT, "host.toml") {
+    match bedplate_document::parse(DOCUMENT, "host.toml") {
         Ok(intent) => intent,
         Err(problems) => panic!("{problems}"),
     }
@@ -87,8 +87,8 @@ pub fn mounts() -> Mounts {
 }
 
 /// What a cloud image of a machine is told.
-pub fn cloud_init() -> bedplate_spec::host::CloudInit {
-    bedplate_spec::host::CloudInit {
+pub fn cloud_init() -> bedplate_model::host::CloudInit {
+    bedplate_model::host::CloudInit {
         hostname: "haos".into(),
         user: "admin".into(),
         ssh_keys: vec!["ssh-ed25519 AAAA".into()],

@@ -12,10 +12,10 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use bedplate_model::host::{HostFile, SecretReference};
 use bedplate_secrets::age_file::{self, AgeError};
 use bedplate_secrets::sops::{self, SopsError};
 use bedplate_secrets::ssh::{self, Identity, KeyError};
-use bedplate_spec::host::{HostFile, SecretReference};
 use bedplate_tools::secret::Secret;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 

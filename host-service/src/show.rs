@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use bedplate_spec::event::{Event, EventKind, Outcome};
-use bedplate_spec::shown::{shown_line, shown_lines};
+use bedplate_events::shown::{shown_line, shown_lines};
+use bedplate_events::{Event, EventKind, Outcome};
 
 use crate::converge::{Standing, Status};
 

@@ -15,9 +15,9 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::boot::{BOOT_FILE, Boot, Unlock};
-use bedplate_spec::host::{HostFile, Media};
-use bedplate_spec::identity::{Purpose, derive, mapper_name};
+use bedplate_formats::boot::{BOOT_FILE, Boot, Unlock};
+use bedplate_model::host::{HostFile, Media};
+use bedplate_model::identity::{Purpose, derive, mapper_name};
 use bedplate_tools::cpio::Archive;
 
 use crate::firewall;
@@ -222,7 +222,7 @@ fn file(path: &Path) -> impl FnOnce(io::Error) -> SystemError {
 
 #[cfg(test)]
 mod tests {
-    use bedplate_spec::document;
+    use bedplate_document as document;
 
     use super::*;
 

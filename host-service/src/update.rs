@@ -14,10 +14,10 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use bedplate_events::Event;
 use bedplate_facts::media::{self, Medium};
-use bedplate_spec::event::Event;
-use bedplate_spec::host::Platform as Kind;
-use bedplate_spec::platform::{DESCRIPTION, Platform};
+use bedplate_formats::platform::{DESCRIPTION, Platform};
+use bedplate_model::host::Platform as Kind;
 use bedplate_tools::git::Reader;
 use bedplate_tools::nix::LocalStore;
 

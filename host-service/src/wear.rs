@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::{Health, HostFile};
+use bedplate_model::host::{Health, HostFile};
 use bedplate_tools::programs;
 use bedplate_tools::smartctl::{self, Answer, Smart};
 
@@ -119,7 +119,7 @@ fn wants(limits: &Health, role: &str, said: &Smart) -> Vec<String> {
     for attribute in &said.failing {
         wants.push(format!(
             "{} is beyond its limit: {replace}",
-            bedplate_spec::shown::shown(attribute)
+            bedplate_events::shown::shown(attribute)
         ));
     }
     wants.extend(said.warnings.iter().map(|warning| format!("it says that {warning}: {replace}")));

@@ -5,16 +5,16 @@ use std::fs;
 use std::io::Read;
 use std::path::{Component, Path};
 
-use bedplate_spec::answers::{
+use bedplate_document::rules;
+use bedplate_formats::answers::{
     AREA_BYTES, AUTHORIZED_KEYS_FILE, BUNDLE_FILE, HEADER_BYTES, Header, PLATFORM_FILE,
 };
-use bedplate_spec::document::rules;
 
 use crate::build::document_text;
 use crate::error::{Error, file, unfit};
 use crate::owned::Owned;
 
-pub use bedplate_spec::platform::DESCRIPTION;
+pub use bedplate_formats::platform::DESCRIPTION;
 
 const HOST: &str = "host.toml";
 const FLAKE: &str = "flake";

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bedplate_spec::answers::ANSWERS_FILE;
-use bedplate_spec::boot::{Boot, Image, Inner, Live, MEDIUM_LABEL, TOPLEVEL, TREE};
-use bedplate_spec::system_image::{FILE, SUBVOLUME};
+use bedplate_formats::answers::ANSWERS_FILE;
+use bedplate_formats::boot::{Boot, Image, Inner, Live, MEDIUM_LABEL, TOPLEVEL, TREE};
+use bedplate_formats::system_image::FILE;
+use bedplate_model::plan::STORE_SUBVOLUME;
 use bedplate_tools::xorriso;
 use sha2::{Digest as _, Sha256};
 
@@ -179,7 +180,7 @@ fn write(
 /// The text of a host.toml; which encoding another one is in, or where it goes wrong, is said as
 /// `bedplate check` says it.
 pub fn document_text(bytes: &[u8], path: &Path) -> Result<String, Error> {
-    let text = bedplate_spec::document::text(bytes, "host.toml").map(str::to_owned);
+    let text = bedplate_document::text(bytes, "host.toml").map(str::to_owned);
     text.map_err(|why| std::io::Error::new(std::io::ErrorKind::InvalidData, why))
         .map_err(file("read", path))
 }
@@ -299,7 +300,7 @@ impl Images<'_> {
             root_hash: verity.root_hash.clone(),
             hash_offset: verity.hash_offset,
             inner: holds_file_system(name)
-                .then(|| Inner { file: FILE.into(), subvolume: SUBVOLUME.into() }),
+                .then(|| Inner { file: FILE.into(), subvolume: STORE_SUBVOLUME.into() }),
         };
         Boot::Live(Live {
             build: self.build_id(),

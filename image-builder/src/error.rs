@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::answers::AnswersError;
+use bedplate_formats::answers::AnswersError;
 use bedplate_tools::command::CommandError;
 
 /// A medium could not be made, read or personalised.

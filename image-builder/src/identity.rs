@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use bedplate_spec::identity::EXAMPLE_ID_PREFIX;
+use bedplate_model::identity::EXAMPLE_ID_PREFIX;
 use uuid::{Builder, Uuid};
 
 use crate::error::{Error, file};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::boot::{BOOT_FILE, Boot};
+use bedplate_formats::boot::{BOOT_FILE, Boot};
 
 use crate::error::{Error, file, unfit};
 use bedplate_tools::cpio::Archive;

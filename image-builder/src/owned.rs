@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use bedplate_formats::repository_tree::{self, Entry};
 use bedplate_repository::flake::known::Sought;
-use bedplate_spec::repository_tree::{self, Entry};
 use bedplate_tools::git::Reader;
 
 use crate::answers::{DESCRIPTION, Flake};
@@ -79,7 +79,7 @@ impl State {
     /// Refuses a repository in which the directory of the host that `document` (the text of a
     /// `host.toml`) describes could not be made, or whose flake would not know the host.
     pub fn has_room_for(&self, document: &str) -> Result<(), Error> {
-        let host = bedplate_spec::document::parse(document, "host.toml");
+        let host = bedplate_document::parse(document, "host.toml");
         let host = host.map_err(|problems| {
             unfit("the document for", &self.directory, format!("it is not valid\n{problems}"))
         })?;
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_document_that_takes_its_repository_from_elsewhere_brings_none() {
-        let document = include_str!("../../spec/tests/hosts/good_source_ssh.toml");
+        let document = include_str!("../../core/document/tests/hosts/good_source_ssh.toml");
         let place = repository();
         let error = look(place.path()).unwrap().has_room_for(document).unwrap_err();
         assert!(error.to_string().contains("`flake.source` names another"), "{error}");

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::path::Path;
 
-use bedplate_spec::answers::{ANSWERS_FILE, AREA_BYTES, AnswersError, HEADER_BYTES, Header};
+use bedplate_formats::answers::{ANSWERS_FILE, AREA_BYTES, AnswersError, HEADER_BYTES, Header};
 
 use crate::answers::{self, Answers, Flake, Repository};
 use crate::error::{Error, file, unfit};

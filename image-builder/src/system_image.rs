@@ -9,7 +9,8 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use bedplate_spec::system_image::{DESCRIPTION, FILE, SUBVOLUME, Segment, SystemImage};
+use bedplate_formats::system_image::{DESCRIPTION, FILE, Segment, SystemImage};
+use bedplate_model::plan::STORE_SUBVOLUME;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::erofs;
 use rustix::fs::{AtFlags, CWD, SeekFrom, Timespec, Timestamps, seek, utimensat};
@@ -60,7 +61,7 @@ impl Store<'_> {
     /// Makes the file system in `directory`, its description, and the directory to mount it at;
     /// returns its id.
     fn file_system(&self, programs: &TreePrograms, directory: &Path) -> Result<Uuid, Error> {
-        let mount = directory.join(SUBVOLUME);
+        let mount = directory.join(STORE_SUBVOLUME);
         fs::create_dir_all(&mount).map_err(file("make", &mount))?;
         date(self.stage).map_err(file("date", self.stage))?;
         let image = directory.join(FILE);
@@ -69,7 +70,7 @@ impl Store<'_> {
         let mut command = programs.command("usr/sbin/mkfs.btrfs", "mkfs.btrfs");
         command.args(["--quiet", "--data", "single", "--metadata", "dup", "--shrink"]);
         command.args(["--compress", COMPRESSION, "--uuid", &fsid.to_string()]);
-        command.arg("--subvol").arg(format!("rw:{SUBVOLUME}"));
+        command.arg("--subvol").arg(format!("rw:{STORE_SUBVOLUME}"));
         command.arg("--rootdir").arg(self.stage).arg(&image);
         as_root(command).run().map_err(tool("make a file system of a store"))?;
         let segments = segments(&image).map_err(file("look for holes in", &image))?;

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::document;
-use bedplate_spec::host::{HostFile, Platform};
+use bedplate_document as document;
+use bedplate_model::host::{HostFile, Platform};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::nix::Workstation;
 use bedplate_tools::nix::registration::{self, StorePath};

@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bedplate_formats::answers::{ANSWERS_FILE, HEADER_BYTES, Header};
 use bedplate_image_builder::answers::{Answers, Repository};
 use bedplate_image_builder::owned::Owned;
 use bedplate_image_builder::personalize::{personalize, read_answers, undo};
-use bedplate_spec::answers::{ANSWERS_FILE, HEADER_BYTES, Header};
 use bedplate_tools::xorriso;
 
 const CAPACITY: usize = 64 << 10;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use bedplate_spec::boot::{BOOT_FILE, Boot};
+use bedplate_formats::boot::{BOOT_FILE, Boot};
 
 use crate::error::Error;
 

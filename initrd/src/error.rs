@@ -24,7 +24,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Luks(#[from] LuksError),
     /// The description of what to bring up.
-    #[error("{} is not what this program understands", bedplate_spec::boot::BOOT_FILE)]
+    #[error("{} is not what this program understands", bedplate_formats::boot::BOOT_FILE)]
     Boot(#[source] serde_json::Error),
     /// A key stick.
     #[error(transparent)]

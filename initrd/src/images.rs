@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::boot::{Image, Inner};
+use bedplate_formats::boot::{Image, Inner};
 use bedplate_tools::mount::{Access, Mount};
 
 use crate::early::make_directory;

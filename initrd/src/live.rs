@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::boot::Live;
+use bedplate_formats::boot::Live;
 
 use crate::console::Console;
 use crate::error::Error;

@@ -55,8 +55,8 @@ fn bring_up(console: &Console) -> Result<std::convert::Infallible, Error> {
     console.say(&format!("{loaded} kernel modules loaded"));
     let root = Path::new(ROOT);
     match &boot {
-        bedplate_spec::boot::Boot::Live(live) => live::prepare(live, root, console)?,
-        bedplate_spec::boot::Boot::Unlock(unlock) => unlock::prepare(unlock, root, console)?,
+        bedplate_formats::boot::Boot::Live(live) => live::prepare(live, root, console)?,
+        bedplate_formats::boot::Boot::Unlock(unlock) => unlock::prepare(unlock, root, console)?,
     }
     switch::switch(root, &cmdline::init()?, console)
 }

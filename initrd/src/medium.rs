@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bedplate_spec::boot::MEDIUM_LABEL;
+use bedplate_formats::boot::MEDIUM_LABEL;
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::mount::{self, Access, Mount};
 use bedplate_tools::signature::Signature;

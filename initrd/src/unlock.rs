@@ -6,10 +6,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use bedplate_formats::boot::Unlock;
 use bedplate_keystick as keystick;
 use bedplate_keystick::layout::SECRET_LIMIT;
 use bedplate_luks::{KEYFILE_SLOT, LuksError, PASSPHRASE_SLOT};
-use bedplate_spec::boot::Unlock;
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::mount::{Access, Mount};
 use bedplate_tools::signature::Signature;

@@ -6,8 +6,8 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use bedplate_spec::document::{self, rules};
-use bedplate_spec::host::HostFile;
+use bedplate_document::{self as document, rules};
+use bedplate_model::host::HostFile;
 use bedplate_tools::ssh_keygen;
 use rustix::fs::Mode;
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use bedplate_spec::host::{HostFile, Wipe};
+use bedplate_model::host::{HostFile, Wipe};
 
 use crate::error::RUN_AGAIN;
 use crate::health::Trouble;
@@ -66,8 +66,8 @@ pub fn is_full(error: &(dyn Error + 'static)) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bedplate_spec::document;
-    use bedplate_spec::plan::Step;
+    use bedplate_document as document;
+    use bedplate_model::plan::Step;
 
     use super::*;
     use crate::error::{During as _, StepError};
@@ -80,7 +80,7 @@ mod tests {
     }
 
     fn ledger(step: Option<&Step>) -> Ledger {
-        let plan = bedplate_spec::plan::Plan {
+        let plan = bedplate_model::plan::Plan {
             sections: Default::default(),
             schema: 1,
             hash: String::new(),
@@ -89,7 +89,7 @@ mod tests {
             destroys: Vec::new(),
             disks: Vec::new(),
             steps: Vec::new(),
-            then: bedplate_spec::host::Then::Wait,
+            then: bedplate_model::host::Then::Wait,
             exports: Vec::new(),
             warnings: Vec::new(),
         };
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_failure_after_the_commit_point_never_asks_to_install_again() {
-        let esp = bedplate_spec::plan::BootPartition {
+        let esp = bedplate_model::plan::BootPartition {
             role: "os".into(),
             partition: 1,
             guid: uuid::Uuid::nil(),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bedplate_discovery::{Activity, Announcement, Disk, Summary};
-use bedplate_spec::facts::Facts;
-use bedplate_spec::remote::State;
+use bedplate_formats::remote::State;
+use bedplate_model::facts::Facts;
 
 use crate::error::{During as _, StepError};
 use crate::facts::Source;
@@ -47,7 +47,7 @@ fn name(facts: &Facts) -> String {
 }
 
 fn summary(facts: &Facts, state: &State) -> Summary {
-    let disk = |disk: &bedplate_spec::facts::DiskFacts| Disk {
+    let disk = |disk: &bedplate_model::facts::DiskFacts| Disk {
         transport: disk.transport.clone(),
         size: disk.size,
     };

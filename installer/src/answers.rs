@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::answers::{
+use bedplate_formats::answers::{
     AREA_BYTES, AUTHORIZED_KEYS_FILE, AnswersError, BUNDLE_FILE, HEADER_BYTES, Header,
     PLATFORM_FILE,
 };
@@ -70,7 +70,7 @@ pub enum FindError {
 
 /// Reads the area of the booted medium, mounted at `medium`, and unpacks it below `directory`.
 pub fn find(medium: &Path, directory: &Path) -> Result<Payload, FindError> {
-    read(&medium.join(bedplate_spec::answers::ANSWERS_FILE), directory)
+    read(&medium.join(bedplate_formats::answers::ANSWERS_FILE), directory)
 }
 
 /// Reads one area and unpacks its payload below `directory`.
@@ -109,7 +109,7 @@ pub fn unpacked(directory: &Path) -> io::Result<Payload> {
     if let Some(document) = plain(directory, "host.toml")? {
         let bytes = fs::read(document)?;
         // Which encoding it is in, or where it goes wrong, is said as `bedplate check` says it.
-        let text = bedplate_spec::document::text(&bytes, "host.toml");
+        let text = bedplate_document::text(&bytes, "host.toml");
         let text = text.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
         let host_toml = text.to_owned();
         return Ok(Payload::Answers(Answers { host_toml, repository: repository(directory)? }));

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
-use bedplate_spec::host::{HostFile, Recovery};
-use bedplate_spec::passphrase::{fault, line_fault};
-use bedplate_spec::plan::Plan;
+use bedplate_formats::passphrase::{fault, line_fault};
+use bedplate_model::host::{HostFile, Recovery};
+use bedplate_model::plan::Plan;
 use bedplate_tools::secret::Secret;
 use bedplate_tools::terminals::Terminals;
 
@@ -111,7 +111,7 @@ pub fn secrets(
 
 #[cfg(test)]
 mod tests {
-    use bedplate_spec::host::SecretReference;
+    use bedplate_model::host::SecretReference;
 
     use super::*;
 
@@ -133,14 +133,14 @@ mod tests {
 
     fn host() -> HostFile {
         let text = include_str!("../../profiles/hypervisor/host.toml");
-        bedplate_spec::document::parse(text, "host.toml").unwrap()
+        bedplate_document::parse(text, "host.toml").unwrap()
     }
 
     #[test]
     fn t06_only_the_host_s_name_is_consent() {
         let inventory = include_str!("../../profiles/hypervisor/inventory.json");
         let facts = serde_json::from_str(inventory).unwrap();
-        let plan = bedplate_spec::planner::plan(&host(), &facts).unwrap();
+        let plan = bedplate_planner::plan(&host(), &facts).unwrap();
         assert!(consent(&plan, &Answer("hypervisor\n")).is_ok());
         for other in ["", "y", "yes", "hyper", "HYPERVISOR"] {
             let error = consent(&plan, &Answer(other)).unwrap_err();

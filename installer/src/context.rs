@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use bedplate_keystick::Mounted;
 use bedplate_luks::ArgonCost;
-use bedplate_spec::host::HostFile;
-use bedplate_spec::plan::{DiskTarget, Plan};
+use bedplate_model::host::HostFile;
+use bedplate_model::plan::{DiskTarget, Plan};
 use bedplate_tools::secret::Secret;
 
 use crate::answers::Answers;

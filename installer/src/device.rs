@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bedplate_disks::{Claim, ClaimError, Identity, Lent, partition_name};
+use bedplate_events::DeviceState;
 use bedplate_facts::disks::read_one;
 use bedplate_facts::roots::Roots;
-use bedplate_spec::event::DeviceState;
-use bedplate_spec::plan::DiskTarget;
+use bedplate_model::plan::DiskTarget;
 
 use crate::error::{During as _, StepError};
 

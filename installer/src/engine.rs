@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
-use bedplate_spec::event::{EventKind, Outcome, Unit};
-use bedplate_spec::facts::Facts;
-use bedplate_spec::identity::mapper_name;
-use bedplate_spec::plan::{DiskTarget, Plan, Step};
+use bedplate_events::{EventKind, Outcome, Unit};
+use bedplate_model::facts::Facts;
+use bedplate_model::identity::mapper_name;
+use bedplate_model::plan::{DiskTarget, Plan, Step};
 
 use crate::context::Context;
 use crate::device;

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use bedplate_spec::event::DeviceState;
+use bedplate_events::DeviceState;
 
 /// What to do after most failures.
 pub const RUN_AGAIN: &str = "repair the cause and boot the medium again; \

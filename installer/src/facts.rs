@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use bedplate_facts::machine;
 use bedplate_facts::probe::by_wipefs;
 use bedplate_facts::roots::Roots;
-use bedplate_spec::facts::Facts;
+use bedplate_model::facts::Facts;
 
 use crate::error::{During as _, StepError};
 

@@ -1,7 +1,7 @@
 //! Failures as events: step, disk as its owner knows it, its state, why, and what to do next.
 
-use bedplate_spec::event::{DeviceState, EventKind};
-use bedplate_spec::plan::{DiskTarget, Step};
+use bedplate_events::{DeviceState, EventKind};
+use bedplate_model::plan::{DiskTarget, Step};
 
 use crate::advice;
 use crate::context::Context;

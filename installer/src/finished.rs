@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bedplate_spec::host::{HostFile, Then};
-use bedplate_spec::identity::{Purpose, derive};
+use bedplate_model::host::{HostFile, Then};
+use bedplate_model::identity::{Purpose, derive};
 use bedplate_tools::efi::{self, BootOption, Variables};
 use uuid::Uuid;
 

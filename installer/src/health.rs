@@ -7,8 +7,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use bedplate_spec::facts::Facts;
-use bedplate_spec::plan::Plan;
+use bedplate_model::facts::Facts;
+use bedplate_model::plan::Plan;
 
 /// The longest record the kernel gives.
 const RECORD: usize = 8192;
@@ -41,7 +41,7 @@ struct Kernel {
 impl Health {
     /// Watches the disks of a plan from now on.
     pub fn watch(plan: &Plan, facts: &Facts) -> Self {
-        let role = |disk: &bedplate_spec::plan::DiskTarget| {
+        let role = |disk: &bedplate_model::plan::DiskTarget| {
             let found = facts.disks.iter().find(|facts| facts.by_id.contains(&disk.id))?;
             Some((found.kernel_name.clone(), disk.role.clone()))
         };

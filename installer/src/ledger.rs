@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bedplate_spec::event::DeviceState;
-use bedplate_spec::identity::mapper_name;
-use bedplate_spec::plan::{MountSource, Plan, Step};
+use bedplate_events::DeviceState;
+use bedplate_model::identity::mapper_name;
+use bedplate_model::plan::{MountSource, Plan, Step};
 
 /// What this run has written so far.
 #[derive(Debug, Default)]
@@ -125,8 +125,9 @@ fn roles_behind(plan: &Plan, mappers: &[String]) -> Vec<String> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use bedplate_spec::facts::Facts;
-    use bedplate_spec::{document, planner};
+    use bedplate_document as document;
+    use bedplate_model::facts::Facts;
+    use bedplate_planner as planner;
 
     use super::*;
 

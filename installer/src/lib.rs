@@ -1,6 +1,6 @@
 //! The installer: facts, plan, engine, events.
 //!
-//! Architecture invariant: what is done is decided by `bedplate_spec::planner`; the engine
+//! Architecture invariant: what is done is decided by `bedplate_planner`; the engine
 //! executes it and reports by events only, and renderers know event types only.
 
 pub mod access;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bedplate_keystick as keystick;
-use bedplate_spec::host::Stick;
+use bedplate_model::host::Stick;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::mount::{Access, Mount, unmount};
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use bedplate_facts::media::{self, Medium};
-use bedplate_spec::answers::{ANSWERS_FILE, HEADER_BYTES, Header};
+use bedplate_formats::answers::{ANSWERS_FILE, HEADER_BYTES, Header};
 use bedplate_tools::mount::{self, Access, Mount};
 
 use crate::error::{During as _, StepError};

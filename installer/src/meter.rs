@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bedplate_spec::event::Unit;
+use bedplate_events::Unit;
 
 use crate::report::Reporter;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bedplate_spec::event::Unit;
+use bedplate_events::Unit;
 use bedplate_tools::nix_log::Progress;
 
 use crate::report::Reporter;
@@ -50,8 +50,8 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use bedplate_events::Event;
     use bedplate_render::Sink;
-    use bedplate_spec::event::Event;
 
     use super::*;
 

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use bedplate_spec::event::{Event, EventKind};
-use bedplate_spec::host::{HostFile, Recovery};
-use bedplate_spec::remote::{self, State};
-use bedplate_spec::{answers as area, passphrase};
+use bedplate_events::{Event, EventKind};
+use bedplate_formats::answers as area;
+use bedplate_formats::passphrase;
+use bedplate_formats::remote::{self, State};
+use bedplate_model::host::{HostFile, Recovery};
 use bedplate_tools::secret::Secret;
 use zeroize::Zeroizing;
 
@@ -197,7 +198,7 @@ pub fn flake(places: &Places) -> Result<Vec<u8>, StepError> {
 
 #[cfg(test)]
 mod tests {
-    use bedplate_spec::answers::{HEADER_BYTES, Header};
+    use bedplate_formats::answers::{HEADER_BYTES, Header};
 
     use super::*;
     use crate::facts::Source;
@@ -226,7 +227,7 @@ mod tests {
         let mode = fs::metadata(places.recovery()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let profile = include_str!("../../profiles/hypervisor/host.toml");
-        let mut host = bedplate_spec::document::parse(profile, "host.toml").unwrap();
+        let mut host = bedplate_document::parse(profile, "host.toml").unwrap();
         assert!(recovery(None, &host).unwrap().is_none());
         host.unlock.recovery = Recovery::Prompt;
         let taken = take_recovery(&places);

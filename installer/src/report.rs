@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use bedplate_events::{EVENT_SCHEMA, Event, EventKind, Unit};
 use bedplate_render::Sink;
-use bedplate_spec::event::{EVENT_SCHEMA, Event, EventKind, Unit};
 
 /// Numbers events, stamps them and hands them to every sink. Usable from several threads.
 pub struct Reporter {

@@ -11,12 +11,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use bedplate_document as document;
+use bedplate_events::EventKind;
+use bedplate_model::facts::Facts;
+use bedplate_model::host::{HostFile, Then};
+use bedplate_model::plan::Plan;
+use bedplate_planner as planner;
 use bedplate_render::{Sink, json::JsonLines};
-use bedplate_spec::event::EventKind;
-use bedplate_spec::facts::Facts;
-use bedplate_spec::host::{HostFile, Then};
-use bedplate_spec::plan::Plan;
-use bedplate_spec::{document, planner};
 use bedplate_tools::secret::Secret;
 use signal_hook::consts::SIGHUP;
 

@@ -7,16 +7,16 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
+use bedplate_document::parse;
 use bedplate_facts::disks::read_one;
 use bedplate_facts::probe::by_wipefs;
 use bedplate_facts::roots::Roots;
 use bedplate_luks::{ArgonCost, Format, Token, format, seal};
-use bedplate_spec::document::parse;
-use bedplate_spec::facts::{DiskFacts, Facts, kind};
-use bedplate_spec::host::{HostFile, Wipe};
-use bedplate_spec::identity::{Purpose, derive};
-use bedplate_spec::plan::Plan;
-use bedplate_spec::planner::{PlanError, is_finished, plan};
+use bedplate_model::facts::{DiskFacts, Facts, kind};
+use bedplate_model::host::{HostFile, Wipe};
+use bedplate_model::identity::{Purpose, derive};
+use bedplate_model::plan::Plan;
+use bedplate_planner::{PlanError, is_finished, plan};
 use bedplate_tools::partition_table::{self, Entry};
 use uuid::Uuid;
 

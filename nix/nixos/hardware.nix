@@ -1,4 +1,4 @@
-# What the installer found the machine to be (spec/src/hardware.rs): the modules behind its disks, whatever
+# What the installer found the machine to be (core/model/src/hardware.rs): the modules behind its disks, whatever
 # boot.nix may not have thought of, and what nixos-generate-config gives real hardware. Network
 # interfaces are found by udev, which needs no list.
 { config, lib, ... }:

@@ -1,4 +1,4 @@
-# The identities that `spec/src/identity.rs` derives from `host.id`: UUIDv5 (RFC 9562, section
+# The identities that `core/model/src/identity.rs` derives from `host.id`: UUIDv5 (RFC 9562, section
 # 5.5) of purpose, name and epoch, in the namespace of the host.
 #
 # SHA-1 is written out here because a Nix string cannot hold the namespace's sixteen bytes:

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bedplate_spec::event::Event;
+use bedplate_events::Event;
 use serde_json::Value;
 use tempfile::TempDir;
 

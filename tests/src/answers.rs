@@ -1,10 +1,10 @@
 //! The profile's `host.toml`, made to fit the machine of the stories.
 
+use bedplate_document as document;
 use bedplate_image_builder::identity::with_own_id;
+use bedplate_model::host::HostFile;
 use bedplate_qemu_harness::guest_disk::GuestDisk;
 use bedplate_qemu_harness::machine::{Disk, HOST_ADDRESS};
-use bedplate_spec::document;
-use bedplate_spec::host::HostFile;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::failure::Failure;
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn the_profile_fits_the_machine() {
         let (disks, host) = answered(Sizes::Small);
-        assert!(!bedplate_spec::identity::is_example(host.host.id));
+        assert!(!bedplate_model::identity::is_example(host.host.id));
         for disk in &disks[..8] {
             assert_eq!(host.disks[&disk.role].id, disk.by_id());
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bedplate_events::{Event, EventKind};
 use bedplate_host_service::context::Context;
 use bedplate_host_service::converge;
 use bedplate_host_service::intent;
@@ -15,7 +16,6 @@ use bedplate_host_service::report::Reporter;
 use bedplate_host_service::vm::VirtualMachines;
 use bedplate_host_service::vm::accelerator::Accelerator;
 use bedplate_host_service::vm::domain;
-use bedplate_spec::event::{Event, EventKind};
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::qemu_img;
 

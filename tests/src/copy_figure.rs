@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bedplate_formats::boot::TOPLEVEL;
+use bedplate_formats::system_image::FILE;
 use bedplate_image_builder::system_image::Store;
 use bedplate_image_builder::tree_nix::TreePrograms;
 use bedplate_image_builder::{Error, Verity};
+use bedplate_model::plan::STORE_SUBVOLUME;
 use bedplate_qemu_harness::disk_image;
 use bedplate_qemu_harness::machine::{Disk, DiskKind, Format};
-use bedplate_spec::boot::TOPLEVEL;
-use bedplate_spec::system_image::{FILE, SUBVOLUME};
 use bedplate_tools::command::{CommandError, CommandExt as _};
 use bedplate_tools::nix::archive;
 use bedplate_tools::nix::registration::{self, StorePath};
@@ -158,8 +159,8 @@ impl Medium {
         host.read(&["veritysetup", "open", &offset, &device, &name, &device, hash])?;
         let opened = format!("/dev/mapper/{name}");
         host.read(&["mount", "-t", "erofs", "-o", "ro", &opened, &medium])?;
-        let (inner, target) = (format!("{medium}/{FILE}"), format!("{medium}/{SUBVOLUME}"));
-        let options = format!("ro,loop,subvol={SUBVOLUME}");
+        let (inner, target) = (format!("{medium}/{FILE}"), format!("{medium}/{STORE_SUBVOLUME}"));
+        let options = format!("ro,loop,subvol={STORE_SUBVOLUME}");
         host.read(&["mount", "-t", "btrfs", "-o", &options, &inner, &target]).map(drop)
     }
 
@@ -170,7 +171,7 @@ impl Medium {
         // Nix opens no store that it cannot write to.
         let writable = format!("{MEDIA}/{}-writable", self.role);
         let layers = format!(
-            "lowerdir={medium}/{SUBVOLUME},upperdir={writable}/upper,workdir={writable}/work"
+            "lowerdir={medium}/{STORE_SUBVOLUME},upperdir={writable}/upper,workdir={writable}/work"
         );
         for place in ["upper", "work", "store/nix"] {
             host.read(&["mkdir", "-p", &format!("{writable}/{place}")])?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bedplate_spec::host::Recovery;
+use bedplate_model::host::Recovery;
 
 use crate::answers::{self, GUEST};
 use crate::failure::Failure;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bedplate_spec::event::{Event, EventKind};
+use bedplate_events::{Event, EventKind};
 
 /// Times of one installation, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl DiskFigure {
 
 #[cfg(test)]
 mod tests {
-    use bedplate_spec::event::{EVENT_SCHEMA, Outcome};
+    use bedplate_events::{EVENT_SCHEMA, Outcome};
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! The machine of the example, as an inventory tells of it.
 
-use bedplate_spec::facts::{Facts, NicFacts};
+use bedplate_model::facts::{Facts, NicFacts};
 
 const INVENTORY: &str = include_str!("../../profiles/hypervisor/inventory.json");
 

@@ -1,6 +1,6 @@
 //! What is asked of the running machine: programs that are not ours.
 
-use bedplate_spec::host::HostFile;
+use bedplate_model::host::HostFile;
 
 use crate::answers::GUEST;
 use crate::evidence::Evidence;
@@ -90,7 +90,7 @@ fn luks(host: &HostFile) -> Vec<Probe> {
             format!("luks.keyfile.{role}"),
             &[test.as_slice(), &with_keyfile].concat(),
         ));
-        let bedplate_spec::host::Recovery::Stick(recovery) = &host.unlock.recovery else {
+        let bedplate_model::host::Recovery::Stick(recovery) = &host.unlock.recovery else {
             continue;
         };
         let recovery = format!("{STICK_MOUNT}/{recovery}");
@@ -106,7 +106,7 @@ fn backups(host: &HostFile) -> Vec<Probe> {
     let mut probes = Vec::new();
     for (name, backup) in &host.backups {
         // Another password is opened on the machine alone; no probe could give it to restic.
-        let bedplate_spec::host::SecretReference::Stick(password) = &backup.password else {
+        let bedplate_model::host::SecretReference::Stick(password) = &backup.password else {
             continue;
         };
         let password = format!("{STICK_MOUNT}/{password}");

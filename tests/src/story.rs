@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bedplate_events::Event;
 use bedplate_qemu_harness::disk_image::{self, sha256_of};
 use bedplate_qemu_harness::guest_agent::GuestAgent;
 use bedplate_qemu_harness::guest_disk::{self, Errand, GuestDisk};
@@ -17,7 +18,6 @@ use bedplate_qemu_harness::qmp::Counters;
 use bedplate_qemu_harness::running::{Listener, Running};
 use bedplate_qemu_harness::ssh::Key;
 use bedplate_qemu_harness::{HarnessError, canary};
-use bedplate_spec::event::Event;
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, TomlError};
 

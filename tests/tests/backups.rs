@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use bedplate_document as document;
 use bedplate_host_service::backup::access::Opener;
 use bedplate_host_service::backup::compare::{Compared, compare};
 use bedplate_host_service::backup::decision::{Decision, Known, decide};
 use bedplate_host_service::backup::lock;
+use bedplate_model::host::Backup;
 use bedplate_qemu_harness::pace;
-use bedplate_spec::document;
-use bedplate_spec::host::Backup;
 use bedplate_tests::medium::Workspace;
 use bedplate_tests::vault::Vault;
 use bedplate_tools::command::CommandError;

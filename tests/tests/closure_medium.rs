@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use bedplate_events::{EventKind, Outcome, Unit};
 use bedplate_image_builder::build::IsoReport;
 use bedplate_qemu_harness::machine::Disk;
 use bedplate_qemu_harness::running::Running;
-use bedplate_spec::event::{EventKind, Outcome, Unit};
 use bedplate_tests::evaluation::Evaluation;
 use bedplate_tests::medium::Workspace;
 use bedplate_tests::power_cut::recording::blank;

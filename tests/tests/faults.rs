@@ -9,10 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bedplate_events::{DeviceState, Event, EventKind};
 use bedplate_qemu_harness::faults::Fails;
 use bedplate_qemu_harness::machine::Disk;
 use bedplate_qemu_harness::running::Running;
-use bedplate_spec::event::{DeviceState, Event, EventKind};
 use bedplate_tests::medium::put_answers;
 use bedplate_tests::power_cut::recording::blank;
 use bedplate_tests::power_cut::subject::Subject;

@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bedplate_events::{Event, EventKind};
 use bedplate_keystick as keystick;
+use bedplate_model::facts::Facts;
+use bedplate_model::plan::Plan;
 use bedplate_qemu_harness::disk_image::{self, sha256_of};
 use bedplate_qemu_harness::machine::{Disk, Machine};
 use bedplate_qemu_harness::pace::Pace;
 use bedplate_qemu_harness::running::Running;
 use bedplate_qemu_harness::ssh::{Key, Ssh};
-use bedplate_spec::event::{Event, EventKind};
-use bedplate_spec::facts::Facts;
-use bedplate_spec::plan::Plan;
 use bedplate_tests::enrolment::machine::{self, REMOTE};
 use bedplate_tests::enrolment::workstation::Workstation;
 use bedplate_tests::medium::Workspace;

@@ -2,7 +2,7 @@
 //! every order of two of these; what is read is the newest history, or the pool refuses. Run by name.
 //!
 //! Every order of three, and of more, is walked without a machine: with the kernel's own btrfs on loop
-//! devices (`host-service/tests/returned_member`) and with a model (`spec/src/pool_history/tests`).
+//! devices (`host-service/tests/returned_member`) and with a model (`core/planner/src/pool_history/tests`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 

@@ -14,12 +14,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use bedplate_discovery::{Activity, Announcement, Summary};
+use bedplate_events::{Event, EventKind};
+use bedplate_formats::answers::Header;
 use bedplate_image_builder::answers;
 use bedplate_image_builder::identity::with_own_id;
+use bedplate_model::facts::Facts;
 use bedplate_qemu_harness::pace::{self, Patience};
-use bedplate_spec::answers::Header;
-use bedplate_spec::event::{Event, EventKind};
-use bedplate_spec::facts::Facts;
 use bedplate_tests::medium::Workspace;
 use bedplate_tests::programs;
 use bedplate_tools::command::CommandExt as _;
@@ -380,7 +380,7 @@ fn t06_the_machine_refuses_any_plan_but_the_one_that_was_agreed_to() {
     // A passphrase that was sent though none is asked for does not stay.
     let told = receive
         .read_with_input(
-            &[&sent[..], &bedplate_spec::remote::frame(b"correct horse battery")].concat(),
+            &[&sent[..], &bedplate_formats::remote::frame(b"correct horse battery")].concat(),
         )
         .unwrap();
     assert!(live.boot().join("sent").exists() && !live.boot().join("sent-recovery").exists());

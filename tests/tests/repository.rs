@@ -117,7 +117,7 @@ fn without_a_medium_everything_but_the_system_evaluates_and_that_says_why() {
 fn a_host_added_to_each_layout_evaluates_beside_those_that_are_there() {
     let nix = evaluation();
     let description = nix.description().unwrap();
-    let fixtures = Workspace::own().root.join("repository/tests/repositories");
+    let fixtures = Workspace::own().root.join("leaf/repository/tests/repositories");
     let lister = nix.place().join("directory-lister");
     copy(&fixtures.join("directory-lister"), &lister);
     for layout in ["written", "listed", "blueprint_layout"] {

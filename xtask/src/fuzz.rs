@@ -33,9 +33,9 @@ const LIMITS: [&str; 2] = ["-rss_limit_mb=2048", "-timeout=20"];
 const SEEDS: [(&str, &str); 5] = [
     ("document", "profiles"),
     ("domain", "host-service/src/vm/recorded"),
-    ("inventory", "spec/tests/inventories"),
-    ("secrets", "secrets/tests/fixtures"),
-    ("yaml", "import/tests/fixtures"),
+    ("inventory", "core/planner/tests/inventories"),
+    ("secrets", "leaf/secrets/tests/fixtures"),
+    ("yaml", "leaf/import/tests/fixtures"),
 ];
 
 /// How long the targets run.

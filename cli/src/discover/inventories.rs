@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use bedplate_discovery::{Activity, Found};
-use bedplate_spec::facts::{Facts, NicFacts};
-use bedplate_spec::shown::shown;
+use bedplate_events::shown::shown;
+use bedplate_model::facts::{Facts, NicFacts};
 use bedplate_tools::ssh::Target;
 use tempfile::NamedTempFile;
 

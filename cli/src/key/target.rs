@@ -6,14 +6,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bedplate_disks::{Claim, Fault, Identity};
+use bedplate_events::shown::shown;
 use bedplate_facts::roots::Roots;
 use bedplate_facts::{disks, machine, probe};
 use bedplate_keystick as keystick;
 use bedplate_keystick::layout::SECRET_LIMIT;
-use bedplate_spec::facts::{DiskFacts, Facts};
-use bedplate_spec::host::{HostFile, Stick};
-use bedplate_spec::planner::stick_fault;
-use bedplate_spec::shown::shown;
+use bedplate_model::facts::{DiskFacts, Facts};
+use bedplate_model::host::{HostFile, Stick};
+use bedplate_planner::stick_fault;
 use bedplate_tools::sync;
 
 /// Where udev keeps stable names.
@@ -189,7 +189,7 @@ fn doubts(facts: &DiskFacts, stick: &Stick, has_keyfile: bool) -> Vec<String> {
     if has_keyfile {
         found.push("it holds a keyfile".to_owned());
     } else if facts.signatures.iter().any(|one| !one.is_unfinished(&stick.volume_id)) {
-        let kind = |one: &bedplate_spec::facts::Signature| match &one.label {
+        let kind = |one: &bedplate_model::facts::Signature| match &one.label {
             Some(label) => format!("{} \"{}\"", shown(&one.kind), shown(label)),
             None => shown(&one.kind),
         };
@@ -217,7 +217,7 @@ mod tests {
 
     fn host() -> HostFile {
         let text = include_str!("../../../profiles/hypervisor/host.toml");
-        bedplate_spec::document::parse(text, "host.toml").unwrap_or_else(|e| panic!("{e}"))
+        bedplate_document::parse(text, "host.toml").unwrap_or_else(|e| panic!("{e}"))
     }
 
     fn stick() -> Stick {

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use bedplate_spec::host::{HostFile, SecretReference};
+use bedplate_model::host::{HostFile, SecretReference};
 
 /// What a host's directory holds, relative to it and sorted.
 #[derive(Debug, Default, PartialEq, Eq)]

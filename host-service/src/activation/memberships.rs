@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use bedplate_spec::host::User;
+use bedplate_model::host::User;
 
 use super::accounts::Databases;
 use super::{ActivationError, file, replace_file};

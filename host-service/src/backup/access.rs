@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::Backup;
+use bedplate_model::host::Backup;
 use bedplate_tools::restic::{Access, Restic};
 use bedplate_tools::secret::Secret;
 use tempfile::TempDir;

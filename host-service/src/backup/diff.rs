@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bedplate_spec::host::{Backup, HostFile};
+use bedplate_model::host::{Backup, HostFile};
 use serde::Serialize;
 
 use super::record::Record;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::HostFile;
+use bedplate_events::Outcome;
+use bedplate_model::host::HostFile;
 use bedplate_tools::{programs, systemd_analyze};
 
 use super::diff::{self, Action, Observed};

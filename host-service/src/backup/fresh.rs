@@ -1,6 +1,6 @@
 //! Whether the newest backup is too old. It is asked by a timer of its own, never by the backup.
 
-use bedplate_spec::host::Backup;
+use bedplate_model::host::Backup;
 
 use super::record::Record;
 

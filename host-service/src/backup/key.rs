@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use bedplate_keystick::{self as keystick, Mounted, StickError};
-use bedplate_spec::host::{HostFile, SecretReference};
+use bedplate_model::host::{HostFile, SecretReference};
 use bedplate_tools::block;
 use bedplate_tools::mount::Access;
 use bedplate_tools::secret::Secret;

@@ -7,9 +7,9 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::HostFile;
-use bedplate_spec::shown::shown;
+use bedplate_events::Outcome;
+use bedplate_events::shown::shown;
+use bedplate_model::host::HostFile;
 use bedplate_tools::btrfs;
 use serde::Serialize;
 
@@ -196,7 +196,7 @@ mod tests {
 
         // While something is to come back, what is held back is not taken for gone.
         let backups = vec!["apps".to_owned()];
-        context.intent.restore = Some(bedplate_spec::host::Restore { backups, snapshot: None });
+        context.intent.restore = Some(bedplate_model::host::Restore { backups, snapshot: None });
         let held = restore::held_back(&context.intent, &["apps".into()]);
         assert!(look(&Context { intent: held, ..context }).is_empty());
     }

@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bedplate_libvirt::LibvirtError;
-use bedplate_spec::host::{HostFile, State};
+use bedplate_model::host::{HostFile, State};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::virsh::Virsh;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bedplate_spec::host::Backup;
+use bedplate_model::host::Backup;
 use bedplate_tools::restic::{Keep, Restic, Stored, Summary};
 use bedplate_tools::virsh::Virsh;
 
@@ -185,7 +185,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use bedplate_spec::host::Restore;
+    use bedplate_model::host::Restore;
 
     use super::*;
     use crate::mounts::Mounts;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bedplate_spec::host::Backup;
+use bedplate_model::host::Backup;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::systemd_analyze::{self, Calendar};
 

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::{Backup, HostFile};
+use bedplate_model::host::{Backup, HostFile};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::restic::{self, Restic};
 

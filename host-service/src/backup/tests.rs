@@ -127,7 +127,7 @@ impl House {
     /// As an installation leaves it: empty pools, and `[restore]`.
     fn fetch(&self, room: Room) -> Result<Vec<String>, restore::RestoreError> {
         let mut told = Vec::new();
-        let mut sink = |event: &bedplate_spec::event::Event| told.push(format!("{:?}", event.kind));
+        let mut sink = |event: &bedplate_events::Event| told.push(format!("{:?}", event.kind));
         let paths: Vec<_> =
             self.context.intent.backups["apps"].paths.iter().map(PathBuf::from).collect();
         restore::fetch(&self.session(), &paths, room, &mut Reporter::new(&mut sink))?;
@@ -286,7 +286,7 @@ fn what_is_left_of_a_backup_that_was_renamed_goes() {
     let observed = Leftovers.observe(&house.context).unwrap();
     let found = Leftovers::diff(&house.context.intent, &observed);
     assert_eq!(found.len(), 1);
-    let mut sink = |_: &bedplate_spec::event::Event| {};
+    let mut sink = |_: &bedplate_events::Event| {};
     Leftovers.perform(&house.context, &found[0].actions[0], &mut Reporter::new(&mut sink)).unwrap();
     assert!(!old.exists() && !house.at("bulk/.bedplate-drill-apps").exists());
     assert!(!house.at("vmstore").join(DIRECTORY).join("apps").exists());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bedplate_spec::host::{Bridge, HostFile, Nic};
+use bedplate_model::host::{Bridge, HostFile, Nic};
 
 use super::files::{belongs, bridge_files, files, made_by, of_bridges, uplink_names, uplinks};
 use super::{Action, Observed, leases, missing, stamp, vlans};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use bedplate_spec::host::{Bridge, HostFile, Nic};
+use bedplate_model::host::{Bridge, HostFile, Nic};
 
 /// Directory of the files, under `/etc`.
 pub(super) const DIRECTORY: &str = "systemd/network";

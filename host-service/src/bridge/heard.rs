@@ -5,7 +5,7 @@ use std::net::{IpAddr, UdpSocket};
 
 use serde_json::Value;
 
-use bedplate_spec::host::Bridge;
+use bedplate_model::host::Bridge;
 use bedplate_tools::ip::{self, IpError};
 
 use super::ObservedBridge;

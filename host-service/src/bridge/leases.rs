@@ -7,7 +7,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use bedplate_spec::host::Bridge;
+use bedplate_model::host::Bridge;
 use bedplate_tools::systemctl;
 
 /// Where units of the running system stand.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bedplate_spec::host::{Bridge, HostFile};
+use bedplate_model::host::{Bridge, HostFile};
 use bedplate_tools::ip;
 
 use super::files::{files, has_address, uplink_names, uplinks};

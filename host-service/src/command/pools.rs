@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bedplate_spec::planner::MemberRequest;
-use bedplate_spec::pool_history::Word;
+use bedplate_planner::MemberRequest;
+use bedplate_planner::pool_history::Word;
 
 use super::{Finished, NotAsIntended, telling};
 use crate::intent;

@@ -2,8 +2,8 @@ use std::cell::RefCell;
 use std::fmt;
 
 use super::*;
-use bedplate_spec::event::{Event, Outcome};
-use bedplate_spec::host::HostFile;
+use bedplate_events::{Event, Outcome};
+use bedplate_model::host::HostFile;
 
 use crate::mounts::Mounts;
 use crate::sample;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use bedplate_spec::host::{Cidr, HostFile};
+use bedplate_model::host::{Cidr, HostFile};
 use bedplate_tools::{nft, programs, systemctl};
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use bedplate_spec::identity::{Purpose, derive};
+use bedplate_model::identity::{Purpose, derive};
 use bedplate_tools::command::{CommandError, CommandExt as _};
 use uuid::Uuid;
 

@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use bedplate_facts::boot_chain::{self, FIRST, IMAGES, SECOND, images_of, is_list};
-use bedplate_spec::plan::{BOOT, BOOT_MIRROR};
+use bedplate_model::plan::{BOOT, BOOT_MIRROR};
 
 use super::esp::{Esp, digest};
 use super::wanted::Part;

@@ -5,8 +5,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bedplate_events::shown::shown;
 use bedplate_facts::boot_chain::{ENTRIES, IMAGES, is_list};
-use bedplate_spec::shown::shown;
 
 use super::esp::Esp;
 use super::list::{Listed, Trial};

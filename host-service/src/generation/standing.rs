@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use bedplate_facts::boot_chain::{Chain, ENTRIES};
-use bedplate_spec::host::{HostFile, Platform};
-use bedplate_spec::plan::{BOOT, BOOT_MIRROR};
+use bedplate_model::host::{HostFile, Platform};
+use bedplate_model::plan::{BOOT, BOOT_MIRROR};
 
 use super::esp::Esp;
 use super::{GenerationError, entry_number, is_mount_point};
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn t45_a_broken_chain_wants_somebody_and_so_does_a_mirror_that_is_behind() {
         let text = include_str!("../../../profiles/hypervisor/host.toml");
-        let host = bedplate_spec::document::parse(text, "host.toml").unwrap();
+        let host = bedplate_document::parse(text, "host.toml").unwrap();
         let entry = |name: &str| Entry { name: name.to_owned(), faults: Vec::new() };
         let mut found = Chain {
             loaders: Vec::new(),

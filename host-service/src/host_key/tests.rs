@@ -5,8 +5,8 @@ use bedplate_secrets::age_file::Cost;
 use super::*;
 use crate::sample;
 
-const KEY: &str = include_str!("../../../secrets/tests/fixtures/ssh-ed25519-key");
-const PUBLIC: &str = include_str!("../../../secrets/tests/fixtures/ssh-ed25519-key.pub");
+const KEY: &str = include_str!("../../../leaf/secrets/tests/fixtures/ssh-ed25519-key");
+const PUBLIC: &str = include_str!("../../../leaf/secrets/tests/fixtures/ssh-ed25519-key.pub");
 
 fn words(text: &str) -> Secret {
     Secret::new(text.into())

@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bedplate_events::{EventKind, Outcome, StepSummary};
 use bedplate_libvirt::LibvirtError;
-use bedplate_spec::event::{EventKind, Outcome, StepSummary};
 use bedplate_tools::btrfs;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::virsh::Virsh;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::{Bridge, HostFile, State, Vm};
+use bedplate_model::host::{Bridge, HostFile, State, Vm};
 use serde::Serialize;
 
 use super::{name, place};
@@ -210,8 +210,8 @@ pub fn removals(facts: &Facts, machines: &[String]) -> Vec<Step> {
 
 #[cfg(test)]
 mod tests {
-    use bedplate_spec::host::Nic;
-    use bedplate_spec::identity;
+    use bedplate_model::host::Nic;
+    use bedplate_model::identity;
 
     use super::*;
     use crate::sample;

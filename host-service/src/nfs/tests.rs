@@ -8,7 +8,7 @@ fn mounted() -> Observed {
 fn as_wanted(intent: &HostFile) -> Observed {
     let text = text(intent, &mounted());
     let table = intent.nfs.exports.iter().flat_map(|export| {
-        let one = |client: &bedplate_spec::host::Cidr| Exported {
+        let one = |client: &bedplate_model::host::Cidr| Exported {
             path: export.path.clone(),
             client: client.to_string(),
         };

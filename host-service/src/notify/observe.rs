@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bedplate_spec::host::Backup;
+use bedplate_model::host::Backup;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::systemctl;
 

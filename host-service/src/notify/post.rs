@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bedplate_spec::host::{HostFile, Notify, Receiver, SecretReference};
-use bedplate_spec::shown::bounded;
+use bedplate_events::shown::bounded;
+use bedplate_model::host::{HostFile, Notify, Receiver, SecretReference};
 use bedplate_tools::secret::Secret;
 use reqwest::blocking::{Client, RequestBuilder};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};

@@ -3,7 +3,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread::JoinHandle;
 
-use bedplate_spec::host::{Notify, Receiver, SecretReference};
+use bedplate_model::host::{Notify, Receiver, SecretReference};
 
 use super::machine::Area;
 use super::post::{ping, post};

@@ -7,15 +7,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bedplate_disks::{Claim, ClaimError, Identity, Lent};
+use bedplate_events::Outcome;
 use bedplate_keystick::{self as keystick, Volume};
 use bedplate_luks::{
     self as luks, Format, KEYFILE_SLOT, LuksError, PASSPHRASE_SLOT, Standing, Token,
 };
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::{HostFile, Recovery};
-use bedplate_spec::identity::{Purpose, derive, epoch_of, member_mapper, shown_volume_id};
-use bedplate_spec::plan::{DiskTarget, Partition, PartitionKind};
-use bedplate_spec::planner::{Leaving, MemberPlan, MemberStep, PlanError};
+use bedplate_model::host::{HostFile, Recovery};
+use bedplate_model::identity::{Purpose, derive, epoch_of, member_mapper, shown_volume_id};
+use bedplate_model::plan::{DiskTarget, Partition, PartitionKind};
+use bedplate_planner::{Leaving, MemberPlan, MemberStep, PlanError};
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::btrfs;
 use bedplate_tools::btrfs_live::Live;

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::HostFile;
+use bedplate_model::host::HostFile;
 use bedplate_tools::btrfs::{self, Usage};
 use bedplate_tools::{programs, systemd_analyze};
 use rustix::fs::StatVfsMountFlags;

@@ -7,10 +7,10 @@ use bedplate_facts::disks;
 use bedplate_facts::probe::by_wipefs;
 use bedplate_facts::roots::Roots;
 use bedplate_luks as luks;
-use bedplate_spec::facts::{Facts, FirmwareKind};
-use bedplate_spec::host::HostFile;
-use bedplate_spec::identity::{Purpose, derive};
-use bedplate_spec::planner::{PoolFacts, SCHEMA};
+use bedplate_model::facts::{Facts, FirmwareKind};
+use bedplate_model::host::HostFile;
+use bedplate_model::identity::{Purpose, derive};
+use bedplate_planner::{PoolFacts, SCHEMA};
 use bedplate_tools::block;
 use bedplate_tools::btrfs_live::Live;
 

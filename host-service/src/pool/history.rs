@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use bedplate_events::shown::shown;
 use bedplate_luks as luks;
-use bedplate_spec::host::{HostFile, Pool};
-use bedplate_spec::identity::{Purpose, derive, epoch_of};
-use bedplate_spec::pool_history::{
+use bedplate_model::host::{HostFile, Pool};
+use bedplate_model::identity::{Purpose, derive, epoch_of};
+use bedplate_planner::pool_history::{
     Fresh, Kept, Mark, Place, Seen, Standing, TOKEN, newest, places,
 };
-use bedplate_spec::shown::shown;
 use bedplate_tools::btrfs::Superblock;
 use bedplate_tools::btrfs_live::Live;
 use time::OffsetDateTime;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bedplate_keystick as keystick;
 use bedplate_keystick::layout::SECRET_LIMIT;
 use bedplate_luks::{KEYFILE_SLOT, PASSPHRASE_SLOT};
-use bedplate_spec::host::{HostFile, Unlock};
+use bedplate_model::host::{HostFile, Unlock};
 use bedplate_tools::block::Block;
 use bedplate_tools::secret::Secret;
 
@@ -149,7 +149,7 @@ mod tests {
 
     fn host() -> HostFile {
         let text = include_str!("../../../profiles/hypervisor/host.toml");
-        bedplate_spec::document::parse(text, "host.toml").unwrap()
+        bedplate_document::parse(text, "host.toml").unwrap()
     }
 
     #[test]

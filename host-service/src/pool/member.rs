@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::{HostFile, Media, Pool};
-use bedplate_spec::identity::{Purpose, epoch_of, member_mapper};
+use bedplate_model::host::{HostFile, Media, Pool};
+use bedplate_model::identity::{Purpose, epoch_of, member_mapper};
 use bedplate_tools::block::Block;
 use bedplate_tools::signature::Signature;
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bedplate_luks as luks;
-use bedplate_spec::pool_history::Opening;
+use bedplate_planner::pool_history::Opening;
 use bedplate_tools::btrfs::replace::{self, Progress};
 use bedplate_tools::btrfs::{self, Superblock};
 use bedplate_tools::mount::{Access, Mount};

@@ -6,9 +6,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use bedplate_luks as luks;
-use bedplate_spec::host::{HostFile, Media, Pool};
-use bedplate_spec::identity::{Purpose, derive};
-use bedplate_spec::pool_history::{
+use bedplate_model::host::{HostFile, Media, Pool};
+use bedplate_model::identity::{Purpose, derive};
+use bedplate_planner::pool_history::{
     Decision, Opening as Wanted, Refusal, Word, judge, needs_record,
 };
 use bedplate_tools::block::{self, Block};

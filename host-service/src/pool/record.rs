@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::pool_history::Mark;
+use bedplate_planner::pool_history::Mark;
 use bedplate_tools::sync;
 use serde::{Deserialize, Serialize};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use bedplate_spec::host::{HostFile, Pool};
-use bedplate_spec::pool_history::{Mark, Refusal, Side};
+use bedplate_model::host::{HostFile, Pool};
+use bedplate_planner::pool_history::{Mark, Refusal, Side};
 
 use super::history::{wanted, when};
 

@@ -10,8 +10,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use bedplate_luks as luks;
-use bedplate_spec::host::HostFile;
-use bedplate_spec::pool_history::{Mark, resynchronising};
+use bedplate_model::host::HostFile;
+use bedplate_planner::pool_history::{Mark, resynchronising};
 use bedplate_tools::block::Block;
 use bedplate_tools::btrfs::replace::{self, Progress};
 use bedplate_tools::btrfs::{self, Superblock};

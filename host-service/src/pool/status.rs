@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use bedplate_luks as luks;
-use bedplate_spec::host::{HostFile, Pool};
-use bedplate_spec::identity::{Purpose, derive};
+use bedplate_model::host::{HostFile, Pool};
+use bedplate_model::identity::{Purpose, derive};
 use bedplate_tools::block;
 use bedplate_tools::btrfs::replace::{self, Progress};
 use bedplate_tools::btrfs_live::Live;

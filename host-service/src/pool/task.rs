@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::path::Path;
 
+use bedplate_events::{EventKind, Outcome};
 use bedplate_luks as luks;
-use bedplate_spec::event::{EventKind, Outcome};
-use bedplate_spec::host::HostFile;
-use bedplate_spec::identity::member_mapper;
-use bedplate_spec::planner::{MemberPlan, MemberRequest, PoolFacts, plan_member};
+use bedplate_model::host::HostFile;
+use bedplate_model::identity::member_mapper;
+use bedplate_planner::{MemberPlan, MemberRequest, PoolFacts, plan_member};
 use bedplate_tools::{btrfs, systemctl};
 
 use super::change::{Change, ChangeError};

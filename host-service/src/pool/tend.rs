@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use bedplate_luks as luks;
-use bedplate_spec::host::{HostFile, Pool};
-use bedplate_spec::identity::{Purpose, derive};
-use bedplate_spec::pool_history::{Mark, Word};
+use bedplate_model::host::{HostFile, Pool};
+use bedplate_model::identity::{Purpose, derive};
+use bedplate_planner::pool_history::{Mark, Word};
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::btrfs_live::Live;
 use bedplate_tools::{btrfs, systemctl};
@@ -229,7 +229,7 @@ pub(super) fn dropped(
     let is_gone = |role: &&String| {
         let uuid = history::uuid_of(host, record, role);
         let epoch = record.epochs.get(*role).copied().unwrap_or(0);
-        let mapper = bedplate_spec::identity::member_mapper(role, epoch);
+        let mapper = bedplate_model::identity::member_mapper(role, epoch);
         let is_here = headers.iter().any(|header| header.uuid == uuid);
         live.devices.contains(&mapper) && (!is_here || live.silent.contains(&mapper))
     };

@@ -2,9 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bedplate_spec::host::Media;
-use bedplate_spec::identity::{Purpose, derive};
-use bedplate_spec::pool_history::{Mark, Refusal, Side};
+use bedplate_model::host::Media;
+use bedplate_model::identity::{Purpose, derive};
+use bedplate_planner::pool_history::{Mark, Refusal, Side};
 use bedplate_tools::btrfs_live::Live;
 
 use super::member::{Header, Member, Members, role_of};
@@ -16,7 +16,7 @@ use super::*;
 
 fn host() -> HostFile {
     let text = include_str!("../../../profiles/hypervisor/host.toml");
-    bedplate_spec::document::parse(text, "host.toml").unwrap()
+    bedplate_document::parse(text, "host.toml").unwrap()
 }
 
 fn header(role: &str, epoch: u32, node: &str) -> Header {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use bedplate_spec::host::HostFile;
+use bedplate_model::host::HostFile;
 use serde::Serialize;
 
 use super::record::{Record, Stage};
@@ -122,7 +122,7 @@ fn lacking(name: &str, snapshot: &str) -> String {
 mod tests {
     use super::*;
     use crate::sample;
-    use bedplate_spec::host::Restore;
+    use bedplate_model::host::Restore;
 
     fn planned(found: Found) -> Resource<Action> {
         let mut intent = sample::intent();

@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::HostFile;
+use bedplate_events::Outcome;
+use bedplate_model::host::HostFile;
 use bedplate_tools::restic::{Restic, Snapshot};
 use bedplate_tools::sync;
 use rustix::fs::{CWD, RenameFlags, renameat_with};

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::SecretFile;
+use bedplate_model::host::SecretFile;
 use bedplate_tools::secret::Secret;
 use rustix::fs::{Gid, Uid, fchown, fstatfs};
 

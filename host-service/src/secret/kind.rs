@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::{HostFile, SecretFile, SecretReference};
+use bedplate_events::Outcome;
+use bedplate_model::host::{HostFile, SecretFile, SecretReference};
 use serde::Serialize;
 
 use super::Repository;

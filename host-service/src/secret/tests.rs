@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use bedplate_spec::host::SecretFile;
+use bedplate_model::host::SecretFile;
 
 use super::*;
 use crate::context::Context;
@@ -9,9 +9,9 @@ use crate::kind::Kind as _;
 use crate::mounts::Mounts;
 use crate::{converge, handoff, report, sample};
 
-const KEY: &str = include_str!("../../../secrets/tests/fixtures/ssh-ed25519-key");
+const KEY: &str = include_str!("../../../leaf/secrets/tests/fixtures/ssh-ed25519-key");
 /// Written by sops itself.
-const SOPS: &str = include_str!("../../../secrets/tests/fixtures/secrets.yaml");
+const SOPS: &str = include_str!("../../../leaf/secrets/tests/fixtures/secrets.yaml");
 
 /// An `/etc` with the host's key and a clone, and a document that refers to both.
 struct Machine {
@@ -126,7 +126,7 @@ fn t19_a_secret_that_does_not_open_fails_converge_and_none_is_told() {
         assert_eq!(resource.refused.is_none(), agrees);
         assert!(!format!("{observed:?}{resources:?}").contains("test_value"));
         let mut events = Vec::new();
-        let mut sink = |event: &bedplate_spec::event::Event| events.push(format!("{event:?}"));
+        let mut sink = |event: &bedplate_events::Event| events.push(format!("{event:?}"));
         let done =
             converge::converge_kind(Secrets, &context, &mut report::Reporter::new(&mut sink));
         assert_eq!(done, agrees);
@@ -155,7 +155,7 @@ fn with_file(key: &str, group: Option<&str>) -> (Machine, Context, tempfile::Tem
 /// Converges the secrets; whether all agree, and what was told.
 fn converged(context: &Context) -> (bool, String) {
     let mut events = Vec::new();
-    let mut sink = |event: &bedplate_spec::event::Event| events.push(format!("{event:?}"));
+    let mut sink = |event: &bedplate_events::Event| events.push(format!("{event:?}"));
     let done = converge::converge_kind(Secrets, context, &mut report::Reporter::new(&mut sink));
     (done, events.join("\n"))
 }
@@ -211,7 +211,7 @@ fn a_machine_is_handed_over_once_every_secret_has_opened() {
         // None is looked at on the machine that runs this.
         machine.host.network.bridges.clear();
         let mut events = Vec::new();
-        let mut sink = |event: &bedplate_spec::event::Event| events.push(format!("{event:?}"));
+        let mut sink = |event: &bedplate_events::Event| events.push(format!("{event:?}"));
         let mut reporter = report::Reporter::new(&mut sink);
         (handoff::hand_over(&machine.context(), &mut reporter), events.join("\n"))
     };
@@ -237,7 +237,7 @@ fn a_machine_is_handed_over_once_every_secret_has_opened() {
 fn t41_a_password_that_this_machine_alone_opens_is_told_and_stops_nothing() {
     let machine = Machine::new(SecretReference::Age("restic.age".into()));
     let own = ssh::identity(&Secret::new(KEY.into())).unwrap().recipient();
-    let keys = include_bytes!("../../../secrets/tests/fixtures/age-keys.txt").to_vec();
+    let keys = include_bytes!("../../../leaf/secrets/tests/fixtures/age-keys.txt").to_vec();
     let admin = ssh::identities(&Secret::new(keys)).unwrap().remove(0).recipient();
     let wants = |recipients: &[bedplate_secrets::ssh::Recipient]| {
         let file = age_file::seal(&Secret::new(b"password".to_vec()), recipients).unwrap();
@@ -251,7 +251,7 @@ fn t41_a_password_that_this_machine_alone_opens_is_told_and_stops_nothing() {
     assert!(wants(std::slice::from_ref(&own)).contains("this machine's key alone"));
     // It is a warning: the machine is handed over, and its backups are made.
     let mut told = Vec::new();
-    let mut sink = |event: &bedplate_spec::event::Event| told.push(format!("{event:?}"));
+    let mut sink = |event: &bedplate_events::Event| told.push(format!("{event:?}"));
     let mut reporter = report::Reporter::new(&mut sink);
     assert!(handoff::hand_over(&machine.context(), &mut reporter), "{told:?}");
     assert!(handoff::expect_done(&machine.context().state).is_ok());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bedplate_spec::host::HostFile;
+use bedplate_model::host::HostFile;
 
 use super::{Entry, Parts, units};
 use crate::bridge;

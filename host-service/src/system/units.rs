@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bedplate_spec::host::{Backup, HostFile, State};
-use bedplate_spec::identity::{Purpose, derive};
-use bedplate_spec::plan::{BOOT, BOOT_MIRROR};
+use bedplate_model::host::{Backup, HostFile, State};
+use bedplate_model::identity::{Purpose, derive};
+use bedplate_model::plan::{BOOT, BOOT_MIRROR};
 use bedplate_tools::vfat;
 
 use super::{Entry, Parts};

@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::event::{EventKind, Outcome, StepSummary};
-use bedplate_spec::platform::{DESCRIPTION, Part};
+use bedplate_events::{EventKind, Outcome, StepSummary};
+use bedplate_formats::platform::{DESCRIPTION, Part};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::git::Git;
 

@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::system_image::{self, SUBVOLUME};
+use bedplate_formats::system_image;
+use bedplate_model::plan::STORE_SUBVOLUME;
 use bedplate_tools::mount::{self, Access, ImageMount, Mount, MountError};
 
 /// Images of a medium, relative to its root: the first that is there holds the installed tree.
@@ -73,8 +74,8 @@ impl Opened {
         opened.image(&medium.join(file), &tree, kind, "")?;
         if tree.join(system_image::DESCRIPTION).is_file() {
             // The store is a file system of its own, in a file of the image.
-            let subvolume = format!("subvol={SUBVOLUME}");
-            let inner = tree.join(SUBVOLUME);
+            let subvolume = format!("subvol={STORE_SUBVOLUME}");
+            let inner = tree.join(STORE_SUBVOLUME);
             opened.image(&tree.join(system_image::FILE), &inner, "btrfs", &subvolume)?;
         }
         let programs = make(&place.join("programs"))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use bedplate_spec::platform::{DESCRIPTION, Part, Platform};
+use bedplate_formats::platform::{DESCRIPTION, Part, Platform};
 use serde_json::Value;
 
 /// What is known.

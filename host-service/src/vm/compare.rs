@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::Firmware;
-use bedplate_spec::shown::shown;
+use bedplate_events::shown::shown;
+use bedplate_model::host::Firmware;
 
 use super::model::{Disk, Model, Source, Usb};
 use super::observe::{DomainFound, Layer};

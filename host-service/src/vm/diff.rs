@@ -5,8 +5,8 @@ mod definition;
 use std::fmt;
 use std::path::Path;
 
-use bedplate_spec::host::{HostFile, State, Vm};
-use bedplate_spec::shown::shown;
+use bedplate_events::shown::shown;
+use bedplate_model::host::{HostFile, State, Vm};
 use serde::Serialize;
 
 use self::definition::{Definition, definition};

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bedplate_spec::host::Download;
+use bedplate_model::host::Download;
 use bedplate_tools::qemu_img::{self, QemuImageError};
 use tempfile::{NamedTempFile, PersistError};
 
@@ -244,7 +244,7 @@ mod tests {
 
     fn convert(content: &[u8]) -> (tempfile::TempDir, Result<NamedTempFile, DiskError>) {
         let directory = tempfile::tempdir().unwrap();
-        let mut sink = |_: &bedplate_spec::event::Event| ();
+        let mut sink = |_: &bedplate_events::Event| ();
         let mut reporter = Reporter::new(&mut sink);
         reporter.start_step("haos");
         let made = converted(&raw(directory.path(), content), directory.path(), &mut reporter);

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::{DiskBus, Firmware, HostFile, UsbDevice, Vm};
-use bedplate_spec::identity::{self, Purpose};
+use bedplate_model::host::{DiskBus, Firmware, HostFile, UsbDevice, Vm};
+use bedplate_model::identity::{self, Purpose};
 use quick_xml::Writer;
 use quick_xml::events::BytesText;
 use sha2::{Digest as _, Sha256};

@@ -4,9 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bedplate_events::Outcome;
 use bedplate_libvirt::LibvirtError;
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::{HostFile, Vm};
+use bedplate_model::host::{HostFile, Vm};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::qemu_img::{self, QemuImageError};
 use bedplate_tools::virsh::Virsh;
@@ -323,7 +323,7 @@ mod tests {
             gone: None,
         };
         let actions = [attach, Action::Resume { vm: "haos".into() }];
-        let mut sink = |_: &bedplate_spec::event::Event| {};
+        let mut sink = |_: &bedplate_events::Event| {};
         let mut done = Vec::new();
         let result = machines.perform_each(
             &context(place.path()),
@@ -342,7 +342,7 @@ mod tests {
         remember(&context, "haos").unwrap();
         let note = observe::started_file(&context, "haos");
         assert!(note.exists());
-        let mut sink = |_: &bedplate_spec::event::Event| {};
+        let mut sink = |_: &bedplate_events::Event| {};
         let machines = VirtualMachines::of("test:///nowhere");
         let undefine = Action::Undefine { vm: "haos".into() };
         // No libvirt is there: what matters is that the note is gone before it is asked.

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::Firmware;
+use bedplate_model::host::Firmware;
 
 use super::inspect::InspectError;
 use super::xml::Element;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bedplate_libvirt::{Domain, Off, State as Standing};
-use bedplate_spec::host::{Firmware, State, Vm};
+use bedplate_model::host::{Firmware, State, Vm};
 use bedplate_tools::qcow2;
 use bedplate_tools::virsh::Virsh;
 

@@ -4,8 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::State;
-use bedplate_spec::shown::shown;
+use bedplate_events::shown::shown;
+use bedplate_model::host::State;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::virsh::Virsh;
 

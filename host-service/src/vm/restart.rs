@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use bedplate_libvirt::{Domain, LibvirtError};
-use bedplate_spec::host::{HostFile, State};
+use bedplate_model::host::{HostFile, State};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::virsh::Virsh;
 

@@ -6,7 +6,7 @@
 use std::io::{self, Cursor, Write as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::CloudInit;
+use bedplate_model::host::CloudInit;
 use fatfs::{FormatVolumeOptions, FsOptions};
 use serde_json::json;
 

@@ -5,7 +5,7 @@
 //! and one whose disk could not be written waits for room.
 
 use bedplate_libvirt::{Off, Paused, State};
-use bedplate_spec::host::Vm;
+use bedplate_model::host::Vm;
 
 use super::diff::Action;
 use super::observe::{DomainFound, FilesFound};

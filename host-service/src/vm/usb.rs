@@ -7,8 +7,8 @@
 use std::fs;
 use std::path::Path;
 
-use bedplate_spec::host::{UsbDevice, Vm};
-use bedplate_spec::shown::shown;
+use bedplate_events::shown::shown;
+use bedplate_model::host::{UsbDevice, Vm};
 
 use super::diff::Action;
 use super::model::{Usb, plain_id};

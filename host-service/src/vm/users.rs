@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bedplate_events::shown::shown;
 use bedplate_libvirt::Domain;
-use bedplate_spec::shown::shown;
 use bedplate_tools::qcow2;
 use bedplate_tools::virsh::Virsh;
 

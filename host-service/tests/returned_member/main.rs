@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bedplate_spec::pool_history::{
+use bedplate_planner::pool_history::{
     Decision, Fresh, Kept, Mark, Opening, Place, Refusal, Seen, Standing, Word, judge, places,
 };
 use bedplate_tools::btrfs::replace::{self, Progress};

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use bedplate_spec::hardware;
-use bedplate_spec::host::HostFile;
+use bedplate_model::hardware;
+use bedplate_model::host::HostFile;
 use bedplate_tools::git::{Git, Reader, Transport};
 
 use crate::answers::{DESCRIPTION, Repository};

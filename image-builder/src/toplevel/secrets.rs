@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::host::{HostFile, SecretReference};
+use bedplate_model::host::{HostFile, SecretReference};
 use bedplate_tools::nix::Workstation;
 use bedplate_tools::nix::registration::StorePath;
 use serde_json::Value;
@@ -133,7 +133,7 @@ fn key_below(path: &Path) -> io::Result<Option<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use bedplate_spec::document;
+    use bedplate_document as document;
 
     use super::*;
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bedplate_events::{DeviceState, Outcome};
 use bedplate_facts::boot_chain::Chain;
-use bedplate_spec::event::{DeviceState, Outcome};
-use bedplate_spec::host::Then;
-use bedplate_spec::plan::{BootPartition, Plan, Step};
+use bedplate_model::host::Then;
+use bedplate_model::plan::{BootPartition, Plan, Step};
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::mount::unmount;
 use bedplate_tools::{block, sync};

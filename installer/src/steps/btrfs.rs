@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_spec::event::Outcome;
-use bedplate_spec::plan::{Mount, MountSource, Subvolume};
+use bedplate_events::Outcome;
+use bedplate_model::plan::{Mount, MountSource, Subvolume};
 use bedplate_tools::btrfs;
 use bedplate_tools::mount::{Access, Mount as SystemMount, unmount};
 use bedplate_tools::vfat;

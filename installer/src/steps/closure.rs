@@ -9,9 +9,9 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use bedplate_events::Outcome;
 use bedplate_facts::roots::names;
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::Platform;
+use bedplate_model::host::Platform;
 use bedplate_tools::nix::Nix;
 use bedplate_tools::sync;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, futimens, utimensat};
@@ -218,7 +218,7 @@ fn touch(path: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
-    use bedplate_spec::boot::TOPLEVEL;
+    use bedplate_formats::boot::TOPLEVEL;
     use bedplate_tools::nix::archive;
     use bedplate_tools::nix::registration::{self, StorePath};
 

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use bedplate_events::{DeviceState, Outcome};
 use bedplate_keystick::{StickError, Volume};
-use bedplate_spec::event::{DeviceState, Outcome};
-use bedplate_spec::identity::shown_volume_id;
-use bedplate_spec::plan::{DiskTarget, Partition, PartitionKind};
+use bedplate_model::identity::shown_volume_id;
+use bedplate_model::plan::{DiskTarget, Partition, PartitionKind};
 use bedplate_tools::partition_table::{self, Entry};
 use bedplate_tools::udev;
 use uuid::Uuid;

@@ -14,14 +14,14 @@ mod stand_in;
 use std::fs;
 use std::path::Path;
 
+use bedplate_events::Outcome;
+use bedplate_formats::platform::DESCRIPTION;
+use bedplate_formats::repository_tree;
 use bedplate_keystick::Mounted;
 use bedplate_keystick::layout::HOST_KEY;
-use bedplate_spec::event::Outcome;
-use bedplate_spec::facts::Facts;
-use bedplate_spec::hardware::{self, Needs};
-use bedplate_spec::host::{HostFile, Push};
-use bedplate_spec::platform::DESCRIPTION;
-use bedplate_spec::repository_tree;
+use bedplate_model::facts::Facts;
+use bedplate_model::hardware::{self, Needs};
+use bedplate_model::host::{HostFile, Push};
 use bedplate_tools::git::{Git, Reader};
 use bedplate_tools::sync;
 

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use bedplate_events::{DeviceState, Outcome};
 use bedplate_luks::KEYFILE_SLOT;
-use bedplate_spec::event::{DeviceState, Outcome};
-use bedplate_spec::plan::{KeptMember, Step};
-use bedplate_spec::pool_history::{Mark, TOKEN, uneven};
+use bedplate_model::plan::{KeptMember, Step};
+use bedplate_planner::pool_history::{Mark, TOKEN, uneven};
 use bedplate_tools::mount::unmount;
 use bedplate_tools::{block, btrfs, udev};
 use uuid::Uuid;

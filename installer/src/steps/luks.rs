@@ -6,12 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use bedplate_disks::Lent;
+use bedplate_events::{DeviceState, Outcome};
 use bedplate_facts::machine::memory_bytes;
 use bedplate_facts::roots::Roots;
 use bedplate_luks::{ArgonCost, Format, KEYFILE_SLOT, PASSPHRASE_SLOT, Standing, Token};
-use bedplate_spec::event::{DeviceState, Outcome};
-use bedplate_spec::host::Derivation;
-use bedplate_spec::plan::Step;
+use bedplate_model::host::Derivation;
+use bedplate_model::plan::Step;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::secret::Secret;
 use bedplate_tools::udev;

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bedplate_disks::{Claim, Identity};
+use bedplate_events::Outcome;
 use bedplate_facts::disks::read_one;
 use bedplate_keystick::layout::{
     LABEL, LEAST_KEYFILE_BYTES, SECRET_LIMIT, header as header_path, inside,
 };
 use bedplate_keystick::{self as keystick, Mounted, Volume};
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::{Recovery, Stick};
+use bedplate_model::host::{Recovery, Stick};
 use bedplate_tools::mount::Access;
 use bedplate_tools::secret::Secret;
 use bedplate_tools::udev;

@@ -7,9 +7,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::Platform;
-use bedplate_spec::plan::BuildInputs;
+use bedplate_events::Outcome;
+use bedplate_model::host::Platform;
+use bedplate_model::plan::BuildInputs;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::mount::{Access, Mount, bind, bind_recursive};
 use bedplate_tools::nix::{Nix, Reach};

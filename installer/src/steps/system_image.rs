@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use bedplate_spec::system_image::{DESCRIPTION, FILE, Holder, SystemImage};
+use bedplate_formats::system_image::{DESCRIPTION, FILE, SystemImage};
+use bedplate_model::plan::Holder;
 use bedplate_tools::btrfs::{COPIES, LENGTH, Renaming};
 
 use crate::error::{During as _, StepError};
@@ -147,7 +148,7 @@ fn rename(name: Renaming<'_>, block: &mut [u8; LENGTH]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use bedplate_spec::system_image::Segment;
+    use bedplate_formats::system_image::Segment;
     use uuid::Uuid;
 
     use super::*;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bedplate_spec::event::{Event, EventKind};
+use bedplate_events::{Event, EventKind};
 use bedplate_tests::Failure;
 use bedplate_tests::benchmark::{directory, ended};
 use bedplate_tests::derivations;
@@ -150,7 +150,7 @@ fn steps(events: &[Event]) {
 fn bytes_of(events: &[Event], wanted: &str) -> Option<u64> {
     let done = |event: &Event| match &event.kind {
         EventKind::Progress { step, done, unit, .. }
-            if step == wanted && *unit == bedplate_spec::event::Unit::Bytes =>
+            if step == wanted && *unit == bedplate_events::Unit::Bytes =>
         {
             Some(*done)
         }

@@ -13,8 +13,8 @@ use bedplate_installer::report::Reporter;
 use bedplate_installer::steps::btrfs::{Make, Origin};
 use bedplate_installer::steps::closure;
 use bedplate_installer::steps::system_image::Source;
-use bedplate_spec::plan::Subvolume;
-use bedplate_spec::system_image::SUBVOLUME;
+use bedplate_model::plan::STORE_SUBVOLUME;
+use bedplate_model::plan::Subvolume;
 use bedplate_tests::Failure;
 use bedplate_tests::benchmark::{directory, ended};
 use bedplate_tests::copy_figure::{self, FILES, Measured, Medium, PATHS};
@@ -47,7 +47,7 @@ fn copy(image: &Path, volume: &str, target: &Path) -> Result<(), StepError> {
     let reporter = Reporter::new(Vec::new());
     let source = Source::open_in(image)?;
     let meter = Meter::new(&reporter, COPY, source.bytes());
-    let store = Subvolume { name: SUBVOLUME.to_owned(), mount: "/nix".to_owned() };
+    let store = Subvolume { name: STORE_SUBVOLUME.to_owned(), mount: "/nix".to_owned() };
     Make {
         label: COPY,
         fsid: Uuid::from_u128(FSID),
@@ -64,7 +64,7 @@ fn copy(image: &Path, volume: &str, target: &Path) -> Result<(), StepError> {
         target: &place,
         kind: "btrfs",
         access: Access::ReadWrite,
-        options: &format!("subvol={SUBVOLUME}"),
+        options: &format!("subvol={STORE_SUBVOLUME}"),
     }
     .mount()
     .during("could not mount the store")?;

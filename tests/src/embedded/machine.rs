@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use bedplate_spec::host::{HostFile, Nic};
+use bedplate_model::host::{HostFile, Nic};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -141,7 +141,7 @@ impl Keys {
 
 impl Bridge {
     /// What a document says of one.
-    pub fn of(bridge: &bedplate_spec::host::Bridge) -> Self {
+    pub fn of(bridge: &bedplate_model::host::Bridge) -> Self {
         let nic = |nic: &Nic| match nic {
             Nic::Name(name) => name.clone(),
             Nic::Mac(mac) => mac.clone(),

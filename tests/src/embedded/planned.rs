@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use bedplate_spec::document;
-use bedplate_spec::host::HostFile;
-use bedplate_spec::plan::{MountSource, Plan, Step};
+use bedplate_document as document;
+use bedplate_model::host::HostFile;
+use bedplate_model::plan::{MountSource, Plan, Step};
 use uuid::Uuid;
 
 use super::machine::{self, Bridge, Export, Keys, Machine, STAGE_1, Server, Source, Volume};
@@ -105,7 +105,7 @@ impl<'p> LaidOut<'p> {
             Step::Mount { mounts } => Some(mounts),
             _ => None,
         });
-        let one = |mount: &bedplate_spec::plan::Mount| {
+        let one = |mount: &bedplate_model::plan::Mount| {
             Ok((mount.target.clone(), self.source(&mount.source)?))
         };
         all.flatten().map(one).collect()
@@ -162,7 +162,7 @@ fn exports(
     plan: &Plan,
     mounts: &BTreeMap<String, Source>,
 ) -> Result<BTreeMap<String, Export>, Failure> {
-    let one = |export: &bedplate_spec::host::Export| {
+    let one = |export: &bedplate_model::host::Export| {
         let holds = |(mount, source): &(&String, &Source)| {
             matches!(source, Source::Pool { .. }) && Path::new(&export.path).starts_with(mount)
         };

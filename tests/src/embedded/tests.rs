@@ -5,12 +5,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use bedplate_document as document;
+use bedplate_formats::boot::BOOT_FILE;
 use bedplate_host_service::system::{self, Entry};
 use bedplate_image_builder::identity::with_own_id;
-use bedplate_spec::boot::BOOT_FILE;
-use bedplate_spec::facts::{Facts, Found, Signature};
-use bedplate_spec::identity::{Purpose, derive};
-use bedplate_spec::{document, planner};
+use bedplate_model::facts::{Facts, Found, Signature};
+use bedplate_model::identity::{Purpose, derive};
+use bedplate_planner as planner;
 use bedplate_tools::cpio::Archive;
 use serde_json::Value;
 use tempfile::TempDir;

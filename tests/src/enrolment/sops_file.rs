@@ -71,8 +71,8 @@ mod tests {
     #[test]
     fn each_recipient_opens_it_and_nobody_else() {
         let key = |text: &str| ssh::identity(&Secret::new(text.as_bytes().to_vec())).unwrap();
-        let host = key(include_str!("../../../secrets/tests/fixtures/ssh-ed25519-key"));
-        let admin = include_bytes!("../../../secrets/tests/fixtures/age-keys.txt").to_vec();
+        let host = key(include_str!("../../../leaf/secrets/tests/fixtures/ssh-ed25519-key"));
+        let admin = include_bytes!("../../../leaf/secrets/tests/fixtures/age-keys.txt").to_vec();
         let admin = ssh::identities(&Secret::new(admin)).unwrap().remove(0);
         let all = [admin.recipient(), host.recipient()];
         let text = encrypt(("vm", "user-data"), "a secret", &all).unwrap();

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use bedplate_events::{Event, EventKind};
 use bedplate_qemu_harness::machine::Disk;
 use bedplate_qemu_harness::nbd::log::WriteLog;
 use bedplate_qemu_harness::nbd::server::Server;
 use bedplate_qemu_harness::pace::Patience;
 use bedplate_qemu_harness::{canary, disk_image};
-use bedplate_spec::event::{Event, EventKind};
 use serde::{Deserialize, Serialize};
 
 use super::subject::Subject;

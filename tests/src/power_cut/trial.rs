@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bedplate_events::{Event, EventKind};
 use bedplate_qemu_harness::disk_image::sha256_of;
 use bedplate_qemu_harness::machine::Disk;
 use bedplate_qemu_harness::running::Running;
-use bedplate_spec::event::{Event, EventKind};
 
 use super::cases::Case;
 use super::recording::{Recording, blank};
@@ -150,7 +150,7 @@ fn steps_of(running: &Running) -> String {
     for event in running.events() {
         if let EventKind::StepDone { outcome, .. } = event.kind {
             all += 1;
-            kept += usize::from(outcome == bedplate_spec::event::Outcome::AlreadyDone);
+            kept += usize::from(outcome == bedplate_events::Outcome::AlreadyDone);
         }
     }
     format!("installed: {all} steps, {kept} found done")

@@ -68,7 +68,7 @@ pub const TABLE: &[(&str, &str, Shown)] = &[
     ("disks.<role>", "expect_serial", By(Plan, &[("disks.os.expect_serial", "\"OTHER\"")])),
     ("disks.<role>", "expect_size", By(Plan, &[("disks.os.expect_size", "\"600GB\"")])),
     ("disks.<role>", "media", By(Stage1, &[("disks.os.media", "\"hdd\"")])),
-    ("disks.<role>", "wipe", Read("spec/src/planner/content.rs", "match choice.disk.wipe")),
+    ("disks.<role>", "wipe", Read("core/planner/src/content.rs", "match choice.disk.wipe")),
 
     ("os", "disk", By(Stage1, &[("os.disk", "\"scratch1\""), ("pools.scratch.disks", "[\"os\", \"scratch2\"]")])),
     ("os", "esp_size", By(Plan, &[("os.esp_size", "\"2GiB\"")])),
@@ -196,6 +196,6 @@ pub const TABLE: &[(&str, &str, Shown)] = &[
     ("flake.push.key", "stick", By(Plan, &[("flake.push.key.stick", "\"bedplate/other\"")])),
 
     ("install", "unattended", Read("installer/src", "host.install.unattended")),
-    ("install", "expect_plan", Read("spec/src/planner", "install.expect_plan")),
+    ("install", "expect_plan", Read("core/planner/src", "install.expect_plan")),
     ("install", "then", By(Plan, &[("install.then", "\"reboot\"")])),
 ];

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bedplate_formats::platform::DESCRIPTION;
+use bedplate_model::plan::{Plan, Step};
 use bedplate_repository::shipped;
-use bedplate_spec::plan::{Plan, Step};
-use bedplate_spec::platform::DESCRIPTION;
 use bedplate_tests::embedded::built::built;
 use bedplate_tests::embedded::machine::{Difference, differences};
 use bedplate_tests::embedded::planned::planned;

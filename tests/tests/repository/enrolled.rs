@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bedplate_events::Outcome;
 use bedplate_installer::answers::Repository;
 use bedplate_installer::steps::flake::Enrolment;
 use bedplate_repository::host::{self, Request};
 use bedplate_repository::{read, write};
-use bedplate_spec::event::Outcome;
 use bedplate_tests::evaluation::Evaluation;
 use bedplate_tests::medium::Workspace;
 use bedplate_tools::command::CommandExt as _;
@@ -27,7 +27,7 @@ fn git(at: &Path, arguments: &[&str]) -> String {
 
 /// A repository of the layout with one more host, committed by its owner, as a bundle.
 fn owned(nix: &Evaluation, layout: &str, description: &str) -> (PathBuf, String, String) {
-    let fixtures = Workspace::own().root.join("repository/tests/repositories");
+    let fixtures = Workspace::own().root.join("leaf/repository/tests/repositories");
     let lister = nix.place().join("directory-lister");
     copy(&fixtures.join("directory-lister"), &lister);
     let root = nix.place().join(format!("owned-{layout}"));

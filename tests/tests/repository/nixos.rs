@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bedplate_model::host::Platform;
 use bedplate_repository::change::Left;
 use bedplate_repository::host::{self, Request};
 use bedplate_repository::{init, read, write};
-use bedplate_spec::host::Platform;
 use bedplate_tests::medium::Workspace;
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn own_flake(nix: &Evaluation) -> String {
 }
 
 fn stand_in(root: &Path) {
-    let fixtures = Workspace::own().root.join("repository/tests/repositories");
+    let fixtures = Workspace::own().root.join("leaf/repository/tests/repositories");
     copy(&fixtures.join("nixpkgs-stand-in"), &root.join("stand-in"));
 }
 
@@ -77,7 +77,7 @@ fn a_new_repository_of_nixos_is_locked_by_nix_and_hands_each_host_to_the_module(
 fn a_host_of_nixos_in_each_layout_evaluates_beside_those_that_are_there() {
     let nix = evaluation();
     let (address, document) = (own_flake(&nix), document());
-    let fixtures = Workspace::own().root.join("repository/tests/repositories");
+    let fixtures = Workspace::own().root.join("leaf/repository/tests/repositories");
     let lister = nix.place().join("directory-lister");
     copy(&fixtures.join("directory-lister"), &lister);
     for layout in ["written", "listed", "blueprint_layout"] {

@@ -98,7 +98,7 @@ fn t43_a_damaged_record_is_told_by_name_and_hides_no_other_restore() {
     intent.backups = [("apps".to_owned(), apps), ("photos".to_owned(), photos)].into();
     intent.pools.get_mut("bulk").unwrap().mount = mount.display().to_string();
     let backups = vec!["apps".to_owned(), "photos".to_owned()];
-    intent.restore = Some(bedplate_spec::host::Restore { backups, snapshot: None });
+    intent.restore = Some(bedplate_model::host::Restore { backups, snapshot: None });
     let mounts = format!("1 1 0:1 / {} rw - btrfs a rw\n", mount.display());
     let context = Context {
         intent,

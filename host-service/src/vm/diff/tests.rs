@@ -290,7 +290,7 @@ fn status_says_how_a_machine_should_be_and_is() {
 fn held(recorded: &str) -> (HostFile, Observed) {
     let mut intent = sample::intent();
     let vm = intent.vms.get_mut("haos").unwrap();
-    (vm.firmware, vm.guest_agent) = (bedplate_spec::host::Firmware::Uefi, true);
+    (vm.firmware, vm.guest_agent) = (bedplate_model::host::Firmware::Uefi, true);
     let mut observed = as_wanted(&intent);
     observed.domains.get_mut("haos").unwrap().held = Model::parse(recorded).ok();
     (intent, observed)
@@ -380,7 +380,7 @@ fn secure_boot_does_not_begin_with_variables_that_carry_no_keys() {
     let (mut intent, mut observed) = held(include_str!("../recorded/uefi.xml"));
     assert!(diff(&intent, &observed)[0].wants.is_empty());
     let vm = intent.vms.get_mut("haos").unwrap();
-    vm.firmware = bedplate_spec::host::Firmware::UefiSecureBoot;
+    vm.firmware = bedplate_model::host::Firmware::UefiSecureBoot;
     let resource = diff(&intent, &observed).remove(0);
     let line = resource.actions[0].to_string();
     assert!(line.contains("firmware uefi becomes uefi-secure-boot"), "{line}");

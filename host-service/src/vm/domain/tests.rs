@@ -57,7 +57,7 @@ pub fn shapes() -> Vec<(&'static str, Definition)> {
             image
         });
     };
-    let seed = bedplate_spec::host::CloudInit {
+    let seed = bedplate_model::host::CloudInit {
         hostname: "apps".into(),
         user: "admin".into(),
         ssh_keys: vec!["ssh-ed25519 AAAA".into()],
@@ -79,7 +79,7 @@ pub fn shapes() -> Vec<(&'static str, Definition)> {
         (
             "home_assistant",
             defined(|vm| {
-                vm.kind = bedplate_spec::host::VmKind::Haos;
+                vm.kind = bedplate_model::host::VmKind::Haos;
                 vm.disk_bus = DiskBus::Scsi;
             }),
         ),

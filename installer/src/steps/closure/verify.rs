@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use bedplate_spec::boot::TOPLEVEL;
+use bedplate_formats::boot::TOPLEVEL;
 use bedplate_tools::nix::archive;
 use bedplate_tools::nix::registration::{self, StorePath};
 

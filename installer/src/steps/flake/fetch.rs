@@ -11,12 +11,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use bedplate_events::Outcome;
+use bedplate_formats::answers::{BUNDLE_FILE, PLATFORM_FILE};
+use bedplate_formats::platform::DESCRIPTION;
 use bedplate_keystick::Mounted;
-use bedplate_spec::answers::{BUNDLE_FILE, PLATFORM_FILE};
-use bedplate_spec::event::Outcome;
-use bedplate_spec::host::{HostFile, HttpsSource, Platform, SshSource};
-use bedplate_spec::plan::RepositoryPlace;
-use bedplate_spec::platform::DESCRIPTION;
+use bedplate_model::host::{HostFile, HttpsSource, Platform, SshSource};
+use bedplate_model::plan::RepositoryPlace;
 use bedplate_tools::git::{Git, HttpsAccess, Reader, Transport};
 
 use self::examined::Expected;

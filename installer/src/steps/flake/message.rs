@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use bedplate_spec::facts::{Facts, FirmwareKind};
-use bedplate_spec::hardware::Needs;
-use bedplate_spec::host::HostFile;
-use bedplate_spec::plan::Plan;
+use bedplate_model::facts::{Facts, FirmwareKind};
+use bedplate_model::hardware::Needs;
+use bedplate_model::host::HostFile;
+use bedplate_model::plan::Plan;
 
 /// The message; `fetched` is the commit that was fetched, when one was. What the machine says of
 /// itself is escaped: it is shown on terminals.
@@ -54,8 +54,10 @@ pub fn of(
 
 #[cfg(test)]
 mod tests {
-    use bedplate_spec::plan::{FoundVolume, RepositoryPlace, Step};
-    use bedplate_spec::{document, hardware, planner};
+    use bedplate_document as document;
+    use bedplate_model::hardware;
+    use bedplate_model::plan::{FoundVolume, RepositoryPlace, Step};
+    use bedplate_planner as planner;
 
     use super::*;
 

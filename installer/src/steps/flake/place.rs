@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use bedplate_spec::platform::DESCRIPTION;
-use bedplate_spec::repository_tree::{self, Entry};
+use bedplate_formats::platform::DESCRIPTION;
+use bedplate_formats::repository_tree::{self, Entry};
 use bedplate_tools::git::{Git, Reader, Transport};
 use bedplate_tools::sync;
 

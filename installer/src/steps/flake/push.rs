@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bedplate_spec::host::Push;
+use bedplate_model::host::Push;
 use bedplate_tools::git::Git;
 
 use super::Enrolment;

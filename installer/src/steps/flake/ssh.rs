@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bedplate_keystick as keystick;
-use bedplate_spec::host::SecretReference;
+use bedplate_model::host::SecretReference;
 use bedplate_tools::git::SshAccess;
 use bedplate_tools::secret::Secret;
 use tempfile::TempDir;

@@ -505,8 +505,8 @@ fn a_sealed_key_is_for_a_host_that_names_secrets_of_the_repository() {
     let stick = "password = { stick = \"bedplate/restic-apps\" }";
     let with_secrets = profile.replace(stick, "password = { age = \"restic.age\" }");
     assert_ne!(with_secrets, profile);
-    let [plain, with_secrets] = [profile, &with_secrets]
-        .map(|text| bedplate_spec::document::parse(text, "host.toml").unwrap());
+    let [plain, with_secrets] =
+        [profile, &with_secrets].map(|text| bedplate_document::parse(text, "host.toml").unwrap());
     let place = tempfile::tempdir().unwrap();
     let has = |host: &HostFile| has_sealed_key(host, [place.path()].into_iter());
     assert!(!has(&with_secrets));

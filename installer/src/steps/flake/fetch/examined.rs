@@ -1,9 +1,9 @@
 //! What a repository must be before a disk is written to for it.
 
+use bedplate_formats::platform::DESCRIPTION;
+use bedplate_formats::repository_tree::{self, Entry, PLATFORM};
+use bedplate_model::host::Platform;
 use bedplate_repository::flake::known::Sought;
-use bedplate_spec::host::Platform;
-use bedplate_spec::platform::DESCRIPTION;
-use bedplate_spec::repository_tree::{self, Entry, PLATFORM};
 use bedplate_tools::git::Reader;
 
 use super::super::place::look_through;

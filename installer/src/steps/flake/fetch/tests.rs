@@ -4,8 +4,8 @@ use std::os::unix::fs::{chown, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
-use bedplate_spec::host::SecretReference;
-use bedplate_spec::plan::FoundVolume;
+use bedplate_model::host::SecretReference;
+use bedplate_model::plan::FoundVolume;
 use bedplate_tools::command::CommandExt as _;
 
 use super::super::BASE;
@@ -421,8 +421,8 @@ fn the_mediums_platform_is_added_and_another_is_refused_before_any_disk() {
 
 #[test]
 fn a_repository_in_the_answers_beside_another_in_the_document_is_refused() {
-    let text = include_str!("../../../../../spec/tests/hosts/good_source_ssh.toml");
-    let mut host = bedplate_spec::document::parse(text, "host.toml").unwrap();
+    let text = include_str!("../../../../../core/document/tests/hosts/good_source_ssh.toml");
+    let mut host = bedplate_document::parse(text, "host.toml").unwrap();
     let bundle = Repository::Bundle { file: "x".into(), platform: None };
     let mut answers = Answers { host_toml: text.to_owned(), repository: Some(bundle) };
     let error = agree(&answers, &host).unwrap_err();

@@ -4,7 +4,7 @@ use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
 use bedplate_facts::roots::names;
-use bedplate_spec::plan::FoundVolume;
+use bedplate_model::plan::FoundVolume;
 use bedplate_tools::mount::{Access, Mount, unmount};
 
 use crate::device::{kernel_name, partition_node};

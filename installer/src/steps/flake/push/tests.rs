@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use bedplate_spec::host::SecretReference;
+use bedplate_model::host::SecretReference;
 use bedplate_tools::command::CommandExt as _;
 
 use super::super::ssh::MEMORY;

@@ -1,0 +1,189 @@
+//! Virtual machines: what each names must be there, and nothing is shared.
+
+use std::collections::BTreeMap;
+
+use super::{Report, within};
+use crate::rules;
+use bedplate_model::host::{Bridge, Firmware, HostFile, Nic, Pool, State, UsbDevice, Vm, VmKind};
+
+impl Report<'_> {
+    pub(super) fn vm(
+        &self,
+        name: &str,
+        vm: &mut Vm,
+        pools: &BTreeMap<String, Pool>,
+        bridges: &BTreeMap<String, Bridge>,
+    ) {
+        let path = format!("vms.{name}");
+        let pool = pools.get(&vm.pool);
+        if pool.is_none() {
+            let help = self.known(pools.keys(), &vm.pool);
+            self.wrong(&format!("{path}.pool"), format!("there is no `[pools.{}]`", vm.pool), help);
+        }
+        if vm.state == State::Present {
+            self.wanted_vm(&path, vm, bridges);
+        }
+        let Some(mount) = pool.map(|pool| &pool.mount).filter(|mount| !mount.is_empty()) else {
+            return;
+        };
+        let directory = format!("{mount}/{name}");
+        let images = [
+            (&mut vm.disk_image, "disk_image", format!("{name}.qcow2")),
+            (&mut vm.iso_image, "iso_image", "installer.iso".to_owned()),
+        ];
+        for (image, key, default) in images {
+            let Some(image) = image else { continue };
+            if image.dest.is_empty() {
+                image.dest = format!("{directory}/{default}");
+            } else if image.dest == directory || !within(&image.dest, &directory) {
+                let message = format!("{} is outside the VM's directory", image.dest);
+                self.wrong(
+                    &format!("{path}.{key}.dest"),
+                    message,
+                    format!("write \"{directory}/{default}\""),
+                );
+            }
+        }
+    }
+
+    /// A machine's directory is its own: clients of an export in it could write its disk, and
+    /// `state = "absent"` deletes all that lies in it.
+    pub(super) fn machine_directories(&self, host: &HostFile) {
+        let exports = host.nfs.exports.iter().enumerate();
+        let exports = exports.map(|(index, it)| (format!("nfs.exports[{index}].path"), &it.path));
+        let repositories = host.backups.iter();
+        let repositories =
+            repositories.map(|(name, it)| (format!("backups.{name}.repository"), &it.repository));
+        let others: Vec<_> =
+            exports.chain(repositories).filter(|(_, path)| path.starts_with('/')).collect();
+        for (name, vm) in &host.vms {
+            let path = format!("vms.{name}");
+            let mount = host.pools.get(&vm.pool).map(|pool| &pool.mount);
+            let Some(mount) = mount.filter(|mount| !mount.is_empty()) else { continue };
+            if self.incomplete(&format!("{path}.pool")) {
+                continue; // The pool is a guess.
+            }
+            let directory = format!("{mount}/{name}");
+            for (key, other) in &others {
+                if within(other, &directory) || within(&directory, other) {
+                    let message = format!(
+                        "its directory {directory} and {other} of `{key}` lie in each other"
+                    );
+                    let help = "a VM has its directory to itself, and `state = \"absent\"` deletes \
+                                it: name the VM otherwise, or write another path there";
+                    self.wrong(&path, message, help);
+                }
+            }
+        }
+    }
+
+    fn wanted_vm(&self, path: &str, vm: &Vm, bridges: &BTreeMap<String, Bridge>) {
+        let bridge = bridges.get(&vm.bridge);
+        if bridge.is_none() {
+            let message = format!("there is no `[network.bridges.{}]`", vm.bridge);
+            self.wrong(&format!("{path}.bridge"), message, self.known(bridges.keys(), &vm.bridge));
+        }
+        if vm.vlan.is_some() && bridge.is_some_and(|bridge| !bridge.vlan_aware) {
+            let message = format!("the bridge {} knows no VLANs", vm.bridge);
+            let help = format!("write `vlan_aware = true` in `[network.bridges.{}]`", vm.bridge);
+            self.wrong(&format!("{path}.vlan"), message, help);
+        }
+        self.haos(path, vm);
+        self.usb_devices(path, vm);
+        self.cloud_init(path, vm);
+        match (&vm.disk_image, &vm.iso_image) {
+            (Some(_), Some(_)) => {
+                self.wrong(
+                    path,
+                    "it has both `disk_image` and `iso_image`".into(),
+                    "keep one of them",
+                );
+            }
+            (None, None) => {
+                self.wrong(
+                    path,
+                    "it has neither `disk_image` nor `iso_image`".into(),
+                    format!("write `[{path}.disk_image]`"),
+                );
+            }
+            (None, Some(_)) if vm.disk_gb.is_none() => {
+                self.wrong(
+                    path,
+                    "an installer needs an empty disk to install to".into(),
+                    "add `disk_gb = 32`",
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// Home Assistant OS boots by UEFI, and nobody has signed it.
+    fn haos(&self, path: &str, vm: &Vm) {
+        if vm.kind == VmKind::Haos && vm.firmware != Firmware::Uefi {
+            let message = "Home Assistant OS boots by UEFI without Secure Boot alone".into();
+            self.wrong(&format!("{path}.firmware"), message, "remove `firmware`");
+        }
+        if vm.kind == VmKind::Haos && vm.cloud_init.is_some() {
+            let message = "Home Assistant OS knows no cloud-init".into();
+            self.wrong(&format!("{path}.cloud_init"), message, "remove it");
+        }
+    }
+
+    /// Two of one kind must not both be meant by one plug.
+    fn usb_devices(&self, path: &str, vm: &Vm) {
+        for (index, device) in vm.usb_devices.iter().enumerate() {
+            let earlier = vm.usb_devices.iter().take(index);
+            let kind = |device: &UsbDevice| (device.vendor_id.clone(), device.product_id.clone());
+            let mut alike = earlier.filter(|other| kind(other) == kind(device));
+            let same = alike.find(|other| {
+                !other.is_one()
+                    || !device.is_one()
+                    || (&other.serial, &other.port) == (&device.serial, &device.port)
+            });
+            if same.is_some() && !device.vendor_id.is_empty() {
+                let (vendor, product) = kind(device);
+                let message = format!("{vendor}:{product} stands there twice");
+                let help = "tell them apart: `serial = \"…\"` or `port = \"1-1.4\"` in each \
+                            (`/sys/bus/usb/devices`)";
+                self.wrong(&format!("{path}.usb_devices[{index}]"), message, help);
+            }
+        }
+    }
+
+    fn cloud_init(&self, path: &str, vm: &Vm) {
+        let Some(seed) = &vm.cloud_init else { return };
+        let place = format!("{path}.cloud_init");
+        if vm.iso_image.is_some() {
+            self.wrong(&place, "an installer reads no seed".into(), "write `disk_image`");
+        }
+        // Only one that was made from the VM's name has not been looked at.
+        if let Err(wrong) = rules::host_name(&seed.hostname) {
+            let help = format!("write `hostname`: {}", wrong.help);
+            self.wrong(&format!("{place}.hostname"), wrong.message, help);
+        }
+        if seed.ssh_keys.is_empty() {
+            let help = "add `ssh_keys = [\"ssh-ed25519 …\"]`";
+            self.wrong(&place, "nobody could log in to the guest".into(), help);
+        }
+    }
+
+    pub(super) fn mac_addresses(&self, host: &HostFile) {
+        let mut seen: BTreeMap<&str, String> = BTreeMap::new();
+        for (name, bridge) in &host.network.bridges {
+            if let Some(Nic::Mac(mac)) = &bridge.nic {
+                seen.insert(mac, format!("network.bridges.{name}.nic"));
+            }
+        }
+        for (name, vm) in &host.vms {
+            let Some(mac) = vm.mac_address.as_deref() else { continue };
+            if let Some(first) = seen.insert(mac, format!("vms.{name}")) {
+                let message = format!("{mac} is the address of `{first}` too");
+                self.wrong(
+                    &format!("vms.{name}.mac_address"),
+                    message,
+                    "leave one out: it is then derived from the name",
+                );
+            }
+        }
+    }
+}

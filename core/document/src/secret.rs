@@ -1,0 +1,89 @@
+//! References to secrets: exactly one place, and one that can work.
+
+use std::collections::BTreeMap;
+
+use super::problem::quote;
+use super::rules::{self, Rule, Wrong};
+use super::section::Section;
+use bedplate_model::host::{SecretFile, SecretReference};
+
+/// The places a secret may be at, each with its rule and an example.
+const PLACES: [(&str, Rule, &str); 5] = [
+    ("stick", rules::relative_path, "stick = \"bedplate/secret\""),
+    ("prompt", rules::relative_path, "prompt = \"bedplate/secret\""),
+    ("file", rules::secret_file, "file = \"/var/lib/bedplate/secret\""),
+    ("sops", rules::sops_file, "sops = \"secrets.yaml\", key = \"name\""),
+    ("age", rules::relative_path, "age = \"secret.age\""),
+];
+
+/// What stands for a reference that is missing or wrong, which has been reported.
+pub(super) fn nowhere() -> SecretReference {
+    SecretReference::Stick(String::new())
+}
+
+/// Reads a section that says where a secret is; of which kind it is decides what it may say.
+pub(super) fn reference(section: &Section<'_>) -> SecretReference {
+    let known = PLACES.iter().filter(|(name, ..)| section.knows(name));
+    // Nothing suggests a place that is refused.
+    let possible = |name: &str| name != "file" || !section.path.starts_with("backups.");
+    let given = known.clone().filter(|(name, ..)| section.value(name).is_some());
+    let key = section.knows("key") && section.value("key").is_some();
+    let given: Vec<_> = given.collect();
+    let [(name, rule, _)] = given.as_slice() else {
+        let examples: Vec<String> = known
+            .filter(|(name, ..)| possible(name))
+            .map(|(.., example)| format!("`{example}`"))
+            .collect();
+        count(section, &given, &examples);
+        return nowhere();
+    };
+    if key && *name != "sops" {
+        let message = format!("`{}` belongs to `sops`", section.child("key"));
+        let help = format!("leave it out, or write sops in the place of {}", quote(name));
+        section.wrong("key", Wrong { message, help });
+    }
+    let lasts = !section.path.starts_with("backups.");
+    let rule = if *name == "file" && !lasts { rules::lost_with_the_machine } else { *rule };
+    let place = section.text(name, rule).unwrap_or_default();
+    match *name {
+        "stick" => SecretReference::Stick(place),
+        "prompt" => SecretReference::Prompt(place),
+        "file" => SecretReference::File(place),
+        "age" => SecretReference::Age(place),
+        _ => sops(section, place, key),
+    }
+}
+
+/// `[secrets.<name>]`.
+pub(super) fn files(root: &Section<'_>) -> BTreeMap<String, SecretFile> {
+    let file = |section: Section<'_>| SecretFile {
+        source: reference(&section),
+        owner: section.text("owner", rules::user).unwrap_or_else(|| "root".into()),
+        group: section.text("group", rules::user),
+    };
+    let named = root.named("secrets", "secrets.<name>", rules::role);
+    named.into_iter().map(|(name, section)| (name, file(section))).collect()
+}
+
+fn sops(section: &Section<'_>, file: String, has_key: bool) -> SecretReference {
+    if !has_key {
+        let message = format!("`{}` is missing", section.child("key"));
+        let help = "write where in the file it stands: `key = \"restic/apps\"`".into();
+        section.wrong_here(Wrong { message, help });
+    }
+    let key = section.text("key", rules::sops_key).unwrap_or_default();
+    SecretReference::Sops { file, key }
+}
+
+/// None, or several.
+fn count(section: &Section<'_>, given: &[&(&str, Rule, &str)], examples: &[String]) {
+    if let Some((name, ..)) = given.get(1) {
+        let first = given.first().map(|(name, ..)| *name).unwrap_or_default();
+        let message = format!("`{}` stands beside `{first}`", section.child(name));
+        section.wrong(name, Wrong { message, help: "a secret is at one place: keep one".into() });
+    } else {
+        let message = format!("`{}` does not say where the secret is", section.path);
+        let help = format!("write one of {}", examples.join(", "));
+        section.wrong_here(Wrong { message, help });
+    }
+}

@@ -1,0 +1,175 @@
+//! How a plan and its steps are named, for machines and for people.
+
+use std::fmt;
+
+use super::{FoundVolume, Plan, RepositoryPlace, Step};
+use crate::size;
+use bedplate_events::StepSummary;
+use bedplate_events::shown::shown;
+
+impl Step {
+    /// Stable identifier, for example `luks-vm1`.
+    pub fn id(&self) -> String {
+        let (word, name) = match self {
+            Self::CheckDisks { .. } => return "check-disks".into(),
+            Self::PrepareStick { .. } => return "prepare-stick".into(),
+            Self::KeepPool { name, .. } => ("keep", name),
+            Self::OpenSystem { role, .. } => ("open", role),
+            Self::FindSystem => return "find-system".into(),
+            Self::FetchRepository { .. } => return "fetch-repository".into(),
+            Self::Partition { role, .. } => ("partition", role),
+            Self::FormatEsp { role, .. } => ("esp", role),
+            Self::FormatLuks { role, .. } => ("luks", role),
+            Self::MakeBtrfs { name, .. } => ("btrfs", name),
+            Self::WriteSystem { .. } => return "write-system".into(),
+            Self::Mount { .. } => return "mount".into(),
+            Self::CopyClosure => return "copy-closure".into(),
+            Self::Enrol { .. } => return "enrol".into(),
+            Self::BuildSystem { .. } => return "build-system".into(),
+            Self::Activate => return "activate".into(),
+            Self::VerifyKeys { .. } => return "verify-keys".into(),
+            Self::Seal { .. } => return "seal".into(),
+            Self::WriteBootEntry { .. } => return "boot-entry".into(),
+            Self::Finish => return "finish".into(),
+        };
+        format!("{word}-{name}")
+    }
+
+    /// For people, for example `Encrypt vm1`.
+    pub fn title(&self) -> String {
+        match self {
+            Self::CheckDisks { roles } => format!("Check the identity of {}", disks(roles.len())),
+            Self::PrepareStick { sticks, .. } => {
+                let names: Vec<_> = sticks.iter().map(|stick| stick.volume_id.as_str()).collect();
+                let noun = if names.len() == 1 { "stick" } else { "sticks" };
+                format!("Prepare key {noun} {}", names.join(", "))
+            }
+            Self::KeepPool { name, members, .. } => {
+                format!("Open pool {name}, which is kept: {} disks", members.len())
+            }
+            Self::OpenSystem { role, .. } => format!("Open {role}, which is kept"),
+            Self::FindSystem => "Find the installed system".into(),
+            Self::FetchRepository { branch, from } => {
+                format!("Fetch the branch {branch} of the repository from {from}")
+            }
+            Self::Partition { role, .. } => format!("Partition {role}"),
+            Self::FormatEsp { role, .. } => format!("Make the EFI system partition on {role}"),
+            Self::FormatLuks { role, .. } => format!("Encrypt {role}"),
+            Self::MakeBtrfs { name, raid1: true, members, .. } => {
+                format!("Make pool {name}: btrfs RAID1 over {} disks", members.len())
+            }
+            Self::MakeBtrfs { name, subvolumes, .. } => {
+                format!("Make file system {name}: btrfs with {} subvolumes", subvolumes.len())
+            }
+            Self::WriteSystem { label, bytes, .. } => {
+                format!("Write file system {label} from the medium: {}", size::show(*bytes))
+            }
+            Self::Mount { mounts } => format!("Mount {} file systems", mounts.len()),
+            Self::CopyClosure => "Copy the system from the medium".into(),
+            Self::Enrol { hosts, push: Some(_), remote: Some(remote) } => {
+                format!("Enrol the host into {hosts} and push its branch to {remote}")
+            }
+            Self::Enrol { hosts, .. } => format!("Enrol the host into {hosts}"),
+            Self::BuildSystem { .. } => "Build the system".into(),
+            Self::Activate => "Activate the system".into(),
+            Self::VerifyKeys { roles } => format!("Test both keys of {}", disks(roles.len())),
+            Self::Seal { roles } => format!("Seal {}", disks(roles.len())),
+            Self::WriteBootEntry { mirror: None, .. } => "Write the boot entry".into(),
+            Self::WriteBootEntry { mirror: Some(mirror), .. } => {
+                format!("Write the boot entry and its copy on {}", mirror.role)
+            }
+            Self::Finish => "Unmount and flush".into(),
+        }
+    }
+
+    /// Role of the one disk the step works on.
+    pub fn role(&self) -> Option<&str> {
+        match self {
+            Self::Partition { role, .. }
+            | Self::FormatEsp { role, .. }
+            | Self::OpenSystem { role, .. }
+            | Self::FormatLuks { role, .. } => Some(role),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for RepositoryPlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Volume(FoundVolume { label, disk, partition, .. }) => {
+                write!(formatter, "the volume {} ({}", shown(label), shown(disk))?;
+                match partition {
+                    Some(number) => write!(formatter, ", partition {number})"),
+                    None => formatter.write_str(")"),
+                }
+            }
+            Self::Ssh(ssh) => write!(formatter, "{}, known by its host key", ssh.url),
+            Self::Https(https) => write!(formatter, "{}, known by its public key", https.url),
+        }
+    }
+}
+
+impl Plan {
+    /// The branch of the repository that is fetched, and where from; none when it comes with the
+    /// answers.
+    pub fn fetches(&self) -> Option<(&str, &RepositoryPlace)> {
+        self.steps.iter().find_map(|step| match step {
+            Step::FetchRepository { branch, from } => Some((branch.as_str(), from)),
+            _ => None,
+        })
+    }
+
+    /// For people, for example `install hypervisor`.
+    pub fn title(&self) -> String {
+        if self.repairs() {
+            return format!("repair the boot entry of {}", self.host_name);
+        }
+        Self::title_for(&self.host_name)
+    }
+
+    /// Whether a finished installation is made to boot again, and nothing else.
+    pub fn repairs(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::OpenSystem { .. }))
+    }
+
+    /// The title of a plan for the host of this name.
+    pub fn title_for(host_name: &str) -> String {
+        format!("install {host_name}")
+    }
+
+    /// The steps as they are announced: titles with the id of the disk they work on.
+    pub fn summaries(&self) -> Vec<StepSummary> {
+        let title = |step: &Step| {
+            let disk =
+                step.role().and_then(|role| self.disks.iter().find(|disk| disk.role == role));
+            disk.map_or_else(|| step.title(), |disk| format!("{} ({})", step.title(), disk.id))
+        };
+        self.steps.iter().map(|step| StepSummary { id: step.id(), title: title(step) }).collect()
+    }
+
+    /// Whether the disk of a role belongs to a pool that is kept.
+    pub fn keeps(&self, role: &str) -> bool {
+        self.steps.iter().any(|step| match step {
+            Step::KeepPool { members, .. } => members.iter().any(|member| member.role == role),
+            _ => false,
+        })
+    }
+
+    /// What is destroyed, one line for each piece of content.
+    pub fn destroyed_lines(&self) -> Vec<String> {
+        let lines = |destroyed: &super::Destroyed| {
+            let place = format!("{} ({})", destroyed.role, destroyed.id);
+            destroyed
+                .content
+                .iter()
+                .map(move |content| format!("{place}: {content}"))
+                .collect::<Vec<_>>()
+        };
+        self.destroys.iter().flat_map(lines).collect()
+    }
+}
+
+fn disks(count: usize) -> String {
+    if count == 1 { "1 disk".into() } else { format!("{count} disks") }
+}

@@ -1,0 +1,512 @@
+//! Members of a pool of the running machine: a new disk for a lost one, one more, one less.
+//!
+//! Pure as the plan of an installation is. What a run that was cut off has done is among the
+//! facts, so that a second run plans what is left.
+
+mod describe;
+mod outlook;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::choose::{Choice, Part, recognised};
+use super::refusal::{PlanError, Refusal};
+use super::sticks::is_stick;
+use super::{content, fitness, geometry};
+use bedplate_model::facts::{DiskFacts, Facts, Signature, kind};
+use bedplate_model::host::{Disk, HostFile, Pool, Wipe};
+use bedplate_model::identity::{Purpose, derive, esp_volume_id, member_mapper, shown_volume_id};
+use bedplate_model::plan::{Destroyed, DiskTarget, Partition};
+
+/// RAID1 needs two.
+const LEAST_DEVICES: usize = 2;
+
+/// What is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberTask {
+    /// A new disk takes the place of the role's disk.
+    Replace,
+    /// The role's disk joins the pool.
+    Add,
+    /// The role's disk leaves the pool.
+    Remove,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct MemberRequest<'a> {
+    /// What.
+    pub task: MemberTask,
+    /// Whose disk.
+    pub role: &'a str,
+    /// by-id name of the disk; none takes the one of `host.toml`.
+    pub id: Option<&'a str>,
+    /// Whether what stands on the disk may be destroyed.
+    pub wipe: bool,
+}
+
+/// What was found of the pool.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PoolFacts {
+    /// Whether it is mounted.
+    pub mounted: bool,
+    /// Names under `/dev/mapper` of the devices of the file system.
+    pub devices: BTreeSet<String>,
+    /// How many devices it lacks.
+    pub missing: usize,
+    /// Roles whose disk dropped out while it was mounted: the kernel still counts them as devices.
+    pub dropped: BTreeSet<String>,
+    /// Whether something is not RAID1.
+    pub mixed: bool,
+    /// The epoch the role's disk has, or had.
+    pub epoch: u32,
+    /// The epoch that the role's next disk gets, or that an unfinished run gave it.
+    pub next_epoch: u32,
+    /// Whether a volume of `next_epoch` is finished.
+    pub sealed: bool,
+    /// UUIDs of LUKS headers of this host's disks that are in use or could be.
+    pub current: BTreeSet<String>,
+}
+
+/// Everything that will be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberPlan {
+    /// Lower-case hexadecimal SHA-256 of what identifies host, role and disk; the new header
+    /// carries it.
+    pub hash: String,
+    /// What is wanted.
+    pub task: MemberTask,
+    /// Name of the pool.
+    pub pool: String,
+    /// Where it is mounted.
+    pub mount: String,
+    /// Role of the disk.
+    pub role: String,
+    /// What is destroyed.
+    pub destroys: Vec<Destroyed>,
+    /// The disk that is written to, when one still has to be.
+    pub disk: Option<DiskTarget>,
+    /// The steps, in order.
+    pub steps: Vec<MemberStep>,
+    /// What is no reason to refuse.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum MemberStep {
+    /// Write the partition table.
+    Partition {
+        /// GUID of the disk label.
+        guid: Uuid,
+        /// The partitions.
+        partitions: Vec<Partition>,
+    },
+    /// Make the file system of the copy of the ESP.
+    FormatEsp {
+        /// Partition number.
+        partition: u32,
+        /// VFAT volume id.
+        volume_id: u32,
+    },
+    /// Mount the copy of the ESP on the role's disk, and bring it into step.
+    MirrorEsp {
+        /// GUID of its partition.
+        guid: Uuid,
+    },
+    /// Make the LUKS2 header with both keyslots, test them, and open it.
+    FormatLuks {
+        /// Partition number.
+        partition: u32,
+        /// UUID of the header.
+        uuid: Uuid,
+        /// Label of the header.
+        label: String,
+        /// Name under `/dev/mapper`.
+        mapper: String,
+    },
+    /// Keep durably that disks of this epoch, and no others, are members.
+    Record {
+        /// The epoch.
+        epoch: u32,
+    },
+    /// Add the opened volume to the file system.
+    Join {
+        /// Name under `/dev/mapper`.
+        mapper: String,
+    },
+    /// Copy everything off a device, or from the other copies, and take it out.
+    Leave {
+        /// Which.
+        device: Leaving,
+    },
+    /// Bring every chunk to two copies.
+    Convert,
+    /// Save the header on the key stick.
+    SaveHeader {
+        /// UUID of the header.
+        uuid: Uuid,
+    },
+    /// Mark the header as belonging to a finished pool.
+    Seal {
+        /// UUID of the header.
+        uuid: Uuid,
+    },
+}
+
+/// A device that leaves a file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leaving {
+    /// One that is not there.
+    Missing,
+    /// The opened volume of this name.
+    Mapper(String),
+}
+
+/// Plans one change of a pool.
+pub fn plan_member(
+    host: &HostFile,
+    facts: &Facts,
+    pool: &PoolFacts,
+    request: &MemberRequest<'_>,
+) -> Result<MemberPlan, PlanError> {
+    let role = request.role;
+    let Some((name, intent)) =
+        host.pools.iter().find(|(_, one)| one.disks.iter().any(|r| r == role))
+    else {
+        return Err(refused(
+            format!("no pool of host.toml has a disk `{role}`"),
+            "write the role into `[disks]` and into the pool's `disks`, rebuild, and run again",
+        ));
+    };
+    if !pool.mounted {
+        return Err(refused(
+            format!("the pool `{name}` is not mounted"),
+            format!("run `bedplate-host pool open {name}`"),
+        ));
+    }
+    let situation = Situation { host, facts, pool, request, name, intent };
+    if let Some(refusal) = situation.lacks_another() {
+        return Err(refusal);
+    }
+    match request.task {
+        MemberTask::Remove => situation.remove(),
+        MemberTask::Replace | MemberTask::Add => situation.join(),
+    }
+}
+
+fn refused(message: String, help: impl Into<String>) -> PlanError {
+    PlanError::new(vec![Refusal::machine(message, help)])
+}
+
+struct Situation<'a> {
+    host: &'a HostFile,
+    facts: &'a Facts,
+    pool: &'a PoolFacts,
+    request: &'a MemberRequest<'a>,
+    name: &'a str,
+    intent: &'a Pool,
+}
+
+impl Situation<'_> {
+    /// What is moved off a disk, or brought to two copies, would get its second one on a disk that is
+    /// not there.
+    fn lacks_another(&self) -> Option<PlanError> {
+        let MemberRequest { task, role, .. } = *self.request;
+        let may_leave = |dropped: &str| task != MemberTask::Add && dropped == role;
+        let other = self.pool.dropped.iter().find(|dropped| !may_leave(dropped))?;
+        Some(refused(
+            format!("`{other}` dropped out while the pool `{}` was mounted", self.name),
+            format!(
+                "see to its cable and power, then restart the machine, which brings it up to date; when it is \
+                 dead, `bedplate-host pool replace {other}` comes first"
+            ),
+        ))
+    }
+
+    fn remove(&self) -> Result<MemberPlan, PlanError> {
+        let role = self.request.role;
+        let device = match self.own_device() {
+            Some(mapper) => Leaving::Mapper(mapper),
+            None if self.pool.missing > 0 => Leaving::Missing,
+            None => {
+                return Err(refused(
+                    format!("`{role}` is not in the pool `{}`, and nothing is missing", self.name),
+                    "take it out of host.toml",
+                ));
+            }
+        };
+        let stay = self.pool.devices.len() - usize::from(device != Leaving::Missing);
+        if stay < LEAST_DEVICES {
+            return Err(refused(
+                format!("{stay} disk would be left, and RAID1 needs {LEAST_DEVICES}"),
+                format!("add another one first, or use `bedplate-host pool replace {role}`"),
+            ));
+        }
+        let mut steps = vec![MemberStep::Leave { device }];
+        // What is left was written without one of two copies when too few disks were there.
+        steps.extend(self.pool.mixed.then_some(MemberStep::Convert));
+        // From now on the disk that left is of an epoch that is no member.
+        steps.push(MemberStep::Record { epoch: self.pool.epoch + 1 });
+        Ok(self.plan(None, Vec::new(), steps))
+    }
+
+    fn join(&self) -> Result<MemberPlan, PlanError> {
+        let (role, epoch) = (self.request.role, self.pool.next_epoch);
+        let mapper = member_mapper(role, epoch);
+        let uuid = derive(self.host.host.id, Purpose::Luks, role, epoch);
+        let joined = self.pool.devices.contains(&mapper);
+        let leaving = (self.request.task == MemberTask::Replace).then(|| self.leaving(&mapper));
+        if self.request.task == MemberTask::Add
+            && self.own_device().is_some_and(|own| own != mapper)
+        {
+            return Err(refused(
+                format!("`{role}` is in the pool `{}` already", self.name),
+                format!("`bedplate-host pool replace {role}` gives it another disk"),
+            ));
+        }
+        if self.request.task == MemberTask::Add && self.pool.missing > 0 && !joined {
+            return Err(refused(
+                format!("the pool `{}` lacks a disk", self.name),
+                format!("`bedplate-host pool replace {role}` puts a new one in its place"),
+            ));
+        }
+        let leaving = leaving.flatten();
+        if self.request.task == MemberTask::Replace && leaving.is_none() && !joined {
+            return Err(refused(
+                format!("`{role}` is not in the pool `{}`, and nothing is missing", self.name),
+                format!("`bedplate-host pool add {role}` adds a disk"),
+            ));
+        }
+        let (disk, destroys, mut steps): (_, _, Vec<_>) = if joined {
+            (None, Vec::new(), Vec::new())
+        } else {
+            let (target, destroys, partitions) = self.disk()?;
+            let luks = partitions.last().map_or(1, |partition| partition.number);
+            let guid = derive(self.host.host.id, Purpose::GptDisk, role, epoch);
+            let esp = self.part().esp().map(|partition| MemberStep::FormatEsp {
+                partition,
+                volume_id: esp_volume_id(self.esp(epoch)),
+            });
+            let rest = [
+                MemberStep::FormatLuks {
+                    partition: luks,
+                    uuid,
+                    label: mapper.clone(),
+                    mapper: mapper.clone(),
+                },
+                MemberStep::Record { epoch },
+                MemberStep::Join { mapper },
+            ];
+            let first = MemberStep::Partition { guid, partitions };
+            (Some(target), destroys, std::iter::once(first).chain(esp).chain(rest).collect())
+        };
+        let replaces = self.request.task == MemberTask::Replace;
+        // Quick, and the machine boots from this disk too from then on.
+        steps.extend(self.part().esp().map(|_| MemberStep::MirrorEsp { guid: self.esp(epoch) }));
+        steps.extend(leaving.map(|device| MemberStep::Leave { device }));
+        steps.extend((replaces || self.pool.mixed).then_some(MemberStep::Convert));
+        steps.push(MemberStep::SaveHeader { uuid });
+        steps.push(MemberStep::Seal { uuid });
+        Ok(self.plan(disk, destroys, steps))
+    }
+
+    /// What the role's disk is for.
+    fn part(&self) -> Part {
+        match self.host.os.esp_mirror.as_deref() {
+            Some(mirror) if mirror == self.request.role => Part::MirrorMember,
+            _ => Part::Member,
+        }
+    }
+
+    /// The GUID of the copy of the ESP on the role's disk of this epoch: never that of the disk
+    /// before it, which may come back.
+    fn esp(&self, epoch: u32) -> Uuid {
+        derive(self.host.host.id, Purpose::GptEsp, self.request.role, epoch)
+    }
+
+    /// The device of the role that is in the file system.
+    fn own_device(&self) -> Option<String> {
+        let epochs = [self.pool.next_epoch, self.pool.epoch];
+        let mut names = epochs.iter().map(|epoch| member_mapper(self.request.role, *epoch));
+        names.find(|name| self.pool.devices.contains(name))
+    }
+
+    fn leaving(&self, new: &str) -> Option<Leaving> {
+        let before = (0..self.pool.next_epoch).map(|epoch| member_mapper(self.request.role, epoch));
+        let open = before.filter(|name| name != new).find(|name| self.pool.devices.contains(name));
+        open.map(Leaving::Mapper).or((self.pool.missing > 0).then_some(Leaving::Missing))
+    }
+
+    /// The disk, what is destroyed on it, and its partitions.
+    fn disk(&self) -> Result<(DiskTarget, Vec<Destroyed>, Vec<Partition>), PlanError> {
+        let role = self.request.role;
+        let Some(intended) = self.host.disks.get(role) else {
+            let message = format!("host.toml has no section `[disks.{role}]`");
+            return Err(refused(message, "write it"));
+        };
+        let disk = self.wanted(intended);
+        let named = |facts: &&DiskFacts| facts.by_id.contains(&disk.id);
+        let found: Vec<&DiskFacts> = self.facts.disks.iter().filter(named).collect();
+        let [facts] = found.as_slice() else {
+            let message = if found.is_empty() {
+                "there is no such disk"
+            } else {
+                "two disks answer to this id"
+            };
+            let help = "give the name of the new disk: `--disk NAME`, as under /dev/disk/by-id";
+            return Err(PlanError::new(vec![Refusal::disk(role, &disk.id, message.into(), help)]));
+        };
+        let choice = Choice { role, disk: &disk, facts, part: self.part() };
+        let resume = self.resumes(facts);
+        let mut refusals = Vec::new();
+        fitness::disks(&[choice], self.host, self.facts, &mut refusals);
+        refusals.extend(recognised(&choice, self.facts));
+        refusals.extend(self.taken(&choice));
+        let mut destroys = Vec::new();
+        let content = content::lines(facts);
+        // What no header says anything of any more is told, though it is our own work.
+        let torn = resume && facts.bedplate.is_none() && content::holds_volume(facts);
+        if (!resume || torn) && !content.is_empty() {
+            if self.request.wipe || torn {
+                destroys.push(Destroyed { role: role.to_owned(), id: disk.id.clone(), content });
+            } else {
+                refusals.push(choice.refuse(
+                    format!("the disk is not blank: {}", content.join("; ")),
+                    "save what is on it; `--wipe` destroys it",
+                ));
+            }
+        }
+        if !refusals.is_empty() {
+            return Err(PlanError::new(refusals));
+        }
+        let partitions = geometry::member(self.host, &choice, self.pool.next_epoch);
+        let target = DiskTarget {
+            role: role.to_owned(),
+            id: disk.id.clone(),
+            serial: facts.serial.clone(),
+            wwn: facts.wwn.clone(),
+            size: facts.size,
+            sector_size: facts.sector_size,
+            diskseq: facts.diskseq,
+            resume,
+            sealed: false,
+            discard: disk.media == bedplate_model::host::Media::Ssd,
+        };
+        Ok((target, destroys, partitions))
+    }
+
+    /// What host.toml says of the role's disk holds for the disk it names, not for another.
+    fn wanted(&self, intended: &Disk) -> Disk {
+        let id = self.request.id.unwrap_or(&intended.id);
+        let same = id == intended.id;
+        Disk {
+            id: id.to_owned(),
+            expect_serial: intended.expect_serial.clone().filter(|_| same),
+            expect_size: intended.expect_size.filter(|_| same),
+            media: intended.media,
+            wipe: if self.request.wipe { Wipe::Any } else { Wipe::Ours },
+        }
+    }
+
+    /// Whether an interrupted run of this same change left what stands on the disk.
+    fn resumes(&self, facts: &DiskFacts) -> bool {
+        let (host, epoch) = (self.host.host.id, self.pool.next_epoch);
+        let is = |purpose, uuid: &Option<String>| {
+            let wanted = derive(host, purpose, self.request.role, epoch).to_string();
+            uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&wanted))
+        };
+        let volume_id = shown_volume_id(esp_volume_id(self.esp(epoch)));
+        let is_esp = |uuid: &Option<String>| {
+            uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&volume_id))
+        };
+        let is_torn = facts.signatures.iter().any(|one| one.kind == kind::TORN_HEADER);
+        let begun = facts.bedplate.as_ref().map(|found| found.sealed);
+        let is_label = |one: &Signature| {
+            one.partition.is_none()
+                && matches!(one.kind.as_str(), "gpt" | kind::UNFINISHED)
+                && is(Purpose::GptDisk, &one.uuid)
+        };
+        let ours = |one: &Signature| match one.kind.as_str() {
+            "gpt" => is_label(one),
+            "crypto_LUKS" => is(Purpose::Luks, &one.uuid) && (is_torn || begun == Some(false)),
+            "vfat" => is_esp(&one.uuid),
+            kind::UNFINISHED => is_label(one) || is_esp(&one.uuid),
+            kind::UNSEEN_TABLE => one.partition.is_none(),
+            kind::TORN_HEADER | kind::UNKNOWN => {
+                one.partition.is_some_and(|number| self.part().takes(number))
+            }
+            other => kind::is_broken_copy(other),
+        };
+        !self.pool.sealed
+            && begun != Some(true)
+            && facts.signatures.iter().any(is_label)
+            && facts.signatures.iter().all(ours)
+    }
+
+    /// Disks that something else of this host needs: never taken, whatever is allowed.
+    fn taken(&self, choice: &Choice<'_>) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        for (role, disk) in &self.host.disks {
+            if role != choice.role && choice.facts.by_id.contains(&disk.id) {
+                refusals.push(choice.refuse(
+                    format!("this is the disk of `{role}`"),
+                    "give the name of another disk",
+                ));
+            }
+        }
+        if self.host.unlock.sticks.iter().any(|stick| is_stick(stick, choice.facts)) {
+            refusals
+                .push(choice.refuse("this is a key stick".into(), "give the name of another disk"));
+        }
+        let current = |signature: &Signature| {
+            signature.uuid.as_ref().is_some_and(|uuid| self.pool.current.contains(uuid))
+        };
+        if choice.facts.signatures.iter().any(current) && !self.resumes(choice.facts) {
+            refusals.push(choice.refuse(
+                "a member of a pool of this machine stands on it".into(),
+                "give the name of another disk",
+            ));
+        }
+        refusals
+    }
+
+    fn plan(
+        &self,
+        disk: Option<DiskTarget>,
+        destroys: Vec<Destroyed>,
+        steps: Vec<MemberStep>,
+    ) -> MemberPlan {
+        let MemberRequest { task, role, .. } = *self.request;
+        let mut hasher = Sha256::new();
+        let identity = disk.as_ref().map(|disk| (&disk.id, &disk.serial, &disk.wwn, disk.size));
+        let text = format!(
+            "{}/{}/{role}/{}/{identity:?}",
+            self.host.host.id, self.name, self.pool.next_epoch
+        );
+        hasher.update(text);
+        let hash = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let warnings = self.warnings(disk.as_ref());
+        MemberPlan {
+            hash,
+            task,
+            pool: self.name.to_owned(),
+            mount: self.intent.mount.clone(),
+            role: role.to_owned(),
+            destroys,
+            disk,
+            steps,
+            warnings,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! Renderers: events as bars, plain lines and JSON.
+//!
+//! Architecture invariant: they depend on the event types alone, so that whoever receives events,
+//! on the machine or at the other end of a connection, shows them alike.
+
+pub mod bars;
+pub mod json;
+pub mod plain;
+pub mod text;
+
+use bedplate_events::Event;
+
+/// Something that shows events.
+pub trait Sink: Send {
+    /// Shows one event. A sink that cannot is silent: a full console must not stop an installation.
+    fn show(&mut self, event: &Event);
+}

@@ -1,0 +1,280 @@
+//! Plain lines, for serial consoles and logs.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use bedplate_events::shown::{shown_line, shown_lines};
+use bedplate_events::{DeviceState, Event, EventKind, Outcome, StepSummary, Unit};
+
+use super::text::{amount, bytes, duration};
+use crate::Sink;
+
+/// At most one progress line in this time.
+const PROGRESS_INTERVAL_MS: u64 = 1000;
+
+/// Writes plain lines.
+pub struct Plain<W> {
+    output: W,
+    steps: Vec<StepSummary>,
+    started: BTreeMap<String, u64>,
+    /// The step whose line stands open, without its end.
+    open: Option<String>,
+    last_progress: u64,
+}
+
+impl<W: Write + Send> Plain<W> {
+    /// Lines go to `output`.
+    pub fn new(output: W) -> Self {
+        Self { output, steps: Vec::new(), started: BTreeMap::new(), open: None, last_progress: 0 }
+    }
+
+    fn write(&mut self, text: &str) {
+        // A console that went away must not stop an installation.
+        let _ = self.output.write_all(text.as_bytes()).and_then(|()| self.output.flush());
+    }
+
+    fn line(&mut self, text: &str) {
+        let end = if self.open.take().is_some() { "\n" } else { "" };
+        self.write(&format!("{end}{text}\n"));
+    }
+
+    fn heading(&self, step: &str) -> String {
+        let total = self.steps.len();
+        let width = total.to_string().len();
+        match self.steps.iter().position(|summary| summary.id == step) {
+            Some(index) => {
+                let title = self.steps.get(index).map_or(step, |summary| &summary.title);
+                format!("[{:>width$}/{total}] {}", index + 1, shown_line(title))
+            }
+            None => format!("[{:>width$}/{total}] {}", "?", shown_line(step)),
+        }
+    }
+
+    fn begin(&mut self, step: &str, at_ms: u64) {
+        self.started.insert(step.to_owned(), at_ms);
+        let heading = self.heading(step);
+        let end = if self.open.is_some() { "\n" } else { "" };
+        self.write(&format!("{end}{heading} ..."));
+        self.open = Some(step.to_owned());
+    }
+
+    fn end(&mut self, step: &str, outcome: Outcome, milliseconds: u64) {
+        let word = match outcome {
+            Outcome::Done => "done",
+            Outcome::AlreadyDone => "already done",
+        };
+        let result = format!("{word} {}", duration(milliseconds));
+        if self.open.as_deref() == Some(step) {
+            self.open = None;
+            self.write(&format!(" {result}\n"));
+        } else {
+            let heading = self.heading(step);
+            self.line(&format!("{heading} ... {result}"));
+        }
+    }
+
+    fn progress(&mut self, at_ms: u64, kind: &EventKind) {
+        let EventKind::Progress { step, done, total, unit, note } = kind else { return };
+        let (done, total, unit) = (*done, *total, *unit);
+        if at_ms < self.last_progress + PROGRESS_INTERVAL_MS {
+            return;
+        }
+        self.last_progress = at_ms;
+        let elapsed = at_ms.saturating_sub(self.started.get(step).copied().unwrap_or(at_ms));
+        let mut line = format!("{} ...", self.heading(step));
+        if done > 0 || total.is_some() {
+            line.push_str(&format!(" {}", amount(done, total, unit)));
+        }
+        if unit == Unit::Bytes && elapsed > 0 {
+            let rate = done.saturating_mul(1000) / elapsed;
+            line.push_str(&format!(", {}/s", bytes(rate)));
+            if let Some(left) = total
+                .and_then(|total| total.saturating_sub(done).saturating_mul(1000).checked_div(rate))
+            {
+                line.push_str(&format!(", {} left", duration(left)));
+            }
+        }
+        if let Some(note) = note {
+            line.push_str(&format!(" ({})", shown_line(note)));
+        }
+        self.line(&line);
+    }
+
+    fn plan(&mut self, title: &str, plan: Option<&str>, destroys: &[String]) {
+        self.line(&format!("Bedplate: {}", shown_line(title)));
+        if let Some(plan) = plan {
+            self.line(&format!("Plan {plan}"));
+        }
+        if destroys.is_empty() {
+            self.line("Destroys nothing: every disk of the plan is blank or ours to finish.");
+        }
+        for line in destroys {
+            self.line(&format!("DESTROYS {}", shown_line(line)));
+        }
+    }
+}
+
+impl<W: Write + Send> Sink for Plain<W> {
+    fn show(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::PlanStarted { title, plan, steps, destroys } => {
+                self.steps.clone_from(steps);
+                self.plan(title, plan.as_deref(), destroys);
+            }
+            EventKind::StepStarted { step } => self.begin(step, event.at_ms),
+            EventKind::Progress { .. } => self.progress(event.at_ms, &event.kind),
+            EventKind::Warned { message, .. } => {
+                self.line(&format!("WARNING {}", shown_lines(message)));
+            }
+            EventKind::StepDone { step, outcome, milliseconds } => {
+                self.end(step, *outcome, *milliseconds);
+            }
+            EventKind::Failed { .. } => {
+                for line in failure(&event.kind) {
+                    self.line(&line);
+                }
+            }
+            EventKind::PlanDone { success: true, milliseconds } => {
+                self.line(&format!("Finished in {}.", duration(*milliseconds)));
+            }
+            EventKind::PlanDone { success: false, milliseconds } => {
+                self.line(&format!("Stopped after {}.", duration(*milliseconds)));
+                self.line("Nothing further will be written. The machine stays as it is.");
+            }
+        }
+    }
+}
+
+/// A failure as lines.
+pub fn failure(kind: &EventKind) -> Vec<String> {
+    let EventKind::Failed { step, device, state, message, causes, next } = kind else {
+        return Vec::new();
+    };
+    let mut lines = vec![match step {
+        Some(step) => format!("FAILED {}: {}", shown_line(step), shown_lines(message)),
+        None => format!("FAILED {}", shown_lines(message)),
+    }];
+    if let Some(device) = device {
+        let state = match state {
+            Some(DeviceState::Untouched) => ", untouched",
+            Some(DeviceState::Partial) => ", written in part",
+            Some(DeviceState::Written) => ", written",
+            None => "",
+        };
+        lines.push(format!("  device: {}{state}", shown_line(device)));
+    }
+    lines.extend(causes.iter().map(|cause| format!("  because: {}", shown_lines(cause))));
+    lines.push(format!("  next: {}", shown_lines(next)));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use bedplate_events::EVENT_SCHEMA;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn render(kinds: Vec<(u64, EventKind)>) -> String {
+        let buffer = Buffer::default();
+        let mut plain = Plain::new(buffer.clone());
+        for (sequence, (at_ms, kind)) in kinds.into_iter().enumerate() {
+            let sequence = sequence as u64;
+            plain.show(&Event { schema: EVENT_SCHEMA, sequence, at_ms, kind });
+        }
+        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn plan() -> EventKind {
+        let step = |id: &str, title: &str| StepSummary { id: id.into(), title: title.into() };
+        EventKind::PlanStarted {
+            title: "install hypervisor".into(),
+            plan: Some("c0ffee".into()),
+            steps: vec![
+                step("luks-os", "Encrypt os (nvme-OS)"),
+                step("luks-vm1", "Encrypt vm1 (nvme-VM1)"),
+                step("copy", "Copy the system"),
+            ],
+            destroys: vec!["os (nvme-OS): btrfs \"pho\u{1b}tos\" on partition 1, 500 GB".into()],
+        }
+    }
+
+    fn start(step: &str) -> EventKind {
+        EventKind::StepStarted { step: step.into() }
+    }
+
+    fn done(step: &str, milliseconds: u64) -> EventKind {
+        EventKind::StepDone { step: step.into(), outcome: Outcome::Done, milliseconds }
+    }
+
+    fn copied(done: u64) -> EventKind {
+        EventKind::Progress {
+            step: "copy".into(),
+            done,
+            total: Some(600_000_000),
+            unit: Unit::Bytes,
+            note: None,
+        }
+    }
+
+    #[test]
+    fn an_installation_with_parallel_steps_reads_well_on_serial() {
+        insta::assert_snapshot!(render(vec![
+            (0, plan()),
+            (10, start("luks-os")),
+            (11, start("luks-vm1")),
+            (700, done("luks-vm1", 689)),
+            (900, done("luks-os", 890)),
+            (1000, start("copy")),
+            (2000, copied(30_000_000)),
+            (2500, copied(60_000_000)),
+            (3000, copied(90_000_000)),
+            (
+                9000,
+                EventKind::Progress {
+                    step: "copy".into(),
+                    done: 0,
+                    total: None,
+                    unit: Unit::Items,
+                    note: Some("downloading 'x\u{1b}'".into()),
+                }
+            ),
+            (22_000, done("copy", 21_000)),
+            (22_001, EventKind::PlanDone { success: true, milliseconds: 22_001 }),
+        ]));
+    }
+
+    #[test]
+    fn a_failure_names_step_device_state_causes_and_what_next() {
+        insta::assert_snapshot!(render(vec![
+            (0, plan()),
+            (10, start("luks-os")),
+            (
+                20,
+                EventKind::Failed {
+                    step: Some("luks-os".into()),
+                    device: Some("os (nvme-OS)".into()),
+                    state: Some(DeviceState::Partial),
+                    message: "could not make the LUKS header".into(),
+                    causes: vec!["input/output error".into()],
+                    next: "replace the disk".into(),
+                }
+            ),
+            (21, EventKind::PlanDone { success: false, milliseconds: 21 }),
+        ]));
+    }
+}

@@ -1,0 +1,125 @@
+//! What a repository is found to hold. Links are not followed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use bedplate_document::rules;
+use uuid::Uuid;
+
+use crate::error::{Error, file};
+use crate::flake::{Flake, Layout};
+use crate::host::{FLAKE_FILE, LOCK_FILE};
+use crate::shipped::{DESCRIPTION, HOSTS, PLATFORM};
+
+/// The longest file that is read of a repository, in bytes.
+const LIMIT: u64 = 8 << 20;
+
+/// The directory `bedplate` of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Vendored {
+    /// There is none.
+    Absent,
+    /// It is a vendored platform.
+    Ours {
+        /// The description of a medium's, where it has one.
+        description: Option<Vec<u8>>,
+    },
+    /// It is something else.
+    Foreign,
+}
+
+/// What is to be known of a repository before a host is added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// `flake.nix`.
+    pub flake: String,
+    /// `flake.lock`.
+    pub lock: Option<String>,
+    /// Where its hosts are.
+    pub hosts: String,
+    /// What stands there.
+    pub entries: BTreeSet<String>,
+    /// The ids of the hosts that have a document, by name.
+    pub ids: BTreeMap<String, Uuid>,
+    /// The directory `bedplate`.
+    pub platform: Vendored,
+}
+
+/// Reads a repository; `hosts` is the directory of hosts when somebody has chosen it.
+pub fn facts(root: &Path, hosts: Option<&str>) -> Result<Facts, Error> {
+    let flake =
+        text(&root.join(FLAKE_FILE))?.ok_or_else(|| Error::NoFlake { path: root.to_owned() })?;
+    let hosts = match hosts {
+        Some(hosts) => hosts.to_owned(),
+        None => directory(root, &Flake::parse(&flake)?.layout()),
+    };
+    // Before anything is looked for there.
+    rules::relative_path(&hosts).map_err(Error::rule)?;
+    let entries = names(&root.join(&hosts))?;
+    let id = |name: &String| {
+        let document = text(&root.join(&hosts).join(name).join("host.toml")).ok()??;
+        let tree: toml_edit::DocumentMut = document.parse().ok()?;
+        let id = tree.get("host")?.get("id")?.as_str()?;
+        Some((name.clone(), Uuid::try_parse(id).ok()?))
+    };
+    let ids = entries.iter().filter_map(id).collect();
+    let lock = text(&root.join(LOCK_FILE))?;
+    Ok(Facts { flake, lock, hosts, entries, ids, platform: platform(root)? })
+}
+
+/// Whether a repository may be started at `path`: nothing is there, or nothing but `.git`.
+pub fn is_free(path: &Path) -> Result<bool, Error> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_dir() => Ok(false),
+        _ => Ok(names(path)?.iter().all(|name| name == ".git")),
+    }
+}
+
+fn directory(root: &Path, layout: &Layout) -> String {
+    let named = match layout {
+        Layout::Ours { directory } | Layout::Blueprint { directory } => Some(directory.clone()),
+        Layout::Computed { directory } => directory.clone(),
+        Layout::Written | Layout::Unknown { .. } => None,
+    };
+    let usual = || [HOSTS, "hosts"].into_iter().find(|path| root.join(path).is_dir());
+    named.or_else(|| usual().map(str::to_owned)).unwrap_or_else(|| HOSTS.to_owned())
+}
+
+fn platform(root: &Path) -> Result<Vendored, Error> {
+    let path = root.join(PLATFORM);
+    if fs::symlink_metadata(&path).is_err() {
+        return Ok(Vendored::Absent);
+    }
+    if !["lib.nix", FLAKE_FILE].iter().all(|name| path.join(name).is_file()) {
+        return Ok(Vendored::Foreign);
+    }
+    let description = text(&path.join(DESCRIPTION))?.map(String::into_bytes);
+    Ok(Vendored::Ours { description })
+}
+
+/// The text of a file; none when it is not there.
+fn text(path: &Path) -> Result<Option<String>, Error> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(file("look at", path)(error)),
+        Ok(found) if found.is_symlink() => return Err(Error::Link { path: path.to_owned() }),
+        Ok(found) if found.len() > LIMIT => {
+            return Err(file("read", path)(io::Error::other("it is too large")));
+        }
+        Ok(_) => {}
+    }
+    fs::read_to_string(path).map(Some).map_err(file("read", path))
+}
+
+fn names(directory: &Path) -> Result<BTreeSet<String>, Error> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        other => other.map_err(file("list", directory))?,
+    };
+    let name = |entry: io::Result<fs::DirEntry>| {
+        entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
+    };
+    entries.map(name).collect::<io::Result<_>>().map_err(file("list", directory))
+}
