@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::error::HarnessError;
+use crate::machine::Disk;
 use crate::pace;
 use crate::qmp::Qmp;
 
@@ -71,6 +72,26 @@ impl Qmp {
         gone.map_err(|spent| {
             HarnessError::Unfit(format!("{spent}, the guest does not let go of `{role}`"))
         })?
+    }
+}
+
+impl Qmp {
+    /// Puts an NVMe disk that was pulled back to where it was.
+    pub fn plug_in(&self, disk: &Disk) -> Result<(), HarnessError> {
+        let Disk { role, serial, file, .. } = disk;
+        let node = format!("again-{role}");
+        self.execute(
+            "blockdev-add",
+            json!({
+                "driver": "raw", "node-name": node, "discard": "unmap",
+                "file": {"driver": "file", "filename": file, "discard": "unmap"},
+            }),
+        )?;
+        let device = json!({
+            "driver": "nvme", "id": format!("dev-{role}"), "bus": format!("port-{role}"),
+            "drive": node, "serial": serial,
+        });
+        self.execute("device_add", device).map(drop)
     }
 }
 

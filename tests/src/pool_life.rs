@@ -37,10 +37,6 @@ const INIT: &str = r#"#!/usr/bin/busybox sh
 export box=/usr/bin/busybox PATH=/usr/bin:/usr/sbin DM_DISABLE_UDEV=1
 export host="$($box readlink /run/booted-system)/programs/bin/bedplate-host"
 $box mkdir -p /dev/disk/by-id
-for disk in /sys/block/nvme*; do
-	name=${disk##*/}
-	$box ln -sf /dev/$name "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_$($box cat $disk/device/serial | $box tr -d ' ')"
-done
 for disk in /dev/vd?; do
 	[ "$($box head -c 6 $disk)" = '#!life' ] && $box sh $disk
 done
@@ -63,6 +59,13 @@ first() {
 	$box mount -o remount,nodatacow /mnt/$1 && fill /mnt/$1/image 64
 	$box mount -o remount,datacow /mnt/$1 && fill /mnt/$1/file 64
 	$box sync
+}
+names() {
+	$box rm -f /dev/disk/by-id/nvme-*
+	for disk in /sys/block/nvme*; do
+		name=${disk##*/}
+		$box ln -sf ../../$name "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_$($box cat $disk/device/serial | $box tr -d ' ')"
+	done
 }
 write() { mounted $1 || return 0; fill /mnt/$1/image 64; fill /mnt/$1/file-$2 48; $box sync; }
 "#;
@@ -113,7 +116,7 @@ impl LifeMachine {
 
     /// Starts it without some roles, to do what `lines` say.
     pub fn begin(&self, without: &[&str], lines: &str) -> Result<Running, Failure> {
-        let mut script = format!("{WORDS}{lines}\nexit 0\n").into_bytes();
+        let mut script = format!("{WORDS}names\n{lines}\nexit 0\n").into_bytes();
         script.resize(SCRIPT_BYTES, b'\n');
         let mut disks = self.disks.clone();
         disks.retain(|disk| !without.contains(&disk.role.as_str()));

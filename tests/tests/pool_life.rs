@@ -9,6 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bedplate_qemu_harness::faults::Fails;
+use bedplate_qemu_harness::machine::Disk;
 use bedplate_tests::pool_life::{LifeMachine, POOLS};
 
 /// What a disk takes in a second whose work is to be cut off.
@@ -132,8 +134,8 @@ impl Life {
         assert_eq!(sums(told, pool, "found"), known.sums, "{pool}, {event:?}: not the newest");
         known.sums = sums(told, pool, "wrote");
         assert_eq!(sums(told, pool, "end"), known.sums, "{pool}, {event:?}: changed by itself");
-        if says(told, &format!("{pool} replaced")) {
-            known.lost = None;
+        if event == Replace && known.lost.take().is_some() {
+            assert!(says(told, &format!("{pool} replaced")), "{pool}: {told:#?}");
         }
         if let Some(lost) = &known.lost {
             there.remove(lost);
@@ -209,4 +211,115 @@ fn t44_whatever_a_pool_lives_through_what_is_read_is_the_newest_history() {
         life.step(event);
     }
     life.cut_while_it_is_brought_up_to_date();
+}
+
+/// A machine with a file in each pool, and the hashes of those of the first one.
+fn begun(directory: &std::path::Path) -> (LifeMachine, BTreeMap<String, String>) {
+    let machine = LifeMachine::install(directory).unwrap();
+    let lines = "open pair; first pair; sums pair wrote; $box umount /mnt/pair";
+    let sums = sums(&machine.boot(&[], lines).unwrap(), "pair", "wrote");
+    assert_eq!(sums.len(), 2);
+    (machine, sums)
+}
+
+/// Puts another disk in the place of a role, which stops taking writes before the change or while it is
+/// filled; what it told, and the disk.
+fn replace_with_one_that_fails(
+    machine: &mut LifeMachine,
+    role: &str,
+    number: usize,
+    before: bool,
+) -> (Vec<String>, Disk) {
+    let new = machine.fresh_disk(role, number).unwrap();
+    machine.disks.retain(|disk| disk.role != role);
+    machine.disks.push(new.clone());
+    let replace = format!("\"$host\" pool replace {role} --disk {} --yes", new.by_id());
+    let ready = "echo 'LIFE READY'; $box sleep 5";
+    let change = format!("if {replace} > /said 2>&1; then echo 'LIFE replaced'; fi");
+    let change = if before {
+        format!("{ready}; {change}")
+    } else {
+        format!(
+            "{ready}; {change} &\nuntil \"$host\" pool status | $box grep -q RESYNCING; do $box usleep 200000; done\n\
+             echo 'LIFE FILLS'; wait"
+        )
+    };
+    let lines = format!(
+        "open pair\n{change}\n$box sed 's/^/LIFE said /' /said\nsums pair end\n\
+         \"$host\" pool status | $box sed 's/^/LIFE status /'\n$box umount /mnt/pair"
+    );
+    let running = machine.begin(&[], &lines).unwrap();
+    running.wait_for_text(&["LIFE READY"], LIMIT).unwrap();
+    if before {
+        running.qmp().break_disk(role, Fails::Writes).unwrap();
+    } else {
+        running.qmp().slow_down(role, SLOW).unwrap();
+        running.wait_for_text(&["LIFE FILLS"], LIMIT).unwrap();
+        running.qmp().break_disk(role, Fails::Writes).unwrap();
+    }
+    running.wait_for_text(&["LIFE IS OVER"], LIMIT).unwrap();
+    let console = running.console();
+    running.wait_for_end(LIMIT).unwrap();
+    let told = console.lines().filter_map(|line| line.trim().strip_prefix("LIFE "));
+    (told.map(str::to_owned).collect(), new)
+}
+
+#[test]
+fn f2_f3_a_new_disk_that_fails_and_a_member_that_is_pulled_cost_the_pool_nothing() {
+    let directory = tempfile::Builder::new().prefix("bedplate-life-").tempdir_in("/var/tmp");
+    let directory = directory.unwrap();
+    let (mut machine, wrote) = begun(directory.path());
+    for (number, before) in [(2, true), (3, false)] {
+        let (told, new) = replace_with_one_that_fails(&mut machine, "two", number, before);
+        assert_eq!(sums(&told, "pair", "end"), wrote, "{told:#?}");
+        assert!(!says(&told, "replaced"), "{told:#?}");
+        let names = |line: &String| line.starts_with("said ") && line.contains(&new.by_id());
+        assert!(told.iter().any(names), "{told:#?}");
+        assert!(!told.iter().any(|line| line.contains("status pool pair: whole")), "{told:#?}");
+    }
+    let new = machine.fresh_disk("two", 4).unwrap();
+    machine.disks.retain(|disk| disk.role != "two");
+    machine.disks.push(new.clone());
+    let lines = format!(
+        "open pair; \"$host\" pool replace two --disk {} --yes && echo 'LIFE replaced'; \"$host\" pool tend\n\
+         sums pair end; \"$host\" pool status | $box sed 's/^/LIFE status /'; $box umount /mnt/pair",
+        new.by_id()
+    );
+    let told = machine.boot(&[], &lines).unwrap();
+    assert_eq!(sums(&told, "pair", "end"), wrote, "{told:#?}");
+    assert!(says(&told, "replaced"), "{told:#?}");
+    pulled_and_put_back(&machine, &new);
+}
+
+/// A member is pulled out of the running machine, and put back into it after more was written.
+fn pulled_and_put_back(machine: &LifeMachine, member: &Disk) {
+    let there = format!("/dev/disk/by-id/{}", member.by_id());
+    let lines = format!(
+        "open pair; echo 'LIFE READY'; until names; [ ! -e {there} ]; do $box sleep 1; done\n\
+         write pair 1; sums pair wrote; \"$host\" pool status | $box sed 's/^/LIFE without /'\n\
+         echo 'LIFE WROTE'; until names; [ -e {there} ]; do $box sleep 1; done; $box sleep 2\n\
+         \"$host\" pool tend > /said 2>&1; $box sed 's/^/LIFE said /' /said; sums pair end\n\
+         \"$host\" pool status | $box sed 's/^/LIFE status /'; $box umount /mnt/pair"
+    );
+    let running = machine.begin(&[], &lines).unwrap();
+    running.wait_for_text(&["LIFE READY"], LIMIT).unwrap();
+    running.qmp().unplug("two").unwrap();
+    running.wait_for_text(&["LIFE WROTE"], LIMIT).unwrap();
+    running.qmp().plug_in(member).unwrap();
+    running.wait_for_text(&["LIFE IS OVER"], LIMIT).unwrap();
+    let console = running.console();
+    running.wait_for_end(LIMIT).unwrap();
+    let told = console.lines().filter_map(|line| line.trim().strip_prefix("LIFE "));
+    let told: Vec<String> = told.map(str::to_owned).collect();
+    println!("{told:#?}");
+    let wrote = sums(&told, "pair", "wrote");
+    assert_eq!(sums(&told, "pair", "end"), wrote, "{told:#?}");
+    let whole = "open pair; \"$host\" pool tend; sums pair end; $box umount /mnt/pair";
+    assert_eq!(sums(&machine.boot(&[], whole).unwrap(), "pair", "end"), wrote);
+    // Whichever is lost then.
+    for lost in ["one", "two"] {
+        let alone = "open pair; sums pair end; $box umount /mnt/pair";
+        assert_eq!(sums(&machine.boot(&[lost], alone).unwrap(), "pair", "end"), wrote, "{lost}");
+        assert_eq!(sums(&machine.boot(&[], whole).unwrap(), "pair", "end"), wrote);
+    }
 }

@@ -165,7 +165,7 @@ pub enum PoolError {
     #[error("a mount failed")]
     Mount(#[from] MountError),
     /// A command.
-    #[error("members could not be announced to btrfs")]
+    #[error("a program that pools need failed")]
     Command(#[from] CommandError),
 }
 

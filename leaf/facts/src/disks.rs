@@ -31,8 +31,11 @@ fn by_id_links(roots: &Roots) -> BTreeMap<String, String> {
     let directory = roots.dev.join("disk/by-id");
     let resolve = |link: &String| {
         let target = fs::read_link(directory.join(link)).ok()?;
+        let target = target.to_str()?;
+        // udev's links are relative, those that somebody made need not be.
+        let target = target.strip_prefix("/dev/").unwrap_or(target);
         // sysfs writes `cciss!c0d0` for `/dev/cciss/c0d0`.
-        Some(target.to_str()?.trim_start_matches("../").replace('/', "!"))
+        Some(target.trim_start_matches("../").replace('/', "!"))
     };
     names(&directory).into_iter().filter_map(|link| Some((link.clone(), resolve(&link)?))).collect()
 }
