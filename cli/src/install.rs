@@ -8,6 +8,7 @@ use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write a
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
+use bedplate_events::Sink;
 use bedplate_events::{Event, EventKind};
 use bedplate_formats::passphrase;
 use bedplate_formats::remote;
@@ -17,7 +18,6 @@ use bedplate_model::host::{HostFile, Recovery};
 use bedplate_model::identity::is_example;
 use bedplate_model::plan::Plan;
 use bedplate_planner as planner;
-use bedplate_render::Sink;
 use bedplate_render::bars::Bars;
 use bedplate_render::json::JsonLines;
 use bedplate_render::plain::Plain;

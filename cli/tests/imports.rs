@@ -40,6 +40,9 @@ const WRITE_TO_DISKS: &[&str] = &["bedplate-installer", "bedplate-host-service"]
 /// library.
 const REPOSITORY: &str = "bedplate-repository";
 const LOOK_THROUGH: &[&str] = &["bedplate-installer", "bedplate-image-builder"];
+/// Carries out plans, whatever their steps: imports `events` alone.
+const ENGINE: &str = "bedplate-engine";
+const CARRY_OUT: &[&str] = &["bedplate-installer", "bedplate-host-service"];
 /// What people see, from events alone.
 const RENDER: &str = "bedplate-render";
 /// Programs that are told what to do, and neither read `host.toml` nor plan.
@@ -59,7 +62,7 @@ const FOR_TESTS: &[(&str, &str)] = &[(PLANNER, DOCUMENT)];
 fn allowed(name: &str) -> Option<Vec<&'static str>> {
     let rows: &[&[&str]] = if [EVENTS, TOOLS, YAML, "xtask"].contains(&name) {
         &[]
-    } else if name == MODEL || name == RENDER {
+    } else if [MODEL, RENDER, ENGINE].contains(&name) {
         &[&[EVENTS]]
     } else if [DOCUMENT, PLANNER, FORMATS].contains(&name) {
         &[&[EVENTS, MODEL]]
@@ -80,12 +83,13 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
     } else if MIDDLE.contains(&name) {
         &[CORE, LEAVES, &[FACTS, RENDER]]
     } else if TOP.contains(&name) {
-        &[CORE, LEAVES, &[FACTS, DISKS, RENDER, REPOSITORY, IMPORT], MIDDLE]
+        &[CORE, LEAVES, &[FACTS, DISKS, ENGINE, RENDER, REPOSITORY, IMPORT], MIDDLE]
     } else {
         return None;
     };
     let writes: &[&str] = if WRITE_TO_DISKS.contains(&name) { &[DISKS] } else { &[] };
-    Some([rows.concat().as_slice(), writes].concat())
+    let carries_out: &[&str] = if CARRY_OUT.contains(&name) { &[ENGINE] } else { &[] };
+    Some([rows.concat().as_slice(), writes, carries_out].concat())
 }
 
 /// Arrows that point the wrong way, as `a -> b`.
@@ -155,6 +159,9 @@ fn wrong_arrows_are_found() {
         (MODEL, FORMATS),
         (RENDER, MODEL),
         (RENDER, TOOLS),
+        (ENGINE, MODEL),
+        (ENGINE, RENDER),
+        ("bedplate-image-builder", ENGINE),
         ("bedplate-initrd", PLANNER),
         ("bedplate-qemu-harness", DOCUMENT),
         ("bedplate-installer", "bedplate-initrd"),

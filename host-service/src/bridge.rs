@@ -35,7 +35,7 @@ use crate::context::Context;
 use crate::digest;
 use crate::kind::{Description, Kind, Resource};
 use crate::lab;
-use crate::report::Reporter;
+use bedplate_engine::StepReporter;
 
 pub use applied::ApplyError;
 pub use files::files;
@@ -256,7 +256,7 @@ impl Kind for Bridges {
         &self,
         context: &Context,
         action: &Action,
-        reporter: &mut Reporter<'_>,
+        of_step: &StepReporter<'_>,
     ) -> Result<Outcome, BridgeError> {
         match action {
             Action::Arm { trying } => rollback::arm(&context.state, trying)?,
@@ -267,7 +267,7 @@ impl Kind for Bridges {
             Action::RemoveBridge { bridge } => ip::remove_bridge(bridge)?,
             Action::Reload => applied::apply(&context.configuration, &context.runtime)?,
             Action::Await { bridge } => wait(&context.intent, bridge)?,
-            Action::Prove => proof::prove(context, reporter)?,
+            Action::Prove => proof::prove(context, of_step)?,
             Action::TakeBack => {
                 let record = rollback::read(&context.state)?.unwrap_or_default();
                 rollback::restore(&context.configuration, &record)?;

@@ -34,12 +34,12 @@ use crate::host_key::{self, Taken};
 use crate::intent;
 use crate::notify;
 use crate::pool::{self, Health};
-use crate::report::Reporter;
 use crate::restore;
 use crate::show::{self, Format};
 use crate::vm;
 use crate::vm::redefine::{self, Wish};
 use crate::vm::restart::{self, Patience};
+use bedplate_engine::{Reporter, StepReporter};
 
 pub use backup::{let_go, list, retrieve, run, task};
 pub use lab::{LabTask, lab};
@@ -110,20 +110,25 @@ impl NotAsIntended {
 /// may go away, the work goes on.
 fn telling<T>(
     json: bool,
-    out: &mut dyn Write,
-    work: impl FnOnce(&mut Reporter<'_>) -> T,
+    out: &mut (dyn Write + Send),
+    work: impl FnOnce(&Reporter<'_>) -> T,
 ) -> (T, io::Result<()>) {
     let mut written = Ok(());
     let mut sink = |event: &Event| {
         let result = show::event(out, format(json), event).and_then(|()| out.flush());
         written = std::mem::replace(&mut written, Ok(())).and(result);
     };
-    let done = work(&mut Reporter::new(&mut sink));
+    let done = work(&Reporter::to(&mut sink));
     (done, written)
 }
 
 /// `bedplate-host converge`.
-pub fn converge(host_file: &Path, room: Room, json: bool, out: &mut dyn Write) -> Finished {
+pub fn converge(
+    host_file: &Path,
+    room: Room,
+    json: bool,
+    out: &mut (dyn Write + Send),
+) -> Finished {
     let context = Context::read(host_file)?;
     let alone = lock(&context.runtime)?;
     let (well, written) = telling(json, out, |reporter| {
@@ -404,11 +409,11 @@ pub fn vm_tend(host_file: &Path, out: &mut dyn Write) -> Finished {
 }
 
 fn tend_alone(context: &Context, out: &mut dyn Write) -> Finished {
-    let mut sink = |_: &Event| {};
-    let mut reporter = Reporter::new(&mut sink);
+    let nobody = Reporter::new(Vec::new());
+    let reporter = StepReporter::new(&nobody, "tend");
     let mut lines = Vec::new();
     let mut done = |action: &vm::diff::Action| lines.push(format!("done: {action}"));
-    let result = vm::VirtualMachines::default().tend(context, &mut reporter, &mut done);
+    let result = vm::VirtualMachines::default().tend(context, &reporter, &mut done);
     lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
     Ok(result?)
 }

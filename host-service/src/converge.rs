@@ -4,7 +4,8 @@ use std::fs::File;
 
 use serde::Serialize;
 
-use bedplate_events::{EventKind, StepSummary};
+use bedplate_engine::{Announced, Reporter, StepReporter, in_turn};
+use bedplate_events::StepSummary;
 
 use crate::backup::Backups;
 use crate::backup::leftover::Leftovers;
@@ -14,7 +15,6 @@ use crate::chain::chain;
 use crate::context::Context;
 use crate::kind::{Description, Kind, Resource};
 use crate::nfs::Exports;
-use crate::report::Reporter;
 use crate::restore::Restores;
 use crate::secret::Secrets;
 use crate::vm::VirtualMachines;
@@ -98,7 +98,7 @@ impl Status {
 
 /// Makes the machine agree with the intent. True when everything does. `alone` keeps others from
 /// changing things, and is let go before what may take hours.
-pub fn converge(context: &Context, alone: File, reporter: &mut Reporter<'_>) -> bool {
+pub fn converge(context: &Context, alone: File, reporter: &Reporter<'_>) -> bool {
     perform_all(&prepare(context), context, alone, reporter)
 }
 
@@ -106,31 +106,26 @@ fn perform_all(
     kinds: &[Box<dyn Prepared>],
     context: &Context,
     alone: File,
-    reporter: &mut Reporter<'_>,
+    reporter: &Reporter<'_>,
 ) -> bool {
     let mut alone = Some(alone);
     let steps = kinds.iter().flat_map(|kind| kind.steps()).collect();
     let title = format!("converge {}", context.intent.host.name);
-    reporter.tell(EventKind::PlanStarted { title, plan: None, steps, destroys: Vec::new() });
-    let mut success = true;
-    for kind in kinds {
-        alone = alone.filter(|_| !kind.is_slow());
-        success &= kind.perform(context, reporter);
-    }
-    let milliseconds = reporter.milliseconds();
-    reporter.tell(EventKind::PlanDone { success, milliseconds });
-    success
+    Announced { title, steps, ..Announced::default() }.carry_out(reporter, || {
+        let mut success = true;
+        for kind in kinds {
+            alone = alone.take().filter(|_| !kind.is_slow());
+            success &= kind.perform(context, reporter);
+        }
+        success
+    })
 }
 
 /// Brings back what `[restore]` names. Returns the backups that are not back, for which everything
 /// that would use their paths must wait. It comes before anything else is looked at: whether a
 /// machine has a disk is known only then.
 /// `room` says whether that is asked for before one is begun.
-pub fn converge_restores(
-    context: &Context,
-    room: Room,
-    reporter: &mut Reporter<'_>,
-) -> Vec<String> {
+pub fn converge_restores(context: &Context, room: Room, reporter: &Reporter<'_>) -> Vec<String> {
     let kind = prepare_kind(Restores { room }, context);
     let all = || context.intent.restore.iter().flat_map(|restore| restore.backups.clone());
     if standing(&kind.status()) == Standing::Agrees {
@@ -140,11 +135,8 @@ pub fn converge_restores(
     }
     let title = format!("restore {}", context.intent.host.name);
     let steps = kind.steps();
-    reporter.tell(EventKind::PlanStarted { title, plan: None, steps, destroys: Vec::new() });
-    let success = kind.perform(context, reporter);
-    let milliseconds = reporter.milliseconds();
-    reporter.tell(EventKind::PlanDone { success, milliseconds });
-    if success {
+    let announced = Announced { title, steps, ..Announced::default() };
+    if announced.carry_out(reporter, || kind.perform(context, reporter)) {
         return Vec::new();
     }
     let left = prepare_kind(Restores::default(), context).status();
@@ -180,7 +172,7 @@ pub fn standing(status: &[Status]) -> Standing {
 pub fn converge_kind<K: Kind + 'static>(
     kind: K,
     context: &Context,
-    reporter: &mut Reporter<'_>,
+    reporter: &Reporter<'_>,
 ) -> bool {
     prepare_kind(kind, context).perform(context, reporter)
 }
@@ -207,7 +199,7 @@ trait Prepared {
     fn steps(&self) -> Vec<StepSummary>;
     fn status(&self) -> Vec<Status>;
     fn is_slow(&self) -> bool;
-    fn perform(&self, context: &Context, reporter: &mut Reporter<'_>) -> bool;
+    fn perform(&self, context: &Context, reporter: &Reporter<'_>) -> bool;
 }
 
 struct Compared<K: Kind> {
@@ -264,9 +256,9 @@ impl<K: Kind> Prepared for Compared<K> {
         K::SLOW
     }
 
-    fn perform(&self, context: &Context, reporter: &mut Reporter<'_>) -> bool {
+    fn perform(&self, context: &Context, reporter: &Reporter<'_>) -> bool {
         if let Err(error) = &self.resources {
-            reporter.fail(Some(K::NAME.to_owned()), error, K::ADVICE);
+            reporter.fail(Some(K::NAME), error, K::ADVICE);
             return false;
         }
         let mut success = true;
@@ -282,31 +274,23 @@ fn perform_resource<K: Kind>(
     kind: &K,
     resource: &Resource<K::Action>,
     context: &Context,
-    reporter: &mut Reporter<'_>,
+    reporter: &Reporter<'_>,
 ) -> bool {
     let name = format!("{} {}", K::NAME, resource.name);
     for note in resource.notes.iter().chain(&resource.wants) {
-        reporter.warn(Some(name.clone()), note.clone());
+        reporter.warn(Some(&name), note.clone());
     }
     // What there is to do although it is refused, goes first: a machine that must not be defined anew is
     // started as it is.
-    for (index, action) in resource.actions.iter().enumerate() {
-        let step = step_id::<K>(&resource.name, index);
-        reporter.start_step(&step);
-        let began = reporter.milliseconds();
-        match kind.perform(context, action, reporter) {
-            Ok(outcome) => {
-                let milliseconds = reporter.milliseconds() - began;
-                reporter.tell(EventKind::StepDone { step, outcome, milliseconds });
-            }
-            Err(error) => {
-                reporter.fail(Some(step), &error, K::ADVICE);
-                return false;
-            }
-        }
+    let numbered = resource.actions.iter().enumerate();
+    let actions = numbered.map(|(index, action)| (step_id::<K>(&resource.name, index), action));
+    let mut perform =
+        |action: &K::Action, of_step: &StepReporter<'_>| kind.perform(context, action, of_step);
+    if !in_turn(actions, reporter, K::ADVICE, &mut perform) {
+        return false;
     }
     if let Some(why) = &resource.refused {
-        reporter.fail(Some(name), &Refused(why.clone()), K::ADVICE);
+        reporter.fail(Some(&name), &Refused(why.clone()), K::ADVICE);
         return false;
     }
     true

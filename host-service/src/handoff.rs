@@ -3,15 +3,13 @@
 
 use std::path::Path;
 
-use bedplate_events::EventKind;
-
 use crate::atomic;
 use crate::bridge::Bridges;
 use crate::chain::chain;
 use crate::context::Context;
 use crate::converge::{self, Status};
-use crate::report::Reporter;
 use crate::secret::Secrets;
+use bedplate_engine::{Announced, Reporter};
 
 /// Says in the state directory that the machine was handed over.
 const RECORD: &str = "handed-over";
@@ -45,7 +43,7 @@ pub fn is_done(state: &Path) -> bool {
 
 /// Hands the machine over when every secret opens. Until then secrets and network are all that is
 /// brought up: whoever is to help has to get in.
-pub fn hand_over(context: &Context, reporter: &mut Reporter<'_>) -> bool {
+pub fn hand_over(context: &Context, reporter: &Reporter<'_>) -> bool {
     let secrets = converge::status_of_kind(Secrets, context);
     // What a person has to see to is told, and keeps nothing back: a machine whose password nobody else
     // could open would never make a backup.
@@ -57,18 +55,12 @@ pub fn hand_over(context: &Context, reporter: &mut Reporter<'_>) -> bool {
         return true;
     }
     let title = format!("hand over {}", context.intent.host.name);
-    reporter.tell(EventKind::PlanStarted {
-        title,
-        plan: None,
-        steps: Vec::new(),
-        destroys: Vec::new(),
-    });
-    converge::converge_kind(Secrets, context, reporter);
-    converge::converge_kind(Bridges, context, reporter);
-    reporter.fail(Some("hand over".to_owned()), &Waits, ADVICE);
-    let milliseconds = reporter.milliseconds();
-    reporter.tell(EventKind::PlanDone { success: false, milliseconds });
-    false
+    Announced { title, ..Announced::default() }.carry_out(reporter, || {
+        converge::converge_kind(Secrets, context, reporter);
+        converge::converge_kind(Bridges, context, reporter);
+        reporter.fail(Some("hand over"), &Waits, ADVICE);
+        false
+    })
 }
 
 /// What `status` says of it: nothing once it is done.

@@ -10,7 +10,7 @@ use bedplate_events::Outcome;
 use bedplate_model::host::HostFile;
 
 use crate::context::Context;
-use crate::report::Reporter;
+use bedplate_engine::StepReporter;
 
 /// Observe, decide, act. Deciding is pure and its result is data.
 pub trait Kind {
@@ -48,7 +48,7 @@ pub trait Kind {
         &self,
         context: &Context,
         action: &Self::Action,
-        progress: &mut Reporter<'_>,
+        of_step: &StepReporter<'_>,
     ) -> Result<Outcome, Self::Error>;
 }
 

@@ -24,7 +24,6 @@ pub mod mounts;
 pub mod nfs;
 pub mod notify;
 pub mod pool;
-pub mod report;
 pub mod restore;
 #[cfg(test)]
 mod sample;

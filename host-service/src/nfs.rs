@@ -26,7 +26,7 @@ use crate::context::{Context, pool_mount};
 use crate::digest;
 use crate::kind::{Description, Kind, Resource};
 use crate::mounts::Mounts;
-use crate::report::Reporter;
+use bedplate_engine::StepReporter;
 
 pub use place::{Place, PlaceError};
 
@@ -206,7 +206,7 @@ impl Kind for Exports {
         &self,
         context: &Context,
         action: &Action,
-        _: &mut Reporter<'_>,
+        _: &StepReporter<'_>,
     ) -> Result<Outcome, NfsError> {
         match action {
             Action::MakeDirectory { path, mode } => make_directory(context, path, *mode)?,

@@ -24,8 +24,8 @@ use bedplate_tools::nix::LocalStore;
 use crate::command::{Finished, NotAsIntended};
 use crate::context::Context;
 use crate::generation;
-use crate::report::Reporter;
 use crate::show::{self, Format};
+use bedplate_engine::Reporter;
 use engine::{Engine, Store};
 use medium::Opened;
 use plan::{Facts, decide};
@@ -73,7 +73,7 @@ pub fn command(
     device: &Path,
     is_dry: bool,
     json: bool,
-    out: &mut dyn Write,
+    out: &mut (dyn Write + Send),
 ) -> Finished {
     let context = Context::read(host_file)?;
     if context.intent.host.platform == Kind::Nixos {
@@ -101,7 +101,7 @@ pub fn command(
     let host = context.intent.host.name.as_str();
     let engine = Engine { repository, host, images: &opened.images, store: &store };
     let mut rebuild = || generation::rebuild(host, true).map(|next| next.generation);
-    let success = engine.run(&plan, &mut Reporter::new(&mut sink), &mut rebuild);
+    let success = engine.run(&plan, &Reporter::to(&mut sink), &mut rebuild);
     written?;
     if success { Ok(()) } else { Err(NotAsIntended::Update.into()) }
 }

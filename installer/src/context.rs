@@ -1,8 +1,10 @@
 //! What the steps of one run share.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::OnceLock;
 
+use bedplate_engine::Reporter;
 use bedplate_keystick::Mounted;
 use bedplate_luks::ArgonCost;
 use bedplate_model::host::HostFile;
@@ -13,7 +15,6 @@ use crate::answers::Answers;
 use crate::error::StepError;
 use crate::health::Health;
 use crate::ledger::Ledger;
-use crate::report::Reporter;
 
 /// Where the target stands while it is installed.
 pub const TARGET: &str = "/mnt";
@@ -51,21 +52,21 @@ pub struct Context<'a> {
     /// What came with the medium.
     pub answers: &'a Answers,
     /// Where events go.
-    pub reporter: &'a Reporter,
+    pub reporter: &'a Reporter<'static>,
     /// What befalls the disks meanwhile.
     pub health: Health,
     /// What was written so far.
     pub ledger: Ledger,
     /// What somebody was asked for.
     pub typed: Typed,
-    /// Known once the key stick is prepared.
-    pub keys: Option<Keys>,
-    /// The key sticks, mounted until the run is over.
-    pub sticks: Vec<Mounted>,
+    /// What `PrepareStick` gives: the keys of every volume.
+    pub keys: OnceLock<Keys>,
+    /// What `PrepareStick` gives: the key sticks, mounted until the run is over.
+    pub sticks: OnceLock<Vec<Mounted>>,
     /// Measured once, used for every volume.
-    pub argon: Option<ArgonCost>,
-    /// Known once the system is built.
-    pub toplevel: Option<String>,
+    pub argon: OnceLock<ArgonCost>,
+    /// What `BuildSystem` or `FindSystem` gives: the store path of the system.
+    pub toplevel: OnceLock<String>,
     /// What is left for a person to do, said when everything else is done.
     pub parting: OnceLock<String>,
 }
@@ -82,11 +83,19 @@ impl Context<'_> {
 
     /// The keys, once the stick is prepared.
     pub fn keys(&self) -> Result<&Keys, StepError> {
-        self.keys.as_ref().ok_or_else(|| StepError::new("the plan prepares no key stick"))
+        self.keys.get().ok_or_else(|| StepError::new("the plan prepares no key stick"))
+    }
+
+    /// Where the key sticks are mounted; none before they are prepared.
+    pub fn sticks(&self) -> impl Iterator<Item = &Path> {
+        self.sticks.get().into_iter().flatten().map(Mounted::path)
     }
 
     /// The toplevel, once it is built.
     pub fn toplevel(&self) -> Result<&str, StepError> {
-        self.toplevel.as_deref().ok_or_else(|| StepError::new("the plan builds no system"))
+        self.toplevel
+            .get()
+            .map(String::as_str)
+            .ok_or_else(|| StepError::new("the plan builds no system"))
     }
 }

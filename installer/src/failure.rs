@@ -8,7 +8,6 @@ use crate::context::Context;
 use crate::device::owner_name;
 use crate::error::{RUN_AGAIN, StepError};
 use crate::health::Trouble;
-use crate::ledger::roles_written;
 
 /// A failure while nothing was planned yet, or after everything was done.
 pub fn outside_the_plan(error: &StepError) -> EventKind {
@@ -92,7 +91,7 @@ fn tell(
 
 /// No single disk is to blame: all that the step was writing to.
 fn of_several(context: &Context<'_>, step: Option<&Step>) -> (Option<String>, Option<DeviceState>) {
-    let roles = step.map(|step| roles_written(context.plan, step).collect::<Vec<_>>());
+    let roles = step.map(|step| context.plan.roles_written(step));
     let roles = roles.unwrap_or_default();
     let names: Vec<String> = roles.iter().map(|role| name(context, role)).collect();
     if names.is_empty() {

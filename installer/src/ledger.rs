@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bedplate_events::DeviceState;
-use bedplate_model::identity::mapper_name;
-use bedplate_model::plan::{MountSource, Plan, Step};
+use bedplate_model::plan::{Plan, Step};
 
 /// What this run has written so far.
 #[derive(Debug, Default)]
@@ -21,12 +20,12 @@ pub struct Ledger {
 impl Ledger {
     /// A step is about to begin.
     pub fn begin(&self, plan: &Plan, step: &Step) {
-        lock(&self.begun).extend(roles_written(plan, step));
+        lock(&self.begun).extend(plan.roles_written(step));
     }
 
     /// A step ended well.
     pub fn complete(&self, plan: &Plan, step: &Step) {
-        lock(&self.written).extend(roles_written(plan, step));
+        lock(&self.written).extend(plan.roles_written(step));
         if matches!(step, Step::WriteBootEntry { .. }) {
             self.committed.store(true, Ordering::SeqCst);
         }
@@ -54,7 +53,8 @@ impl Ledger {
             true => DeviceState::Written,
             false => DeviceState::Untouched,
         };
-        let writes = step.is_some_and(|step| roles_written(plan, step).any(|one| one == role));
+        let writes =
+            step.is_some_and(|step| plan.roles_written(step).iter().any(|one| one == role));
         match told {
             // What a step left untouched may still carry the work of an earlier one.
             Some(DeviceState::Untouched) => before,
@@ -67,60 +67,6 @@ impl Ledger {
 
 fn lock(roles: &Mutex<BTreeSet<String>>) -> MutexGuard<'_, BTreeSet<String>> {
     roles.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Roles of the disks that a step writes to.
-pub fn roles_written(plan: &Plan, step: &Step) -> impl Iterator<Item = String> {
-    let roles: Vec<String> = match step {
-        Step::Partition { role, .. }
-        | Step::FormatEsp { role, .. }
-        | Step::FormatLuks { role, .. } => vec![role.clone()],
-        Step::MakeBtrfs { members, .. } => roles_behind(plan, members),
-        Step::WriteSystem { member, .. } => roles_behind(plan, std::slice::from_ref(member)),
-        Step::Mount { mounts } => {
-            mounts.iter().flat_map(|mount| behind(plan, &mount.source)).collect()
-        }
-        Step::Seal { roles } => roles.clone(),
-        Step::CopyClosure | Step::Enrol { .. } | Step::BuildSystem { .. } | Step::Activate => {
-            system_disk(plan).into_iter().collect()
-        }
-        Step::WriteBootEntry { esp, mirror } => {
-            std::iter::once(esp).chain(mirror).map(|boot| boot.role.clone()).collect()
-        }
-        Step::CheckDisks { .. }
-        | Step::PrepareStick { .. }
-        | Step::KeepPool { .. }
-        | Step::OpenSystem { .. }
-        | Step::FindSystem
-        | Step::FetchRepository { .. }
-        | Step::VerifyKeys { .. }
-        | Step::Finish => Vec::new(),
-    };
-    roles.into_iter()
-}
-
-/// The disk that carries the root of the target.
-fn system_disk(plan: &Plan) -> Option<String> {
-    plan.steps.iter().find_map(|step| match step {
-        Step::Mount { mounts } => {
-            let root = mounts.iter().find(|mount| mount.target == "/")?;
-            behind(plan, &root.source).into_iter().next()
-        }
-        _ => None,
-    })
-}
-
-fn behind(plan: &Plan, source: &MountSource) -> Vec<String> {
-    match source {
-        MountSource::OsSubvolume { mapper, .. } => roles_behind(plan, std::slice::from_ref(mapper)),
-        MountSource::Esp { role, .. } => vec![role.clone()],
-        MountSource::Pool { members } => roles_behind(plan, members),
-    }
-}
-
-fn roles_behind(plan: &Plan, mappers: &[String]) -> Vec<String> {
-    let roles = plan.disks.iter().map(|disk| &disk.role);
-    roles.filter(|role| mappers.contains(&mapper_name(role))).cloned().collect()
 }
 
 #[cfg(test)]
@@ -166,7 +112,7 @@ pub(crate) mod tests {
     #[test]
     fn steps_write_to_the_disks_they_name_and_the_system_to_its_own() {
         let plan = plan();
-        let roles = |id: &str| roles_written(&plan, step(&plan, id)).collect::<Vec<_>>();
+        let roles = |id: &str| plan.roles_written(step(&plan, id));
         assert_eq!(roles("check-disks"), Vec::<String>::new());
         assert_eq!(roles("btrfs-vmstore"), ["vm1", "vm2", "vm3"]);
         assert_eq!(roles("copy-closure"), ["os"]);

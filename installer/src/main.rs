@@ -5,13 +5,13 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bedplate_engine::Reporter;
 use bedplate_events::EventKind;
 use bedplate_facts::table;
 use bedplate_formats::remote::{REPORT_SCHEMA, Report};
 use bedplate_installer::error::StepError;
 use bedplate_installer::facts::Source;
 use bedplate_installer::places::{DIRECTORY, Places};
-use bedplate_installer::report::Reporter;
 use bedplate_installer::run::{Order, Run, explain};
 use bedplate_installer::{access, announce, answers, failure, media, remote, steps};
 use bedplate_render::json::JsonLines;

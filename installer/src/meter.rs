@@ -2,17 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bedplate_engine::{Reporter, StepReporter};
 use bedplate_events::Unit;
-
-use crate::report::Reporter;
 
 /// An event each so many bytes keeps the channel quiet; a renderer slows it further.
 const TELL_EACH: u64 = 8 << 20;
 
 /// Counts the bytes of one step, from several threads.
 pub struct Meter<'a> {
-    reporter: &'a Reporter,
-    step: &'a str,
+    of_step: StepReporter<'a>,
     total: u64,
     done: AtomicU64,
     told: AtomicU64,
@@ -20,8 +18,9 @@ pub struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     /// Nothing is done yet.
-    pub fn new(reporter: &'a Reporter, step: &'a str, total: u64) -> Self {
-        Self { reporter, step, total, done: AtomicU64::new(0), told: AtomicU64::new(0) }
+    pub fn new(reporter: &'a Reporter<'_>, step: &str, total: u64) -> Self {
+        let of_step = StepReporter::new(reporter, step);
+        Self { of_step, total, done: AtomicU64::new(0), told: AtomicU64::new(0) }
     }
 
     /// So many more bytes are done.
@@ -33,7 +32,7 @@ impl<'a> Meter<'a> {
             self.told.compare_exchange(from, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
         if due && told(before) {
-            self.reporter.progress(self.step, now, Some(self.total), Unit::Bytes);
+            self.of_step.progress(now, Some(self.total), Unit::Bytes, None);
         }
     }
 }

@@ -2,25 +2,23 @@
 
 use std::time::{Duration, Instant};
 
+use bedplate_engine::{Reporter, StepReporter};
 use bedplate_events::Unit;
 use bedplate_tools::nix_log::Progress;
-
-use crate::report::Reporter;
 
 /// Nix says it thousands of times a second; this often is enough.
 const TELL_EACH: Duration = Duration::from_millis(250);
 
 /// Tells of one build.
 pub struct NixMeter<'a> {
-    reporter: &'a Reporter,
-    step: &'a str,
+    of_step: StepReporter<'a>,
     told: Option<Instant>,
 }
 
 impl<'a> NixMeter<'a> {
     /// Nothing is done yet.
-    pub fn new(reporter: &'a Reporter, step: &'a str) -> Self {
-        Self { reporter, step, told: None }
+    pub fn new(reporter: &'a Reporter<'_>, step: &str) -> Self {
+        Self { of_step: StepReporter::new(reporter, step), told: None }
     }
 
     /// Tells of `progress`, unless something was told a moment ago.
@@ -30,7 +28,7 @@ impl<'a> NixMeter<'a> {
             return;
         }
         let (done, total, unit) = amount(progress);
-        self.reporter.progress_at(self.step, done, total, unit, progress.at.clone());
+        self.of_step.progress(done, total, unit, progress.at.clone());
         self.told = Some(now);
     }
 }
@@ -50,8 +48,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use bedplate_events::Event;
-    use bedplate_render::Sink;
+    use bedplate_events::{Event, Sink};
 
     use super::*;
 

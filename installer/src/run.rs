@@ -13,11 +13,12 @@ use std::time::Instant;
 
 use bedplate_document as document;
 use bedplate_events::EventKind;
+use bedplate_events::Sink;
 use bedplate_model::facts::Facts;
 use bedplate_model::host::{HostFile, Then};
 use bedplate_model::plan::Plan;
 use bedplate_planner as planner;
-use bedplate_render::{Sink, json::JsonLines};
+use bedplate_render::json::JsonLines;
 use bedplate_tools::secret::Secret;
 use signal_hook::consts::SIGHUP;
 
@@ -36,10 +37,10 @@ use crate::logs;
 use crate::media;
 use crate::places::Places;
 use crate::remote;
-use crate::report::Reporter;
 use crate::shown;
 use crate::steps::{boot, flake, stick};
 use crate::waiting;
+use bedplate_engine::Reporter;
 
 /// Where a harness listens.
 const PORT: &str = "/dev/virtio-ports/org.bedplate.events";
@@ -137,7 +138,11 @@ impl Run {
         Ok(Some(taken.ok_or_else(held)?))
     }
 
-    fn install(&self, sent: Option<Secret>, reporter: &Reporter) -> Result<End, StepError> {
+    fn install(
+        &self,
+        sent: Option<Secret>,
+        reporter: &Reporter<'static>,
+    ) -> Result<End, StepError> {
         let nothing_written = "nothing was written; correct it and start again";
         self.source.settle()?;
         let Some(answers) = self.answers()? else { return Ok(End::Waits) };
@@ -258,7 +263,7 @@ fn execute(
     plan: &Plan,
     answers: &Answers,
     typed: Typed,
-    reporter: &Reporter,
+    reporter: &Reporter<'static>,
 ) -> bool {
     let mut context = Context {
         plan,
@@ -268,13 +273,13 @@ fn execute(
         health: Health::watch(plan, facts),
         ledger: Ledger::default(),
         typed,
-        keys: None,
-        sticks: Vec::new(),
-        argon: None,
-        toplevel: None,
+        keys: OnceLock::new(),
+        sticks: OnceLock::new(),
+        argon: OnceLock::new(),
+        toplevel: OnceLock::new(),
         parting: OnceLock::new(),
     };
-    let well = engine::execute(&mut context, facts);
+    let well = engine::execute(&context, facts);
     if let Some(words) = context.parting.take().filter(|_| well) {
         reporter.emit(EventKind::Warned { step: None, message: words });
     }

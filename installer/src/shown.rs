@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_render::Sink;
+use bedplate_events::Sink;
 use bedplate_render::bars::Bars;
 use bedplate_render::plain::Plain;
 use bedplate_tools::terminals::consoles;

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bedplate_engine::Reporter;
 use bedplate_events::{Event, EventKind};
 use bedplate_host_service::context::Context;
 use bedplate_host_service::converge;
 use bedplate_host_service::intent;
 use bedplate_host_service::kind::Kind as _;
 use bedplate_host_service::mounts::Mounts;
-use bedplate_host_service::report::Reporter;
 use bedplate_host_service::vm::VirtualMachines;
 use bedplate_host_service::vm::accelerator::Accelerator;
 use bedplate_host_service::vm::domain;
@@ -143,7 +143,7 @@ impl SettledHost {
             _ => {}
         };
         let kind = VirtualMachines::of(&self.uri);
-        converge::converge_kind(kind, &context, &mut Reporter::new(&mut sink));
+        converge::converge_kind(kind, &context, &Reporter::to(&mut sink));
         match failures.first() {
             Some(first) => Err(Failure::Unfit(first.clone())),
             None => Ok((began.elapsed(), steps)),

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bedplate_document as document;
+use bedplate_engine::Reporter;
 use bedplate_formats::boot;
 use bedplate_image_builder::answers::Repository;
 use bedplate_image_builder::identity::with_own_id;
 use bedplate_image_builder::owned;
 use bedplate_image_builder::toplevel::{self, Built, Hardware, Supplied, lay_out};
 use bedplate_installer::answers;
-use bedplate_installer::report::Reporter;
 use bedplate_installer::steps::closure::copy_images;
 use bedplate_installer::steps::flake::Enrolment;
 use bedplate_model::facts::Facts;

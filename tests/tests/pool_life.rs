@@ -240,7 +240,7 @@ fn replace_with_one_that_fails(
         format!("{ready}; {change}")
     } else {
         format!(
-            "{ready}; {change} &\nuntil \"$host\" pool status | $box grep -q RESYNCING; do $box usleep 200000; done\n\
+            "{ready}; {change} &\nuntil $box grep -q '^join: done' /said; do $box usleep 200000; done\n\
              echo 'LIFE FILLS'; wait"
         )
     };

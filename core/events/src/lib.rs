@@ -96,6 +96,12 @@ pub enum EventKind {
     },
 }
 
+/// Something that shows events.
+pub trait Sink: Send {
+    /// Shows one event. A sink that cannot is silent: a full console must not stop an installation.
+    fn show(&mut self, event: &Event);
+}
+
 /// A step as announced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepSummary {

@@ -3,6 +3,7 @@
 //! `bedplate plan --json`, the confirmation screen and the engine use this same value.
 
 mod describe;
+mod order;
 
 use std::collections::BTreeMap;
 

@@ -412,3 +412,31 @@ fn the_medium_s_file_system_does_not_change_the_hash() {
     insta::assert_json_snapshot!("write_system", step);
     assert_eq!(step.title(), "Write file system os from the medium: 300 MB");
 }
+
+/// Ids of the steps that a step comes after.
+fn after(plan: &Plan, id: &str) -> Vec<String> {
+    let number = plan.steps.iter().position(|step| step.id() == id).unwrap();
+    plan.after()[number].iter().map(|before| plan.steps[*before].id()).collect()
+}
+
+#[test]
+fn tables_run_side_by_side_and_volumes_with_what_stands_on_them_but_not_the_two() {
+    let plan = planned(|_, _| ());
+    let comes_after = |one: &str, other: &str| after(&plan, one).contains(&other.to_owned());
+    let beside = |one: &str, other: &str| !comes_after(one, other) && !comes_after(other, one);
+    assert!(beside("partition-os", "partition-vm3") && beside("esp-os", "partition-vm3"));
+    assert!(beside("luks-os", "luks-vm1") && beside("luks-os", "btrfs-vmstore"));
+    // On one disk, and between laying out and filling.
+    assert!(comes_after("esp-os", "partition-os"));
+    assert!(comes_after("btrfs-vmstore", "luks-vm3"));
+    assert!(
+        comes_after("luks-bulk1", "partition-os") && comes_after("luks-bulk1", "partition-vm3")
+    );
+    // Everything else comes after all that stands before it.
+    for (number, step) in plan.steps.iter().enumerate() {
+        let may_run_beside = ["partition-", "esp-", "luks-", "btrfs-"];
+        if !may_run_beside.iter().any(|kind| step.id().starts_with(kind)) {
+            assert_eq!(plan.after()[number], (0..number).collect::<Vec<_>>(), "{}", step.id());
+        }
+    }
+}

@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::plain::{Plain, failure};
 use super::text::duration;
-use crate::Sink;
+use bedplate_events::Sink;
 
 const REFRESHES_A_SECOND: u8 = 10;
 /// What turns while something runs. The kernel's own font has these, and no prettier ones.

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use bedplate_events::Event;
 
-use crate::Sink;
+use bedplate_events::Sink;
 
 /// Writes one line of JSON an event.
 pub struct JsonLines<W> {

@@ -7,11 +7,3 @@ pub mod bars;
 pub mod json;
 pub mod plain;
 pub mod text;
-
-use bedplate_events::Event;
-
-/// Something that shows events.
-pub trait Sink: Send {
-    /// Shows one event. A sink that cannot is silent: a full console must not stop an installation.
-    fn show(&mut self, event: &Event);
-}

@@ -7,7 +7,7 @@ use bedplate_events::shown::{shown_line, shown_lines};
 use bedplate_events::{DeviceState, Event, EventKind, Outcome, StepSummary, Unit};
 
 use super::text::{amount, bytes, duration};
-use crate::Sink;
+use bedplate_events::Sink;
 
 /// At most one progress line in this time.
 const PROGRESS_INTERVAL_MS: u64 = 1000;

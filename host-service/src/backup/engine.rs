@@ -12,7 +12,7 @@ use super::{record, run, schedule};
 use crate::chain::chain;
 use crate::context::Context;
 use crate::kind::{Description, Kind, Resource};
-use crate::report::Reporter;
+use bedplate_engine::StepReporter;
 
 /// All backups.
 pub struct Backups;
@@ -52,13 +52,13 @@ impl Kind for Backups {
         &self,
         context: &Context,
         action: &Action,
-        reporter: &mut Reporter<'_>,
+        of_step: &StepReporter<'_>,
     ) -> Result<Outcome, BackupError> {
         let Action::Run { backup } = action;
         match run::first(context, backup)? {
             Some(run) => {
-                reporter.bytes(run.summary.data_added, None, "added");
-                run.kept.into_iter().for_each(|why| reporter.warn(Some(backup.clone()), why));
+                of_step.bytes(run.summary.data_added, None, "added");
+                run.kept.into_iter().for_each(|why| of_step.warn(why));
                 Ok(Outcome::Done)
             }
             None => Ok(Outcome::AlreadyDone),

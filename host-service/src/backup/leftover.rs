@@ -18,8 +18,8 @@ use super::source::{self, DIRECTORY, SourceError};
 use super::{drill, session};
 use crate::context::Context;
 use crate::kind::{Description, Kind, Resource};
-use crate::report::Reporter;
 use crate::restore;
+use bedplate_engine::StepReporter;
 
 /// What is left of backups that are gone.
 pub struct Leftovers;
@@ -94,7 +94,7 @@ impl Kind for Leftovers {
         &self,
         context: &Context,
         action: &Action,
-        _: &mut Reporter<'_>,
+        _: &StepReporter<'_>,
     ) -> Result<Outcome, BackupError> {
         let Action::Remove { backup, places } = action;
         // A run that began under the old name is waited for.

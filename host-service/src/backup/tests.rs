@@ -27,9 +27,9 @@ use super::{BackupError, drill};
 use crate::context::Context;
 use crate::kind::Kind as _;
 use crate::mounts::Mounts;
-use crate::report::Reporter;
 use crate::restore;
 use crate::sample;
+use bedplate_engine::{Reporter, StepReporter};
 
 const MB: u64 = 1 << 20;
 /// What is torn on the disk.
@@ -130,7 +130,12 @@ impl House {
         let mut sink = |event: &bedplate_events::Event| told.push(format!("{:?}", event.kind));
         let paths: Vec<_> =
             self.context.intent.backups["apps"].paths.iter().map(PathBuf::from).collect();
-        restore::fetch(&self.session(), &paths, room, &mut Reporter::new(&mut sink))?;
+        restore::fetch(
+            &self.session(),
+            &paths,
+            room,
+            &StepReporter::new(&Reporter::to(&mut sink), "restore"),
+        )?;
         Ok(told)
     }
 
@@ -287,7 +292,13 @@ fn what_is_left_of_a_backup_that_was_renamed_goes() {
     let found = Leftovers::diff(&house.context.intent, &observed);
     assert_eq!(found.len(), 1);
     let mut sink = |_: &bedplate_events::Event| {};
-    Leftovers.perform(&house.context, &found[0].actions[0], &mut Reporter::new(&mut sink)).unwrap();
+    Leftovers
+        .perform(
+            &house.context,
+            &found[0].actions[0],
+            &StepReporter::new(&Reporter::to(sink), "leftover"),
+        )
+        .unwrap();
     assert!(!old.exists() && !house.at("bulk/.bedplate-drill-apps").exists());
     assert!(!house.at("vmstore").join(DIRECTORY).join("apps").exists());
     assert!(Leftovers.observe(&house.context).unwrap().is_empty());

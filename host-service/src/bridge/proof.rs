@@ -10,11 +10,11 @@ use bedplate_tools::ip;
 use super::files::{files, has_address, uplink_names, uplinks};
 use super::{BridgeError, LEASE, ObservedBridge, heard, links, missing, rollback};
 use crate::context::Context;
-use crate::report::Reporter;
+use bedplate_engine::StepReporter;
 
 /// Keeps what leads outside, or takes it back. Where nothing was ever proven there is nothing to
 /// go back to, and what stands is kept with a warning.
-pub(super) fn prove(context: &Context, reporter: &mut Reporter<'_>) -> Result<(), BridgeError> {
+pub(super) fn prove(context: &Context, of_step: &StepReporter<'_>) -> Result<(), BridgeError> {
     let state = &context.state;
     let proven: BTreeMap<_, _> = files(&context.intent).into_iter().collect();
     let record = rollback::read(state)?.unwrap_or_default();
@@ -24,7 +24,7 @@ pub(super) fn prove(context: &Context, reporter: &mut Reporter<'_>) -> Result<()
         (Ok(None), _) => rollback::keep(state, &uplinks(&proven))?,
         (Ok(Some(why)), false) => {
             let text = format!("{why}; the settings are kept, there are none to go back to");
-            reporter.warn(None, text);
+            of_step.warn(text);
             rollback::keep(state, &uplinks(&proven))?;
         }
         (Ok(Some(why)), true) => {

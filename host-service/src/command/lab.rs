@@ -24,7 +24,12 @@ pub enum LabTask<'a> {
 }
 
 /// `bedplate-host lab clone | reset | destroy`.
-pub fn lab(host_file: &Path, task: LabTask<'_>, json: bool, out: &mut dyn Write) -> Finished {
+pub fn lab(
+    host_file: &Path,
+    task: LabTask<'_>,
+    json: bool,
+    out: &mut (dyn Write + Send),
+) -> Finished {
     let context = Context::read(host_file)?;
     let _alone = lock(&context.runtime)?;
     let (done, written) = telling(json, out, |reporter| match task {

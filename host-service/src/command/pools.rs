@@ -74,7 +74,7 @@ pub fn pool_change(
     request: &MemberRequest<'_>,
     yes: bool,
     json: bool,
-    out: &mut dyn Write,
+    out: &mut (dyn Write + Send),
 ) -> Finished {
     let host = intent::read(host_file)?;
     let _alone = pool_lock()?;

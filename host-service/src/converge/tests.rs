@@ -1,6 +1,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use bedplate_events::EventKind;
+
 use super::*;
 use bedplate_events::{Event, Outcome};
 use bedplate_model::host::HostFile;
@@ -55,7 +57,7 @@ impl Kind for Lamps {
         &self,
         _: &Context,
         action: &Light,
-        _: &mut Reporter<'_>,
+        _: &StepReporter<'_>,
     ) -> Result<Outcome, Self::Error> {
         if self.broken == Some(action.0.as_str()) {
             return Err(std::io::Error::other("no bulb"));
@@ -83,7 +85,7 @@ fn lamps(broken: Option<&'static str>) -> Compared<Lamps> {
 fn perform(compared: &Compared<Lamps>) -> (bool, Vec<EventKind>) {
     let mut told = Vec::new();
     let mut sink = |event: &Event| told.push(event.kind.clone());
-    let success = compared.perform(&context(), &mut Reporter::new(&mut sink));
+    let success = compared.perform(&context(), &Reporter::to(&mut sink));
     (success, told)
 }
 
@@ -178,7 +180,7 @@ impl Kind for Bell {
         &self,
         context: &Context,
         _: &Light,
-        _: &mut Reporter<'_>,
+        _: &StepReporter<'_>,
     ) -> Result<Outcome, Self::Error> {
         let free = File::create(context.runtime.join("host.lock"))?.try_lock().is_ok();
         if free {
@@ -198,7 +200,7 @@ fn nobody_waits_for_what_may_take_hours() {
     let alone = crate::command::lock(runtime.path()).unwrap();
     let mut told = Vec::new();
     let mut sink = |event: &Event| told.push(event.kind.clone());
-    let well = perform_all(&kinds, &context, alone, &mut Reporter::new(&mut sink));
+    let well = perform_all(&kinds, &context, alone, &Reporter::to(&mut sink));
     assert!(well, "{told:?}");
     let slow: Vec<_> = prepare(&context).iter().map(|kind| kind.is_slow()).collect();
     let backups = "the backups and what is left of others alone, and they come last";
@@ -229,7 +231,7 @@ impl Kind for Dim {
         &self,
         context: &Context,
         action: &Light,
-        reporter: &mut Reporter<'_>,
+        reporter: &StepReporter<'_>,
     ) -> Result<Outcome, Self::Error> {
         self.0.perform(context, action, reporter)
     }
@@ -243,7 +245,7 @@ fn what_is_safe_of_something_refused_is_done_and_it_is_told_all_the_same() {
     let compared = Compared::new(Dim(lamps), &context());
     let status = compared.status();
     assert_eq!(standing(&status), Standing::Stuck);
-    assert!(!compared.perform(&context(), &mut Reporter::new(&mut sink)));
+    assert!(!compared.perform(&context(), &Reporter::to(&mut sink)));
     assert_eq!(*compared.kind.0.burning.borrow(), ["a"]);
     assert!(told.last().unwrap().contains("it is dim"), "{told:?}");
 }

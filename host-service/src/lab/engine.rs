@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_events::{EventKind, Outcome, StepSummary};
+use bedplate_engine::{Announced, Reporter, StepReporter, in_turn};
+use bedplate_events::{Outcome, StepSummary};
 use bedplate_libvirt::LibvirtError;
 use bedplate_tools::btrfs;
 use bedplate_tools::command::CommandError;
@@ -20,7 +21,6 @@ use crate::backup::record::RecordError;
 use crate::backup::session::wanted;
 use crate::backup::source::{self, Which};
 use crate::context::Context;
-use crate::report::Reporter;
 use crate::vm;
 use crate::vm::accelerator::Accelerator;
 use crate::vm::domain;
@@ -90,7 +90,7 @@ pub fn clone(
     context: &Context,
     machines: &[String],
     bridge: &str,
-    reporter: &mut Reporter<'_>,
+    reporter: &Reporter<'_>,
 ) -> Result<(), LabError> {
     if record::read(&context.state)?.is_some() {
         return Err(LabError::Exists);
@@ -100,7 +100,7 @@ pub fn clone(
 }
 
 /// Makes all copies anew, from what is the newest snapshot now.
-pub fn reset(context: &Context, reporter: &mut Reporter<'_>) -> Result<(), LabError> {
+pub fn reset(context: &Context, reporter: &Reporter<'_>) -> Result<(), LabError> {
     let lab = record::read(&context.state)?.ok_or(LabError::None)?;
     // Before anything goes: a lab that could not be made again stays.
     let mut facts = look_for_copies(context)?;
@@ -112,14 +112,14 @@ pub fn reset(context: &Context, reporter: &mut Reporter<'_>) -> Result<(), LabEr
 }
 
 /// Removes all copies with their disks.
-pub fn destroy(context: &Context, reporter: &mut Reporter<'_>) -> Result<(), LabError> {
+pub fn destroy(context: &Context, reporter: &Reporter<'_>) -> Result<(), LabError> {
     let lab = record::read(&context.state)?.ok_or(LabError::None)?;
     let steps = plan::removals(&look(context)?, &lab.machines);
     perform("destroy the lab", &steps, reporter)?;
     record::remove(&context.state)
 }
 
-fn make(context: &Context, lab: &Lab, reporter: &mut Reporter<'_>) -> Result<(), LabError> {
+fn make(context: &Context, lab: &Lab, reporter: &Reporter<'_>) -> Result<(), LabError> {
     let steps = planned(context, lab, &look_for_copies(context)?)?;
     // First: what a power cut leaves is found and removed by it.
     record::write(&context.state, lab)?;
@@ -187,36 +187,16 @@ fn sources(context: &Context) -> Result<BTreeMap<String, Source>, LabError> {
     Ok(found)
 }
 
-fn perform(title: &str, steps: &[Step], reporter: &mut Reporter<'_>) -> Result<(), LabError> {
-    let id = |index: usize| format!("lab-{}", index + 1);
-    let titles = steps.iter().enumerate();
-    let titles = titles
-        .map(|(index, step)| StepSummary { id: id(index), title: step.to_string() })
-        .collect();
-    let title = title.to_owned();
-    reporter.tell(EventKind::PlanStarted {
-        title,
-        plan: None,
-        steps: titles,
-        destroys: Vec::new(),
-    });
-    let mut success = true;
-    for (index, step) in steps.iter().enumerate() {
-        reporter.start_step(&id(index));
-        let began = reporter.milliseconds();
-        if let Err(error) = perform_step(step) {
-            reporter.fail(Some(id(index)), &error, ADVICE);
-            success = false;
-            break;
-        }
-        let milliseconds = reporter.milliseconds() - began;
-        reporter.tell(EventKind::StepDone {
-            step: id(index),
-            outcome: Outcome::Done,
-            milliseconds,
-        });
-    }
-    reporter.tell(EventKind::PlanDone { success, milliseconds: reporter.milliseconds() });
+fn perform(title: &str, steps: &[Step], reporter: &Reporter<'_>) -> Result<(), LabError> {
+    let numbered =
+        || steps.iter().enumerate().map(|(index, step)| (format!("lab-{}", index + 1), step));
+    let summaries = numbered().map(|(id, step)| StepSummary { id, title: step.to_string() });
+    let announced =
+        Announced { title: title.to_owned(), steps: summaries.collect(), ..Announced::default() };
+    let mut perform =
+        |step: &Step, _: &StepReporter<'_>| perform_step(step).map(|()| Outcome::Done);
+    let success =
+        announced.carry_out(reporter, || in_turn(numbered(), reporter, ADVICE, &mut perform));
     if success { Ok(()) } else { Err(LabError::Incomplete) }
 }
 

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::path::Path;
 
-use bedplate_events::{EventKind, Outcome};
+use bedplate_engine::{Announced, Reporter, in_turn};
+use bedplate_events::EventKind;
 use bedplate_luks as luks;
 use bedplate_model::host::HostFile;
 use bedplate_model::identity::member_mapper;
@@ -16,7 +17,6 @@ use super::error::PoolError;
 use super::facts;
 use super::record::Record;
 use super::status::{Health, status_of};
-use crate::report::Reporter;
 use crate::system::MIRROR_UNIT;
 
 /// What is to be done about a failure of any step.
@@ -46,27 +46,28 @@ fn may_hold_mirror(host: &HostFile, pool: &PoolFacts, role: &str) -> bool {
 }
 
 /// Tells the plan.
-pub fn announce(plan: &MemberPlan, reporter: &mut Reporter<'_>) {
-    reporter.tell(EventKind::PlanStarted {
+pub fn announce(plan: &MemberPlan, reporter: &Reporter<'_>) {
+    let announced = Announced {
         title: plan.title(),
         plan: Some(plan.hash.clone()),
         steps: plan.summaries(),
         destroys: plan.destroyed_lines(),
-    });
+    };
+    announced.tell(reporter);
     for warning in &plan.warnings {
         reporter.warn(None, warning.clone());
     }
 }
 
 /// Carries the plan out. True when everything went well.
-pub fn perform(host: &HostFile, plan: &MemberPlan, reporter: &mut Reporter<'_>) -> bool {
+pub fn perform(host: &HostFile, plan: &MemberPlan, reporter: &Reporter<'_>) -> bool {
     let success = steps(host, plan, reporter);
     let milliseconds = reporter.milliseconds();
-    reporter.tell(EventKind::PlanDone { success, milliseconds });
+    reporter.emit(EventKind::PlanDone { success, milliseconds });
     success
 }
 
-fn steps(host: &HostFile, plan: &MemberPlan, reporter: &mut Reporter<'_>) -> bool {
+fn steps(host: &HostFile, plan: &MemberPlan, reporter: &Reporter<'_>) -> bool {
     let change = match Change::begin(host, plan) {
         Ok(change) => change,
         Err(error) => {
@@ -74,29 +75,10 @@ fn steps(host: &HostFile, plan: &MemberPlan, reporter: &mut Reporter<'_>) -> boo
             return false;
         }
     };
-    for step in &plan.steps {
-        let id = step.id().to_owned();
-        reporter.start_step(&id);
-        let begun = reporter.milliseconds();
-        let mut warnings = Vec::new();
-        let result = change.perform(step, &mut |warning| warnings.push(warning));
-        for warning in warnings {
-            reporter.warn(Some(id.clone()), warning);
-        }
-        match result {
-            Ok(outcome) => done(reporter, id, outcome, begun),
-            Err(error) => {
-                reporter.fail(Some(id), &error, NEXT);
-                return false;
-            }
-        }
-    }
-    true
-}
-
-fn done(reporter: &mut Reporter<'_>, step: String, outcome: Outcome, begun: u64) {
-    let milliseconds = reporter.milliseconds().saturating_sub(begun);
-    reporter.tell(EventKind::StepDone { step, outcome, milliseconds });
+    let numbered = plan.steps.iter().map(|step| (step.id().to_owned(), step));
+    in_turn(numbered, reporter, NEXT, &mut |step, of_step| {
+        change.perform(step, &mut |warning| of_step.warn(warning))
+    })
 }
 
 /// Reads everything in a pool and repairs what one copy has wrong; returns btrfs's summary.

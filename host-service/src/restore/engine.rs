@@ -23,7 +23,7 @@ use crate::backup::{BackupError, drill};
 use crate::chain::chain;
 use crate::context::Context;
 use crate::kind::{Kind, Resource};
-use crate::report::Reporter;
+use bedplate_engine::StepReporter;
 
 /// What can go wrong with a restore.
 #[derive(Debug, thiserror::Error)]
@@ -94,12 +94,12 @@ impl Kind for Restores {
         &self,
         context: &Context,
         action: &Action,
-        reporter: &mut Reporter<'_>,
+        of_step: &StepReporter<'_>,
     ) -> Result<Outcome, RestoreError> {
         match action {
             Action::Fetch { backup, paths } => {
                 let session = Session::open(context, backup)?;
-                fetch(&session, paths, self.room, reporter)?;
+                fetch(&session, paths, self.room, of_step)?;
             }
             Action::Move { backup } => put_in_place(&places(context, backup)?, backup)?,
         }
@@ -168,7 +168,7 @@ pub(crate) fn fetch(
     session: &Session<'_>,
     paths: &[PathBuf],
     room: Room,
-    reporter: &mut Reporter<'_>,
+    of_step: &StepReporter<'_>,
 ) -> Result<(), RestoreError> {
     let Session { context, name, .. } = *session;
     let places = places(context, name)?;
@@ -179,7 +179,7 @@ pub(crate) fn fetch(
     let found = restic.snapshots(session.host(), &session.tag()).map_err(BackupError::from)?;
     let picked = pick(&found, begun.as_deref(), named).map_err(BackupError::from)?;
     let Choice { snapshot, note } = picked.choice;
-    note.into_iter().for_each(|note| reporter.warn(Some(format!("restore {name}")), note));
+    note.into_iter().for_each(|note| of_step.warn(note));
     let chosen: Vec<Wanted> =
         places.iter().filter(|place| paths.contains(&place.path)).cloned().collect();
     if !picked.goes_on {

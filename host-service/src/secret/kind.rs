@@ -12,7 +12,7 @@ use super::file::{self, Access, FileError};
 use crate::chain::chain;
 use crate::context::Context;
 use crate::kind::{Description, Kind, Resource};
-use crate::report::Reporter;
+use bedplate_engine::StepReporter;
 
 /// Every secret of the repository.
 pub struct Secrets;
@@ -144,7 +144,7 @@ impl Kind for Secrets {
         &self,
         context: &Context,
         action: &Action,
-        _reporter: &mut Reporter<'_>,
+        _of_step: &StepReporter<'_>,
     ) -> Result<Outcome, FileError> {
         let directory = file::directory(&context.runtime);
         match action {

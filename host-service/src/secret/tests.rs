@@ -7,7 +7,8 @@ use super::*;
 use crate::context::Context;
 use crate::kind::Kind as _;
 use crate::mounts::Mounts;
-use crate::{converge, handoff, report, sample};
+use crate::{converge, handoff, sample};
+use bedplate_engine::Reporter;
 
 const KEY: &str = include_str!("../../../leaf/secrets/tests/fixtures/ssh-ed25519-key");
 /// Written by sops itself.
@@ -127,8 +128,7 @@ fn t19_a_secret_that_does_not_open_fails_converge_and_none_is_told() {
         assert!(!format!("{observed:?}{resources:?}").contains("test_value"));
         let mut events = Vec::new();
         let mut sink = |event: &bedplate_events::Event| events.push(format!("{event:?}"));
-        let done =
-            converge::converge_kind(Secrets, &context, &mut report::Reporter::new(&mut sink));
+        let done = converge::converge_kind(Secrets, &context, &Reporter::to(&mut sink));
         assert_eq!(done, agrees);
         let told = events.join("\n");
         assert_eq!(told.contains("it has no value `nowhere`"), !agrees, "{told}");
@@ -156,7 +156,7 @@ fn with_file(key: &str, group: Option<&str>) -> (Machine, Context, tempfile::Tem
 fn converged(context: &Context) -> (bool, String) {
     let mut events = Vec::new();
     let mut sink = |event: &bedplate_events::Event| events.push(format!("{event:?}"));
-    let done = converge::converge_kind(Secrets, context, &mut report::Reporter::new(&mut sink));
+    let done = converge::converge_kind(Secrets, context, &Reporter::to(&mut sink));
     (done, events.join("\n"))
 }
 
@@ -212,8 +212,8 @@ fn a_machine_is_handed_over_once_every_secret_has_opened() {
         machine.host.network.bridges.clear();
         let mut events = Vec::new();
         let mut sink = |event: &bedplate_events::Event| events.push(format!("{event:?}"));
-        let mut reporter = report::Reporter::new(&mut sink);
-        (handoff::hand_over(&machine.context(), &mut reporter), events.join("\n"))
+        let done = handoff::hand_over(&machine.context(), &Reporter::to(&mut sink));
+        (done, events.join("\n"))
     };
     let mut machine = Machine::new(sops("nowhere"));
     let state = machine.context().state;
@@ -252,8 +252,8 @@ fn t41_a_password_that_this_machine_alone_opens_is_told_and_stops_nothing() {
     // It is a warning: the machine is handed over, and its backups are made.
     let mut told = Vec::new();
     let mut sink = |event: &bedplate_events::Event| told.push(format!("{event:?}"));
-    let mut reporter = report::Reporter::new(&mut sink);
-    assert!(handoff::hand_over(&machine.context(), &mut reporter), "{told:?}");
+    let done = handoff::hand_over(&machine.context(), &Reporter::to(&mut sink));
+    assert!(done, "{told:?}");
     assert!(handoff::expect_done(&machine.context().state).is_ok());
     assert_eq!(wants(&[own, admin]), "");
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_events::{EventKind, Outcome, StepSummary};
+use bedplate_engine::{Announced, Reporter, StepReporter, in_turn};
+use bedplate_events::{Outcome, StepSummary};
 use bedplate_formats::platform::{DESCRIPTION, Part};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::git::Git;
@@ -12,7 +13,6 @@ use bedplate_tools::git::Git;
 use super::plan::{Plan, Step};
 use crate::atomic::{self, WriteError};
 use crate::generation::RebuildError;
-use crate::report::Reporter;
 
 /// What to do after a failure.
 const NEXT: &str = "what boots next is what it was; run `bedplate-host update` again";
@@ -79,30 +79,19 @@ impl Engine<'_> {
     pub fn run(
         &self,
         plan: &Plan,
-        reporter: &mut Reporter<'_>,
+        reporter: &Reporter<'_>,
         rebuild: &mut dyn FnMut() -> Result<u64, RebuildError>,
     ) -> bool {
         let summary = |step: &Step| StepSummary { id: step.id(), title: step.to_string() };
-        let steps = plan.steps.iter().map(summary).collect();
-        let title = format!("update {}", self.host);
-        reporter.tell(EventKind::PlanStarted { title, plan: None, steps, destroys: Vec::new() });
-        let mut success = true;
-        for step in &plan.steps {
-            let id = step.id();
-            reporter.start_step(&id);
-            let begun = reporter.milliseconds();
-            if let Err(error) = self.perform(step, rebuild) {
-                reporter.fail(Some(id), &error, NEXT);
-                success = false;
-                break;
-            }
-            let milliseconds = reporter.milliseconds().saturating_sub(begun);
-            let outcome = Outcome::Done;
-            reporter.tell(EventKind::StepDone { step: id, outcome, milliseconds });
-        }
-        let milliseconds = reporter.milliseconds();
-        reporter.tell(EventKind::PlanDone { success, milliseconds });
-        success
+        let announced = Announced {
+            title: format!("update {}", self.host),
+            steps: plan.steps.iter().map(summary).collect(),
+            ..Announced::default()
+        };
+        let steps = plan.steps.iter().map(|step| (step.id(), step));
+        let mut perform =
+            |step: &Step, _: &StepReporter<'_>| self.perform(step, rebuild).map(|()| Outcome::Done);
+        announced.carry_out(reporter, || in_turn(steps, reporter, NEXT, &mut perform))
     }
 
     fn perform(

@@ -126,7 +126,7 @@ impl Fixture {
             true => Ok(2),
             false => Err(RebuildError::NoEarlier { current: 1 }),
         };
-        let success = engine.run(&plan, &mut Reporter::new(&mut sink), &mut rebuild);
+        let success = engine.run(&plan, &Reporter::to(&mut sink), &mut rebuild);
         (success, told.join("\n"))
     }
 

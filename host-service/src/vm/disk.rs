@@ -14,7 +14,7 @@ use crate::atomic::{self, WriteError};
 use crate::digest;
 use crate::download::{self, DownloadError};
 use crate::extract::{self, ExtractError};
-use crate::report::Reporter;
+use bedplate_engine::StepReporter;
 
 /// In the directory of a machine: which download its installer came from.
 const INSTALLER: &str = ".installer";
@@ -57,12 +57,12 @@ pub enum DiskError {
 pub fn fetch_disk(
     image: &Download,
     directory: &Path,
-    reporter: &mut Reporter<'_>,
+    of_step: &StepReporter<'_>,
 ) -> Result<(), DiskError> {
     let destination = Path::new(&image.dest);
-    let mut ready = extracted(fetch(image, directory, reporter)?, directory, reporter)?;
+    let mut ready = extracted(fetch(image, directory, of_step)?, directory, of_step)?;
     if qemu_img::info(ready.path(), None)?.format == "raw" {
-        ready = converted(&ready, directory, reporter)?;
+        ready = converted(&ready, directory, of_step)?;
     }
     check(ready.path())?;
     keep(ready, destination)
@@ -73,7 +73,7 @@ pub fn fetch_disk(
 pub fn fetch_installer(
     image: &Download,
     directory: &Path,
-    reporter: &mut Reporter<'_>,
+    of_step: &StepReporter<'_>,
 ) -> Result<(), DiskError> {
     let destination = Path::new(&image.dest);
     // One that was not packed can be known by itself.
@@ -82,7 +82,7 @@ pub fn fetch_installer(
         Err(_) => false,
     };
     if !is_it {
-        let ready = extracted(fetch(image, directory, reporter)?, directory, reporter)?;
+        let ready = extracted(fetch(image, directory, of_step)?, directory, of_step)?;
         // A cut in between leaves a note of another one: it is fetched again.
         put(ready, destination, NamedTempFile::persist)?;
     }
@@ -108,22 +108,22 @@ pub fn make_empty(path: &Path, bytes: u64) -> Result<(), DiskError> {
 fn fetch(
     image: &Download,
     directory: &Path,
-    reporter: &mut Reporter<'_>,
+    of_step: &StepReporter<'_>,
 ) -> Result<NamedTempFile, DiskError> {
     sweep(directory).map_err(failed(directory))?;
-    let mut progress = |done, total| reporter.bytes(done, total, "fetched");
+    let mut progress = |done, total| of_step.bytes(done, total, "fetched");
     Ok(download::fetch(&image.url, &image.sha256, directory, &mut progress)?)
 }
 
 fn extracted(
     mut packed: NamedTempFile,
     directory: &Path,
-    reporter: &mut Reporter<'_>,
+    of_step: &StepReporter<'_>,
 ) -> Result<NamedTempFile, DiskError> {
     let kind = extract::packing(packed.as_file_mut()).map_err(failed(packed.path()))?;
     let Some(kind) = kind else { return Ok(packed) };
     let mut plain = temporary(directory).map_err(failed(directory))?;
-    let mut progress = |done| reporter.bytes(done, None, "extracted");
+    let mut progress = |done| of_step.bytes(done, None, "extracted");
     let (from, to) = (packed.as_file_mut(), plain.as_file_mut());
     extract::extract(from, to, kind, extract::LIMIT, &mut progress)?;
     Ok(plain)
@@ -133,7 +133,7 @@ fn extracted(
 fn converted(
     raw: &NamedTempFile,
     directory: &Path,
-    reporter: &mut Reporter<'_>,
+    of_step: &StepReporter<'_>,
 ) -> Result<NamedTempFile, DiskError> {
     if !has_partition_table(raw.as_file()).map_err(failed(raw.path()))? {
         return Err(DiskError::NoDisk);
@@ -145,7 +145,7 @@ fn converted(
     std::thread::scope(|scope| {
         let converting = scope.spawn(|| qemu_img::convert_raw(raw.path(), to.path()));
         while !converting.is_finished() {
-            reporter.bytes(size(&to).min(total), Some(total), "converted");
+            of_step.bytes(size(&to).min(total), Some(total), "converted");
             std::thread::sleep(GLANCE);
         }
         converting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -215,6 +215,8 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
 mod tests {
     use bedplate_tools::command::CommandExt as _;
 
+    use bedplate_engine::Reporter;
+
     use super::*;
 
     #[test]
@@ -244,10 +246,9 @@ mod tests {
 
     fn convert(content: &[u8]) -> (tempfile::TempDir, Result<NamedTempFile, DiskError>) {
         let directory = tempfile::tempdir().unwrap();
-        let mut sink = |_: &bedplate_events::Event| ();
-        let mut reporter = Reporter::new(&mut sink);
-        reporter.start_step("haos");
-        let made = converted(&raw(directory.path(), content), directory.path(), &mut reporter);
+        let nobody = Reporter::new(Vec::new());
+        let of_step = StepReporter::new(&nobody, "haos");
+        let made = converted(&raw(directory.path(), content), directory.path(), &of_step);
         (directory, made)
     }
 

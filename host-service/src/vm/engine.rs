@@ -23,7 +23,7 @@ use super::users;
 use crate::atomic::{self, WriteError};
 use crate::context::Context;
 use crate::kind::{Description, Kind, Resource};
-use crate::report::Reporter;
+use bedplate_engine::StepReporter;
 
 /// What can go wrong with virtual machines.
 #[derive(Debug, thiserror::Error)]
@@ -99,14 +99,14 @@ impl Kind for VirtualMachines {
         &self,
         context: &Context,
         action: &Action,
-        reporter: &mut Reporter<'_>,
+        of_step: &StepReporter<'_>,
     ) -> Result<Outcome, VmError> {
         match action {
             Action::MakeDirectory { vm } => {
                 directory::make(&Machine::find(context, vm)?.directory)?;
             }
-            Action::FetchDisk { vm } => Machine::find(context, vm)?.fetch_disk(reporter)?,
-            Action::FetchInstaller { vm } => Machine::find(context, vm)?.fetch_iso(reporter)?,
+            Action::FetchDisk { vm } => Machine::find(context, vm)?.fetch_disk(of_step)?,
+            Action::FetchInstaller { vm } => Machine::find(context, vm)?.fetch_iso(of_step)?,
             Action::MakeDisk { vm, bytes } => {
                 disk::make_empty(&Machine::find(context, vm)?.checked_disk()?, *bytes)?;
             }
@@ -151,13 +151,13 @@ impl VirtualMachines {
     pub fn tend(
         &self,
         context: &Context,
-        reporter: &mut Reporter<'_>,
+        of_step: &StepReporter<'_>,
         done: &mut dyn FnMut(&Action),
     ) -> Result<(), VmError> {
         let observed = self.observe(context)?;
         let resources = diff::diff(&context.intent, &observed);
         let actions = resources.iter().flat_map(|one| &one.actions);
-        self.perform_each(context, actions.filter(|one| one.is_tending()), reporter, done)
+        self.perform_each(context, actions.filter(|one| one.is_tending()), of_step, done)
     }
 
     /// One that fails keeps none of the others: they are of other machines. The first failure is told.
@@ -165,12 +165,12 @@ impl VirtualMachines {
         &self,
         context: &Context,
         actions: impl Iterator<Item = &'a Action>,
-        reporter: &mut Reporter<'_>,
+        of_step: &StepReporter<'_>,
         done: &mut dyn FnMut(&Action),
     ) -> Result<(), VmError> {
         let mut result = Ok(());
         for action in actions {
-            match self.perform(context, action, reporter) {
+            match self.perform(context, action, of_step) {
                 Ok(_) => done(action),
                 Err(error) => result = result.and(Err(error)),
             }
@@ -278,21 +278,23 @@ impl<'a> Machine<'a> {
         Ok(disk)
     }
 
-    fn fetch_disk(&self, reporter: &mut Reporter<'_>) -> Result<(), VmError> {
+    fn fetch_disk(&self, of_step: &StepReporter<'_>) -> Result<(), VmError> {
         self.checked_disk()?;
         let Some(image) = &self.vm.disk_image else { return Ok(()) };
-        Ok(disk::fetch_disk(image, &self.directory, reporter)?)
+        Ok(disk::fetch_disk(image, &self.directory, of_step)?)
     }
 
-    fn fetch_iso(&self, reporter: &mut Reporter<'_>) -> Result<(), VmError> {
+    fn fetch_iso(&self, of_step: &StepReporter<'_>) -> Result<(), VmError> {
         let Some(image) = &self.vm.iso_image else { return Ok(()) };
         directory::check_file(&self.directory, Path::new(&image.dest))?;
-        Ok(disk::fetch_installer(image, &self.directory, reporter)?)
+        Ok(disk::fetch_installer(image, &self.directory, of_step)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bedplate_engine::Reporter;
+
     use super::*;
     use crate::mounts::Mounts;
     use crate::sample;
@@ -323,12 +325,12 @@ mod tests {
             gone: None,
         };
         let actions = [attach, Action::Resume { vm: "haos".into() }];
-        let mut sink = |_: &bedplate_events::Event| {};
+        let nobody = Reporter::new(Vec::new());
         let mut done = Vec::new();
         let result = machines.perform_each(
             &context(place.path()),
             actions.iter(),
-            &mut Reporter::new(&mut sink),
+            &StepReporter::new(&nobody, "tend"),
             &mut |action| done.push(action.to_string()),
         );
         assert!(matches!(result, Err(VmError::Libvirt(_))), "{result:?}");
@@ -342,12 +344,13 @@ mod tests {
         remember(&context, "haos").unwrap();
         let note = observe::started_file(&context, "haos");
         assert!(note.exists());
-        let mut sink = |_: &bedplate_events::Event| {};
+        let nobody = Reporter::new(Vec::new());
+        let of_step = StepReporter::new(&nobody, "undefine");
         let machines = VirtualMachines::of("test:///nowhere");
         let undefine = Action::Undefine { vm: "haos".into() };
         // No libvirt is there: what matters is that the note is gone before it is asked.
         for _ in 0..2 {
-            machines.perform(&context, &undefine, &mut Reporter::new(&mut sink)).unwrap_err();
+            machines.perform(&context, &undefine, &of_step).unwrap_err();
             assert!(!note.exists());
         }
     }

@@ -20,8 +20,8 @@ use self::verify::Expected;
 use crate::context::{Context, TARGET};
 use crate::error::{During as _, StepError};
 use crate::meter::Meter;
-use crate::parallel::{movers, try_each};
-use crate::report::Reporter;
+use bedplate_engine::Reporter;
+use bedplate_engine::parallel::{movers, try_each};
 
 /// Roots of the opened images that the embedded platform is made of; each holds `nix/store` and
 /// `registration`.
@@ -81,7 +81,7 @@ pub fn copy(context: &Context<'_>, step: &str) -> Result<Outcome, StepError> {
 pub fn copy_from(
     images: &[PathBuf],
     target: &Path,
-    reporter: &Reporter,
+    reporter: &Reporter<'_>,
     step: &str,
 ) -> Result<Outcome, StepError> {
     let copied = copy_images(images, target, reporter, step)?;
@@ -102,7 +102,7 @@ pub fn copy_from(
 pub fn copy_images(
     images: &[PathBuf],
     target: &Path,
-    reporter: &Reporter,
+    reporter: &Reporter<'_>,
     step: &str,
 ) -> Result<bool, StepError> {
     let (store, staging) = (target.join("nix/store"), target.join("nix/.bedplate-copy"));

@@ -17,7 +17,6 @@ use std::path::Path;
 use bedplate_events::Outcome;
 use bedplate_formats::platform::DESCRIPTION;
 use bedplate_formats::repository_tree;
-use bedplate_keystick::Mounted;
 use bedplate_keystick::layout::HOST_KEY;
 use bedplate_model::facts::Facts;
 use bedplate_model::hardware::{self, Needs};
@@ -80,8 +79,8 @@ pub fn enrol(
     target: &Target<'_>,
 ) -> Result<Outcome, StepError> {
     let configuration = Path::new(TARGET).join("etc");
-    let warn = |message: String| context.reporter.warn(step, message);
-    let sealed = has_sealed_key(context.host, context.sticks.iter().map(Mounted::path));
+    let warn = |message: String| context.reporter.warn(Some(step), message);
+    let sealed = has_sealed_key(context.host, context.sticks());
     let host_key = HostKey { configuration: &configuration, sealed, warn: &warn };
     let unknown = "could not describe the hardware";
     let needs = Needs::of(context.plan, facts).during(unknown)?;
@@ -100,7 +99,7 @@ pub fn enrol(
         host_key: Some(&host_key),
     };
     let outcome = enrolment.run()?;
-    let sticks: Vec<&Path> = context.sticks.iter().map(Mounted::path).collect();
+    let sticks: Vec<&Path> = context.sticks().collect();
     if let (Some(with), Some(remote)) = (target.push, target.remote) {
         let way = push::Way { remote, with, sticks: &sticks, ssh: "ssh", pauses: &push::PAUSES };
         match way.push(&enrolment) {
@@ -109,14 +108,14 @@ pub fn enrol(
                 return Ok(outcome);
             }
             // A remote that is not reached is no reason to stop: the bundle is left instead.
-            Err(error) => context.reporter.warn(step, told(&error)),
+            Err(error) => context.reporter.warn(Some(step), told(&error)),
         }
     }
     match handover::leave(&enrolment, &sticks) {
         Handover::Nothing => {}
         // Said when everything is done: it is for the person who takes the stick out.
         Handover::Left(words) => drop(context.parting.set(words)),
-        Handover::Failed(words) => context.reporter.warn(step, words),
+        Handover::Failed(words) => context.reporter.warn(Some(step), words),
     }
     Ok(outcome)
 }

@@ -177,16 +177,14 @@ fn at_once(argon: ArgonCost, available: u64, processors: usize) -> usize {
 }
 
 /// Finds out once what a derivation may cost on this machine.
-pub fn measure(context: &mut Context<'_>) -> Result<ArgonCost, StepError> {
-    if let Some(argon) = context.argon {
-        return Ok(argon);
+pub fn measure(context: &Context<'_>) -> Result<ArgonCost, StepError> {
+    if let Some(argon) = context.argon.get() {
+        return Ok(*argon);
     }
     if context.host.unlock.derivation == Derivation::Minimal
         && context.keys()?.passphrase.expose().len() >= GENERATED_LENGTH
     {
-        let argon = ArgonCost::minimal();
-        context.argon = Some(argon);
-        return Ok(argon);
+        return Ok(*context.argon.get_or_init(ArgonCost::minimal));
     }
     let memory = memory_bytes(&Roots::identity(), "MemTotal:").unwrap_or(0);
     let cap = (memory / 1024 / 8).clamp(32 << 10, MEMORY_CAP_KIB);
@@ -195,8 +193,7 @@ pub fn measure(context: &mut Context<'_>) -> Result<ArgonCost, StepError> {
     udev::settle().during("udev did not come to rest")?;
     let argon = bedplate_luks::benchmark_argon(cap, DERIVATION)
         .during("could not measure the cost of the recovery passphrase")?;
-    context.argon = Some(argon);
-    Ok(argon)
+    Ok(*context.argon.get_or_init(|| argon))
 }
 
 /// Makes and opens the volume of one [`Step::FormatLuks`].
@@ -205,7 +202,7 @@ pub fn format(context: &Context<'_>, step: &Step) -> Result<Outcome, StepError> 
         return Err(StepError::new("not a step that makes a LUKS header"));
     };
     let target = context.disk(role)?;
-    let argon = context.argon.ok_or_else(|| StepError::new("Argon2 was not measured"))?;
+    let argon = measure(context)?;
     let lent = lend_partition(target, *partition)
         .map_err(|error| error.on(owner_name(target), DeviceState::Partial))?;
     let task = Task::Format {
@@ -264,9 +261,8 @@ fn save_header(context: &Context<'_>, device: &Path, role: &str) -> Result<(), S
     let packed = zstd::encode_all(header.as_slice(), 3).during(what())?;
     let path = bedplate_keystick::layout::header(role);
     context
-        .sticks
-        .iter()
-        .try_for_each(|stick| bedplate_keystick::write(stick.path(), &path, &packed))
+        .sticks()
+        .try_for_each(|stick| bedplate_keystick::write(stick, &path, &packed))
         .during(what())
 }
 

@@ -71,7 +71,7 @@ enum Absent<'a> {
 /// Makes sure that every stick that is plugged in carries what is wanted, the same on each.
 /// What is there is kept. When it returns, the keys are on the sticks for good.
 pub fn prepare(
-    context: &mut Context<'_>,
+    context: &Context<'_>,
     step: &str,
     wanted: &Wanted<'_>,
 ) -> Result<Outcome, StepError> {
@@ -111,8 +111,8 @@ pub fn prepare(
         }
     }
     let keys = keys(&secrets, wanted, context.typed.recovery.as_ref())?;
-    context.keys = Some(keys);
-    context.sticks = mounted.into_iter().map(|(_, mount)| mount).collect();
+    let _ = context.keys.set(keys);
+    let _ = context.sticks.set(mounted.into_iter().map(|(_, mount)| mount).collect());
     Ok(if made { Outcome::Done } else { Outcome::AlreadyDone })
 }
 
@@ -193,7 +193,9 @@ fn find<'a>(
     }
     for name in missing {
         let advice = "it has no key; `bedplate key create --from` copies one to it later";
-        context.reporter.warn(step, format!("the key stick {name} is not plugged in: {advice}"));
+        context
+            .reporter
+            .warn(Some(step), format!("the key stick {name} is not plugged in: {advice}"));
     }
     Ok(found)
 }

@@ -26,7 +26,7 @@ const PROFILE: &str = "nix/var/nix/profiles/system";
 
 /// Builds the attribute of the enrolled flake and makes it the system profile.
 pub fn build(
-    context: &mut Context<'_>,
+    context: &Context<'_>,
     step: &str,
     attribute: &str,
     inputs: BuildInputs,
@@ -58,14 +58,14 @@ pub fn build(
     }
     nix.set_profile(&profile, &toplevel).during("could not set the system profile")?;
     sync::file_system(target).during("could not flush the target")?;
-    context.toplevel = Some(toplevel);
+    let _ = context.toplevel.set(toplevel);
     // By the medium, or by an earlier run.
     Ok(if valid { Outcome::AlreadyDone } else { Outcome::Done })
 }
 
 /// Takes the installed system of the target, which its profile names, for the one that is to boot.
-pub fn find(context: &mut Context<'_>) -> Result<Outcome, StepError> {
-    context.toplevel = Some(installed(Path::new(TARGET))?);
+pub fn find(context: &Context<'_>) -> Result<Outcome, StepError> {
+    let _ = context.toplevel.set(installed(Path::new(TARGET))?);
     Ok(Outcome::Done)
 }
 

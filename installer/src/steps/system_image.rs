@@ -11,7 +11,7 @@ use bedplate_tools::btrfs::{COPIES, LENGTH, Renaming};
 
 use crate::error::{During as _, StepError};
 use crate::meter::Meter;
-use crate::parallel::{movers, try_each};
+use bedplate_engine::parallel::{movers, try_each};
 
 /// Where the images of the medium are mounted by name.
 const IMAGES: &str = "/run/bedplate";
@@ -152,7 +152,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::report::Reporter;
+    use bedplate_engine::Reporter;
 
     const SIZE: u64 = 70 << 20;
 

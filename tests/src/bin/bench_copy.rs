@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bedplate_engine::Reporter;
 use bedplate_installer::error::{During as _, StepError};
 use bedplate_installer::meter::Meter;
-use bedplate_installer::report::Reporter;
 use bedplate_installer::steps::btrfs::{Make, Origin};
 use bedplate_installer::steps::closure;
 use bedplate_installer::steps::system_image::Source;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use bedplate_installer::parallel::try_each;
+use bedplate_engine::parallel::try_each;
 use bedplate_luks::{ArgonCost, Format, PASSPHRASE_SLOT, Token};
 use bedplate_tests::Failure;
 use bedplate_tests::benchmark::{directory, ended};

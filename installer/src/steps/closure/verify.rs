@@ -12,7 +12,7 @@ use bedplate_tools::nix::registration::{self, StorePath};
 use super::copier::Copier;
 use crate::error::{During as _, StepError};
 use crate::meter::Meter;
-use crate::parallel::{movers, try_each};
+use bedplate_engine::parallel::{movers, try_each};
 
 /// A path and the store that it is in.
 pub struct Expected<'a> {

@@ -14,7 +14,6 @@ use std::time::Duration;
 use bedplate_events::Outcome;
 use bedplate_formats::answers::{BUNDLE_FILE, PLATFORM_FILE};
 use bedplate_formats::platform::DESCRIPTION;
-use bedplate_keystick::Mounted;
 use bedplate_model::host::{HostFile, HttpsSource, Platform, SshSource};
 use bedplate_model::plan::RepositoryPlace;
 use bedplate_tools::git::{Git, HttpsAccess, Reader, Transport};
@@ -63,7 +62,7 @@ pub fn fetch(
     branch: &str,
     from: &RepositoryPlace,
 ) -> Result<Outcome, StepError> {
-    let sticks: Vec<&Path> = context.sticks.iter().map(Mounted::path).collect();
+    let sticks: Vec<&Path> = context.sticks().collect();
     let host = context.host;
     let place = format!("{}/{}", host.flake.hosts, host.host.name);
     let platform = platform(host, context.answers)?;

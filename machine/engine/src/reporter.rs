@@ -1,0 +1,134 @@
+//! One place through which every event goes.
+
+use std::error::Error;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bedplate_events::{EVENT_SCHEMA, Event, EventKind, Sink, Unit};
+
+/// At most one line of progress of a step in this time.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Numbers events, stamps them and hands them to every sink. Usable from several threads.
+pub struct Reporter<'a> {
+    started: Instant,
+    inner: Mutex<Inner<'a>>,
+}
+
+struct Inner<'a> {
+    sequence: u64,
+    sinks: Vec<Box<dyn Sink + 'a>>,
+}
+
+/// A sink that is a function.
+struct Function<F>(F);
+
+impl<F: FnMut(&Event) + Send> Sink for Function<F> {
+    fn show(&mut self, event: &Event) {
+        (self.0)(event);
+    }
+}
+
+impl<'a> Reporter<'a> {
+    /// A reporter whose clock starts now.
+    pub fn new(sinks: Vec<Box<dyn Sink + 'a>>) -> Self {
+        Self { started: Instant::now(), inner: Mutex::new(Inner { sequence: 0, sinks }) }
+    }
+
+    /// A reporter that calls a function with every event.
+    pub fn to(function: impl FnMut(&Event) + Send + 'a) -> Self {
+        Self::new(vec![Box::new(Function(function))])
+    }
+
+    /// Milliseconds since the run began.
+    pub fn milliseconds(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Sends one event.
+    pub fn emit(&self, kind: EventKind) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = Event {
+            schema: EVENT_SCHEMA,
+            sequence: inner.sequence,
+            at_ms: self.milliseconds(),
+            kind,
+        };
+        inner.sequence += 1;
+        for sink in &mut inner.sinks {
+            sink.show(&event);
+        }
+    }
+
+    /// Something deserves attention, of a step or of none.
+    pub fn warn(&self, step: Option<&str>, message: impl Into<String>) {
+        self.emit(EventKind::Warned { step: step.map(str::to_owned), message: message.into() });
+    }
+
+    /// Something failed: a step, or what belongs to none. `next` says what to do about it.
+    pub fn fail(&self, step: Option<&str>, error: &dyn Error, next: &str) {
+        self.emit(failed(step, error, next));
+    }
+}
+
+/// The event of a failure that no device is to blame for.
+pub(crate) fn failed(step: Option<&str>, error: &dyn Error, next: &str) -> EventKind {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    EventKind::Failed {
+        step: step.map(str::to_owned),
+        device: None,
+        state: None,
+        message: error.to_string(),
+        causes: causes.map(ToString::to_string).collect(),
+        next: next.to_owned(),
+    }
+}
+
+/// Who sends the events of a step.
+trait Emit: Sync {
+    fn emit(&self, kind: EventKind);
+}
+
+impl Emit for Reporter<'_> {
+    fn emit(&self, kind: EventKind) {
+        Reporter::emit(self, kind);
+    }
+}
+
+/// What a step tells of itself while it runs.
+pub struct StepReporter<'r> {
+    reporter: &'r dyn Emit,
+    step: String,
+    told: Mutex<Option<Instant>>,
+}
+
+impl<'r> StepReporter<'r> {
+    /// Of the step of this id.
+    pub fn new(reporter: &'r Reporter<'_>, step: &str) -> Self {
+        Self { reporter, step: step.to_owned(), told: Mutex::new(None) }
+    }
+
+    /// Something deserves attention.
+    pub fn warn(&self, message: impl Into<String>) {
+        let step = Some(self.step.clone());
+        self.reporter.emit(EventKind::Warned { step, message: message.into() });
+    }
+
+    /// The step has done so many bytes, of so many where that is known. It may be told often, and tells on
+    /// at most twice a second.
+    pub fn bytes(&self, done: u64, total: Option<u64>, note: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| told.elapsed() < INTERVAL) {
+            return;
+        }
+        *told = Some(Instant::now());
+        drop(told);
+        self.progress(done, total, Unit::Bytes, Some(note.to_owned()));
+    }
+
+    /// The step has done so much, and says what it is at.
+    pub fn progress(&self, done: u64, total: Option<u64>, unit: Unit, note: Option<String>) {
+        let step = self.step.clone();
+        self.reporter.emit(EventKind::Progress { step, done, total, unit, note });
+    }
+}
