@@ -291,7 +291,7 @@ fn what_is_left_of_a_backup_that_was_renamed_goes() {
     let observed = Leftovers.observe(&house.context).unwrap();
     let found = Leftovers::diff(&house.context.intent, &observed);
     assert_eq!(found.len(), 1);
-    let mut sink = |_: &bedplate_events::Event| {};
+    let sink = |_: &bedplate_events::Event| {};
     Leftovers
         .perform(
             &house.context,
