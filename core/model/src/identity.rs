@@ -77,6 +77,13 @@ pub fn member_mapper(role: &str, epoch: u32) -> String {
     }
 }
 
+/// Whether a name under `/dev/mapper` is that of a member of `role`, of any epoch.
+pub fn is_member_mapper(role: &str, mapper: &str) -> bool {
+    let base = mapper_name(role);
+    let epoch = mapper.strip_prefix(&base).and_then(|rest| rest.strip_prefix('.'));
+    mapper == base || epoch.is_some_and(|epoch| epoch.parse::<u32>().is_ok())
+}
+
 /// A locally administered MAC address in QEMU's range for a VM without one of its own.
 pub fn mac_address(host: Uuid, vm: &str) -> String {
     let digest = Uuid::new_v5(&host, format!("mac/{vm}").as_bytes());

@@ -27,7 +27,7 @@ mod warnings;
 
 pub use finished::{is_finished, warnings_of_finished};
 pub use member::{
-    Leaving, MemberPlan, MemberRequest, MemberStep, MemberTask, PoolFacts, plan_member,
+    Leaving, MemberPlan, MemberRequest, MemberStep, MemberTask, Owner, PoolFacts, plan_member,
 };
 pub use refusal::{PlanError, Refusal};
 pub use sticks::stick_fault;

@@ -3,10 +3,12 @@
 //! Pure as the plan of an installation is. What a run that was cut off has done is among the
 //! facts, so that a second run plans what is left.
 
+mod absent;
 mod describe;
 mod outlook;
+mod standing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -14,11 +16,10 @@ use uuid::Uuid;
 
 use super::choose::{Choice, Part, recognised};
 use super::refusal::{PlanError, Refusal};
-use super::sticks::is_stick;
 use super::{content, fitness, geometry};
-use bedplate_model::facts::{DiskFacts, Facts, Signature, kind};
+use bedplate_model::facts::{DiskFacts, Facts};
 use bedplate_model::host::{Disk, HostFile, Pool, Wipe};
-use bedplate_model::identity::{Purpose, derive, esp_volume_id, member_mapper, shown_volume_id};
+use bedplate_model::identity::{Purpose, derive, esp_volume_id, member_mapper};
 use bedplate_model::plan::{Destroyed, DiskTarget, Partition};
 
 /// RAID1 needs two.
@@ -56,8 +57,8 @@ pub struct PoolFacts {
     pub mounted: bool,
     /// Names under `/dev/mapper` of the devices of the file system.
     pub devices: BTreeSet<String>,
-    /// How many devices it lacks.
-    pub missing: usize,
+    /// The numbers of the devices that it lacks, and whose they were.
+    pub missing: BTreeMap<u64, Owner>,
     /// Roles whose disk dropped out while it was mounted: the kernel still counts them as devices.
     pub dropped: BTreeSet<String>,
     /// Whether something is not RAID1.
@@ -70,6 +71,17 @@ pub struct PoolFacts {
     pub sealed: bool,
     /// UUIDs of LUKS headers of this host's disks that are in use or could be.
     pub current: BTreeSet<String>,
+}
+
+/// Whose a device was that a pool lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// The disk of this role, or one before it.
+    Role(String),
+    /// A disk of a role that host.toml no longer names.
+    Former,
+    /// Nothing says it.
+    Unknown,
 }
 
 /// Everything that will be done.
@@ -164,8 +176,8 @@ pub enum MemberStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Leaving {
-    /// One that is not there.
-    Missing,
+    /// One that is not there, by its number in the file system: `missing` would name any.
+    Missing(u64),
     /// The opened volume of this name.
     Mapper(String),
 }
@@ -235,15 +247,12 @@ impl Situation<'_> {
         let role = self.request.role;
         let device = match self.own_device() {
             Some(mapper) => Leaving::Mapper(mapper),
-            None if self.pool.missing > 0 => Leaving::Missing,
-            None => {
-                return Err(refused(
-                    format!("`{role}` is not in the pool `{}`, and nothing is missing", self.name),
-                    "take it out of host.toml",
-                ));
-            }
+            None => self
+                .own_missing()?
+                .map(Leaving::Missing)
+                .ok_or_else(|| refused(self.not_in_pool(), "take it out of host.toml"))?,
         };
-        let stay = self.pool.devices.len() - usize::from(device != Leaving::Missing);
+        let stay = self.pool.devices.len() - usize::from(matches!(device, Leaving::Mapper(_)));
         if stay < LEAST_DEVICES {
             return Err(refused(
                 format!("{stay} disk would be left, and RAID1 needs {LEAST_DEVICES}"),
@@ -263,7 +272,6 @@ impl Situation<'_> {
         let mapper = member_mapper(role, epoch);
         let uuid = derive(self.host.host.id, Purpose::Luks, role, epoch);
         let joined = self.pool.devices.contains(&mapper);
-        let leaving = (self.request.task == MemberTask::Replace).then(|| self.leaving(&mapper));
         if self.request.task == MemberTask::Add
             && self.own_device().is_some_and(|own| own != mapper)
         {
@@ -272,18 +280,23 @@ impl Situation<'_> {
                 format!("`bedplate-host pool replace {role}` gives it another disk"),
             ));
         }
-        if self.request.task == MemberTask::Add && self.pool.missing > 0 && !joined {
+        if self.request.task == MemberTask::Add && !self.pool.missing.is_empty() && !joined {
+            let lost = self.lost_role().unwrap_or(role);
             return Err(refused(
                 format!("the pool `{}` lacks a disk", self.name),
-                format!("`bedplate-host pool replace {role}` puts a new one in its place"),
+                format!("`bedplate-host pool replace {lost}` puts a new one in its place"),
             ));
         }
-        let leaving = leaving.flatten();
+        let leaving = match self.request.task {
+            MemberTask::Replace => self.leaving(&mapper)?,
+            MemberTask::Add | MemberTask::Remove => None,
+        };
         if self.request.task == MemberTask::Replace && leaving.is_none() && !joined {
-            return Err(refused(
-                format!("`{role}` is not in the pool `{}`, and nothing is missing", self.name),
-                format!("`bedplate-host pool add {role}` adds a disk"),
-            ));
+            let help = match self.lost_role() {
+                Some(lost) => format!("`bedplate-host pool replace {lost}` comes first"),
+                None => format!("`bedplate-host pool add {role}` adds a disk"),
+            };
+            return Err(refused(self.not_in_pool(), help));
         }
         let (disk, destroys, mut steps): (_, _, Vec<_>) = if joined {
             (None, Vec::new(), Vec::new())
@@ -339,10 +352,13 @@ impl Situation<'_> {
         names.find(|name| self.pool.devices.contains(name))
     }
 
-    fn leaving(&self, new: &str) -> Option<Leaving> {
+    fn leaving(&self, new: &str) -> Result<Option<Leaving>, PlanError> {
         let before = (0..self.pool.next_epoch).map(|epoch| member_mapper(self.request.role, epoch));
         let open = before.filter(|name| name != new).find(|name| self.pool.devices.contains(name));
-        open.map(Leaving::Mapper).or((self.pool.missing > 0).then_some(Leaving::Missing))
+        match open {
+            Some(mapper) => Ok(Some(Leaving::Mapper(mapper))),
+            None => Ok(self.own_missing()?.map(Leaving::Missing)),
+        }
     }
 
     /// The disk, what is destroyed on it, and its partitions.
@@ -414,68 +430,6 @@ impl Situation<'_> {
             media: intended.media,
             wipe: if self.request.wipe { Wipe::Any } else { Wipe::Ours },
         }
-    }
-
-    /// Whether an interrupted run of this same change left what stands on the disk.
-    fn resumes(&self, facts: &DiskFacts) -> bool {
-        let (host, epoch) = (self.host.host.id, self.pool.next_epoch);
-        let is = |purpose, uuid: &Option<String>| {
-            let wanted = derive(host, purpose, self.request.role, epoch).to_string();
-            uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&wanted))
-        };
-        let volume_id = shown_volume_id(esp_volume_id(self.esp(epoch)));
-        let is_esp = |uuid: &Option<String>| {
-            uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&volume_id))
-        };
-        let is_torn = facts.signatures.iter().any(|one| one.kind == kind::TORN_HEADER);
-        let begun = facts.bedplate.as_ref().map(|found| found.sealed);
-        let is_label = |one: &Signature| {
-            one.partition.is_none()
-                && matches!(one.kind.as_str(), "gpt" | kind::UNFINISHED)
-                && is(Purpose::GptDisk, &one.uuid)
-        };
-        let ours = |one: &Signature| match one.kind.as_str() {
-            "gpt" => is_label(one),
-            "crypto_LUKS" => is(Purpose::Luks, &one.uuid) && (is_torn || begun == Some(false)),
-            "vfat" => is_esp(&one.uuid),
-            kind::UNFINISHED => is_label(one) || is_esp(&one.uuid),
-            kind::UNSEEN_TABLE => one.partition.is_none(),
-            kind::TORN_HEADER | kind::UNKNOWN => {
-                one.partition.is_some_and(|number| self.part().takes(number))
-            }
-            other => kind::is_broken_copy(other),
-        };
-        !self.pool.sealed
-            && begun != Some(true)
-            && facts.signatures.iter().any(is_label)
-            && facts.signatures.iter().all(ours)
-    }
-
-    /// Disks that something else of this host needs: never taken, whatever is allowed.
-    fn taken(&self, choice: &Choice<'_>) -> Vec<Refusal> {
-        let mut refusals = Vec::new();
-        for (role, disk) in &self.host.disks {
-            if role != choice.role && choice.facts.by_id.contains(&disk.id) {
-                refusals.push(choice.refuse(
-                    format!("this is the disk of `{role}`"),
-                    "give the name of another disk",
-                ));
-            }
-        }
-        if self.host.unlock.sticks.iter().any(|stick| is_stick(stick, choice.facts)) {
-            refusals
-                .push(choice.refuse("this is a key stick".into(), "give the name of another disk"));
-        }
-        let current = |signature: &Signature| {
-            signature.uuid.as_ref().is_some_and(|uuid| self.pool.current.contains(uuid))
-        };
-        if choice.facts.signatures.iter().any(current) && !self.resumes(choice.facts) {
-            refusals.push(choice.refuse(
-                "a member of a pool of this machine stands on it".into(),
-                "give the name of another disk",
-            ));
-        }
-        refusals
     }
 
     fn plan(

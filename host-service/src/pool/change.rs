@@ -132,7 +132,7 @@ impl From<ClaimError> for ChangeError {
     }
 }
 
-fn command(action: &'static str) -> impl FnOnce(CommandError) -> ChangeError {
+pub(super) fn command(action: &'static str) -> impl FnOnce(CommandError) -> ChangeError {
     move |source| ChangeError::Command { action, source }
 }
 
@@ -353,7 +353,7 @@ impl<'a> Change<'a> {
     ) -> Result<Outcome, ChangeError> {
         let mount = Path::new(&self.plan.mount);
         let node = match device {
-            Leaving::Missing => "missing".to_owned(),
+            Leaving::Missing(number) => number.to_string(),
             Leaving::Mapper(mapper) => mapped(mapper).display().to_string(),
         };
         btrfs::remove_device_meanwhile(&node, mount, &mut || self.look_after_others(warn))

@@ -1,6 +1,6 @@
 //! What a change of a pool is planned from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bedplate_facts::disks;
@@ -8,13 +8,14 @@ use bedplate_facts::probe::by_wipefs;
 use bedplate_facts::roots::Roots;
 use bedplate_luks as luks;
 use bedplate_model::facts::{Facts, FirmwareKind};
-use bedplate_model::host::HostFile;
-use bedplate_model::identity::{Purpose, derive};
-use bedplate_planner::{PoolFacts, SCHEMA};
+use bedplate_model::host::{HostFile, Pool};
+use bedplate_model::identity::{Purpose, derive, epoch_of};
+use bedplate_planner::{Owner, PoolFacts, SCHEMA};
 use bedplate_tools::block;
+use bedplate_tools::btrfs;
 use bedplate_tools::btrfs_live::Live;
 
-use super::change::ChangeError;
+use super::change::{ChangeError, command};
 use super::error::{PoolError, file};
 use super::member::{Header, Member, Members, headers};
 use super::record::Record;
@@ -65,6 +66,12 @@ pub fn pool(host: &HostFile, role: &str) -> Result<PoolFacts, ChangeError> {
         left.chain(dropped(&record, host, pool, live, &headers)).collect::<Vec<_>>()
     });
     let dropped = dropped.collect();
+    let missing = match &live {
+        Some(live) if live.missing > 0 => btrfs::missing_devices(Path::new(&pool.mount))
+            .map_err(command("it could not be seen which devices the pool lacks"))?,
+        _ => Vec::new(),
+    };
+    let missing = owners(host, pool, &record, &missing);
     let sealed_at = |epoch| sealed(host, role, epoch, &headers);
     // An unfinished run gave the role its epoch already.
     let unfinished = record.epochs.contains_key(role) && sealed_at(epoch)? == Some(false);
@@ -74,7 +81,7 @@ pub fn pool(host: &HostFile, role: &str) -> Result<PoolFacts, ChangeError> {
         mixed: live
             .as_ref()
             .is_some_and(|live| live.profiles.iter().any(|spread| !spread.ends_with("/raid1"))),
-        missing: live.as_ref().map_or(0, |live| live.missing),
+        missing,
         dropped,
         devices: live.map(|live| live.devices).unwrap_or_default(),
         epoch,
@@ -82,6 +89,24 @@ pub fn pool(host: &HostFile, role: &str) -> Result<PoolFacts, ChangeError> {
         sealed: sealed_at(next_epoch)? == Some(true),
         current: current(host, &headers)?,
     })
+}
+
+/// Whose the devices of these numbers were, as far as the record says.
+pub(super) fn owners(
+    host: &HostFile,
+    pool: &Pool,
+    record: &Record,
+    numbers: &[u64],
+) -> BTreeMap<u64, Owner> {
+    let owner = |number: &u64| {
+        let mut known = record.numbers.iter();
+        let Some((uuid, _)) = known.find(|(_, known)| *known == number) else {
+            return Owner::Unknown;
+        };
+        let is_of = |role: &&String| epoch_of(host.host.id, Purpose::Luks, role, uuid).is_some();
+        pool.disks.iter().find(is_of).cloned().map_or(Owner::Former, Owner::Role)
+    };
+    numbers.iter().map(|number| (*number, owner(number))).collect()
 }
 
 /// Whether the volume of a role at an epoch is sealed; none when it is not there.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bedplate_model::host::{HostFile, Media, Pool};
-use bedplate_model::identity::{Purpose, epoch_of, member_mapper};
+use bedplate_model::identity::{Purpose, epoch_of, is_member_mapper, member_mapper};
 use bedplate_tools::block::Block;
 use bedplate_tools::signature::Signature;
 
@@ -106,11 +106,7 @@ fn cloned(role: &str, members: &[Member]) -> PoolError {
 /// The role whose mapping, of any epoch, is called `mapper`.
 pub fn role_of<'p>(pool: &'p Pool, mapper: &str) -> Option<&'p str> {
     let roles = pool.disks.iter().map(String::as_str);
-    roles.into_iter().find(|role| {
-        let base = member_mapper(role, 0);
-        let epoch = mapper.strip_prefix(&base).and_then(|rest| rest.strip_prefix('.'));
-        mapper == base || epoch.is_some_and(|epoch| epoch.parse::<u32>().is_ok())
-    })
+    roles.into_iter().find(|role| is_member_mapper(role, mapper))
 }
 
 /// The node of a mapping.

@@ -131,6 +131,14 @@ impl Mounting<'_> {
         let lacks = |role: &&String| self.wanted.lost > 0 && !self.wanted.current.contains(*role);
         record.away = self.roles.iter().filter(lacks).cloned().collect();
         record.stale = self.wanted.doubtful.clone();
+        // Those that are mounted come last: what the others say may be long past.
+        for role in self.wanted.behind.iter().chain(&self.wanted.current) {
+            if let Some((member, block)) = self.seen.present.get(role)
+                && block.device != 0
+            {
+                record.number(&member.luks_uuid, block.device);
+            }
+        }
     }
 
     fn is_hidden(&self, member: &Member) -> bool {

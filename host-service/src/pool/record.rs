@@ -30,6 +30,9 @@ pub struct Record {
     pub mark: Option<Mark>,
     /// A generation that every member had reached in that era: one that is below it is behind.
     pub generation: u64,
+    /// The number in the file system of each member, by the UUID of its LUKS header: when one is
+    /// missing, nothing else says whose it was.
+    pub numbers: BTreeMap<String, u64>,
     /// Whether there is a record at all.
     #[serde(skip)]
     pub known: bool,
@@ -61,6 +64,12 @@ impl Record {
         self.away.remove(role);
         self.stale.remove(role);
         *self != before
+    }
+
+    /// The member of this LUKS header is the device of this number, and no other is.
+    pub fn number(&mut self, uuid: &str, number: u64) {
+        self.numbers.retain(|known, other| known == uuid || *other != number);
+        self.numbers.insert(uuid.to_owned(), number);
     }
 
     /// Takes the record of `pool` away where it says something else than `mark`, because it could not be

@@ -47,7 +47,7 @@ fn one(
     // What was done changed what there is.
     let Some(found) = Found::look(host, name, pool)? else { return Ok(()) };
     found.convert(tell)?;
-    found.note_generation()
+    found.note_state()
 }
 
 /// What cannot wait until `busy` is done with, for hours: in another pool a disk drops out, which is noted
@@ -200,15 +200,24 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
-    fn note_generation(&self) -> Result<(), PoolError> {
+    /// What every member has reached, and which device each of them is.
+    fn note_state(&self) -> Result<(), PoolError> {
         let mut record = Record::read(self.name)?;
+        let before = record.clone();
         let mounted = history::mounted(&self.members, &self.live);
         let uuids: BTreeSet<String> = mounted.iter().map(|one| one.luks_uuid.clone()).collect();
         let same = record.mark.as_ref().is_some_and(|mark| mark.members == uuids);
-        if !same || record.generation >= self.live.generation {
+        for member in mounted {
+            if let Some(number) = self.live.numbers.get(&member.mapper) {
+                record.number(&member.luks_uuid, *number);
+            }
+        }
+        if same {
+            record.generation = record.generation.max(self.live.generation);
+        }
+        if record == before {
             return Ok(());
         }
-        record.generation = self.live.generation;
         record.write(self.name).map_err(|error| PoolError::File {
             action: "keep what was seen of the pool in",
             path: error.path,

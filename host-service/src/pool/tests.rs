@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bedplate_model::host::Media;
 use bedplate_model::identity::{Purpose, derive};
+use bedplate_planner::Owner;
 use bedplate_planner::pool_history::{Mark, Refusal, Side};
 use bedplate_tools::btrfs_live::Live;
 
@@ -326,4 +327,26 @@ fn t44_a_record_of_before_is_read_and_one_with_a_mark_comes_back() {
     let new = Record { mark: Some(mark(&["vm1"])), generation: 7, ..old };
     let text = serde_json::to_string(&new).unwrap();
     assert_eq!(Record::parse("vmstore", &text).unwrap(), new);
+}
+
+#[test]
+fn t44_a_missing_device_is_known_by_its_number_to_be_whose_it_was() {
+    let (host, mut record) = (host(), Record::default());
+    let pool = &host.pools["vmstore"];
+    let uuid = |role: &str, epoch| derive(host.host.id, Purpose::Luks, role, epoch).to_string();
+    let whose = |record: &Record| facts::owners(&host, pool, record, &[2]).remove(&2).unwrap();
+    assert_eq!(whose(&record), Owner::Unknown);
+    record.number(&uuid("vm2", 0), 2);
+    assert_eq!(whose(&record), Owner::Role("vm2".into()));
+    // The new disk of the role is another device; the number of the old one stays its own.
+    record.number(&uuid("vm2", 1), 4);
+    assert_eq!(whose(&record), Owner::Role("vm2".into()));
+    // btrfs gives a number again that nobody has.
+    record.number(&uuid("vm3", 0), 2);
+    assert_eq!(whose(&record), Owner::Role("vm3".into()));
+    assert!(!record.numbers.contains_key(&uuid("vm2", 0)));
+    record.number(&uuid("gone", 0), 2);
+    assert_eq!(whose(&record), Owner::Former);
+    let text = serde_json::to_string(&record).unwrap();
+    assert_eq!(Record::parse("vmstore", &text).unwrap(), record);
 }

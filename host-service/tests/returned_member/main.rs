@@ -272,7 +272,9 @@ impl Life {
         self.keep(&era, current);
         btrfs::add_device(&new.0, &self.mount).unwrap();
         if Live::read(&self.fsid).unwrap().unwrap().missing > 0 {
-            btrfs::remove_device("missing", &self.mount).unwrap();
+            // By its number, as `pool replace` does: the kernel takes out that one and no other.
+            let missing = btrfs::missing_devices(&self.mount).unwrap();
+            btrfs::remove_device(&missing[0].to_string(), &self.mount).unwrap();
         }
         btrfs::convert_to_raid1(&self.mount).unwrap();
         // It stays attached as long as the file system is mounted.

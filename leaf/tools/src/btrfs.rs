@@ -134,7 +134,8 @@ pub fn add_device(device: &Path, mount: &Path) -> Result<(), CommandError> {
 /// How often those that work for hours let others be looked after. A look may wake a disk that sleeps.
 pub const LOOK: Duration = Duration::from_secs(300);
 
-/// Moves everything off a device and takes it out; `missing` takes out one that is not there.
+/// Moves everything off a device and takes it out. It is named by its node, or by its number also when
+/// it is not there.
 pub fn remove_device(device: &str, mount: &Path) -> Result<(), CommandError> {
     remove_device_meanwhile(device, mount, &mut || ())
 }

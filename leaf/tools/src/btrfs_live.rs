@@ -3,7 +3,7 @@
 //! `devinfo` is never read: after a missing device was removed its entry stays, and looking into it
 //! kills whoever looks (an oops in Linux 6.12).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -22,8 +22,8 @@ pub struct Live {
     pub silent: BTreeSet<String>,
     /// The same of those that are being written in the place of another.
     pub targets: BTreeSet<String>,
-    /// The number of each device that is there and is no target.
-    pub numbers: BTreeSet<u64>,
+    /// The number of each of `devices` that says it, by its name.
+    pub numbers: BTreeMap<String, u64>,
     /// A generation that every device has reached that is there.
     pub generation: u64,
     /// How many devices are missing.
@@ -64,7 +64,7 @@ fn read(root: &Path, nodes: &Path, fsid: &str) -> io::Result<Option<Live>> {
         if let Some(block) = block {
             // Every device says how many there are.
             wanted = wanted.max(block.devices);
-            live.numbers.insert(block.device);
+            live.numbers.insert(mapper.clone(), block.device);
             generations.push(block.generation);
         }
         live.devices.insert(mapper);
@@ -113,7 +113,8 @@ mod tests {
         fs::create_dir_all(root.path().join("f/allocation/system")).unwrap();
         let live = read(root.path(), nodes.path(), "f").unwrap().unwrap();
         assert_eq!(live.devices, BTreeSet::from(["bedplate-vm1".to_owned()]));
-        assert_eq!((live.missing, live.generation, live.numbers), (1, 9, BTreeSet::from([1])));
+        assert_eq!((live.missing, live.generation), (1, 9));
+        assert_eq!(live.numbers, BTreeMap::from([("bedplate-vm1".to_owned(), 1)]));
         let profiles: Vec<_> = live.profiles.iter().map(String::as_str).collect();
         assert_eq!(profiles, ["data/raid1", "data/single", "metadata/raid1"]);
         assert_eq!(read(root.path(), nodes.path(), "g").unwrap(), None);

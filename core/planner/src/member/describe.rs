@@ -62,7 +62,7 @@ impl MemberStep {
             Self::FormatLuks { .. } => format!("Encrypt {disk} as {role}, test both keys"),
             Self::Record { epoch } => format!("Keep that {role} is disk number {}", epoch + 1),
             Self::Join { .. } => format!("Add it to pool {pool}"),
-            Self::Leave { device: Leaving::Missing } => {
+            Self::Leave { device: Leaving::Missing(_) } => {
                 format!("Make the second copy of what the missing disk held, in pool {pool}")
             }
             Self::Leave { device: Leaving::Mapper(mapper) } => {

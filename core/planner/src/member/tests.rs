@@ -1,6 +1,6 @@
 use super::*;
 use bedplate_document as document;
-use bedplate_model::facts::{FirmwareKind, Found};
+use bedplate_model::facts::{FirmwareKind, Found, Signature};
 use bedplate_model::plan::PartitionKind;
 
 fn host() -> HostFile {
@@ -39,7 +39,7 @@ fn lost() -> PoolFacts {
     PoolFacts {
         mounted: true,
         devices: ["bedplate-vm1", "bedplate-vm3"].map(str::to_owned).into(),
-        missing: 1,
+        missing: BTreeMap::from([(2, Owner::Unknown)]),
         next_epoch: 1,
         ..PoolFacts::default()
     }
@@ -70,7 +70,7 @@ fn f4_a_lost_disk_is_replaced_in_an_order_that_survives_a_power_cut() {
             .unwrap();
     let wanted = ["partition", "luks", "record", "join", "leave", "convert", "save-header", "seal"];
     assert_eq!(ids(&plan), wanted);
-    assert_eq!(plan.steps[4], MemberStep::Leave { device: Leaving::Missing });
+    assert_eq!(plan.steps[4], MemberStep::Leave { device: Leaving::Missing(2) });
     let uuid = derive(host().host.id, Purpose::Luks, "vm2", 1);
     assert_eq!(plan.steps[7], MemberStep::Seal { uuid });
     assert_ne!(uuid, derive(host().host.id, Purpose::Luks, "vm2", 0));
@@ -97,7 +97,7 @@ fn f10_a_run_that_was_cut_off_is_finished() {
     let request = MemberRequest { id: None, ..request(MemberTask::Replace) };
     let plan = plan_member(&host, &facts(blank("nvme-OTHER")), &joined, &request).unwrap();
     assert_eq!(ids(&plan), ["leave", "convert", "save-header", "seal"]);
-    joined.missing = 0;
+    joined.missing.clear();
     let plan = plan_member(&host, &facts(blank("nvme-OTHER")), &joined, &request).unwrap();
     assert_eq!(ids(&plan), ["convert", "save-header", "seal"]);
 }
@@ -105,7 +105,7 @@ fn f10_a_run_that_was_cut_off_is_finished() {
 #[test]
 fn f4_a_disk_that_still_works_is_copied_off() {
     let mut pool = lost();
-    pool.missing = 0;
+    pool.missing.clear();
     pool.devices.insert("bedplate-vm2".into());
     let plan =
         plan_member(&host(), &facts(blank("nvme-NEW")), &pool, &request(MemberTask::Replace))
@@ -162,12 +162,12 @@ fn a_change_that_makes_no_sense_is_refused() {
     let disk = || blank("nvme-NEW");
     let whole = PoolFacts {
         devices: ["bedplate-vm1", "bedplate-vm2", "bedplate-vm3"].map(str::to_owned).into(),
-        missing: 0,
+        missing: BTreeMap::new(),
         ..lost()
     };
     assert!(refusal(disk(), &whole, &request(MemberTask::Add)).contains("already"));
     assert!(refusal(disk(), &lost(), &request(MemberTask::Add)).contains("lacks a disk"));
-    let two = PoolFacts { missing: 0, ..lost() };
+    let two = PoolFacts { missing: BTreeMap::new(), ..lost() };
     assert!(refusal(disk(), &two, &request(MemberTask::Replace)).contains("pool add vm2"));
     let last = MemberRequest { role: "vm1", ..request(MemberTask::Remove) };
     assert!(refusal(disk(), &two, &last).contains("RAID1 needs 2"));
@@ -183,7 +183,7 @@ fn a_change_that_makes_no_sense_is_refused() {
 fn t44_nothing_is_changed_while_another_disk_has_dropped_out() {
     let pool = |dropped: &str| PoolFacts {
         devices: ["bedplate-vm1", "bedplate-vm2", "bedplate-vm3"].map(str::to_owned).into(),
-        missing: 0,
+        missing: BTreeMap::new(),
         dropped: BTreeSet::from([dropped.to_owned()]),
         ..lost()
     };
@@ -314,7 +314,7 @@ fn with_members(new: DiskFacts, size: u64) -> Facts {
 fn t56_what_a_pool_lacks_by_its_disks_is_told_before_it_is_changed() {
     let told = |new: DiskFacts, size, task| {
         let pool = match task {
-            MemberTask::Add => PoolFacts { missing: 0, ..lost() },
+            MemberTask::Add => PoolFacts { missing: BTreeMap::new(), ..lost() },
             _ => lost(),
         };
         plan_member(&host(), &with_members(new, size), &pool, &request(task)).unwrap().warnings
@@ -336,7 +336,8 @@ fn t56_what_a_pool_lacks_by_its_disks_is_told_before_it_is_changed() {
             ..new()
         };
         let request = MemberRequest { id: Some("nvme-eui.00000000000000aa"), ..request(task) };
-        let pool = PoolFacts { missing: usize::from(task == MemberTask::Replace), ..lost() };
+        let mut pool = lost();
+        pool.missing.retain(|_, _| task == MemberTask::Replace);
         let all = with_members(shared, new().size);
         let plan = plan_member(&host(), &all, &pool, &request).unwrap();
         assert!(plan.warnings[0].contains("lost together"), "{:?}", plan.warnings);
@@ -375,4 +376,71 @@ fn t46_a_member_s_header_is_formatted_only_when_no_key_opens_it_and_then_it_is_t
     disk.signatures = vec![signature(None, "unfinished", derived(Purpose::GptDisk))];
     let plan = replace(&disk).unwrap();
     assert!(plan.disk.unwrap().resume && plan.destroys.is_empty());
+}
+
+/// A role that host.toml names and whose disk never joined.
+fn with_new_role() -> HostFile {
+    let mut host = host();
+    let intended = host.disks["vm2"].clone();
+    host.disks.insert("vm4".into(), Disk { id: "nvme-NEW".into(), ..intended });
+    host.pools.get_mut("vmstore").unwrap().disks.push("vm4".into());
+    host
+}
+
+#[test]
+fn t44_a_role_that_never_joined_takes_out_nobody_else_s_missing_device() {
+    let host = with_new_role();
+    let ask = |owner: Owner, task, role: &str| {
+        let pool = PoolFacts { missing: BTreeMap::from([(2, owner)]), ..lost() };
+        let request = MemberRequest { task, role, id: Some("nvme-NEW"), wipe: false };
+        plan_member(&host, &facts(blank("nvme-NEW")), &pool, &request)
+            .map_err(|error| error.to_string())
+    };
+    let vm2 = || Owner::Role("vm2".into());
+    for task in [MemberTask::Remove, MemberTask::Replace] {
+        // It is known whose it is.
+        let told = ask(vm2(), task, "vm4").unwrap_err();
+        assert!(told.contains("what is missing is the disk of `vm2`"), "{told}");
+        let told = ask(Owner::Former, task, "vm4").unwrap_err();
+        assert!(told.contains("a role that host.toml no longer names"), "{told}");
+        // Nothing says it.
+        for role in ["vm2", "vm4"] {
+            let told = ask(Owner::Unknown, task, role).unwrap_err();
+            assert!(told.contains("nothing says whether"), "{told}");
+        }
+    }
+    let told = ask(vm2(), MemberTask::Add, "vm4").unwrap_err();
+    assert!(told.contains("pool replace vm2"), "{told}");
+    // Named by its number, the one that is meant goes.
+    let plan = plan_member(
+        &host,
+        &Facts { disks: Vec::new(), ..facts(blank("x")) },
+        &PoolFacts { missing: BTreeMap::from([(7, vm2())]), ..lost() },
+        &request(MemberTask::Remove),
+    );
+    assert_eq!(plan.unwrap().steps[0], MemberStep::Leave { device: Leaving::Missing(7) });
+}
+
+#[test]
+fn t44_a_replacement_that_was_cut_off_takes_out_nobody_else_s_missing_device() {
+    // vm2 has its new disk, the old one has left, and then vm3 dies.
+    let pool = |owner| PoolFacts {
+        devices: ["bedplate-vm1", "bedplate-vm2.1"].map(str::to_owned).into(),
+        missing: BTreeMap::from([(3, owner)]),
+        ..lost()
+    };
+    let again = |owner, role| {
+        let request = MemberRequest { role, ..request(MemberTask::Replace) };
+        plan_member(&host(), &facts(blank("nvme-NEW")), &pool(owner), &request)
+            .map_err(|error| error.to_string())
+    };
+    let plan = again(Owner::Role("vm3".into()), "vm2").unwrap();
+    assert_eq!(ids(&plan), ["convert", "save-header", "seal"]);
+    let told = again(Owner::Unknown, "vm2").unwrap_err();
+    assert!(told.contains("`bedplate-host pool replace vm3` comes first"), "{told}");
+    // What it comes to an end by is not in its own way.
+    let leaving = MemberStep::Leave { device: Leaving::Missing(3) };
+    assert!(again(Owner::Unknown, "vm3").unwrap().steps.contains(&leaving));
+    let plan = again(Owner::Role("vm2".into()), "vm2").unwrap();
+    assert_eq!(plan.steps[0], leaving);
 }
