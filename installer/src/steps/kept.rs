@@ -85,7 +85,8 @@ fn behind_the_others(name: &str, behind: &str) -> StepError {
     StepError::new(what).next(BOOT_FIRST)
 }
 
-/// Members are written one after the other: a power cut leaves one generation between them.
+/// Members are written one after the other: a power cut leaves one generation between them. A member that
+/// lacks one transaction looks the same, and is written anew by the installed system: nothing is written here.
 fn lagging(generations: &[(String, u64)]) -> Option<String> {
     let newest = generations.iter().map(|(_, generation)| *generation).max()?;
     let behind = generations.iter().filter(|(_, own)| own.saturating_add(1) < newest);

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fresh, Mark};
 
-/// Members are written one after the other: a power cut leaves this much between them.
+/// Superblocks are written one after the other: a power cut leaves this much between them. So does one
+/// transaction that a member lacks, such as all that a system wrote that knows no marks.
 const USUAL_LAG: u64 = 1;
 /// RAID1 has two copies: one device can be lost.
 const MOST_LOST: usize = 1;
@@ -84,7 +85,8 @@ pub struct Opening {
     pub lost: usize,
     /// What every one that is mounted carries before it is mounted.
     pub mark: Mark,
-    /// Roles that are mounted although they missed writes before there were marks: a scrub is due.
+    /// Roles that are mounted although they missed writes, because too many are lost without them: a scrub is
+    /// due.
     pub doubtful: BTreeSet<String>,
 }
 
@@ -156,6 +158,13 @@ struct Asked<'a> {
     fresh: &'a Fresh,
 }
 
+/// Members that are mounted together, by their generations.
+struct Level {
+    current: BTreeSet<String>,
+    /// Those of them that may lack a transaction, and without which too many would be lost.
+    doubtful: BTreeSet<String>,
+}
+
 /// The history that goes on.
 struct Chosen {
     /// Its mark.
@@ -184,13 +193,10 @@ impl Asked<'_> {
             return Err(refusal);
         }
         let had_all: BTreeSet<String> = marked.values().map(|one| one.uuid.clone()).collect();
-        // One that dropped out while the pool was mounted, and nobody noticed.
-        let missed = |one: &Seen| one.generation.saturating_add(USUAL_LAG) < newest;
-        let current: BTreeSet<String> = marked
-            .into_iter()
-            .filter(|(_, one)| !missed(one))
-            .map(|(role, _)| role.clone())
-            .collect();
+        let had_all_roles = marked.into_keys().cloned().collect();
+        // Every later era has a member of this one, which would carry its mark.
+        let all_here = head.members.is_subset(&had_all);
+        let Level { current, doubtful } = self.level(had_all_roles, all_here);
         let target = self.target(&head, &current);
         let behind = self.rest(&current, target.as_ref());
         let lost = self.lost(&current);
@@ -198,8 +204,6 @@ impl Asked<'_> {
             return Err(Refusal::TooFew { current, behind, lost });
         }
         let uuids = self.uuids(&current);
-        // Every later era has a member of this one, which would carry its mark.
-        let all_here = head.members.is_subset(&had_all);
         let noted = self.kept.mark.as_ref().is_some_and(|mark| mark.id() == head.id());
         if lost > 0 && !by_word && !all_here && !noted {
             return Err(Refusal::NoProof { present: self.roles() });
@@ -212,7 +216,6 @@ impl Asked<'_> {
             let lines = given_up.iter().chain([&head]).map(|mark| mark.line.as_slice());
             self.fresh.after(lines, uuids, target_uuid)
         };
-        let doubtful = BTreeSet::new();
         Ok(Decision::Open(Opening { current, target, behind, lost, mark, doubtful }))
     }
 
@@ -265,7 +268,7 @@ impl Asked<'_> {
                 && one.standing == Standing::Member
                 && head.members.contains(&one.uuid)
                 && !self.is_first(one, head)
-                && newest.saturating_add(USUAL_LAG) < one.generation
+                && newest < one.generation
         };
         let untold: BTreeSet<String> = self
             .seen
@@ -341,25 +344,40 @@ impl Asked<'_> {
             });
         }
         let took_part = if took_part.is_empty() { here.clone() } else { took_part };
-        let newest = self.newest(&took_part);
-        let (even, lagging): (BTreeSet<_>, BTreeSet<_>) = took_part
-            .into_iter()
-            .partition(|role| self.generation(role).saturating_add(USUAL_LAG) >= newest);
-        if !lagging.is_empty() && !self.kept.known && !by_word {
+        let all_here = self.lost(&here) == 0;
+        let Level { mut current, mut doubtful } = self.level(took_part.clone(), all_here);
+        if current != took_part && !self.kept.known && !by_word {
             return Err(self.unmarked_sides(&here));
         }
-        let mut doubtful = BTreeSet::new();
-        let mut current = even;
         if self.lost(&current) > MOST_LOST {
             // They were written to since they came back: without them more would be lost.
             let back = here.intersection(&self.kept.stale);
-            doubtful = back.filter(|role| !self.kept.away.contains(*role)).cloned().collect();
+            doubtful.extend(back.filter(|role| !self.kept.away.contains(*role)).cloned());
             current.extend(doubtful.iter().cloned());
         }
         if self.lost(&current) > 0 && !self.kept.known && !by_word {
             return Err(Refusal::NoProof { present: self.roles() });
         }
         self.open_unmarked(current, doubtful)
+    }
+
+    /// Of members that are even by all else, those that lack nothing by their generations. One that
+    /// dropped out while the pool was mounted, and nobody noticed, lacks as little as one transaction, and
+    /// is written anew. A power cut in between two superblocks looks the same, but where RAID1 could not
+    /// have been written to without those that lag, it was one.
+    fn level(&self, all: BTreeSet<String>, all_here: bool) -> Level {
+        let newest = self.newest(&all);
+        let (mut current, lag): (BTreeSet<_>, BTreeSet<_>) =
+            all.into_iter().partition(|role| self.generation(role) == newest);
+        let is_usual = |role: &&String| self.generation(role).saturating_add(USUAL_LAG) >= newest;
+        let usual: BTreeSet<String> = lag.iter().filter(is_usual).cloned().collect();
+        if usual.is_empty() || self.lost(&current) <= MOST_LOST {
+            return Level { current, doubtful: BTreeSet::new() };
+        }
+        current.extend(usual.iter().cloned());
+        // One that is not here may have been there instead of one of them.
+        let doubtful = if all_here { BTreeSet::new() } else { usual };
+        Level { current, doubtful }
     }
 
     fn open_unmarked(

@@ -114,11 +114,52 @@ fn t44_a_member_that_dropped_out_unnoticed_is_behind() {
         assert_eq!((opening.current, opening.behind), (names(&["a"]), names(&["b"])));
         assert_eq!(opening.mark.members, names(&["A"]));
     }
-    // Alone it is told by what the record has seen; a power cut leaves one generation between them.
+    // Alone it is told by what the record has seen.
     let record = Kept { generation: 80, ..kept(Some(whole.clone())) };
     assert!(matches!(refused(decide(&both[1..], &record)), Refusal::Behind { .. }));
-    let cut = [one("A", Some(whole.clone()), 90), one("B", Some(whole.clone()), 89)];
-    assert_eq!(opened(decide(&cut, &record)).current, names(&["a", "b"]));
+}
+
+#[test]
+fn t44_a_member_that_lacks_one_transaction_is_behind() {
+    // As a rescue system leaves it that mounts one of them, writes for a while and unmounts it.
+    let whole = mark(&["e0"], &["A", "B"]);
+    let both = [one("A", Some(whole.clone()), 90), one("B", Some(whole.clone()), 89)];
+    for record in [Kept::default(), kept(Some(whole.clone()))] {
+        let opening = opened(decide(&both, &record));
+        assert_eq!((opening.current, opening.behind), (names(&["a"]), names(&["b"])));
+        assert_eq!(opening.mark.members, names(&["A"]));
+    }
+    // Of before there were marks.
+    let unmarked = [one("A", None, 90), one("B", None, 89)];
+    assert!(matches!(refused(decide(&unmarked, &Kept::default())), Refusal::TwoHistories { .. }));
+    assert_eq!(opened(decide(&unmarked, &kept(None))).behind, names(&["b"]));
+    // One whose header was put back, and that has one transaction more, is never written over.
+    let later = [one("A", None, 90), one("B", Some(mark(&["e0", "e1"], &["A", "B"])), 89)];
+    assert!(matches!(refused(decide(&later, &Kept::default())), Refusal::TwoHistories { .. }));
+}
+
+#[test]
+fn f10_a_power_cut_between_superblocks_leaves_out_no_more_than_raid1_bears() {
+    let whole = mark(&["e0"], &["A", "B", "C"]);
+    let three =
+        |uuid: &str, generation| Seen { devices: 3, ..one(uuid, Some(whole.clone()), generation) };
+    // Nothing can have been written without two of three.
+    let cut = [three("A", 90), three("B", 89), three("C", 89)];
+    let opening = opened(decide(&cut, &kept(Some(whole.clone()))));
+    assert_eq!((opening.current, opening.lost), (names(&["a", "b", "c"]), 0));
+    assert!(opening.doubtful.is_empty() && opening.mark == whole);
+    // One of them is behind by more, so it is the one that was away.
+    let cut = [three("A", 90), three("B", 89), three("C", 40)];
+    let opening = opened(decide(&cut, &kept(Some(whole.clone()))));
+    assert_eq!((opening.current, opening.behind), (names(&["a", "b"]), names(&["c"])));
+    assert!(opening.doubtful.is_empty());
+    // One is not here: it may have been there instead of the one that lags.
+    let opening = opened(decide(&cut[..2], &kept(Some(whole.clone()))));
+    assert_eq!((&opening.current, &opening.doubtful), (&names(&["a", "b"]), &names(&["b"])));
+    // More than one transaction is never bridged.
+    let apart = [three("A", 90), three("B", 88)];
+    let decision = decide(&apart, &kept(Some(whole)));
+    assert!(matches!(refused(decision), Refusal::TooFew { lost: 2, .. }));
 }
 
 #[test]
