@@ -7,6 +7,7 @@ mod change;
 mod condition;
 mod error;
 mod facts;
+mod faults;
 mod history;
 mod key;
 mod member;

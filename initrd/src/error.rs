@@ -50,6 +50,16 @@ impl Error {
         move |source| Self::Kernel { operation, source }
     }
 
+    /// Whether trying again gives the same.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Stick(error) => error.is_lasting(),
+            Self::Luks(error) => error.is_wrong_key(),
+            Self::File { .. } | Self::Mount(_) | Self::Kernel { .. } => false,
+            Self::Boot(_) | Self::NoInit { .. } => true,
+        }
+    }
+
     /// What to do next.
     pub(crate) fn advice(&self) -> &'static str {
         match self {

@@ -36,6 +36,12 @@ const QUESTION: &str = "Passphrase of the system disk (or plug in the key stick)
 /// Tries before a pause.
 const TRIES: u32 = 3;
 
+/// How often a stick is tried that cannot be read, or the disk with its key: either may be slow to be ready.
+const STICK_TRIES: u32 = 5;
+
+/// The time in between.
+const STICK_PAUSE: Duration = Duration::from_secs(1);
+
 /// The pause: a stuck key must not run Argon2 for ever.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -131,7 +137,7 @@ impl Opener<'_> {
             if self.refused.contains(&device) || !keystick::is_stick(&device, ids) {
                 continue;
             }
-            match self.try_stick(&device) {
+            match again(STICK_PAUSE, || self.try_stick(&device)) {
                 Ok(()) => {
                     self.console.say(&format!("unlocked with {}", device.node.display()));
                     return Ok(true);
@@ -179,6 +185,18 @@ impl Opener<'_> {
         }
         Ok(tried.is_some_and(|tried| tried.fits))
     }
+}
+
+/// Tries as often as may help: one error of a device that has just come is no reason to ask a person,
+/// where perhaps nobody is.
+fn again(pause: Duration, mut attempt: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+    for _ in 1..STICK_TRIES {
+        match attempt() {
+            Err(error) if !error.is_lasting() => std::thread::sleep(pause),
+            other => return other,
+        }
+    }
+    attempt()
 }
 
 fn find_disk(unlock: &Unlock, uevents: &Uevents, console: &Console) -> Result<PathBuf, Error> {
@@ -236,4 +254,34 @@ fn mount_subvolumes(unlock: &Unlock, root: &Path) -> Result<(), Error> {
         .mount()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t21_a_stick_that_fails_once_is_tried_again_and_a_wrong_key_is_not() {
+        let broken = || {
+            Error::from(LuksError::File {
+                operation: "read the LUKS header",
+                path: "/dev/sda2".into(),
+                source: std::io::Error::from_raw_os_error(5),
+            })
+        };
+        let wrong = || Error::from(LuksError::WrongKey { device: "/dev/sda2".into() });
+        let tried = |mut answers: Vec<Result<(), Error>>| {
+            answers.reverse();
+            let mut times = 0;
+            let came = again(Duration::ZERO, || {
+                times += 1;
+                answers.pop().unwrap_or_else(|| Err(broken()))
+            });
+            (times, came.is_ok())
+        };
+        assert_eq!(tried(vec![Err(broken()), Err(broken()), Ok(())]), (3, true));
+        assert_eq!(tried(vec![Err(broken()), Err(wrong())]), (2, false));
+        // The passphrase comes soon, also beside a stick that never can be read.
+        assert_eq!(tried(vec![]), (STICK_TRIES, false));
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
 
 use bedplate_events::shown::shown;
 use bedplate_luks as luks;
@@ -21,6 +23,10 @@ use super::record::Record;
 use crate::backup::record::now;
 use crate::chain::chain;
 
+/// How often a header is tried to be marked, and the time in between.
+const TRIES: u32 = 3;
+/// See [`TRIES`].
+const PAUSE: Duration = Duration::from_secs(1);
 /// Random bytes in the name of an era.
 const NAME_BYTES: usize = 6;
 
@@ -37,12 +43,29 @@ pub struct Marked {
 
 /// What a header says of its history; none when it cannot be read, or says what is no mark.
 pub fn read(member: &Member) -> Option<Mark> {
-    Mark::from_token(&luks::read_beside(&member.node, TOKEN).ok().flatten()?)
+    try_read(member).ok().flatten()
+}
+
+/// The same, where a header that cannot be read is not taken for one without a mark.
+pub fn try_read(member: &Member) -> Result<Option<Mark>, luks::LuksError> {
+    let token = luks::read_beside(&member.node, TOKEN)?;
+    Ok(token.as_ref().and_then(Mark::from_token))
 }
 
 /// Writes a mark into a header, durably.
 pub fn write(node: &std::path::Path, mark: &Mark) -> Result<(), luks::LuksError> {
     luks::write_beside(node, TOKEN, &mark.to_token())
+}
+
+/// The same, tried again where it fails: who cannot be marked is left out, and is behind from then on.
+fn write_again(node: &std::path::Path, mark: &Mark) -> Result<(), luks::LuksError> {
+    for _ in 1..TRIES {
+        if write(node, mark).is_ok() {
+            return Ok(());
+        }
+        sleep(PAUSE);
+    }
+    write(node, mark)
 }
 
 /// A name that no era had.
@@ -54,7 +77,7 @@ pub fn fresh(host: &HostFile) -> Result<Fresh, PoolError> {
 }
 
 /// What a member that is there and unlocked tells.
-pub fn seen(member: &Member, block: &Superblock) -> Seen {
+pub fn seen(member: &Member, block: &Superblock, mark: Option<Mark>) -> Seen {
     let standing = match block {
         Superblock { hidden: true, .. } => Standing::Hidden,
         Superblock { device: 0, .. } => Standing::Target,
@@ -62,7 +85,7 @@ pub fn seen(member: &Member, block: &Superblock) -> Seen {
     };
     Seen {
         uuid: member.luks_uuid.clone(),
-        mark: read(member),
+        mark,
         generation: block.generation,
         devices: block.devices,
         standing,
@@ -106,7 +129,7 @@ pub fn keep(
                     carried.iter().any(|(one, has)| *one == role && has.as_ref() == Some(mark));
                 let member = members.iter().find(|member| member.role == role);
                 if let Some(member) = member.filter(|_| !same)
-                    && let Err(error) = write(&member.node, mark)
+                    && let Err(error) = write_again(&member.node, mark)
                 {
                     marked.failed.insert(role, chain(&error));
                 }

@@ -5,14 +5,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_keystick as keystick;
 use bedplate_keystick::layout::SECRET_LIMIT;
+use bedplate_keystick::{self as keystick, StickError};
 use bedplate_luks::{KEYFILE_SLOT, PASSPHRASE_SLOT};
 use bedplate_model::host::{HostFile, Unlock};
 use bedplate_tools::block::Block;
 use bedplate_tools::secret::Secret;
 
 use super::{PoolError, file};
+use crate::chain::chain;
 
 /// Where stage 1 leaves a typed passphrase.
 const PASSPHRASE: &str = "/run/bedplate/passphrase";
@@ -34,16 +35,21 @@ pub struct Key {
 /// The keys found so far. A stick is read once for each time it is plugged in.
 pub struct Keys<'a> {
     unlock: &'a Unlock,
+    /// Sticks that gave their key, or never will.
     sticks: Vec<Block>,
     keys: Vec<Key>,
-    /// What was wrong with a stick that gave no key.
-    pub useless: Vec<String>,
+    /// The others, how often they were tried, and what was wrong.
+    failed: Vec<(Block, u32, String)>,
 }
+
+/// How often a stick is read that may yet give its key: some are slow to be ready.
+const STICK_TRIES: u32 = 10;
 
 impl<'a> Keys<'a> {
     /// The passphrase typed in stage 1, when one was; no stick yet.
     pub fn new(unlock: &'a Unlock) -> Result<Self, PoolError> {
-        let mut keys = Self { unlock, sticks: Vec::new(), keys: Vec::new(), useless: Vec::new() };
+        let (sticks, keys, failed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut keys = Self { unlock, sticks, keys, failed };
         let path = Path::new(PASSPHRASE);
         match fs::read(path) {
             Ok(bytes) => keys.add(PASSPHRASE_SLOT, Secret::new(bytes)),
@@ -59,15 +65,35 @@ impl<'a> Keys<'a> {
             if self.sticks.contains(block) || !self.is_stick(block) {
                 continue;
             }
-            self.sticks.push(block.clone());
             // Its own for each process: pools are opened at the same time.
             let at = PathBuf::from(format!("/run/bedplate/stick-{}", std::process::id()));
-            match keystick::read_from(block, &at, &self.unlock.keyfile, SECRET_LIMIT) {
-                Ok(secret) => self.add(KEYFILE_SLOT, secret),
-                Err(error) => self.useless.push(format!("{}: {error}", block.node.display())),
-            }
+            let read = keystick::read_from(block, &at, &self.unlock.keyfile, SECRET_LIMIT);
+            self.took(block, read);
         }
         self.keys.clone()
+    }
+
+    /// What was wrong with sticks that gave no key, one line each.
+    pub fn useless(&self) -> impl Iterator<Item = String> {
+        self.failed.iter().map(|(block, _, why)| format!("{}: {why}", block.node.display()))
+    }
+
+    /// One stick was read, or could not be: then it is tried again, where that may help.
+    fn took(&mut self, block: &Block, read: Result<Secret, StickError>) {
+        let before = self.failed.iter().position(|(failed, ..)| failed == block);
+        let tries = before.map_or(0, |index| self.failed.remove(index).1) + 1;
+        match read {
+            Ok(secret) => {
+                self.add(KEYFILE_SLOT, secret);
+                self.sticks.push(block.clone());
+            }
+            Err(error) => {
+                if error.is_lasting() || tries >= STICK_TRIES {
+                    self.sticks.push(block.clone());
+                }
+                self.failed.push((block.clone(), tries, chain(&error)));
+            }
+        }
     }
 
     fn add(&mut self, slot: u32, secret: Secret) {
@@ -94,6 +120,11 @@ impl Trials {
     pub fn new_to(&mut self, header: &str, mut keys: Vec<Key>) -> Vec<Key> {
         keys.retain(|key| self.tried.insert((header.to_owned(), key.number)));
         keys
+    }
+
+    /// Whether this key fits could not be found out: it is tried again.
+    pub fn forget(&mut self, header: &str, key: &Key) {
+        self.tried.remove(&(header.to_owned(), key.number));
     }
 }
 
@@ -191,17 +222,43 @@ mod tests {
         assert_eq!(numbers("a", &[0]), [] as [usize; 0]);
         assert_eq!(numbers("a", &[0, 1]), [1]);
         assert_eq!(numbers("b", &[0, 1]), [0, 1]);
+        // What could not be tried, because the disk did not answer, is tried again.
+        trials.forget("a", &key(1));
+        let again = trials.new_to("a", vec![key(0), key(1)]);
+        assert_eq!(again.iter().map(|key| key.number).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn t21_a_stick_that_is_slow_to_be_ready_is_read_again_and_an_empty_one_is_not() {
+        let host = host();
+        let (name, node) = ("sdx1".to_owned(), "/dev/sdx1".into());
+        let stick = Block { name, node, size: 1 << 30, partition: Some(1), sequence: 7 };
+        let failed = || StickError::File {
+            action: "read",
+            path: "bedplate.key".into(),
+            source: io::Error::from_raw_os_error(5),
+        };
+        let keys = || Keys { unlock: &host.unlock, sticks: vec![], keys: vec![], failed: vec![] };
+        let mut slow = keys();
+        slow.took(&stick, Err(failed()));
+        assert!(slow.sticks.is_empty(), "it is read again");
+        assert_eq!(slow.useless().count(), 1);
+        slow.took(&stick, Ok(Secret::new(vec![1; 64])));
+        assert_eq!((slow.sticks.len(), slow.keys.len(), slow.useless().count()), (1, 1, 0));
+        // Not for ever.
+        let mut broken = keys();
+        (0..STICK_TRIES).for_each(|_| broken.took(&stick, Err(failed())));
+        assert_eq!((broken.sticks.len(), broken.useless().count()), (1, 1));
+        let mut empty = keys();
+        empty.took(&stick, Err(StickError::Missing { path: "bedplate.key".into() }));
+        assert_eq!(empty.sticks.len(), 1, "it never will give one");
     }
 
     #[test]
     fn keyfiles_are_tried_before_a_passphrase_and_keep_their_numbers() {
         let host = host();
-        let mut keys = Keys {
-            unlock: &host.unlock,
-            sticks: Vec::new(),
-            keys: Vec::new(),
-            useless: Vec::new(),
-        };
+        let mut keys =
+            Keys { unlock: &host.unlock, sticks: Vec::new(), keys: Vec::new(), failed: Vec::new() };
         keys.add(PASSPHRASE_SLOT, Secret::new(b"typed".to_vec()));
         keys.add(KEYFILE_SLOT, Secret::new(vec![1; 64]));
         let order: Vec<_> = keys.with(&[]).iter().map(|key| (key.number, key.slot)).collect();

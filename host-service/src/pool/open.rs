@@ -9,13 +9,14 @@ use bedplate_luks as luks;
 use bedplate_model::host::{HostFile, Media, Pool};
 use bedplate_model::identity::{Purpose, derive};
 use bedplate_planner::pool_history::{
-    Decision, Opening as Wanted, Refusal, Word, judge, needs_record,
+    Decision, Mark, Opening as Wanted, Refusal, Word, judge, needs_record,
 };
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::btrfs::Superblock;
 use serde::Serialize;
 
 use super::error::{PoolError, file};
+use super::faults::Faults;
 use super::history;
 use super::key::{Keys, Trials};
 use super::member::{Member, Members, headers, mapped};
@@ -113,9 +114,8 @@ pub fn open(
         }
         for (role, why) in left_out {
             seen.present.remove(&role);
-            opening.damaged.insert(role, why);
+            seen.damaged.insert(role, why);
         }
-        seen.damaged = opening.damaged.clone();
         // What was marked until then is known from now on.
         opening.record = Record::read(&name)?;
         decision = opening.decide(&seen)?;
@@ -155,6 +155,10 @@ pub(super) struct Seen {
     pub locked: BTreeSet<String>,
     /// There, and unusable.
     pub damaged: BTreeMap<String, String>,
+    /// There, and it could not be looked at just now.
+    pub failing: BTreeMap<String, String>,
+    /// What the headers of those say that are present; none when it is no mark.
+    pub marks: BTreeMap<String, Option<Mark>>,
     /// Replaced or taken out.
     pub former: Vec<Member>,
 }
@@ -170,6 +174,16 @@ pub(super) fn patience(timeout: Duration, awaited: &[Option<Media>], for_keys: b
     disks.unwrap_or(if for_keys { timeout } else { timeout.min(BRIEFLY) })
 }
 
+/// What is in a member.
+enum Inside {
+    /// Our file system, and what the header says of its history.
+    Present(Superblock, Option<Mark>),
+    /// Another, or none.
+    Foreign,
+    /// No key fits.
+    Locked,
+}
+
 struct Opening<'a> {
     host: &'a HostFile,
     name: String,
@@ -181,7 +195,7 @@ struct Opening<'a> {
     trials: Trials,
     /// What was tried, one line each.
     attempts: Vec<String>,
-    damaged: BTreeMap<String, String>,
+    faults: Faults,
 }
 
 impl<'a> Opening<'a> {
@@ -202,13 +216,13 @@ impl<'a> Opening<'a> {
             keys: Keys::new(&host.unlock)?,
             trials: Trials::default(),
             attempts: Vec::new(),
-            damaged: BTreeMap::new(),
+            faults: Faults::default(),
         })
     }
 
     /// What was tried, and the sticks that gave no key.
     fn tried(&self) -> Vec<String> {
-        self.attempts.iter().chain(&self.keys.useless).cloned().collect()
+        self.attempts.iter().cloned().chain(self.keys.useless()).collect()
     }
 
     /// Waits until everybody is there, or for as long as it is worth.
@@ -219,7 +233,8 @@ impl<'a> Opening<'a> {
             let decision = self.decide(&seen)?;
             let lacking = self.lacking(&seen);
             let whole = matches!(&decision, Decision::Open(opening) if opening.lost == 0);
-            let done = whole || lacking.is_empty() || patience == Patience::None;
+            let at_once = patience == Patience::None && seen.failing.is_empty();
+            let done = whole || lacking.is_empty() || at_once;
             if done || begun.elapsed() >= self.patience(&seen, &lacking) {
                 return Ok((seen, decision));
             }
@@ -245,9 +260,10 @@ impl<'a> Opening<'a> {
     }
 
     fn decide(&self, seen: &Seen) -> Result<Decision, PoolError> {
-        let present = seen.present.iter();
-        let known =
-            present.map(|(role, (member, block))| (role.clone(), history::seen(member, block)));
+        let known = seen.present.iter().map(|(role, (member, block))| {
+            let mark = seen.marks.get(role).cloned().flatten();
+            (role.clone(), history::seen(member, block, mark))
+        });
         let fresh = history::fresh(self.host)?;
         Ok(judge(&known.collect(), &history::kept(&self.record), self.word, &fresh))
     }
@@ -311,28 +327,49 @@ impl<'a> Opening<'a> {
         let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
         let members = Members::find(self.host, self.pool, &self.record, &headers(&blocks))?;
         let mut seen = Seen { former: members.former, ..Seen::default() };
+        let gone = self.pool.disks.iter().filter(|role| !members.found.contains_key(*role));
+        gone.for_each(|role| self.faults.passed(role));
         for (role, member) in members.found {
-            if !luks::is_open(&member.mapper) && !self.unlock(&member, &blocks)? {
-                if !self.damaged.contains_key(&role) {
-                    seen.locked.insert(role);
+            match self.look_into(&member, &blocks) {
+                Ok(inside) => {
+                    self.faults.passed(&role);
+                    match inside {
+                        Inside::Present(block, mark) => {
+                            seen.marks.insert(role.clone(), mark);
+                            seen.present.insert(role, (member, block));
+                        }
+                        Inside::Foreign => _ = seen.foreign.insert(role, member),
+                        Inside::Locked => _ = seen.locked.insert(role),
+                    }
                 }
-                continue;
-            }
-            match Superblock::read_hidden(&mapped(&member.mapper)) {
-                Ok(Some(block)) if block.fsid == self.fsid => {
-                    seen.present.insert(role, (member, block));
-                }
-                Ok(_) => _ = seen.foreign.insert(role, member),
-                Err(error) => _ = self.damaged.insert(role, error.to_string()),
+                Err(why) => self.faults.failed(&role, why, Instant::now()),
             }
         }
-        seen.damaged = self.damaged.clone();
+        let now = Instant::now();
+        (seen.damaged, seen.failing) = (self.faults.lasting(now), self.faults.passing(now));
         Ok(seen)
+    }
+
+    /// What is in one member, unlocked where a key fits. What cannot be read says nothing: taken for a
+    /// member without a mark, or for one that is lost, it would be left out and written anew.
+    fn look_into(&mut self, member: &Member, blocks: &[Block]) -> Result<Inside, String> {
+        if !luks::is_open(&member.mapper) && !self.unlock(member, blocks)? {
+            return Ok(Inside::Locked);
+        }
+        let block = Superblock::read_hidden(&mapped(&member.mapper));
+        match block.map_err(|error| error.to_string())? {
+            Some(block) if block.fsid == self.fsid => {
+                let mark = history::try_read(member).map_err(|error| chain(&error))?;
+                Ok(Inside::Present(block, mark))
+            }
+            _ => Ok(Inside::Foreign),
+        }
     }
 
     /// Tries the keys that were not tried yet. A header that cannot be used makes its member
     /// one that is missing: the others are worth opening.
-    fn unlock(&mut self, member: &Member, blocks: &[Block]) -> Result<bool, PoolError> {
+    fn unlock(&mut self, member: &Member, blocks: &[Block]) -> Result<bool, String> {
+        let mut failed = None;
         for key in self.trials.new_to(&member.luks_uuid, self.keys.with(blocks)) {
             let Member { role, node, mapper, discard, .. } = member;
             let secret = key.secret.expose();
@@ -340,15 +377,17 @@ impl<'a> Opening<'a> {
                 Ok(Some(attempt)) => {
                     self.attempts.push(format!("{role} {attempt}"));
                     if attempt.fits {
-                        self.damaged.remove(role);
                         return Ok(true);
                     }
                 }
                 Ok(None) => {}
-                Err(error) => _ = self.damaged.insert(role.clone(), chain(&error)),
+                Err(error) => {
+                    self.trials.forget(&member.luks_uuid, &key);
+                    failed = Some(chain(&error));
+                }
             }
         }
-        Ok(false)
+        failed.map_or(Ok(false), Err)
     }
 
     /// What is unlocked and belongs to no file system of ours is locked again.
@@ -366,6 +405,10 @@ impl<'a> Opening<'a> {
         if let Some(why) = seen.damaged.get(role) {
             format!(
                 "{role} ({id}) is there but unusable ({why}); replace it with `bedplate-host pool replace {role}`"
+            )
+        } else if let Some(why) = seen.failing.get(role) {
+            format!(
+                "{role} ({id}) is there and could not be read ({why}); see to its cable and power, then restart the machine"
             )
         } else if seen.locked.contains(role) {
             format!("{role} ({id}) is there but no key opens it")

@@ -190,7 +190,7 @@ impl Resync<'_> {
         let uuid = &self.member.luks_uuid;
         let era = resynchronising(&head, uuid, &history::fresh(self.host)?);
         self.mark(record, &era, &self.holders(&era))?;
-        let before = history::read(self.member);
+        let before = history::try_read(self.member)?;
         let own = match before.clone() {
             Some(own) => own,
             None => history::fresh(self.host)?.after([], [uuid.clone()].into(), None),

@@ -350,3 +350,22 @@ fn t44_a_missing_device_is_known_by_its_number_to_be_whose_it_was() {
     let text = serde_json::to_string(&record).unwrap();
     assert_eq!(Record::parse("vmstore", &text).unwrap(), record);
 }
+
+#[test]
+fn t44_a_header_that_cannot_be_read_is_not_one_without_a_mark() {
+    let place = tempfile::tempdir().unwrap();
+    let blank = place.path().join("blank");
+    std::fs::write(&blank, vec![0; 64 << 10]).unwrap();
+    let member = |node: PathBuf| Member {
+        role: "vm2".into(),
+        epoch: 0,
+        luks_uuid: String::new(),
+        node,
+        mapper: "bedplate-vm2".into(),
+        discard: false,
+    };
+    assert!(matches!(history::try_read(&member(blank)), Ok(None)));
+    // What a disk does that is there and does not answer.
+    assert!(history::try_read(&member(place.path().into())).is_err());
+    assert!(history::try_read(&member(place.path().join("gone"))).is_err());
+}

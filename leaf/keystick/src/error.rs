@@ -63,6 +63,18 @@ pub enum StickError {
 }
 
 impl StickError {
+    /// Whether trying again gives the same: what stands on the stick is read, and is not what it should
+    /// be. Where it could not be read, the stick may not be ready yet.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Path { .. }
+            | Self::Missing { .. }
+            | Self::Unusable { .. }
+            | Self::ReadBack { .. } => true,
+            Self::File { .. } | Self::Volume { .. } | Self::Mount(_) | Self::Random(_) => false,
+        }
+    }
+
     pub(crate) fn volume(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Volume { action, source }
     }

@@ -60,6 +60,11 @@ pub enum LuksError {
 }
 
 impl LuksError {
+    /// Whether the key is at fault, and not the device.
+    pub fn is_wrong_key(&self) -> bool {
+        matches!(self, Self::WrongKey { .. } | Self::EmptyKey { .. })
+    }
+
     /// Turns libcryptsetup's error into ours, with what it logged meanwhile.
     pub(crate) fn operation(
         operation: &'static str,
