@@ -56,6 +56,18 @@ pub fn sole(places: &Places) -> Result<(), StepError> {
     refuse(&own, &others.iter().filter_map(|medium| look(medium, &place)).collect::<Vec<_>>())
 }
 
+/// Asks for consent and whatever else, and looks both before, so that nobody is asked in vain, and after: a
+/// medium may be found after the first look, and a question may stand for hours.
+pub fn looked<T>(
+    look: impl Fn() -> Result<(), StepError>,
+    ask: impl FnOnce() -> Result<T, StepError>,
+) -> Result<T, StepError> {
+    look()?;
+    let answer = ask()?;
+    look()?;
+    Ok(answer)
+}
+
 /// What another medium says. One that cannot be mounted, stage 1 could not have taken either.
 fn look(medium: &Medium, place: &Path) -> Option<Said> {
     fs::create_dir_all(place).ok()?;
@@ -109,6 +121,29 @@ mod tests {
             }
             assert!(error.next.unwrap().contains("unplug"));
         }
+    }
+
+    #[test]
+    fn t12_t47_a_medium_that_is_found_after_the_first_look_is_refused_before_anything_is_written() {
+        let own = medium("/dev/sda (ACME, serial 1)", "b1", b"this machine");
+        let late = medium("/dev/sdb (ACME, serial 2)", "b1", b"that machine");
+        let plugged_in = std::cell::RefCell::new(Vec::new());
+        let look = || refuse(&own, &plugged_in.borrow());
+        assert_eq!(looked(look, || Ok("consent")).unwrap(), "consent");
+        // It comes while somebody is asked.
+        let error = looked(look, || {
+            plugged_in.borrow_mut().push(late.clone());
+            Ok("consent")
+        });
+        assert!(error.unwrap_err().to_string().contains("serial 2"));
+        // It came before: nobody is asked.
+        let asked = std::cell::Cell::new(false);
+        let ask = || {
+            asked.set(true);
+            Ok(())
+        };
+        assert!(looked(look, ask).is_err());
+        assert!(!asked.get());
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Run {
         let plan = planner::plan(&host, &facts)
             .map_err(|error| StepError::new(format!("the plan is refused\n{error}")))
             .map_err(|error| error.next(nothing_written))?;
-        let typed = self.consent(&host, &plan, sent)?;
+        let typed = media::looked(|| self.sole(), || self.consent(&host, &plan, sent))?;
         reporter.emit(EventKind::PlanStarted {
             title: plan.title(),
             plan: Some(plan.hash.clone()),
@@ -185,7 +185,7 @@ impl Run {
     fn answers(&self) -> Result<Option<Answers>, StepError> {
         let payload = match self.order {
             Order::Medium => {
-                media::sole(&self.places)?;
+                self.sole()?;
                 answers::find(&self.places.medium(), &self.places.answers())
                     .during("found no usable answers")
                     .map_err(|error| error.next("nothing was written; write the answers again"))?
@@ -198,6 +198,14 @@ impl Run {
             Payload::Answers(answers) => Some(answers),
             Payload::Keys(_) => None,
         })
+    }
+
+    /// What was sent is read from no medium, so others do not matter then.
+    fn sole(&self) -> Result<(), StepError> {
+        match self.order {
+            Order::Medium => media::sole(&self.places),
+            Order::Sent { .. } => Ok(()),
+        }
     }
 
     /// The plan must be the one that was agreed to, beside what the document asks for. The
