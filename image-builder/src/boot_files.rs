@@ -101,5 +101,11 @@ mod tests {
         for reboot in ["SuccessAction", "FailureAction", "Restart", "reboot"] {
             assert!(!unit.contains(reboot), "{reboot} in the installer's unit");
         }
+        // However it ends, by a panic too: whoever stands in front of a screen gets a shell there.
+        for ends in ["OnSuccess=", "OnFailure="] {
+            let shells = unit.lines().find_map(|line| line.strip_prefix(ends)).unwrap();
+            let wanted = ["serial-getty@ttyS0.service", "getty@tty1.service"];
+            assert_eq!(shells.split_whitespace().collect::<Vec<_>>(), wanted, "{ends}");
+        }
     }
 }

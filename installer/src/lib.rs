@@ -22,6 +22,8 @@ pub mod logs;
 pub mod media;
 pub mod meter;
 pub mod nix_meter;
+pub mod panics;
+pub mod parallel;
 pub mod places;
 pub mod remote;
 pub mod run;

@@ -35,6 +35,7 @@ use crate::ledger::Ledger;
 use crate::lock;
 use crate::logs;
 use crate::media;
+use crate::panics;
 use crate::places::Places;
 use crate::remote;
 use crate::shown;
@@ -94,7 +95,8 @@ impl Run {
         // same.
         let hung_up = Arc::new(AtomicBool::new(false));
         let ignored = signal_hook::flag::register(SIGHUP, hung_up);
-        let reporter = Reporter::new(sinks(&self.places.events()));
+        let reporter = Arc::new(Reporter::new(sinks(&self.places.events())));
+        panics::tell(&reporter);
         if let Err(error) = ignored {
             let message = format!("a serial line that hangs up will end the installation: {error}");
             reporter.emit(EventKind::Warned { step: None, message });
@@ -294,7 +296,9 @@ fn execute(
     well
 }
 
-fn sinks(events: &Path) -> Vec<Box<dyn Sink>> {
+/// Everywhere that an installation is shown and written down: the events for whoever follows it, a harness
+/// where one listens, and the consoles.
+pub fn sinks(events: &Path) -> Vec<Box<dyn Sink>> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     if let Some(parent) = events.parent() {
         // Without the file the console still shows everything.
