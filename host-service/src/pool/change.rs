@@ -346,6 +346,16 @@ impl<'a> Change<'a> {
         tend::others(self.host, &self.plan.pool, warn);
     }
 
+    /// The number of what lies behind a mapping of the role: of a disk that dropped out btrfs cannot read
+    /// whose its node is.
+    fn number(&self, mapper: &str) -> Result<Option<u64>, PoolError> {
+        let pool = &self.plan.pool;
+        let fsid = derive(self.host.host.id, Purpose::Btrfs, pool, 0).to_string();
+        let live = Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?;
+        let live = live.ok_or_else(|| PoolError::NotMounted { pool: pool.clone() })?;
+        Ok(facts::number(self.host, &Record::read(pool)?, &live, &self.plan.role, mapper))
+    }
+
     fn leave(
         &self,
         device: &Leaving,
@@ -354,7 +364,10 @@ impl<'a> Change<'a> {
         let mount = Path::new(&self.plan.mount);
         let node = match device {
             Leaving::Missing(number) => number.to_string(),
-            Leaving::Mapper(mapper) => mapped(mapper).display().to_string(),
+            Leaving::Mapper(mapper) => match self.number(mapper)? {
+                Some(number) => number.to_string(),
+                None => mapped(mapper).display().to_string(),
+            },
         };
         btrfs::remove_device_meanwhile(&node, mount, &mut || self.look_after_others(warn))
             .map_err(command("the old disk could not be taken out of the pool"))?;

@@ -9,7 +9,7 @@ use bedplate_facts::roots::Roots;
 use bedplate_luks as luks;
 use bedplate_model::facts::{Facts, FirmwareKind};
 use bedplate_model::host::{HostFile, Pool};
-use bedplate_model::identity::{Purpose, derive, epoch_of};
+use bedplate_model::identity::{Purpose, derive, epoch_of, member_mapper};
 use bedplate_planner::{Owner, PoolFacts, SCHEMA};
 use bedplate_tools::block;
 use bedplate_tools::btrfs;
@@ -107,6 +107,24 @@ pub(super) fn owners(
         pool.disks.iter().find(is_of).cloned().map_or(Owner::Former, Owner::Role)
     };
     numbers.iter().map(|number| (*number, owner(number))).collect()
+}
+
+/// The number of the device behind this mapping of a role: as it says itself, or as the record says of one
+/// that says nothing any more.
+pub(super) fn number(
+    host: &HostFile,
+    record: &Record,
+    live: &Live,
+    role: &str,
+    mapper: &str,
+) -> Option<u64> {
+    let is_it = |uuid: &str| {
+        let epoch = epoch_of(host.host.id, Purpose::Luks, role, uuid);
+        epoch.is_some_and(|epoch| member_mapper(role, epoch) == mapper)
+    };
+    let kept = || record.numbers.iter().find(|(uuid, _)| is_it(uuid)).map(|(_, number)| *number);
+    let of_another = |number: &u64| live.numbers.values().any(|other| other == number);
+    live.numbers.get(mapper).copied().or_else(|| kept().filter(|number| !of_another(number)))
 }
 
 /// Whether the volume of a role at an epoch is sealed; none when it is not there.

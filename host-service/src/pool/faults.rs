@@ -48,6 +48,11 @@ impl Faults {
         self.those(|fault| fault.lasts(now))
     }
 
+    /// Whether the fault of a role lasts.
+    pub fn is_lasting(&self, role: &str, now: Instant) -> bool {
+        self.0.get(role).is_some_and(|fault| fault.lasts(now))
+    }
+
     /// Roles whose fault may pass, and what is wrong.
     pub fn passing(&self, now: Instant) -> BTreeMap<String, String> {
         self.those(|fault| !fault.lasts(now))
@@ -75,6 +80,7 @@ mod tests {
         assert_eq!(faults.passing(at(1))["vm2"], "no such device");
         assert_eq!(faults.lasting(at(10)).keys().collect::<Vec<_>>(), ["vm2"]);
         assert_eq!(faults.passing(at(10)).len(), 0);
+        assert!(faults.is_lasting("vm2", at(10)) && !faults.is_lasting("vm3", at(10)));
         // Once it went well it begins anew.
         faults.passed("vm2");
         faults.failed("vm2", "Input/output error".into(), at(11));

@@ -122,6 +122,11 @@ impl Trials {
         keys
     }
 
+    /// A header that was unlocked, and is to be again: every key is tried anew.
+    pub fn forget_all(&mut self, header: &str) {
+        self.tried.retain(|(tried, _)| tried != header);
+    }
+
     /// Whether this key fits could not be found out: it is tried again.
     pub fn forget(&mut self, header: &str, key: &Key) {
         self.tried.remove(&(header.to_owned(), key.number));
@@ -226,6 +231,10 @@ mod tests {
         trials.forget("a", &key(1));
         let again = trials.new_to("a", vec![key(0), key(1)]);
         assert_eq!(again.iter().map(|key| key.number).collect::<Vec<_>>(), [1]);
+        // What was closed because its disk was gone is unlocked anew.
+        trials.forget_all("a");
+        assert_eq!(trials.new_to("a", vec![key(0), key(1)]).len(), 2);
+        assert_eq!(trials.new_to("b", vec![key(0)]).len(), 0);
     }
 
     #[test]

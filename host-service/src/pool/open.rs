@@ -196,6 +196,8 @@ struct Opening<'a> {
     /// What was tried, one line each.
     attempts: Vec<String>,
     faults: Faults,
+    /// Mappings that led nowhere, and were closed.
+    shut: BTreeSet<String>,
 }
 
 impl<'a> Opening<'a> {
@@ -217,6 +219,7 @@ impl<'a> Opening<'a> {
             trials: Trials::default(),
             attempts: Vec::new(),
             faults: Faults::default(),
+            shut: BTreeSet::new(),
         })
     }
 
@@ -342,12 +345,35 @@ impl<'a> Opening<'a> {
                         Inside::Locked => _ = seen.locked.insert(role),
                     }
                 }
-                Err(why) => self.faults.failed(&role, why, Instant::now()),
+                Err(why) => {
+                    self.faults.failed(&role, why, Instant::now());
+                    self.shut_for_good(&member);
+                }
             }
         }
         let now = Instant::now();
         (seen.damaged, seen.failing) = (self.faults.lasting(now), self.faults.passing(now));
         Ok(seen)
+    }
+
+    /// A mapping through which nothing can be read is of a disk that was pulled, and may be back under
+    /// another name: it is unlocked anew, once. Nobody uses it while the pool is not mounted.
+    fn shut_for_good(&mut self, member: &Member) {
+        let Member { role, mapper, .. } = member;
+        let is_worth_it = self.faults.is_lasting(role, Instant::now()) && luks::is_open(mapper);
+        if !is_worth_it || !self.shut.insert(mapper.clone()) {
+            return;
+        }
+        let why = match luks::close(mapper) {
+            Ok(()) => {
+                self.trials.forget_all(&member.luks_uuid);
+                // It has the time of one that has just come.
+                self.faults.passed(role);
+                "its mapping led nowhere and was closed".to_owned()
+            }
+            Err(error) => chain(&error),
+        };
+        self.faults.failed(role, why, Instant::now());
     }
 
     /// What is in one member, unlocked where a key fits. What cannot be read says nothing: taken for a
@@ -356,7 +382,7 @@ impl<'a> Opening<'a> {
         if !luks::is_open(&member.mapper) && !self.unlock(member, blocks)? {
             return Ok(Inside::Locked);
         }
-        let block = Superblock::read_hidden(&mapped(&member.mapper));
+        let block = Superblock::read_on_disk(&mapped(&member.mapper));
         match block.map_err(|error| error.to_string())? {
             Some(block) if block.fsid == self.fsid => {
                 let mark = history::try_read(member).map_err(|error| chain(&error))?;

@@ -149,10 +149,13 @@ impl Resync<'_> {
         if luks::is_open(mapper) {
             // Of a disk that dropped out and is back under another name it leads nowhere, and nobody
             // uses it.
-            if Superblock::read_hidden(&mapped(mapper)).is_ok() {
+            if Superblock::read_on_disk(&mapped(mapper)).is_ok() {
                 return Ok(true);
             }
-            luks::close(mapper)?;
+            luks::close(mapper).map_err(|error| {
+                let why = chain(&error);
+                self.failed(format!("its mapping is of a disk that is gone, and stays open ({why}): restart the machine"))
+            })?;
         }
         let (unseen, unseen_node) = history::unseen(self.member);
         let mut keys = Keys::new(&self.host.unlock)?;

@@ -369,3 +369,21 @@ fn t44_a_header_that_cannot_be_read_is_not_one_without_a_mark() {
     assert!(history::try_read(&member(place.path().into())).is_err());
     assert!(history::try_read(&member(place.path().join("gone"))).is_err());
 }
+
+#[test]
+fn t44_a_disk_that_dropped_out_leaves_by_the_number_that_it_had() {
+    let host = host();
+    let uuid = |role: &str, epoch| derive(host.host.id, Purpose::Luks, role, epoch).to_string();
+    let mut record = Record::default();
+    record.number(&uuid("vm2", 0), 2);
+    record.number(&uuid("vm2", 1), 4);
+    let mut live = live(&["vm1", "vm2", "vm2.1", "vm3"], 0);
+    live.numbers = BTreeMap::from([("bedplate-vm1".to_owned(), 1), ("bedplate-vm2.1".into(), 5)]);
+    let number = |live: &Live, mapper| facts::number(&host, &record, live, "vm2", mapper);
+    assert_eq!(number(&live, "bedplate-vm2"), Some(2), "it says nothing itself any more");
+    assert_eq!(number(&live, "bedplate-vm2.1"), Some(5), "what a device says goes before");
+    assert_eq!(number(&live, "bedplate-vm2.2"), None);
+    // Never that of another one that is there.
+    live.numbers.insert("bedplate-vm3".into(), 2);
+    assert_eq!(number(&live, "bedplate-vm2"), None);
+}

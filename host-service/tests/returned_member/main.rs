@@ -22,7 +22,7 @@ use bedplate_tools::mount::Access;
 use tempfile::TempDir;
 
 use crate::volumes::{
-    Files, Loop, MIB, Mounted, alone, blank, detach_below, forget, make, put, wrong,
+    Dead, Files, Loop, MIB, Mounted, alone, blank, detach_below, forget, make, put, wrong,
 };
 
 /// What the kernel does when it is let: it is the reason for all the rest.
@@ -64,6 +64,39 @@ fn t44_the_kernel_by_itself_mounts_old_data_and_mixes_two_histories() {
     let _b = Mounted::new(mount, &[b], "degraded", Access::ReadOnly).unwrap();
     // A scrub has compared all that has a checksum.
     assert_eq!(wrong(mount, &files), ["images/vm"], "the kernel mends what has no checksum");
+}
+
+/// A disk that dies while btrfs holds it: what the kernel remembers of it looks whole.
+#[test]
+#[ignore = "wants root, loop devices and btrfs"]
+fn t44_a_disk_that_died_is_noticed_and_leaves_by_its_number() {
+    let _alone = alone();
+    let place = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mount = &place.path().join("mount");
+    fs::create_dir(mount).unwrap();
+    let files = ["a", "b", "c"].map(|name| blank(place.path(), name));
+    let loops = files.each_ref().map(|file| Loop::of(file).unwrap());
+    let nodes = loops.each_ref().map(|one| one.0.as_path());
+    let fsid = make(&nodes, mount);
+    let _mounted = Mounted::new(mount, &nodes, "", Access::ReadWrite).unwrap();
+    let mut put_there = Files::new();
+    put(mount, &mut put_there, "images/vm", 1, 8 * MIB);
+    let name = nodes[2].file_name().unwrap().to_str().unwrap();
+    let live = || Live::read(&fsid).unwrap().unwrap();
+    let number = live().numbers[name];
+    assert!(live().silent.is_empty());
+
+    let _dead = Dead::new(&files[2]);
+    put(mount, &mut put_there, "later", 2, 8 * MIB);
+    assert!(Superblock::read(nodes[2]).is_ok(), "the kernel remembers it");
+    assert_eq!(live().silent, BTreeSet::from([name.to_owned()]));
+    assert!(!live().numbers.contains_key(name));
+    let node = nodes[2].to_str().unwrap();
+    assert!(btrfs::remove_device(node, mount).is_err(), "btrfs cannot read whose it is");
+    btrfs::remove_device(&number.to_string(), mount).unwrap();
+    let left = live();
+    assert_eq!((left.devices.len(), left.missing), (2, 0));
+    assert_eq!(wrong(mount, &put_there), [] as [&str; 0]);
 }
 
 /// Two disks, of which one was mounted by a system that knows no marks: the kernel counts one generation

@@ -56,6 +56,24 @@ impl Drop for Loop {
     }
 }
 
+/// The file of a disk that answers nothing any more and takes nothing, while its node stays.
+pub struct Dead<'a>(&'a Path);
+
+impl<'a> Dead<'a> {
+    /// From now on.
+    pub fn new(file: &'a Path) -> Self {
+        fs::OpenOptions::new().write(true).open(file).unwrap().set_len(0).unwrap();
+        Command::new("chattr").arg("+i").arg(file).run().unwrap();
+        Self(file)
+    }
+}
+
+impl Drop for Dead<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("chattr").arg("-i").arg(self.0).run();
+    }
+}
+
 /// Where a pool is mounted; unmounted when dropped.
 pub struct Mounted<'a>(&'a Path);
 

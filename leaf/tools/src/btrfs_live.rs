@@ -7,11 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::btrfs::Superblock;
 
 /// Where the kernel shows them.
 const ROOT: &str = "/sys/fs/btrfs";
+
+/// How often a disk is asked that does not answer, and the time in between. Each time the kernel has tried
+/// for as long as its driver does.
+const TRIES: u32 = 3;
+/// See [`TRIES`].
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What the kernel says of a mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,12 +59,11 @@ fn read(root: &Path, nodes: &Path, fsid: &str) -> io::Result<Option<Live>> {
         let mapper = fs::read_to_string(mapper).map(|text| text.trim().to_owned());
         let mapper = mapper.unwrap_or_else(|_| name.clone());
         // A disk that dropped out says nothing, and hides nothing of the others.
-        let block = Superblock::read(&nodes.join(&name));
-        let is_silent = |error: &io::Error| error.kind() != io::ErrorKind::NotFound;
-        if block.as_ref().is_err_and(is_silent) {
+        let block = read_again(&nodes.join(&name));
+        if block.as_ref().is_err_and(is_silence) {
             live.silent.insert(mapper.clone());
         }
-        let block = block.ok().flatten();
+        let block = block.ok().flatten().filter(|block| !block.hidden);
         if block.as_ref().is_some_and(|block| block.device == 0) {
             live.targets.insert(mapper);
             continue;
@@ -78,6 +85,22 @@ fn read(root: &Path, nodes: &Path, fsid: &str) -> io::Result<Option<Live>> {
         live.profiles.extend(spread.map(|name| format!("{kind}/{name}")));
     }
     Ok(Some(live))
+}
+
+/// Tried again where it fails: whose disk is silent is noted, and it is behind from then on.
+fn read_again(node: &Path) -> io::Result<Option<Superblock>> {
+    for _ in 1..TRIES {
+        match Superblock::read_on_disk(node) {
+            Err(error) if is_silence(&error) => sleep(PAUSE),
+            answered => return answered,
+        }
+    }
+    Superblock::read_on_disk(node)
+}
+
+/// A node that is not there says nothing of its disk.
+fn is_silence(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::NotFound
 }
 
 fn names(directory: &Path) -> io::Result<Vec<String>> {

@@ -1,11 +1,13 @@
 //! The superblock: btrfs documentation, "On-disk Format", section "Superblock".
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::path::Path;
 
 use crc::{CRC_32_ISCSI, Crc};
 use uuid::Uuid;
+
+use crate::direct::Direct;
 
 /// Where its copies stand on a device, in bytes; the first is the one that counts.
 pub const COPIES: [u64; 3] = [64 << 10, 64 << 20, 256 << 30];
@@ -99,10 +101,20 @@ impl Superblock {
 
     /// As [`Superblock::read`], also of a device that was put out of the kernel's sight.
     pub fn read_hidden(device: &Path) -> io::Result<Option<Self>> {
-        let mut file = File::open(device)?;
-        file.seek(SeekFrom::Start(COPIES[0]))?;
+        Self::first_copy(File::open(device)?)
+    }
+
+    /// As [`Superblock::read_hidden`], past what the kernel remembers. A disk that is gone, or answers nothing
+    /// any more, seems to give its superblock for as long as something holds its mapping open, and that of a
+    /// transaction that never reached it.
+    pub fn read_on_disk(device: &Path) -> io::Result<Option<Self>> {
+        Self::first_copy(Direct::open(device)?)
+    }
+
+    fn first_copy(mut device: impl Read + Seek) -> io::Result<Option<Self>> {
+        device.seek(SeekFrom::Start(COPIES[0]))?;
         let mut bytes = Vec::new();
-        file.take(LENGTH as u64).read_to_end(&mut bytes)?;
+        device.take(LENGTH as u64).read_to_end(&mut bytes)?;
         Ok(Self::parse(&bytes))
     }
 
