@@ -104,6 +104,7 @@ fn is_short(esp: &Esp, parts: &[Part], extra: &[&PathBuf]) -> Result<bool, Gener
             possible: free + most,
             stays: Vec::new(),
             others: Vec::new(),
+            set_aside: room::set_aside(&esp.root),
         })));
     }
     Ok(free < needed)

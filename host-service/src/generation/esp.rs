@@ -12,7 +12,7 @@ use super::wanted::{Part, Source};
 use super::{GenerationError, file, names};
 
 /// Where files of ours stand, and so where a power cut can leave one half done.
-const WRITTEN: [&str; 4] = [ENTRIES, "loader", IMAGES, "EFI/BOOT"];
+pub(super) const WRITTEN: [&str; 4] = [ENTRIES, "loader", IMAGES, "EFI/BOOT"];
 
 /// An ESP.
 #[derive(Debug)]

@@ -6,9 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bedplate_events::shown::shown;
+use bedplate_events::shown::shown;
 use bedplate_facts::boot_chain::{ENTRIES, IMAGES, is_list};
+use bedplate_tools::vfat;
 
-use super::esp::Esp;
+use super::esp::{Esp, WRITTEN};
 use super::list::{Listed, Trial};
 use super::wanted::Wanted;
 use super::{GenerationError, entry_number, file};
@@ -53,11 +55,13 @@ pub struct Lacking {
     pub stays: Vec<u64>,
     /// Files that are not ours, the largest first, with their sizes.
     pub others: Vec<(String, u64)>,
+    /// What power cuts left under two names, which is never freed, with its sizes.
+    pub set_aside: Vec<(String, u64)>,
 }
 
 impl fmt::Display for Lacking {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { esp, needed, free, possible, stays, others } = self;
+        let Self { esp, needed, free, possible, stays, others, set_aside } = self;
         let lacks = megabytes(needed.saturating_sub(*possible));
         write!(
             formatter,
@@ -77,14 +81,27 @@ impl fmt::Display for Lacking {
                 stays.join(", ")
             )?;
         }
-        if others.is_empty() {
+        if !others.is_empty() {
+            let join = if stays.is_empty() { " Remove" } else { ", or remove" };
+            write!(formatter, "{join} what is not Bedplate's: {}", listed(others))?;
+        }
+        if set_aside.is_empty() {
             return Ok(());
         }
-        let others = others.iter().map(|(path, size)| format!("{} ({size} bytes)", shown(path)));
-        let others: Vec<String> = others.collect();
-        let join = if stays.is_empty() { " Remove" } else { ", or remove" };
-        write!(formatter, "{join} what is not Bedplate's: {}", others.join(", "))
+        // The sentence before it has no end of its own where others can be removed, or generations go.
+        let end = if stays.is_empty() && others.is_empty() { "" } else { "." };
+        write!(
+            formatter,
+            "{end} A power cut left these, each perhaps with another name for the same clusters, so that nothing may \
+             free them while the partition is mounted: {}. `fsck.vfat` gives their room back",
+            listed(set_aside)
+        )
     }
+}
+
+fn listed(files: &[(String, u64)]) -> String {
+    let files = files.iter().map(|(path, size)| format!("{} ({size} bytes)", shown(path)));
+    files.collect::<Vec<_>>().join(", ")
 }
 
 const MEGABYTE: u64 = 1_000_000;
@@ -177,6 +194,7 @@ pub(super) fn make(
             possible: free + most,
             stays: keep.iter().copied().filter(|number| *number != own).collect(),
             others: others(&esp.root),
+            set_aside: set_aside(&esp.root),
         }))
     })?;
     for name in esp.names(ENTRIES)? {
@@ -231,6 +249,21 @@ fn sizes(esp: &Esp, cluster: u64) -> Result<BTreeMap<String, u64>, GenerationErr
     Ok(sizes)
 }
 
+/// The largest files that were set aside where ours are.
+pub(super) fn set_aside(root: &Path) -> Vec<(String, u64)> {
+    let directories = WRITTEN.iter().map(|directory| root.join(directory));
+    let staged = directories.flat_map(|directory| vfat::staged_in(&directory).unwrap_or_default());
+    let size = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
+    let name = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
+    largest(staged.map(|path| (name(&path), size(&path))).collect())
+}
+
+fn largest(mut files: Vec<(String, u64)>) -> Vec<(String, u64)> {
+    files.sort_by_key(|(path, size)| (std::cmp::Reverse(*size), path.clone()));
+    files.truncate(NAMED);
+    files
+}
+
 /// The largest files that are not ours.
 fn others(root: &Path) -> Vec<(String, u64)> {
     let all = super::copy::files(root).unwrap_or_default().into_iter();
@@ -238,11 +271,7 @@ fn others(root: &Path) -> Vec<(String, u64)> {
     let foreign =
         foreign.filter(|path| super::wanted::LOADERS.iter().all(|(_, own)| path != Path::new(own)));
     let size = |path: &PathBuf| fs::metadata(root.join(path)).map_or(0, |found| found.len());
-    let mut found: Vec<(String, u64)> =
-        foreign.map(|path| (path.display().to_string(), size(&path))).collect();
-    found.sort_by_key(|(path, size)| (std::cmp::Reverse(*size), path.clone()));
-    found.truncate(NAMED);
-    found
+    largest(foreign.map(|path| (path.display().to_string(), size(&path))).collect())
 }
 
 #[cfg(test)]
@@ -333,6 +362,7 @@ mod tests {
             possible: 50_000_000,
             stays: vec![5, 6],
             others: vec![("EFI/Other\n/big".into(), 7_000_000)],
+            set_aside: Vec::new(),
         };
         assert_eq!(
             lacking.to_string(),
@@ -341,6 +371,29 @@ mod tests {
              stay: they run, boot next, or are what the machine returns to. Restart into the one that boots next, so \
              that others can go, or remove what is not Bedplate's: EFI/Other\\n/big (7000000 bytes)"
         );
+    }
+
+    #[test]
+    fn t45_t40_room_that_a_cut_took_for_good_is_told_where_there_is_none_left() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join("EFI/bedplate").join(name);
+        fs::create_dir_all(place.path().join("EFI/bedplate")).unwrap();
+        fs::write(at("kernel"), vec![7; 5000]).unwrap();
+        // Two names of one file, and then the generation goes.
+        fs::hard_link(at("kernel"), at("bedplate.new")).unwrap();
+        let esp = Esp::at(place.path()).unwrap();
+        esp.remove("EFI/bedplate/kernel").unwrap();
+        esp.tidy().unwrap();
+        let left = set_aside(place.path());
+        let names = ["EFI/bedplate/bedplate-1.new", "EFI/bedplate/bedplate.new"];
+        assert_eq!(left, names.map(|name| (name.to_owned(), 5000)));
+        let (needed, free, possible) = (90, 20, 50);
+        let (stays, others, esp) = (Vec::new(), Vec::new(), "/boot".into());
+        let told = Lacking { esp, needed, free, possible, stays, others, set_aside: left };
+        let told = told.to_string();
+        for part in ["bedplate-1.new (5000 bytes)", "fsck.vfat"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
     }
 
     #[test]

@@ -13,7 +13,9 @@
 //!   one file, and whoever deletes one frees the content of the other. So what a cut left under a
 //!   temporary name is deleted only when no other file of the directory says the same. And what one of
 //!   them says the same as is not freed either, when it is replaced or removed: it keeps its clusters
-//!   under a temporary name. That loses room until somebody checks the volume, and no file.
+//!   under a temporary name. That loses room until somebody checks the volume, and no file. To free it here
+//!   would be to delete both names: the second one frees clusters that are free already, or another
+//!   program's by then, and without `errors=continue` the volume is read-only from that moment.
 //!
 //! On any other file system this is merely slow.
 
@@ -209,7 +211,9 @@ fn fill(file: &mut File, directory: &Path, content: &[u8]) -> io::Result<()> {
     sync::file_system(directory)
 }
 
-fn staged_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+/// What stands in a directory under names of files that are not whole yet. After [`tidy`] it is what keeps the
+/// clusters of a file that had two names, for good.
+pub fn staged_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = files_in(directory)?;
     found.retain(|path| path.file_name().and_then(OsStr::to_str).is_some_and(is_staged));
     Ok(found)
