@@ -77,15 +77,17 @@ impl Files {
         }));
     }
 
-    /// Adds what the images are based on, and the true names of all.
+    /// Adds what the images are based on, where the data of each is, and the true names of all.
     fn follow(&mut self, is_gone: &dyn Fn(&Path) -> bool) {
         for path in std::mem::take(&mut self.paths) {
             // Images alone: a device or a fifo might never answer.
             let is_file = fs::metadata(&path).is_ok_and(|found| found.is_file());
-            let bases = is_file.then(|| qcow2::bases(&path).unwrap_or_default());
-            let bases = bases.unwrap_or_default();
-            self.hidden(bases.iter().map(PathBuf::as_path), is_gone);
-            for one in bases.into_iter().chain([path]) {
+            let needs = if is_file { qcow2::needs(&path) } else { qcow2::Needs::default() };
+            self.hidden(needs.files.iter().map(PathBuf::as_path), is_gone);
+            self.unknown.extend(needs.unread.iter().map(|(image, why)| {
+                format!("what {} needs cannot be found out: {why}", image.display())
+            }));
+            for one in needs.files.into_iter().chain([path]) {
                 self.paths.extend(fs::canonicalize(&one).ok().filter(|real| *real != one));
                 self.paths.push(one);
             }
@@ -197,6 +199,29 @@ mod tests {
         std::os::unix::fs::symlink(&base, &link).unwrap();
         let real = fs::canonicalize(&directory).unwrap();
         assert!(uses("copy", &with(&link), &directory, Some(&real)).is_some());
+    }
+
+    #[test]
+    fn t49_the_data_of_an_image_elsewhere_counts_as_used() {
+        let place = tempfile::tempdir().unwrap();
+        let (directory, elsewhere) = (place.path().join("haos"), place.path().join("copy.qcow2"));
+        fs::create_dir(&directory).unwrap();
+        let make = |options: &[&str], image: &Path| {
+            let mut command = std::process::Command::new("qemu-img");
+            command.current_dir(place.path()).args(["create", "-q", "-f", "qcow2"]).args(options);
+            assert!(command.arg(image).arg("1M").status().unwrap().success());
+        };
+        make(&["-o", "data_file=haos/data.raw"], &elsewhere);
+        let over = place.path().join("over.qcow2");
+        make(&["-F", "qcow2", "-b", "copy.qcow2"], &over);
+        for image in [&elsewhere, &over] {
+            let image = image.display();
+            let xml = format!(
+                "<domain><devices><disk><source file='{image}'/></disk></devices></domain>"
+            );
+            let why = uses("copy", &found(&xml), &directory, None).unwrap();
+            assert!(why.contains("haos/data.raw"), "{why}");
+        }
     }
 
     #[test]
