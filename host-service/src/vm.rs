@@ -12,6 +12,7 @@ pub mod disk;
 pub mod domain;
 pub mod engine;
 pub mod inspect;
+pub mod memory;
 pub mod model;
 pub mod observe;
 pub mod redefine;

@@ -16,6 +16,7 @@ use super::disk;
 use super::domain;
 use super::engine::VmError;
 use super::inspect;
+use super::memory;
 use super::model::Model;
 use super::seed;
 use super::stick;
@@ -60,6 +61,8 @@ pub struct DomainFound {
     pub standing: Standing,
     /// Whether libvirt keeps its memory for its next start.
     pub managed_save: bool,
+    /// Whether it was to go on from its memory and could not.
+    pub unresumed: bool,
     /// The definition that libvirt holds for its next start; none when it cannot be read.
     pub held: Option<Model>,
     /// The definition it runs with.
@@ -128,7 +131,8 @@ pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
         Accelerator::of_this_boot(&context.runtime, &context.state).map_err(VmError::Probe)?;
     observed.kvm_is_gone = observed.accelerator.replaces_kvm(&context.state);
     let domains = bedplate_libvirt::domains(virsh.uri())?;
-    observed.domains = domains.iter().map(|one| (one.name.clone(), domain(one))).collect();
+    let logs = Path::new(memory::LOGS);
+    observed.domains = domains.iter().map(|one| (one.name.clone(), domain(one, logs))).collect();
     for (name, vm) in &context.intent.vms {
         let found = observed.domains.get_mut(name);
         let files = files(context, name, vm, found.as_deref());
@@ -151,17 +155,20 @@ pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
 }
 
 /// A definition whose tag cannot be read is nobody's, and so never touched.
-fn domain(domain: &Domain) -> DomainFound {
+fn domain(domain: &Domain, logs: &Path) -> DomainFound {
     let tag = |xml: &Option<String>| inspect::intent(xml.as_deref()?).ok().flatten();
     let model = |xml: &Option<String>| Model::parse(xml.as_deref()?).ok();
     let (held, live) = (model(&domain.persistent), model(&domain.live));
+    let off = memory::off(logs, domain);
+    let is_saved = domain.managed_save || off == Some(Off::Saved);
     DomainFound {
         is_unread: held.is_none() || domain.running && live.is_none(),
         intent: tag(&domain.persistent),
         running: domain.running.then(|| tag(&domain.live)),
         autostart: domain.autostart,
-        standing: domain.state,
+        standing: off.map_or(domain.state, Standing::Off),
         managed_save: domain.managed_save,
+        unresumed: is_saved && domain.state == Standing::Off(Off::Failed),
         held,
         live,
         ..DomainFound::default()
@@ -250,7 +257,8 @@ mod tests {
     fn t49_a_long_chain_of_snapshots_is_read_and_one_that_is_not_is_known_as_unread() {
         let of = |persistent, live: Option<String>| {
             let running = live.is_some();
-            domain(&Domain { persistent, live, running, ..Domain::default() })
+            let one = Domain { persistent, live, running, ..Domain::default() };
+            domain(&one, Path::new("/no/logs"))
         };
         // libvirt follows 200.
         let long = of(snapshots(200), snapshots(200));

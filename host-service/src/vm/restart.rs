@@ -1,14 +1,16 @@
 //! `vm restart`: a guest is asked to shut down, and started with its newest definition.
 
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bedplate_libvirt::{Domain, LibvirtError};
+use bedplate_libvirt::{Domain, LibvirtError, Off};
 use bedplate_model::host::{HostFile, State};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::virsh::Virsh;
 
 use super::inspect::{self, InspectError};
+use super::memory;
 
 /// How often it is looked whether a guest is down.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -24,6 +26,13 @@ pub enum RestartError {
         "libvirt has no machine `{0}` of ours; nothing was done. `bedplate-host converge` defines it"
     )]
     NotOurs(String),
+    /// Its owner has its memory.
+    #[error(
+        "the memory of `{0}` is saved in a file of yours, and it was not started without it; `virsh \
+         restore` with that file lets it go on, and `virsh start {0}` starts it as after a power cut: \
+         that file is of no use then"
+    )]
+    Saved(String),
     /// XML.
     #[error("the definition of the machine could not be read; nothing was done")]
     Definition(#[from] InspectError),
@@ -70,18 +79,21 @@ pub fn restart(
     if !intent.vms.get(vm).is_some_and(|found| found.state == State::Present) {
         return Err(RestartError::Unknown(vm.to_owned()));
     }
-    if runs(&bedplate_libvirt::domains(virsh.uri())?, vm)? {
+    if runs(&bedplate_libvirt::domains(virsh.uri())?, vm, Path::new(memory::LOGS))? {
         shut_down(virsh, vm, patience)?;
     }
     Ok(virsh.start(vm)?)
 }
 
-/// Whether the machine runs; an error when it is not ours.
-fn runs(domains: &[Domain], vm: &str) -> Result<bool, RestartError> {
+/// Whether the machine runs; an error when it is not ours, or saved where libvirt does not find it.
+fn runs(domains: &[Domain], vm: &str, logs: &Path) -> Result<bool, RestartError> {
     let not_ours = || RestartError::NotOurs(vm.to_owned());
     let found = domains.iter().find(|one| one.name == vm).ok_or_else(not_ours)?;
     let xml = found.persistent.as_deref().ok_or_else(not_ours)?;
     inspect::intent(xml)?.ok_or_else(not_ours)?;
+    if memory::off(logs, found) == Some(Off::Saved) && !found.managed_save {
+        return Err(RestartError::Saved(vm.to_owned()));
+    }
     Ok(found.running)
 }
 
@@ -111,8 +123,7 @@ fn shut_down(virsh: &Virsh, vm: &str, patience: Patience) -> Result<(), RestartE
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
+    use bedplate_libvirt::State as Standing;
     use bedplate_tools::virsh::Limits;
 
     use super::*;
@@ -141,8 +152,14 @@ mod tests {
         let ours = "<b:vm xmlns:b=\"urn:bedplate:vm:1\" intent=\"ab\"/>";
         let mut gone = domain("gone", ours);
         gone.persistent = None;
-        let all = [domain("haos", ours), domain("test", "<other/>"), gone];
+        let state = Standing::Off(Off::Saved);
+        let saved = Domain { running: false, state, ..domain("saved", ours) };
+        let kept = Domain { managed_save: true, name: "kept".into(), ..saved.clone() };
+        let all = [domain("haos", ours), domain("test", "<other/>"), gone, saved, kept];
+        let runs = |all: &[Domain], vm: &str| runs(all, vm, Path::new("/no/logs"));
         assert!(matches!(runs(&all, "haos"), Ok(true)));
+        assert!(matches!(runs(&all, "kept"), Ok(false)));
+        assert!(matches!(runs(&all, "saved"), Err(RestartError::Saved(_))));
         for name in ["test", "gone", "not-there"] {
             let told = runs(&all, name);
             assert!(matches!(&told, Err(RestartError::NotOurs(of)) if of == name), "{told:?}");

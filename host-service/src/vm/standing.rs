@@ -19,6 +19,7 @@ const CRASHED: &str = "crashed";
 const HANGS: &str = "paused by its watchdog";
 const STOPPED: &str = "paused after a failure of libvirt or QEMU";
 const EMULATED: &str = "runs emulated";
+const UNRESUMED: &str = "saved, and not resumed";
 
 /// What is to be done and told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,7 +34,8 @@ pub struct Decision {
 
 /// Whether somebody should come because of what a machine wants.
 pub fn is_urgent(want: &str) -> bool {
-    [IO_ERROR, CRASHED, HANGS, STOPPED, EMULATED].iter().any(|start| want.starts_with(start))
+    let urgent = [IO_ERROR, CRASHED, HANGS, STOPPED, EMULATED, UNRESUMED];
+    urgent.iter().any(|start| want.starts_with(start))
 }
 
 /// Decides by how the machine is found, none when libvirt has none yet.
@@ -74,7 +76,11 @@ fn off(name: &str, vm: &Vm, found: &DomainFound, files: &FilesFound, decision: &
         State::Off(why) => why,
         _ => Off::Unknown,
     };
+    if found.unresumed {
+        decision.wants.push(unresumed(name, found.managed_save));
+    }
     match why {
+        Off::Saved if found.unresumed => {}
         Off::Migrated => {
             decision.notes.push(format!("{name} was moved to another machine and runs there"));
         }
@@ -95,6 +101,27 @@ fn off(name: &str, vm: &Vm, found: &DomainFound, files: &FilesFound, decision: &
              alone until the next boot (`virsh start {name}`)"
         )),
         _ => {}
+    }
+}
+
+/// A machine whose memory is kept, and that could not go on from it.
+fn unresumed(name: &str, is_managed: bool) -> String {
+    let why = format!(
+        "the end of `{}/{name}.log` and `journalctl -u libvirtd` say why",
+        super::memory::LOGS
+    );
+    if is_managed {
+        format!(
+            "{UNRESUMED}: {name} could not go on from its memory, which libvirt keeps; {why}, and \
+             `virsh start {name}` tries again. `virsh managedsave-remove {name}` throws it away, and \
+             {name} then starts as after a power cut"
+        )
+    } else {
+        format!(
+            "{UNRESUMED}: {name} could not go on from its memory, which is in a file of yours; it is \
+             not started without it. {why}, and `virsh restore` with that file tries again. `virsh start \
+             {name}` starts it as after a power cut, and that file is of no use any more"
+        )
     }
 }
 
@@ -165,6 +192,7 @@ pub fn words(found: &DomainFound) -> &'static str {
         (State::Paused(Paused::Told | Paused::Busy | Paused::Unknown), _) => "paused",
         (State::Asleep, _) => "asleep",
         (_, true) => "running",
+        _ if found.unresumed => UNRESUMED,
         _ if found.managed_save => "saved",
         (State::Off(Off::Crashed), _) => "off, because it crashed",
         (State::Off(Off::Failed), _) => "off, because it could not be started",
@@ -243,6 +271,29 @@ mod tests {
         assert_eq!(titles(&decided(&saved, 0)), ["start haos"]);
         saved.standing = State::Off(Off::Unknown);
         assert_eq!(titles(&decided(&saved, 0)), ["start haos"]);
+    }
+
+    #[test]
+    fn t50_a_saved_machine_that_could_not_go_on_is_told_and_its_memory_kept() {
+        let mut saved = found(State::Off(Off::Saved));
+        saved.unresumed = true;
+        for files in [FilesFound::default(), FilesFound { started: true, ..FilesFound::default() }]
+        {
+            let vm = &sample::intent().vms["haos"];
+            let told = decide("haos", vm, Some(&saved), &files, false);
+            assert!(told.actions.is_empty() && told.wants.len() == 1, "{told:?}");
+            assert!(
+                is_urgent(&told.wants[0]) && told.wants[0].contains("virsh restore"),
+                "{told:?}"
+            );
+        }
+        // From what libvirt keeps it is tried again: a start that fails does not throw it away.
+        let mut kept = found(State::Off(Off::Failed));
+        (kept.unresumed, kept.managed_save) = (true, true);
+        let told = decided(&kept, 0);
+        assert_eq!((titles(&told), told.wants.len()), (vec!["start haos".to_owned()], 1));
+        assert!(told.wants[0].contains("managedsave-remove"), "{told:?}");
+        assert_eq!(words(&kept), UNRESUMED);
     }
 
     #[test]
