@@ -22,6 +22,17 @@ pub enum NoChoice {
     /// No snapshot has the id that was asked for.
     #[error("the repository has no snapshot `{0}` of this backup and this host")]
     None(String),
+    /// More than one has an id that begins so.
+    #[error(
+        "more than one snapshot of this backup and this host is called `{id}`: {candidates}; nothing was \
+         restored; name one with more of its id"
+    )]
+    Ambiguous {
+        /// What was asked for.
+        id: String,
+        /// Each, with its time and what it lacks.
+        candidates: String,
+    },
     /// None that is whole.
     #[error(
         "no snapshot of this backup and this host is complete: the newest, {newest}, is of a run that \
@@ -37,14 +48,44 @@ pub enum NoChoice {
 /// Chooses among `found`, oldest first: the one that `id` names, or the newest complete one.
 pub fn choose(found: &[Snapshot], id: Option<&str>) -> Result<Choice, NoChoice> {
     let Some(id) = id else { return newest(found, OffsetDateTime::now_utc()) };
-    let called = || found.iter().rev().filter(|one| one.is_called(id));
-    let snapshot = called().find(|one| one.is_complete()).or_else(|| called().next());
-    let snapshot = snapshot.ok_or_else(|| NoChoice::None(id.to_owned()))?.clone();
+    let called = called(found, id);
+    let of_one = called.iter().all(|one| root(one) == called.first().map_or("", |one| root(one)));
+    if !of_one {
+        let candidates: Vec<String> = called.iter().map(|one| candidate(one, id)).collect();
+        let candidates = candidates.join(", ");
+        return Err(NoChoice::Ambiguous { id: id.to_owned(), candidates });
+    }
+    let snapshot = called.iter().find(|one| one.is_complete()).or(called.first());
+    let snapshot = Snapshot::clone(snapshot.ok_or_else(|| NoChoice::None(id.to_owned()))?);
     let lacks =
         "is of a run that could not read everything, or that was cut off: it lacks something";
     let note =
         (!snapshot.is_complete()).then(|| format!("the snapshot {} {lacks}", named(&snapshot)));
     Ok(Choice { snapshot, note })
+}
+
+/// All that `id` may mean, the newest first: one with just this id, or all with one that begins so.
+fn called<'a>(found: &'a [Snapshot], id: &str) -> Vec<&'a Snapshot> {
+    let is_it = |one: &&Snapshot| one.id == id || one.original.as_deref() == Some(id);
+    let exact: Vec<_> = found.iter().rev().filter(is_it).collect();
+    if !exact.is_empty() {
+        return exact;
+    }
+    found.iter().rev().filter(|one| one.is_called(id)).collect()
+}
+
+/// The id that a snapshot was first stored by: one whose mark went has another since, and is the same.
+fn root(snapshot: &Snapshot) -> &str {
+    snapshot.original.as_deref().unwrap_or(&snapshot.id)
+}
+
+/// One of those that `id` may mean, with enough of its own id to be told from the others.
+fn candidate(snapshot: &Snapshot, id: &str) -> String {
+    // It may be called by the id that it had first.
+    let own = if snapshot.id.starts_with(id) { &snapshot.id } else { root(snapshot) };
+    let more: String = own.chars().take(id.len().max(4) + 8).collect();
+    let mark = if snapshot.is_complete() { "" } else { " (incomplete)" };
+    format!("{more} of {}{mark}", time(&snapshot.time))
 }
 
 /// Which one is the newest only their times say.
@@ -149,6 +190,30 @@ mod tests {
             assert!(matches!(choose(&found, Some(unknown)), Err(NoChoice::None(_))));
         }
         assert_eq!(choose(&[], None), Err(NoChoice::None("latest".into())));
+    }
+
+    #[test]
+    fn an_id_that_fits_more_than_one_snapshot_is_refused_with_all_of_them() {
+        let first =
+            Snapshot { time: "2000-11-01T03:00:00Z".into(), ..snapshot("4bba301e11", true) };
+        let second = Snapshot { time: "2000-11-02T03:00:00Z".into(), ..snapshot("4bba77", false) };
+        let other = Snapshot { time: "2000-11-03T03:00:00Z".into(), ..snapshot("4c", true) };
+        let found = [first, second, other];
+        let error = choose(&found, Some("4bba")).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, NoChoice::Ambiguous { .. }), "{text}");
+        let both = "4bba77 of 2000-11-02T03:00:00 (incomplete), 4bba301e11 of 2000-11-01T03:00:00";
+        assert!(text.contains(both) && !text.contains("4c of"), "{text}");
+        for (id, wanted) in [("4bba3", 0), ("4bba77", 1), ("4c", 2)] {
+            assert_eq!(choose(&found, Some(id)).unwrap().snapshot, found[wanted], "{id}");
+        }
+        // Named in full, one is meant, although the id of another begins so.
+        let longer = [snapshot("4bba", true), snapshot("4bba301e11", true)];
+        assert_eq!(choose(&longer, Some("4bba")).unwrap().snapshot.id, "4bba");
+        // By the id that it had first, it is the same and no second one.
+        let anew = Snapshot { original: Some("4bba77".into()), ..snapshot("dddd", true) };
+        let found = [found[1].clone(), anew];
+        assert_eq!(choose(&found, Some("4bba7")).unwrap().snapshot.id, "dddd");
     }
 
     #[test]
