@@ -10,6 +10,7 @@ pub mod context;
 pub mod converge;
 pub mod digest;
 pub mod download;
+pub mod each;
 pub mod esp_mirror;
 pub mod extract;
 pub mod firewall;

@@ -187,15 +187,5 @@ pub fn recover(virsh: &Virsh, runtime: &Path) -> Result<Recovered, QuiesceError>
     Ok(recovered)
 }
 
-/// Does the same with each machine, with all at the same time, and returns how that ended in their order:
-/// what does not answer costs one limit and not one for each.
-fn each<T: Send>(names: &[String], of: impl Fn(&str) -> T + Sync) -> Vec<T> {
-    std::thread::scope(|scope| {
-        let running: Vec<_> = names.iter().map(|name| scope.spawn(|| of(name))).collect();
-        let ended = running.into_iter().map(std::thread::ScopedJoinHandle::join);
-        ended.map(|one| one.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    })
-}
-
 #[cfg(test)]
 mod tests;

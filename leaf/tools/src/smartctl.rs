@@ -11,12 +11,13 @@ use crate::command::{CommandError, CommandExt as _};
 
 /// The program.
 pub const PROGRAM: &str = "smartctl";
-/// A disk that is dying may not answer, and its driver tries again for minutes: all disks together are
-/// asked within the time that `bedplate-notify.service` has.
+/// A disk that is dying may not answer, and its driver tries again for minutes.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Attributes of ATA disks that count bad sectors: those that were replaced, those that wait for it,
 /// and those that could not be read when the disk looked (ids 5, 197, 198).
 const SECTORS: [u64; 3] = [5, 197, 198];
+/// The bit of its exit status that says that a disk could not be opened, or did not say what it is.
+const UNREAD: u64 = 1 << 1;
 /// More of what a disk names is not kept.
 const NAMED: usize = 5;
 
@@ -27,6 +28,8 @@ pub enum Answer {
     Asleep,
     /// It knows nothing of its health: a virtual disk, or one behind a bridge that does not pass it on.
     Silent,
+    /// `smartctl` could not open it, or it did not say what it is: why.
+    Unread(String),
     /// Its health.
     Health(Smart),
 }
@@ -87,7 +90,7 @@ pub fn parse(text: &[u8]) -> Option<Answer> {
     let nvme = |key: &str| number(&format!("/nvme_smart_health_information_log/{key}"));
     let passed = all.pointer("/smart_status/passed").and_then(Value::as_bool);
     if passed.is_none() && attributes.is_empty() && nvme("critical_warning").is_none() {
-        return Some(if is_asleep(&all) { Answer::Asleep } else { Answer::Silent });
+        return Some(without_health(&all));
     }
     let raw = |one: &Value| one.pointer("/raw/value").and_then(Value::as_u64).unwrap_or(0);
     let is_sectors = |one: &&Value| {
@@ -109,12 +112,27 @@ pub fn parse(text: &[u8]) -> Option<Answer> {
     }))
 }
 
-/// `Device is in STANDBY mode, exit(0)`.
-fn is_asleep(all: &Value) -> bool {
+/// What an answer without any health means.
+fn without_health(all: &Value) -> Answer {
     let messages = all.pointer("/smartctl/messages").and_then(Value::as_array);
-    let mut texts =
-        messages.into_iter().flatten().filter_map(|one| one.get("string").and_then(Value::as_str));
-    texts.any(|text| text.contains("Device is in ")) || all.get("power_mode").is_some()
+    let texts = messages.into_iter().flatten().filter_map(|one| one.get("string")?.as_str());
+    let texts: Vec<&str> = texts.take(NAMED).collect();
+    let says = |what: &str| texts.iter().any(|text| text.contains(what));
+    // `SLEEP` is what it makes of a disk that does not answer when it is asked whether it sleeps
+    // (`ataPrintMain`). The kernel wakes one that really does.
+    if says("Device is in SLEEP mode") {
+        return Answer::Unread("it does not even answer whether it sleeps".to_owned());
+    }
+    // `Device is in STANDBY mode, exit(0)`.
+    if says("Device is in ") {
+        return Answer::Asleep;
+    }
+    let status = all.pointer("/smartctl/exit_status").and_then(Value::as_u64).unwrap_or(0);
+    if status & UNREAD == 0 {
+        return Answer::Silent;
+    }
+    let why = if texts.is_empty() { "it gave no reason".to_owned() } else { texts.join("; ") };
+    Answer::Unread(why)
 }
 
 #[cfg(test)]
@@ -171,6 +189,19 @@ mod tests {
         assert_eq!(parse(asleep), Some(Answer::Asleep));
         let silent = br#"{"smartctl":{"messages":[{"string":"/dev/vda: Unable to detect device type","severity":"error"}],"exit_status":1}}"#;
         assert_eq!(parse(silent), Some(Answer::Silent));
+        let answer = |status: u64, text: &str| {
+            let text = format!(
+                r#"{{"smartctl":{{"messages":[{{"string":"{text}","severity":"error"}}],"exit_status":{status}}}}}"#
+            );
+            parse(text.as_bytes())
+        };
+        // A disk whose host has the SMART of none, and a bridge that is unknown.
+        assert_eq!(answer(4, "A mandatory SMART command failed"), Some(Answer::Silent));
+        assert_eq!(answer(1, "/dev/sda: Unknown USB bridge"), Some(Answer::Silent));
+        let unread = "Read Device Identity failed: Input/output error";
+        assert_eq!(answer(2, unread), Some(Answer::Unread(unread.to_owned())));
+        let asked = answer(0, "Device is in SLEEP mode, exit(0)");
+        assert!(matches!(asked, Some(Answer::Unread(_))), "{asked:?}");
         for nonsense in [&b""[..], b"{}", b"smartctl: not found"] {
             assert_eq!(parse(nonsense), None);
         }

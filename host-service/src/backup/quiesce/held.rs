@@ -7,7 +7,8 @@ use bedplate_tools::virsh::Virsh;
 
 use super::note::{How, Note};
 use super::release::let_all_go;
-use super::{DIRECTORY, QuiesceError, each};
+use super::{DIRECTORY, QuiesceError};
+use crate::each::at_once;
 
 /// Machines that are held until [`Held::release`], or until it is dropped.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ impl<'a> Held<'a> {
     pub fn hold(virsh: &'a Virsh, runtime: &Path, names: &[String]) -> Result<Self, QuiesceError> {
         // Those too of which nothing is noted yet: there is nothing to let go then.
         let held = Self { virsh, notes: runtime.join(DIRECTORY), names: names.to_vec() };
-        each(names, |name| hold(virsh, &held.notes, name))
+        at_once(names, |name| hold(virsh, &held.notes, name))
             .into_iter()
             .collect::<Result<(), _>>()?;
         Ok(held)

@@ -7,8 +7,9 @@ use std::path::Path;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::virsh::Virsh;
 
+use super::QuiesceError;
 use super::note::{How, Note};
-use super::{QuiesceError, each};
+use crate::each::at_once;
 
 /// Lets the machines go, all at the same time: one that does not answer keeps none of the others standing.
 pub(super) fn let_all_go(
@@ -16,7 +17,7 @@ pub(super) fn let_all_go(
     notes: &Path,
     names: &[String],
 ) -> Vec<Result<(), QuiesceError>> {
-    each(names, |name| let_go(virsh, notes, name))
+    at_once(names, |name| let_go(virsh, notes, name))
 }
 
 /// What it takes to let a machine go.
