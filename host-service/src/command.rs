@@ -9,6 +9,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use bedplate_events::Event;
@@ -31,6 +32,7 @@ use crate::firewall;
 use crate::generation;
 use crate::handoff;
 use crate::host_key::{self, Taken};
+use crate::in_time::ask;
 use crate::intent;
 use crate::notify;
 use crate::pool::{self, Health};
@@ -378,12 +380,21 @@ pub fn notify(host_file: &Path, is_test: bool, out: &mut dyn Write) -> Finished 
     if is_test {
         return Ok(writeln!(out, "told: {}", notify::test(&context.intent)?)?);
     }
-    let virsh = Virsh::new("qemu:///system");
-    // A backup that was killed may have left a machine standing still.
-    let held = quiesce::recover_if_idle(&virsh, &context.runtime);
-    backup::show_recovered(held.as_ref().ok().and_then(Option::as_ref), out)?;
-    // One that cannot be let go is something to tell, and no reason to tell nothing else.
+    // A backup that was killed may have left a machine standing still. One that cannot be let go is
+    // something to tell, and no reason to tell nothing else, or to tell it later.
+    let (runtime, (lines, shown)) = (context.runtime.clone(), mpsc::channel::<Vec<u8>>());
+    let held = ask(move || {
+        let held = quiesce::recover_if_idle(&Virsh::new(vm::LIBVIRT), &runtime);
+        let mut text = Vec::new();
+        let found = held.as_ref().ok().and_then(Option::as_ref);
+        if backup::show_recovered(found, &mut text).is_ok() {
+            // Who does not wait any more shows nothing.
+            let _ = lines.send(text);
+        }
+        held
+    });
     let news = notify::news(&context, held);
+    shown.try_iter().try_for_each(|text| out.write_all(&text))?;
     // After it was told: a guest that goes on now shows nothing of what had stopped it.
     let tended = tend(&context, out);
     for title in news? {

@@ -18,6 +18,7 @@ pub mod generation;
 pub mod handoff;
 pub mod host_key;
 mod http_client;
+pub mod in_time;
 pub mod intent;
 pub mod kind;
 pub mod lab;

@@ -18,16 +18,16 @@ use std::path::{Path, PathBuf};
 use bedplate_model::host::{HostFile, Notify};
 
 use crate::atomic::{self, WriteError};
-use crate::backup::quiesce::{QuiesceError, Recovered};
 use crate::backup::record::now;
 use crate::chain::chain;
 use crate::context::Context;
 use crate::converge::Status;
+use crate::in_time::Asked;
 use crate::secret::Repository;
 
 pub use machine::{Event, Message, State};
 pub use mail::MailError;
-pub use observe::LookError;
+pub use observe::{Held, LookError};
 pub use post::PostError;
 
 use machine::{Observation, Setting, Waiting};
@@ -97,11 +97,8 @@ impl SendError {
 }
 
 /// Looks at everything and tells whom host.toml names what has changed. Returns the titles of what
-/// arrived. `held` is what became of the machines that a backup left held; none while one holds them.
-pub fn news(
-    context: &Context,
-    held: Result<Option<Recovered>, QuiesceError>,
-) -> Result<Vec<String>, NotifyError> {
+/// arrived. `held` lets go what a backup left held.
+pub fn news(context: &Context, held: Asked<Held>) -> Result<Vec<String>, NotifyError> {
     let notify = context.intent.notify.as_ref().ok_or(NotifyError::Nobody)?;
     let (found, mut failures) = observe::observe(context, held, now());
     let repository = Repository::of(&context.intent);

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_model::host::{Health, HostFile};
 use bedplate_events::shown::shown;
+use bedplate_model::host::{Health, HostFile};
 use bedplate_tools::programs;
 use bedplate_tools::smartctl::{self, Answer, Smart};
 

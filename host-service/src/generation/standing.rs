@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bedplate_facts::boot_chain::{Chain, ENTRIES};
 use bedplate_model::host::{HostFile, Platform};
@@ -14,6 +12,7 @@ use super::esp::Esp;
 use super::{GenerationError, entry_number, is_mount_point};
 use crate::chain::chain;
 use crate::converge::Status;
+use crate::in_time::ask;
 
 /// In `status`.
 const KIND: &str = "esp";
@@ -39,16 +38,14 @@ fn look_in_time(place: &'static str) -> Result<Chain, GenerationError> {
     in_time(Path::new(place), LIMIT, move || look(Path::new(place)))
 }
 
-/// What was found by then. A thread that waits for the kernel is left behind: nothing ends it.
+/// What was found by then.
 fn in_time<T: Send + 'static>(
     esp: &Path,
     limit: Duration,
     look: impl FnOnce() -> Result<T, GenerationError> + Send + 'static,
 ) -> Result<T, GenerationError> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || sender.send(look()));
-    let silent = |_| Err(GenerationError::Silent { esp: esp.to_owned(), limit });
-    receiver.recv_timeout(limit).unwrap_or_else(silent)
+    let silent = || Err(GenerationError::Silent { esp: esp.to_owned(), limit });
+    ask(look).by(Instant::now() + limit).unwrap_or_else(silent)
 }
 
 fn look(place: &Path) -> Result<Chain, GenerationError> {
@@ -112,7 +109,7 @@ mod tests {
     fn t43_t51_a_partition_that_never_answers_keeps_nobody_from_telling_the_rest() {
         let begun = std::time::Instant::now();
         let never = || {
-            thread::sleep(Duration::from_secs(60));
+            std::thread::sleep(Duration::from_secs(60));
             Ok(())
         };
         let found = in_time(Path::new("/boot"), Duration::from_millis(50), never);

@@ -22,6 +22,8 @@ pub enum Area {
     Units,
     /// What differs from host.toml.
     Drift,
+    /// What stopped guests, or wants their owner.
+    Guests,
     /// Machines that a backup left held.
     Machines,
     /// Health of disks.
@@ -39,6 +41,7 @@ impl Area {
             Self::Backups => "backup",
             Self::Units => "unit",
             Self::Drift => "drift",
+            Self::Guests => "guest",
             Self::Machines => "machine",
             Self::Disks => "disk",
             Self::Looks => "look",

@@ -45,7 +45,7 @@ fn notify(url: &str) -> Notify {
 }
 
 fn observed(found: &[Status]) -> Observation {
-    let conditions = found.iter().filter_map(observe::pool_condition).collect();
+    let conditions = found.iter().filter_map(observe::pools::pool_condition).collect();
     Observation { areas: [Area::Pools].into(), conditions, well: Vec::new() }
 }
 
@@ -90,7 +90,7 @@ fn another_member_is_news_and_so_is_a_pool_that_is_down() {
 #[test]
 fn t43_a_pool_that_cannot_be_looked_at_is_told_of_by_name_and_not_at_the_first_look() {
     let unseen = Status { members: Vec::new(), ..status(Health::Unseen, MemberState::Missing) };
-    let told = observe::pool_condition(&unseen).unwrap();
+    let told = observe::pools::pool_condition(&unseen).unwrap();
     assert_eq!(told.title, "pool vmstore cannot be looked at");
     assert!(told.patience > 0 && told.urgent, "{told:?}");
 }
@@ -295,11 +295,11 @@ fn t19_a_token_that_others_can_read_is_not_sent_and_none_is_ever_shown() {
 #[test]
 fn t45_a_partition_that_does_not_boot_is_told_until_it_is_mended() {
     let broken = crate::converge::Status::unseen("esp", Some("os".into()), "not mounted".into());
-    let condition = observe::boot_condition(&broken).unwrap();
+    let condition = observe::boot::boot_condition(&broken).unwrap();
     assert!(condition.urgent && condition.text.contains("not mounted"), "{condition:?}");
     assert!(condition.title.contains("the EFI system partition on os"), "{condition:?}");
     let well = crate::converge::Status { agrees: true, ..broken };
-    assert_eq!(observe::boot_condition(&well), None);
+    assert_eq!(observe::boot::boot_condition(&well), None);
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn t44_a_disk_that_is_brought_up_to_date_is_told_once_and_not_with_each_percent(
         resync: Some(Resyncing { role: "vm1".into(), percent: Some(percent) }),
         ..status(Health::Degraded, MemberState::Resyncing)
     };
-    let condition = |status: &Status| observe::pool_condition(status).unwrap();
+    let condition = |status: &Status| observe::pools::pool_condition(status).unwrap();
     let (begun, later) = (condition(&under_way(3)), condition(&under_way(70)));
     assert_eq!(begun.kind, later.kind);
     assert!(begun.text.contains("RESYNCING 3 %"), "{}", begun.text);
