@@ -24,6 +24,8 @@ pub mod source;
 pub mod upkeep;
 
 #[cfg(test)]
+mod full;
+#[cfg(test)]
 mod tests;
 
 pub use engine::Backups;

@@ -41,10 +41,14 @@ pub fn drill(
     let Choice { snapshot, .. } = session.snapshot(restic, Some(&local?))?;
     let wanted = session.wanted()?;
     let paths: Vec<PathBuf> = wanted.iter().map(|one| one.path.clone()).collect();
-    room::expect(&room::look(restic, &snapshot, &paths, &|path| mount_of(&wanted, path))?, room)?;
+    let held = room::look(restic, &snapshot, &paths, &|path| mount_of(&wanted, path))?;
     let scratches = scratches(session.name, &wanted);
-    // A drill that was cut off leaves its subvolumes.
+    // A drill that was cut off leaves its subvolumes, and the room that they take is no less room.
     remove_all(&scratches)?;
+    for mount in scratches.keys().filter(|_| room == Room::Asked) {
+        btrfs::wait_for_deleted(mount)?;
+    }
+    room::expect(&held, room)?;
     let compared = restore_and_compare(session, restic, &snapshot, &scratches, &wanted);
     let removed = remove_all(&scratches);
     let found = compared?;

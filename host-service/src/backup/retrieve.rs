@@ -73,6 +73,8 @@ pub(super) fn retrieve_by<'a>(
     if !missing.is_empty() {
         return Err(BackupError::NotInSnapshot { snapshot: snapshot.id, paths: missing });
     }
+    // What an earlier restore left there is no part of this one, and takes no room from it.
+    clear(&partial)?;
     room::expect(&held, request.room)?;
     bring(&restic, &snapshot.id, &paths, &partial)?;
     match renameat_with(CWD, &partial, CWD, to, RenameFlags::NOREPLACE) {
@@ -82,7 +84,14 @@ pub(super) fn retrieve_by<'a>(
     }
 }
 
-/// Restores into `partial`, which is emptied first: what an earlier restore left there is no part of it.
+fn clear(partial: &Path) -> Result<(), BackupError> {
+    match fs::remove_dir_all(partial) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|source| BackupError::File { path: partial.to_owned(), source }),
+    }
+}
+
+/// Restores into `partial`, which is made for it.
 fn bring(
     restic: &Restic<'_>,
     snapshot: &str,
@@ -90,10 +99,6 @@ fn bring(
     partial: &Path,
 ) -> Result<(), BackupError> {
     let failed = |source| BackupError::File { path: partial.to_owned(), source };
-    match fs::remove_dir_all(partial) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        removed => removed.map_err(failed)?,
-    }
     fs::create_dir(partial).map_err(failed)?;
     restic
         .restore(snapshot, partial, paths)
@@ -160,6 +165,7 @@ mod tests {
         let paths = [PathBuf::from("/mnt/a")];
         for code in ["1", "1", "0"] {
             fs::write(place.path().join("code"), code).unwrap();
+            clear(&partial).unwrap();
             let result = bring(&restic, "ab", &paths, &partial);
             assert_eq!(result.is_ok(), code == "0", "{result:?}");
             // What came is there for whoever needs just that.
@@ -168,6 +174,7 @@ mod tests {
                 assert!(error.to_string().contains(partial.to_str().unwrap()), "{error}");
             }
         }
+        clear(&partial).unwrap();
         let result = bring(&restic, "ab", &["/mnt/b".into()], &partial);
         assert!(matches!(result, Err(BackupError::NotInSnapshot { .. })), "{result:?}");
     }

@@ -1,8 +1,9 @@
 //! Messages that fit what receives them. What is cut says so: all of it is on the machine.
 
-/// ntfy keeps a text of 4,096 bytes; a longer one becomes an attachment, or is refused where the server
-/// takes none (`message-size-limit` of its server.yml).
-pub(super) const NTFY_TEXT: usize = 4096;
+/// ntfy keeps a text of less than 4,096 bytes; one of just so many or more becomes an attachment, or is
+/// refused where the server takes none, as it does by itself (`message-size-limit` of its server.yml, and
+/// `LimitReached` of its `util/peek.go`).
+pub(super) const NTFY_TEXT: usize = 4095;
 /// More is no title on any screen, and a line of mail has 998 bytes at most.
 pub(super) const TITLE: usize = 250;
 /// A line of mail has 998 bytes at most without its end (RFC 5322, section 2.1.1).
@@ -57,6 +58,7 @@ mod tests {
         assert_eq!(text("as it is", NTFY_TEXT), "as it is");
         let whole = "ö".repeat(NTFY_TEXT / 2);
         assert_eq!(text(&whole, NTFY_TEXT), whole);
+        assert!(text(&"x".repeat(5000), NTFY_TEXT).len() < 4096, "just so many are too many");
         let cut = text(&format!("{whole}ö"), NTFY_TEXT);
         assert!(cut.len() <= NTFY_TEXT && cut.len() > NTFY_TEXT - 4, "{}", cut.len());
         assert!(cut.ends_with("`bedplate-host status` shows all of it)"), "{cut}");

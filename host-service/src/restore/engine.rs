@@ -16,7 +16,7 @@ use super::diff::{self, Action, Found, Observed, Occupied};
 use super::record::{self, Record, Stage};
 use crate::atomic::WriteError;
 use crate::backup::choice::{self, Choice, NoChoice};
-use crate::backup::room::{self, Room};
+use crate::backup::room::{self, Held, Room};
 use crate::backup::session::{Session, wanted};
 use crate::backup::source::Wanted;
 use crate::backup::{BackupError, drill};
@@ -183,9 +183,11 @@ pub(crate) fn fetch(
     let chosen: Vec<Wanted> =
         places.iter().filter(|place| paths.contains(&place.path)).cloned().collect();
     if !picked.goes_on {
-        begin(&restic, &snapshot, &chosen, room)?;
-        // Of another snapshot: the two must not be mixed. Nothing of it has its place yet.
+        let held = look_into(&restic, &snapshot, &chosen)?;
+        // Of another snapshot: the two must not be mixed, and what it takes is room for this one. Nothing
+        // of it has its place yet.
         remove_staging(&places, name)?;
+        room::expect(&held, room)?;
     }
     let mut record = Record {
         schema: 1,
@@ -236,20 +238,19 @@ fn pick(found: &[Snapshot], begun: Option<&str>, named: Option<&str>) -> Result<
     }
 }
 
-/// Before anything is noted or written: the snapshot holds all of it, and there is room for it.
-fn begin(
+/// Before anything is noted or written: what the snapshot holds of it, which must be all.
+fn look_into(
     restic: &Restic<'_>,
     snapshot: &Snapshot,
     chosen: &[Wanted],
-    room: Room,
-) -> Result<(), BackupError> {
+) -> Result<Held, BackupError> {
     let paths: Vec<PathBuf> = chosen.iter().map(|place| place.path.clone()).collect();
     let held = room::look(restic, snapshot, &paths, &|path| drill::mount_of(chosen, path))?;
     let missing = held.missing(&paths);
     if !missing.is_empty() {
         return Err(BackupError::NotInSnapshot { snapshot: snapshot.id.clone(), paths: missing });
     }
-    room::expect(&held, room)
+    Ok(held)
 }
 
 /// Has everything on the pools of these paths on disk.

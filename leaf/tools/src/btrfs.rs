@@ -77,6 +77,11 @@ pub fn delete_subvolume(path: &Path) -> Result<(), CommandError> {
     Command::new("btrfs").args(["subvolume", "delete"]).arg(path).run()
 }
 
+/// Waits until the room of all subvolumes that were deleted is free again: btrfs gives it back later.
+pub fn wait_for_deleted(mount: &Path) -> Result<(), CommandError> {
+    Command::new("btrfs").args(["subvolume", "sync"]).arg(mount).run()
+}
+
 /// The subvolumes directly inside the one at `path`, as paths from the top of the file system.
 pub fn subvolumes_in(path: &Path) -> Result<Vec<PathBuf>, CommandError> {
     let text = Command::new("btrfs").args(["subvolume", "list", "-o"]).arg(path).read_bytes()?;
