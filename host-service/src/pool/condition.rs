@@ -6,6 +6,7 @@ use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bedplate_model::host::HostFile;
 use bedplate_tools::btrfs::{self, Usage};
@@ -34,6 +35,9 @@ pub struct Condition {
     pub errors: u64,
     /// When a scrub last came to its end, in seconds since 1970; none when none is on record.
     pub scrubbed: Option<u64>,
+    /// When it was made, as it says itself.
+    #[serde(skip)]
+    pub made: Option<u64>,
 }
 
 /// What is kept of the scrubs of a pool. It is lost with the OS disk, and then all errors count again.
@@ -107,7 +111,12 @@ pub fn look(name: &str, mount: &Path) -> Result<Condition, PoolError> {
         usage: btrfs::usage(mount)?,
         errors: scrubs.new_errors(&btrfs::errors(mount)?),
         scrubbed: scrubs.finished,
+        made: fs::metadata(mount).and_then(|found| found.created()).ok().and_then(seconds),
     })
+}
+
+fn seconds(time: SystemTime) -> Option<u64> {
+    time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 /// What its owner should do, the most urgent first. Errors are told where members are.
@@ -147,12 +156,18 @@ pub fn wants(
         ));
     }
     let is_scheduled = pool.scrub.is_some();
-    let old = condition.scrubbed.map(|at| now.saturating_sub(at)).filter(|old| *old > LONG_AGO);
+    // One that never came to its end fails nowhere: each was cut off by the next start of the machine.
+    let since = condition.scrubbed.or(condition.made);
+    let old = since.map(|at| now.saturating_sub(at)).filter(|old| *old > LONG_AGO);
     if let Some(old) = old.filter(|_| is_scheduled) {
-        wants.push(format!(
-            "all of it was last read {} ago: `bedplate-host pool scrub {name}`",
-            fresh::age(old)
-        ));
+        let age = fresh::age(old);
+        let what = match condition.scrubbed {
+            Some(_) => format!("all of it was last read {age} ago"),
+            None => format!(
+                "it was made {age} ago, and no scrub of it that came to its end is on record"
+            ),
+        };
+        wants.push(format!("{what}: `bedplate-host pool scrub {name}`"));
     }
     wants
 }
@@ -253,6 +268,13 @@ mod tests {
             Condition { read_only: true, scrubbed: Some(NOW - 63 * 86400), ..Condition::default() };
         let told = wants(&host, "bulk", &condition, true, NOW);
         assert!(told[0].contains("read-only") && told[1].contains("63 days ago"), "{told:?}");
+        // One that was never scrubbed is so since it was made.
+        condition.made = condition.scrubbed.take();
+        let told = wants(&host, "bulk", &condition, true, NOW);
+        assert!(told[1].contains("made 63 days ago"), "{told:?}");
+        condition.made = Some(NOW - 61 * 86400);
+        assert_eq!(wants(&host, "bulk", &condition, true, NOW).len(), 1, "a new one has time");
+        (condition.scrubbed, condition.made) = (Some(NOW - 63 * 86400), None);
         host.pools.get_mut("bulk").unwrap().scrub = None;
         assert_eq!(wants(&host, "bulk", &condition, true, NOW).len(), 1);
         assert!(
