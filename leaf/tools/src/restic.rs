@@ -1,56 +1,35 @@
 //! `restic`: one repository; its password travels on standard input.
 
+mod arguments;
 mod output;
+mod snapshot;
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use serde::{Deserialize, Serialize};
 
 use crate::command::{CommandError, CommandExt as _};
 use crate::secret::Secret;
 
+pub use arguments::{Access, is_local};
+use arguments::{VARIABLES, keep_arguments, literal, ssh_options};
 pub use output::{Node, Unread};
+pub use snapshot::{INCOMPLETE, Keep, Lock, Size, Snapshot, Stored, Summary};
 
 /// Exit code of a backup: a snapshot was made, and not everything could be read for it. `forget` says
 /// by the same number that not everything could be removed.
 pub const NOT_ALL: i32 = 3;
+
 /// Exit code: there is no repository at that place (restic 0.17 and later).
 pub const NO_REPOSITORY: i32 = 10;
+
 /// Exit code: somebody else holds the lock.
 pub const LOCKED: i32 = 11;
+
 /// Exit code: the password opens nothing.
 pub const WRONG_PASSWORD: i32 = 12;
 
 /// How long restic waits for a lock that somebody else holds.
 const PATIENCE: &str = "10m";
-
-/// The tag of a snapshot that may lack something. Every snapshot is stored with it, and loses it when
-/// restic has said that everything was read: whatever comes in between (a power cut, a network that
-/// goes) leaves one that nobody takes for whole. The tags of backups begin with `bedplate-`, so that
-/// none of them is called like this.
-pub const INCOMPLETE: &str = "incomplete";
-
-/// What a repository's server wants besides the password. Everything is in files: a secret in an
-/// argument or a variable can be read by others, or ends up in a core dump.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
-    /// Nothing.
-    Open,
-    /// A file that holds the repository's address with name and password of a rest-server.
-    AddressFile(PathBuf),
-    /// A file of AWS credentials.
-    CloudFile(PathBuf),
-    /// A private ssh key, and the machine's own key.
-    Ssh {
-        /// Private key.
-        identity: PathBuf,
-        /// As ssh's `UserKnownHostsFile`.
-        known_hosts: PathBuf,
-    },
-}
 
 /// A repository and its password.
 #[derive(Debug)]
@@ -65,115 +44,6 @@ pub struct Restic<'a> {
     pub access: &'a Access,
     /// Where restic keeps its cache.
     pub cache: PathBuf,
-}
-
-/// A snapshot in a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// Its id, 64 hexadecimal digits.
-    pub id: String,
-    /// When it was made, RFC 3339.
-    pub time: String,
-    /// Host it was made on.
-    pub hostname: String,
-    /// What was read to make it.
-    #[serde(default)]
-    pub paths: Vec<String>,
-    /// What was found in it.
-    #[serde(default)]
-    pub summary: Option<Size>,
-    /// Its tags.
-    #[serde(default)]
-    pub tags: Vec<String>,
-    /// The id it was first stored by, when its tags were changed since: restic stores it anew then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub original: Option<String>,
-}
-
-impl Snapshot {
-    /// Whether the run that made it read everything, as far as is known: one of before such snapshots
-    /// were marked says nothing, and is taken for complete.
-    pub fn is_complete(&self) -> bool {
-        !self.tags.iter().any(|tag| tag == INCOMPLETE)
-    }
-
-    /// Whether `id` is its id, the one it was first stored by, or the start of either.
-    pub fn is_called(&self, id: &str) -> bool {
-        let original = self.original.as_ref();
-        !id.is_empty()
-            && (self.id.starts_with(id) || original.is_some_and(|one| one.starts_with(id)))
-    }
-}
-
-/// How much a snapshot holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Size {
-    /// Files.
-    #[serde(default)]
-    pub total_files_processed: u64,
-    /// Bytes of files.
-    #[serde(default)]
-    pub total_bytes_processed: u64,
-}
-
-/// A lock on a repository. One that cannot be read says nothing: it is the default.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub struct Lock {
-    /// When it was made or last confirmed, RFC 3339.
-    #[serde(default)]
-    pub time: String,
-    /// Host that holds it.
-    #[serde(default)]
-    pub hostname: String,
-    /// Process that holds it.
-    #[serde(default)]
-    pub pid: u32,
-    /// Whether nobody else may read.
-    #[serde(default)]
-    pub exclusive: bool,
-}
-
-/// What restic says at the end of a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Summary {
-    /// Id of the snapshot made.
-    pub snapshot_id: String,
-    /// Files read.
-    #[serde(default)]
-    pub total_files_processed: u64,
-    /// Bytes read.
-    #[serde(default)]
-    pub total_bytes_processed: u64,
-    /// Files that were as in the snapshot before, and were not read.
-    #[serde(default)]
-    pub files_unmodified: u64,
-    /// Bytes that were new.
-    #[serde(default)]
-    pub data_added: u64,
-}
-
-/// How a backup ended, when it ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stored {
-    /// Everything was read, and the snapshot says so.
-    Complete(Summary),
-    /// Everything was read, and the repository did not take the mark off the snapshot.
-    Marked(Summary),
-    /// Not everything could be read; the snapshot is marked by that.
-    Incomplete(Summary, Unread),
-    /// restic named no snapshot.
-    Nothing,
-}
-
-/// How many snapshots `forget` keeps; 0 says nothing about that period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keep {
-    /// Days.
-    pub daily: u32,
-    /// Weeks.
-    pub weekly: u32,
-    /// Months.
-    pub monthly: u32,
 }
 
 impl Restic<'_> {
@@ -376,212 +246,5 @@ impl Restic<'_> {
     }
 }
 
-/// What restic would take in the place of what it is told.
-const VARIABLES: [&str; 11] = [
-    "RESTIC_PASSWORD",
-    "RESTIC_PASSWORD_COMMAND",
-    "RESTIC_PASSWORD_FILE",
-    "RESTIC_REPOSITORY",
-    "RESTIC_REPOSITORY_FILE",
-    "RESTIC_REST_USERNAME",
-    "RESTIC_REST_PASSWORD",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_PROFILE",
-];
-
-/// Nobody is asked, no key is trusted at first sight, no other key is tried. A machine that is gone is
-/// given up after ten minutes: it says nothing by itself, and restic waits for what it would say.
-fn ssh_options(identity: &Path, known_hosts: &Path) -> String {
-    format!(
-        "-i {} -o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null \
-         -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=60 \
-         -o ServerAliveInterval=60 -o ServerAliveCountMax=10 -F /dev/null",
-        identity.display(),
-        known_hosts.display()
-    )
-}
-
-/// Whether `repository` is a path on this machine.
-pub fn is_local(repository: &str) -> bool {
-    Path::new(repository).is_absolute()
-}
-
-fn keep_arguments(keep: Keep) -> Vec<String> {
-    let rules = [("daily", keep.daily), ("weekly", keep.weekly), ("monthly", keep.monthly)];
-    rules
-        .into_iter()
-        .filter(|(_, count)| *count > 0)
-        .flat_map(|(period, count)| [format!("--keep-{period}"), count.to_string()])
-        .collect()
-}
-
-/// A path as a pattern that fits nothing else. restic matches by the rules of Go's `filepath.Match`,
-/// in which a backslash takes their meaning from the characters that follow it.
-fn literal(path: &Path) -> OsString {
-    let mut escaped = Vec::new();
-    for byte in path.as_os_str().as_bytes() {
-        if br"\*?[]".contains(byte) {
-            escaped.push(b'\\');
-        }
-        escaped.push(*byte);
-    }
-    OsString::from_vec(escaped)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn t41_the_password_is_in_no_argument_and_no_variable() {
-        let password = Secret::new(b"canary".to_vec());
-        let accesses = [
-            Access::Open,
-            Access::AddressFile("/run/a".into()),
-            Access::CloudFile("/run/c".into()),
-            Access::Ssh { identity: "/run/i".into(), known_hosts: "/run/k".into() },
-        ];
-        let mut lines = String::new();
-        for access in &accesses {
-            let program = Path::new("restic");
-            let cache = "/c".into();
-            let restic = Restic { program, repository: "/r", password: &password, access, cache };
-            lines += &format!("{:?}\n", restic.command(&["init"]));
-        }
-        assert!(!lines.contains("canary"), "{lines}");
-        for part in
-            ["--repository-file\" \"/run/a", "AWS_SHARED_CREDENTIALS_FILE=\"/run/c", "-i /run/i"]
-        {
-            assert!(lines.contains(part), "{part}: {lines}");
-        }
-    }
-
-    #[test]
-    fn t51_a_server_that_is_gone_is_not_waited_for() {
-        let options = ssh_options(Path::new("/run/i"), Path::new("/run/k"));
-        for wanted in ["ConnectTimeout=60", "ServerAliveInterval=60", "ServerAliveCountMax=10"] {
-            assert!(options.contains(wanted), "{options}");
-        }
-        let ssh = Command::new("ssh").args(["-G", "nas"]).args(options.split_whitespace()).output();
-        let ssh = ssh.expect("NOT TESTED: install openssh-client").stdout;
-        let ssh = String::from_utf8_lossy(&ssh).into_owned();
-        assert!(ssh.contains("\nserveraliveinterval 60\n"), "{ssh}");
-    }
-
-    /// A program that is called instead of restic.
-    fn stand_in(place: &Path, script: &str) -> PathBuf {
-        let program = place.join("restic");
-        std::fs::write(&program, script).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(&program, mode).unwrap();
-        program
-    }
-
-    fn of<'a>(program: &'a Path, password: &'a Secret) -> Restic<'a> {
-        let (access, cache) = (&Access::Open, "/c".into());
-        Restic { program, repository: "/r", password, access, cache }
-    }
-
-    /// A repository of text files: `backup` ends with `code`, and `tag` and `forget` change the list of
-    /// snapshots unless nothing can be removed.
-    fn repository(place: &Path, code: u8, is_append_only: bool) -> PathBuf {
-        let marked = r#"{"id":"ab1","time":"2026-01-01T00:00:00Z","hostname":"hv","tags":["t","incomplete"]}"#;
-        let anew = r#"{"id":"cd2","time":"2026-01-01T00:00:00Z","hostname":"hv","tags":["t"],"original":"ab1"}"#;
-        let left = if is_append_only { format!("{marked},{anew}") } else { anew.to_owned() };
-        let error = r#"{"message_type":"error","error":{"message":"no"},"item":"/mnt/a"}"#;
-        let script = format!(
-            "#!/bin/sh\ncd {0}\necho \"$*\" >>said\ncase \"$*\" in\n\
-             *' backup '*) echo '[{marked}]' >list; echo '{{\"snapshot_id\":\"ab1\"}}'; \
-             echo '{error}' >&2; exit {code};;\n\
-             *' tag '*) echo '[{left}]' >list;;\n\
-             *' forget '*) echo '[{{\"remove\":[{{\"id\":\"ab1\"}}]}}]';;\n\
-             *' snapshots '*) cat list;;\nesac\n",
-            place.display()
-        );
-        stand_in(place, &script)
-    }
-
-    #[test]
-    fn t48_a_snapshot_is_marked_until_everything_was_read_and_stays_so_when_not() {
-        let password = Secret::new(b"x".to_vec());
-        let back_up = |code, is_append_only| {
-            let place = tempfile::tempdir().unwrap();
-            let program = repository(place.path(), code, is_append_only);
-            let restic = of(&program, &password);
-            let stored = restic.backup("hv", "t", place.path(), &["mnt/a".into()]);
-            let found = restic.snapshots("hv", "t").unwrap();
-            let said = std::fs::read_to_string(place.path().join("said")).unwrap();
-            (stored, found, said)
-        };
-        // A cut between the two leaves it as it was stored: marked.
-        for is_append_only in [false, true] {
-            let (stored, found, said) = back_up(0, is_append_only);
-            assert!(said.contains("--tag t --tag incomplete "), "{said}");
-            assert!(said.contains(" --remove incomplete ab1\n"), "{said}");
-            let Ok(Stored::Complete(summary)) = stored else { panic!("{stored:?}") };
-            assert_eq!(summary.snapshot_id, "cd2", "the id it has now");
-            assert_eq!(found.len(), 1, "{found:?}");
-            assert!(found[0].is_complete());
-        }
-        let (stored, found, said) = back_up(3, false);
-        let Ok(Stored::Incomplete(summary, unread)) = stored else { panic!("{stored:?}") };
-        assert_eq!((summary.snapshot_id.as_str(), unread.count), ("ab1", 1));
-        assert_eq!(unread.to_string(), "/mnt/a (no)");
-        assert!(!found[0].is_complete() && !said.contains("--remove"), "{found:?} {said}");
-        let (stored, ..) = back_up(1, false);
-        assert_eq!(stored.unwrap_err().exit_code(), Some(1));
-    }
-
-    #[test]
-    fn what_cannot_be_forgotten_is_counted_although_restic_calls_it_done() {
-        let password = Secret::new(b"x".to_vec());
-        let keep = Keep { daily: 1, weekly: 0, monthly: 0 };
-        for (is_append_only, left) in [(false, 0), (true, 1)] {
-            let place = tempfile::tempdir().unwrap();
-            let program = repository(place.path(), 0, is_append_only);
-            let restic = of(&program, &password);
-            restic.backup("hv", "t", place.path(), &[]).unwrap();
-            assert_eq!(restic.forget("hv", "t", keep).unwrap(), left);
-        }
-    }
-
-    #[test]
-    fn a_path_is_a_name_and_no_pattern() {
-        let text = |path: &str| literal(Path::new(path)).into_string().unwrap();
-        assert_eq!(text("/mnt/a[1]*?\\b c"), "/mnt/a\\[1\\]\\*\\?\\\\b c");
-        assert_eq!(text("/mnt/bulk/apps-vm"), "/mnt/bulk/apps-vm");
-        let bytes = std::ffi::OsStr::from_bytes(b"/mnt/\xff*");
-        assert_eq!(literal(Path::new(bytes)).as_bytes(), b"/mnt/\xff\\*");
-    }
-
-    #[test]
-    fn a_lock_that_cannot_be_read_is_somebodys_for_as_long_as_it_is_there() {
-        let place = tempfile::tempdir().unwrap();
-        let list = place.path().join("list");
-        // `gone` goes when it is read, `torn` is no JSON, and `shut` cannot be read.
-        let script = format!(
-            "#!/bin/sh\ncase \"$*\" in\n*'list locks'*) cat {0};;\n\
-             *'lock own'*) echo '{{\"time\": \"t\", \"hostname\": \"hv\", \"pid\": 7}}';;\n\
-             *'lock gone'*) grep -v gone {0} >{0}.new; mv {0}.new {0}; exit 1;;\n\
-             *'lock torn'*) echo '{{';;\n*) exit 1;;\nesac\n",
-            list.display()
-        );
-        let program = stand_in(place.path(), &script);
-        let password = Secret::new(b"x".to_vec());
-        let restic = of(&program, &password);
-        let own = Lock { time: "t".into(), hostname: "hv".into(), pid: 7, exclusive: false };
-        std::fs::write(&list, "own\ngone\n").unwrap();
-        assert_eq!(restic.locks().unwrap(), std::slice::from_ref(&own));
-        std::fs::write(&list, "own\ngone\ntorn\nshut\n").unwrap();
-        assert_eq!(restic.locks().unwrap(), [own, Lock::default(), Lock::default()]);
-    }
-
-    #[test]
-    fn a_period_of_zero_is_left_out() {
-        let keep = Keep { daily: 7, weekly: 0, monthly: 6 };
-        assert_eq!(keep_arguments(keep), ["--keep-daily", "7", "--keep-monthly", "6"]);
-        assert!(keep_arguments(Keep { daily: 0, weekly: 0, monthly: 0 }).is_empty());
-    }
-}
+mod tests;
