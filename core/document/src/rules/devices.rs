@@ -1,0 +1,73 @@
+//! What hardware is called by.
+
+use super::super::problem::quote;
+use super::{Wrong, hexadecimal, only, require, starts_plainly};
+
+/// A name under `/dev/disk/by-id` of a whole disk.
+pub fn by_id(text: &str) -> Result<(), Wrong> {
+    let bare = text.strip_prefix("/dev/disk/by-id/");
+    if let Some(bare) = bare {
+        let help = format!("write only the name: {}", quote(bare));
+        return Err(Wrong { message: format!("{} is a path", quote(text)), help });
+    }
+    let fits = starts_plainly(text) && only(text, "#+-.:=@_,") && text.len() <= 200;
+    require(
+        fits,
+        text,
+        "a name under /dev/disk/by-id",
+        "write it as `ls /dev/disk/by-id` shows it, without the directory",
+    )?;
+    let is_partition = text.rsplit_once("-part").is_some_and(|(_, number)| {
+        !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    });
+    require(
+        !is_partition,
+        text,
+        "a whole disk but a partition",
+        "leave `-part…` off: whole disks only",
+    )
+}
+
+/// Serial numbers.
+pub fn serial(text: &str) -> Result<(), Wrong> {
+    let fits =
+        starts_plainly(text) && only(text, " ._:-+#") && !text.ends_with(' ') && text.len() <= 100;
+    require(fits, text, "a serial number", "write it as `bedplate inventory` shows it")
+}
+
+/// Unicast MAC address.
+pub fn mac(text: &str) -> Result<(), Wrong> {
+    let octets: Vec<&str> = text.split(':').collect();
+    let well_formed = octets.len() == 6
+        && octets.iter().all(|octet| octet.len() == 2 && hexadecimal(&octet.to_ascii_lowercase()));
+    let is_zero = octets.iter().all(|octet| *octet == "00");
+    let help = "write it as \"52:54:00:12:34:56\"";
+    require(well_formed && !is_zero, text, "a MAC address", help)?;
+    let first = u8::from_str_radix(octets.first().copied().unwrap_or_default(), 16).unwrap_or(1);
+    require(
+        first & 1 == 0,
+        text,
+        "the address of one interface",
+        "the first octet of a unicast address is even",
+    )
+}
+
+/// USB vendor or product id.
+pub fn usb_id(text: &str) -> Result<(), Wrong> {
+    let fits = text
+        .strip_prefix("0x")
+        .is_some_and(|id| id.len() == 4 && hexadecimal(&id.to_ascii_lowercase()));
+    require(fits, text, "a USB id", "write it as `lsusb` shows it, with `0x` in front: \"0x1a86\"")
+}
+
+/// Bus and ports on the way to a USB device.
+pub fn usb_port(text: &str) -> Result<(), Wrong> {
+    let number = |text: &str| {
+        (1..=3).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit())
+    };
+    let fits = text.split_once('-').is_some_and(|(bus, ports)| {
+        number(bus) && ports.split('.').all(number) && ports.split('.').count() <= 7
+    });
+    let help = "write it as `ls /sys/bus/usb/devices` shows it: \"1-1.4\"";
+    require(fits, text, "a place of a USB device", help)
+}
