@@ -6,7 +6,7 @@
 mod absent;
 mod describe;
 mod outlook;
-mod standing;
+mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +21,8 @@ use bedplate_model::facts::{DiskFacts, Facts};
 use bedplate_model::host::{Disk, HostFile, Pool, Wipe};
 use bedplate_model::identity::{Purpose, derive, esp_volume_id, member_mapper};
 use bedplate_model::plan::{Destroyed, DiskTarget, Partition};
+
+pub use step::{Leaving, MemberStep};
 
 /// RAID1 needs two.
 const LEAST_DEVICES: usize = 2;
@@ -107,79 +109,6 @@ pub struct MemberPlan {
     /// What is no reason to refuse.
     #[serde(default)]
     pub warnings: Vec<String>,
-}
-
-/// One step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "snake_case")]
-pub enum MemberStep {
-    /// Write the partition table.
-    Partition {
-        /// GUID of the disk label.
-        guid: Uuid,
-        /// The partitions.
-        partitions: Vec<Partition>,
-    },
-    /// Make the file system of the copy of the ESP.
-    FormatEsp {
-        /// Partition number.
-        partition: u32,
-        /// VFAT volume id.
-        volume_id: u32,
-    },
-    /// Mount the copy of the ESP on the role's disk, and bring it into step.
-    MirrorEsp {
-        /// GUID of its partition.
-        guid: Uuid,
-    },
-    /// Make the LUKS2 header with both keyslots, test them, and open it.
-    FormatLuks {
-        /// Partition number.
-        partition: u32,
-        /// UUID of the header.
-        uuid: Uuid,
-        /// Label of the header.
-        label: String,
-        /// Name under `/dev/mapper`.
-        mapper: String,
-    },
-    /// Keep durably that disks of this epoch, and no others, are members.
-    Record {
-        /// The epoch.
-        epoch: u32,
-    },
-    /// Add the opened volume to the file system.
-    Join {
-        /// Name under `/dev/mapper`.
-        mapper: String,
-    },
-    /// Copy everything off a device, or from the other copies, and take it out.
-    Leave {
-        /// Which.
-        device: Leaving,
-    },
-    /// Bring every chunk to two copies.
-    Convert,
-    /// Save the header on the key stick.
-    SaveHeader {
-        /// UUID of the header.
-        uuid: Uuid,
-    },
-    /// Mark the header as belonging to a finished pool.
-    Seal {
-        /// UUID of the header.
-        uuid: Uuid,
-    },
-}
-
-/// A device that leaves a file system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Leaving {
-    /// One that is not there, by its number in the file system: `missing` would name any.
-    Missing(u64),
-    /// The opened volume of this name.
-    Mapper(String),
 }
 
 /// Plans one change of a pool.
