@@ -382,9 +382,17 @@ impl Present<'_> {
             actions.extend(attach);
             wants.extend(unclear);
         }
+        let mut notes = standing.notes;
         // Nothing waits for an installer that only has become another.
         if files.iso && files.iso_of.as_ref() != vm.iso_image.as_ref().map(|image| &image.sha256) {
-            actions.push(Action::FetchInstaller { vm: name_of() });
+            if self.is_saved() {
+                // Its memory knows what is in its drive, and would go on with another disc there.
+                notes.push(format!(
+                    "{name} is saved: the new `iso_image` is fetched once it has gone on"
+                ));
+            } else {
+                actions.push(Action::FetchInstaller { vm: name_of() });
+            }
         }
         let running = domain.and_then(|domain| domain.running.as_ref());
         if running.is_some_and(|live| live.as_ref() != Some(&wanted.intent)) {
@@ -393,14 +401,18 @@ impl Present<'_> {
                  `bedplate-host vm restart {name}`"
             ));
         }
-        Resource { wants, notes: standing.notes, ..Resource::new(name, actions) }
+        Resource { wants, notes, ..Resource::new(name, actions) }
+    }
+
+    fn is_saved(&self) -> bool {
+        self.domain.is_some_and(DomainFound::is_saved)
     }
 
     /// Its files.
     fn prepare(&self) -> Vec<Action> {
         let mut actions = file_actions(self.name, self.vm, self.files);
         // What is in its memory knows the disk as it was; it grows once the guest runs.
-        if self.domain.is_some_and(DomainFound::is_saved) {
+        if self.is_saved() {
             actions.retain(|action| !matches!(action, Action::Enlarge { .. }));
         }
         if self.stale_seed {

@@ -453,6 +453,13 @@ fn an_installer_of_another_download_is_fetched_and_nothing_waits_for_it() {
         let wanted = ["start haos", "fetch the installer of haos"];
         assert_eq!(titles(&intent, &observed), wanted);
     }
+    // What is saved goes on with the disc that its memory knows.
+    let found = observed.domains.get_mut("haos").unwrap();
+    found.managed_save = true;
+    assert_eq!(titles(&intent, &observed), ["start haos"]);
+    let told = diff(&intent, &observed).remove(0).notes;
+    assert!(told.iter().any(|note| note.contains("once it has gone on")), "{told:?}");
+    observed.domains.get_mut("haos").unwrap().managed_save = false;
     observed.files.get_mut("haos").unwrap().iso = false;
     let wanted = ["fetch the installer of haos", "start haos"];
     assert_eq!(titles(&intent, &observed), wanted);
