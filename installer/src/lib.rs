@@ -23,7 +23,6 @@ pub mod media;
 pub mod meter;
 pub mod nix_meter;
 pub mod panics;
-pub mod parallel;
 pub mod places;
 pub mod remote;
 pub mod run;

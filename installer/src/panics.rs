@@ -5,11 +5,11 @@ use std::panic::{self, PanicHookInfo};
 use std::sync::{Arc, Once, Weak};
 use std::time::Duration;
 
+use bedplate_engine::Reporter;
 use bedplate_events::EventKind;
 use bedplate_events::shown::shown;
 
 use crate::error::RUN_AGAIN;
-use crate::report::Reporter;
 
 /// How long is waited for a renderer that another thread holds, in steps of [`PAUSE`].
 const TRIES: u32 = 20;
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// From now on a panic is told by `reporter`, as a failure and as the end of the run, before it ends the
 /// process.
-pub fn tell(reporter: &Arc<Reporter>) {
+pub fn tell(reporter: &Arc<Reporter<'static>>) {
     let (reporter, told) = (Arc::downgrade(reporter), Once::new());
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -29,7 +29,7 @@ pub fn tell(reporter: &Arc<Reporter>) {
     }));
 }
 
-fn tell_once(reporter: &Weak<Reporter>, info: &PanicHookInfo<'_>) {
+fn tell_once(reporter: &Weak<Reporter<'static>>, info: &PanicHookInfo<'_>) {
     let Some(reporter) = reporter.upgrade() else { return };
     let said = info.payload_as_str().unwrap_or("it did not say what");
     let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));

@@ -12,10 +12,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bedplate_engine::Reporter;
+use bedplate_engine::parallel;
 use bedplate_events::{Event, EventKind};
 use bedplate_installer::places::Places;
-use bedplate_installer::report::Reporter;
-use bedplate_installer::{lock, panics, parallel, remote, run};
+use bedplate_installer::{lock, panics, remote, run};
 
 /// Where the process that panics has its files.
 const DIRECTORY: &str = "BEDPLATE_TEST_DIRECTORY";

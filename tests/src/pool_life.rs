@@ -57,7 +57,7 @@ sums() {
 fill() { $box dd if=/dev/urandom of=$1 bs=64k count=$2 conv=notrunc,fsync 2> /dev/null; }
 first() {
 	$box mount -o remount,nodatacow /mnt/$1 && fill /mnt/$1/image 64
-	$box mount -o remount,datacow /mnt/$1 && fill /mnt/$1/file 64
+	$box mount -o remount,datacow,datasum /mnt/$1 && fill /mnt/$1/file 64
 	$box sync
 }
 names() {

@@ -6,6 +6,7 @@
 mod absent;
 mod describe;
 mod outlook;
+mod standing;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet};

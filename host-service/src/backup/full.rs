@@ -14,9 +14,9 @@ use super::session::Session;
 use super::{BackupError, drill};
 use crate::context::Context;
 use crate::mounts::Mounts;
-use crate::report::Reporter;
 use crate::restore;
 use crate::sample;
+use bedplate_engine::{Reporter, StepReporter};
 
 /// A pool with a backup of `apps`, whose only snapshot holds more than any disk.
 struct House {
@@ -84,10 +84,10 @@ fn t40_what_a_restore_left_takes_no_room_from_the_next() {
 
     // Of a snapshot that is gone from the repository.
     let left = house.leave(".bedplate-restore/apps");
-    let mut sink = |_: &bedplate_events::Event| {};
-    let mut reporter = Reporter::new(&mut sink);
+    let nobody = Reporter::new(Vec::new());
+    let of_step = StepReporter::new(&nobody, "restore");
     let session = house.session(&house.context);
-    let back = restore::fetch(&session, &[house.at("apps")], Room::Asked, &mut reporter);
+    let back = restore::fetch(&session, &[house.at("apps")], Room::Asked, &of_step);
     let is_full = matches!(&back, Err(restore::RestoreError::Backup(BackupError::Full { .. })));
     assert!(is_full && !left.exists(), "{back:?}");
 }

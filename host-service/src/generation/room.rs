@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bedplate_events::shown::shown;
-use bedplate_events::shown::shown;
 use bedplate_facts::boot_chain::{ENTRIES, IMAGES, is_list};
 use bedplate_tools::vfat;
 

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_disks::{Claim, ClaimError, Identity, Lent};
+use bedplate_disks::{Claim, Identity, Lent};
 use bedplate_events::Outcome;
 use bedplate_keystick::{self as keystick, Volume};
 use bedplate_luks::{
@@ -15,24 +14,26 @@ use bedplate_luks::{
 use bedplate_model::host::{HostFile, Recovery};
 use bedplate_model::identity::{Purpose, derive, epoch_of, member_mapper, shown_volume_id};
 use bedplate_model::plan::{DiskTarget, Partition, PartitionKind};
-use bedplate_planner::{Leaving, MemberPlan, MemberStep, PlanError};
+use bedplate_planner::{Leaving, MemberPlan, MemberStep};
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::btrfs;
 use bedplate_tools::btrfs_live::Live;
-use bedplate_tools::command::CommandError;
 use bedplate_tools::mount::Access;
 use bedplate_tools::partition_table::{self, Entry};
 use bedplate_tools::secret::Secret;
 use bedplate_tools::udev;
 use uuid::Uuid;
 
+mod error;
+
+pub use self::error::ChangeError;
+pub(super) use self::error::command;
 use super::error::{PoolError, file};
 use super::facts;
 use super::history;
 use super::member::{Members, headers, mapped};
 use super::record::Record;
 use super::tend;
-use crate::atomic::WriteError;
 use crate::chain::chain;
 use crate::esp_mirror;
 
@@ -40,101 +41,6 @@ use crate::esp_mirror;
 const STICK: &str = "/run/bedplate/pool-stick";
 /// Label of a copy of the ESP.
 const MIRROR_LABEL: &str = "ESP-MIRROR";
-
-/// A change that was refused or failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    /// The plan.
-    #[error("nothing was changed:\n{0}")]
-    Refused(PlanError),
-    /// The pool.
-    #[error("the pool could not be looked at or changed")]
-    Pool(#[from] PoolError),
-    /// The disk is another one than was planned with, or somebody uses it.
-    #[error("{} was not written to: {}; run the command again", .0.disk, .0.fault)]
-    Claim(ClaimError),
-    /// A step that writes to a disk, and a plan without one.
-    #[error("the plan of {0} names no disk; nothing was changed")]
-    NoDisk(String),
-    /// The disk could not be written.
-    #[error("{disk}: could not {action}; what stood there is lost, run the same command again")]
-    Disk {
-        /// Role and by-id name.
-        disk: String,
-        /// What was attempted.
-        action: &'static str,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A volume where one is to be made.
-    #[error(
-        "{disk}: a LUKS volume that this change did not make stands on it; it was not written to. Run the command again, or erase the disk with `wipefs`"
-    )]
-    Volume {
-        /// Role and by-id name.
-        disk: String,
-    },
-    /// No stick with the keys.
-    #[error(
-        "no key stick of `unlock.sticks` is plugged in; the new disk gets its keys from it. Nothing was changed"
-    )]
-    NoStick,
-    /// The stick.
-    #[error("the key stick could not be used")]
-    Stick(#[from] keystick::StickError),
-    /// Not the keys of this machine.
-    #[error(
-        "the {what} on the key stick does not open {role}, which is in the pool; nothing was changed"
-    )]
-    WrongKey {
-        /// Which key.
-        what: &'static str,
-        /// Which member it was tried on.
-        role: String,
-    },
-    /// Passphrase that nobody can be asked for.
-    #[error(
-        "`unlock.recovery` is no file on the key stick, and this version cannot ask for the passphrase; nothing was changed"
-    )]
-    NoPassphrase,
-    /// Just written, and it does not open.
-    #[error("the {what} does not open the new volume of {role}; run the same command again")]
-    KeyLost {
-        /// Which key.
-        what: &'static str,
-        /// Of which role.
-        role: String,
-    },
-    /// A volume.
-    #[error("an encrypted volume could not be made or opened; run the same command again")]
-    Luks(#[from] LuksError),
-    /// A header that should be there.
-    #[error("the LUKS header {0} is on no disk; plug the disk in and run the same command again")]
-    NoHeader(Uuid),
-    /// A command.
-    #[error("{action}; run the same command again")]
-    Command {
-        /// What failed.
-        action: &'static str,
-        /// Why.
-        #[source]
-        source: CommandError,
-    },
-    /// The record.
-    #[error("the state of the pool could not be kept; run the same command again")]
-    Record(#[from] WriteError),
-}
-
-impl From<ClaimError> for ChangeError {
-    fn from(error: ClaimError) -> Self {
-        Self::Claim(error)
-    }
-}
-
-pub(super) fn command(action: &'static str) -> impl FnOnce(CommandError) -> ChangeError {
-    move |source| ChangeError::Command { action, source }
-}
 
 /// The keys that every disk of this machine opens with.
 struct Keys {
@@ -189,13 +95,13 @@ impl<'a> Change<'a> {
                 self.mark(true)?;
                 btrfs::add_device(&mapped(mapper), mount)
                     .map_err(command("the new disk could not be added to the pool"))?;
-                Ok(Outcome::Done)
+                self.expect_taken()
             }
             MemberStep::Leave { device } => self.leave(device, warn),
             MemberStep::Convert => {
                 btrfs::convert_to_raid1_meanwhile(mount, &mut || self.look_after_others(warn))
                     .map_err(command("not everything could be brought to two copies"))?;
-                Ok(Outcome::Done)
+                self.expect_taken()
             }
             MemberStep::SaveHeader { uuid } => {
                 if let Err(error) = self.save_header(*uuid) {
@@ -204,7 +110,7 @@ impl<'a> Change<'a> {
                 Ok(Outcome::Done)
             }
             MemberStep::Seal { uuid } => {
-                luks::seal(&self.volume(*uuid)?.path())?;
+                self.luks(luks::seal(&self.volume(*uuid)?.path()))?;
                 Ok(Outcome::Done)
             }
         }
@@ -277,7 +183,7 @@ impl<'a> Change<'a> {
         let lent = Lent::partition(&self.identity(target), partition)?;
         let device = lent.path();
         let token = Token::unsealed(&self.plan.hash, &BTreeMap::new());
-        let standing = luks::standing(&device, uuid, &token.plan)?;
+        let standing = self.luks(luks::standing(&device, uuid, &token.plan))?;
         let begun = match &standing {
             Standing::Free => None,
             Standing::Begun(made) if !made.sealed => Some(made),
@@ -289,20 +195,22 @@ impl<'a> Change<'a> {
             && begun.is_some_and(|made| *made == token)
             && self.untested(&device, keys)?.is_none();
         if !ours {
-            luks::format(&Format {
+            self.luks(luks::format(&Format {
                 device: &device,
                 uuid,
                 label,
                 keyfile: keys.keyfile.expose(),
                 passphrase: keys.passphrase.expose(),
-                argon: luks::argon_cost(&keys.model, PASSPHRASE_SLOT)?,
+                argon: self.luks(luks::argon_cost(&keys.model, PASSPHRASE_SLOT))?,
                 token: &token,
-            })?;
+            }))?;
             if let Some(what) = self.untested(&device, keys)? {
                 return Err(ChangeError::KeyLost { what, role: self.plan.role.clone() });
             }
         }
-        luks::open(&device, mapper, Some(KEYFILE_SLOT), keys.keyfile.expose(), target.discard)?;
+        let opened =
+            luks::open(&device, mapper, Some(KEYFILE_SLOT), keys.keyfile.expose(), target.discard);
+        self.luks(opened)?;
         udev::settle().map_err(command("udev did not come to rest"))?;
         Ok(if ours { Outcome::AlreadyDone } else { Outcome::Done })
     }
@@ -310,7 +218,7 @@ impl<'a> Change<'a> {
     /// The first key that does not open its slot.
     fn untested(&self, device: &Path, keys: &Keys) -> Result<Option<&'static str>, ChangeError> {
         for (slot, key, what) in slots(keys) {
-            if !luks::test_key(device, Some(slot), key.expose())? {
+            if !self.luks(luks::test_key(device, Some(slot), key.expose()))? {
                 return Ok(Some(what));
             }
         }
@@ -371,11 +279,52 @@ impl<'a> Change<'a> {
         };
         btrfs::remove_device_meanwhile(&node, mount, &mut || self.look_after_others(warn))
             .map_err(command("the old disk could not be taken out of the pool"))?;
+        self.expect_taken()?;
         self.mark(false)?;
         if let Leaving::Mapper(mapper) = device {
-            luks::close(mapper)?;
+            self.luks(luks::close(mapper))?;
         }
         Ok(Outcome::Done)
+    }
+
+    /// Name under `/dev/mapper` of the volume that this change brings into the pool.
+    fn joining(&self) -> Option<String> {
+        let (host, role) = (self.host.host.id, &self.plan.role);
+        self.plan.steps.iter().find_map(|step| match step {
+            MemberStep::FormatLuks { mapper, .. } | MemberStep::Join { mapper } => {
+                Some(mapper.clone())
+            }
+            // What a run before this one joined.
+            MemberStep::Seal { uuid } => {
+                let epoch = epoch_of(host, Purpose::Luks, role, &uuid.to_string())?;
+                Some(member_mapper(role, epoch))
+            }
+            _ => None,
+        })
+    }
+
+    fn luks<T>(&self, done: Result<T, LuksError>) -> Result<T, ChangeError> {
+        done.map_err(|source| {
+            let source = Box::new(source);
+            ChangeError::Luks { disk: self.disk.clone(), source }
+        })
+    }
+
+    /// btrfs goes on without a word when the new disk does not take what is written, and reads from it what
+    /// has no checksums. Such a disk is cut off at once; its mark still says that it joins, so that no
+    /// boot takes it for a whole member.
+    fn expect_taken(&self) -> Result<Outcome, ChangeError> {
+        let Some(mapper) = self.joining() else { return Ok(Outcome::Done) };
+        let node = mapped(&mapper);
+        let counted = btrfs::errors(Path::new(&self.plan.mount))
+            .map_err(command("the errors of the new disk could not be counted"))?;
+        match unwritten(&counted, &node) {
+            0 => Ok(Outcome::Done),
+            count => {
+                self.luks(luks::cut_off(&mapper))?;
+                Err(ChangeError::NotTaken { disk: self.disk.clone(), count })
+            }
+        }
     }
 
     /// What the open volume of the role lies on, whose header has this UUID.
@@ -384,7 +333,7 @@ impl<'a> Change<'a> {
         let role = &self.plan.role;
         let epoch = epoch_of(self.host.host.id, Purpose::Luks, role, &uuid.to_string());
         let volume = Lent::beneath(&member_mapper(role, epoch.ok_or_else(none)?))?;
-        let (found, _) = luks::read_token(&volume.path())?.ok_or_else(none)?;
+        let (found, _) = self.luks(luks::read_token(&volume.path()))?.ok_or_else(none)?;
         if found == uuid { Ok(volume) } else { Err(none()) }
     }
 
@@ -394,7 +343,7 @@ impl<'a> Change<'a> {
         let directory =
             tempfile::tempdir_in(scratch).map_err(file("make a directory in", scratch))?;
         let copy = directory.path().join("header");
-        luks::backup_sealed(&volume.path(), &copy)?;
+        self.luks(luks::backup_sealed(&volume.path(), &copy))?;
         let header = std::fs::read(&copy).map_err(file("read", &copy))?;
         let packed = zstd::encode_all(header.as_slice(), 3).map_err(file("pack", &copy))?;
         let path = keystick::layout::header(&self.plan.role);
@@ -404,6 +353,13 @@ impl<'a> Change<'a> {
         }
         Ok(())
     }
+}
+
+/// How many writes a device did not take, flushes among them.
+fn unwritten(counted: &BTreeMap<String, u64>, node: &Path) -> u64 {
+    let of =
+        |kind: &str| counted.get(&format!("[{}].{kind}", node.display())).copied().unwrap_or(0);
+    of("write_io_errs").saturating_add(of("flush_io_errs"))
 }
 
 fn entry(wanted: &Partition) -> Entry {
@@ -439,7 +395,7 @@ fn keys(host: &HostFile, plan: &MemberPlan) -> Result<Keys, ChangeError> {
     let (role, model) = facts::model(host, &plan.pool, &plan.role)?;
     let keys = Keys { keyfile, passphrase, model };
     for (slot, key, what) in slots(&keys) {
-        if !luks::test_key(&keys.model, Some(slot), key.expose())? {
+        if !luks::test_key(&keys.model, Some(slot), key.expose()).map_err(PoolError::Luks)? {
             return Err(ChangeError::WrongKey { what, role });
         }
     }
@@ -453,4 +409,24 @@ fn sticks(host: &HostFile) -> Result<Vec<Block>, ChangeError> {
     let sticks: Vec<Block> =
         blocks.into_iter().filter(|block| keystick::is_stick(block, ids())).collect();
     if sticks.is_empty() { Err(ChangeError::NoStick) } else { Ok(sticks) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f2_writes_and_flushes_that_the_new_disk_did_not_take_are_counted_and_those_of_others_not() {
+        let counted = |lines: &[(&str, u64)]| {
+            lines.iter().map(|(line, count)| ((*line).to_owned(), *count)).collect()
+        };
+        let all: BTreeMap<String, u64> = counted(&[
+            ("[/dev/mapper/bedplate-two.1].write_io_errs", 3),
+            ("[/dev/mapper/bedplate-two.1].flush_io_errs", 1),
+            ("[/dev/mapper/bedplate-two.1].read_io_errs", 7),
+            ("[/dev/mapper/bedplate-two].write_io_errs", 9),
+        ]);
+        assert_eq!(unwritten(&all, Path::new("/dev/mapper/bedplate-two.1")), 4);
+        assert_eq!(unwritten(&all, Path::new("/dev/mapper/bedplate-one")), 0);
+    }
 }

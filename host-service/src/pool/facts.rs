@@ -140,7 +140,7 @@ fn sealed(
     };
     // A header without our token is one that was cut off while it was made; one that cannot be read
     // is not known to be.
-    let token = luks::read_token(&header.node)?;
+    let token = luks::read_token(&header.node).map_err(PoolError::Luks)?;
     Ok(Some(token.is_some_and(|(_, token)| token.sealed)))
 }
 

@@ -28,7 +28,7 @@ pub fn plan(host: &HostFile, request: &MemberRequest<'_>) -> Result<MemberPlan, 
     let pool = facts::pool(host, request.role)?;
     let left = member_mapper(request.role, pool.next_epoch);
     if luks::is_open(&left) && !pool.devices.contains(&left) {
-        luks::close(&left)?;
+        luks::close(&left).map_err(PoolError::Luks)?;
     }
     if may_hold_mirror(host, &pool, request.role) {
         let action = "the copy of the ESP could not be unmounted";

@@ -10,7 +10,7 @@ use crate::log;
 #[derive(Debug, thiserror::Error)]
 pub enum LuksError {
     /// libcryptsetup refused.
-    #[error("{}: could not {operation}{detail}", .subject.display())]
+    #[error("{}could not {operation}{detail}", place(.subject))]
     Operation {
         /// What was attempted.
         operation: &'static str,
@@ -23,19 +23,19 @@ pub enum LuksError {
         source: LibcryptErr,
     },
     /// The key does not open the volume.
-    #[error("{}: the key does not fit", .device.display())]
+    #[error("{}the key does not fit", place(.device))]
     WrongKey {
         /// The device.
         device: PathBuf,
     },
     /// A key without a single byte.
-    #[error("{}: the key is empty", .device.display())]
+    #[error("{}the key is empty", place(.device))]
     EmptyKey {
         /// The device.
         device: PathBuf,
     },
     /// There is nothing to seal.
-    #[error("{}: the header carries no token of type bedplate", .device.display())]
+    #[error("{}the header carries no token of type bedplate", place(.device))]
     NoToken {
         /// The device.
         device: PathBuf,
@@ -47,7 +47,7 @@ pub enum LuksError {
         text: String,
     },
     /// A plain file could not be made or flushed.
-    #[error("{}: could not {operation}", .path.display())]
+    #[error("{}could not {operation}", place(.path))]
     File {
         /// What was attempted.
         operation: &'static str,
@@ -57,6 +57,12 @@ pub enum LuksError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// A path before what befell it. A descriptor that was lent says nothing to anybody: whoever lent it knows
+/// the disk, and names it.
+fn place(path: &Path) -> String {
+    if path.starts_with("/proc") { String::new() } else { format!("{}: ", path.display()) }
 }
 
 impl LuksError {
@@ -81,4 +87,16 @@ impl LuksError {
 /// Whether libcryptsetup returned this errno.
 pub(crate) fn is_errno(error: &LibcryptErr, kind: std::io::ErrorKind) -> bool {
     matches!(error, LibcryptErr::IOError(source) if source.kind() == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_named_and_a_descriptor_is_not() {
+        let wrong = |path: &str| LuksError::WrongKey { device: path.into() }.to_string();
+        assert_eq!(wrong("/dev/sda1"), "/dev/sda1: the key does not fit");
+        assert_eq!(wrong("/proc/304/fd/6"), "the key does not fit");
+    }
 }

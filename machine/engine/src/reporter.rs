@@ -1,7 +1,7 @@
 //! One place through which every event goes.
 
 use std::error::Error;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use bedplate_events::{EVENT_SCHEMA, Event, EventKind, Sink, Unit};
@@ -18,6 +18,16 @@ pub struct Reporter<'a> {
 struct Inner<'a> {
     sequence: u64,
     sinks: Vec<Box<dyn Sink + 'a>>,
+}
+
+impl Inner<'_> {
+    fn show(&mut self, at_ms: u64, kind: EventKind) {
+        let event = Event { schema: EVENT_SCHEMA, sequence: self.sequence, at_ms, kind };
+        self.sequence += 1;
+        for sink in &mut self.sinks {
+            sink.show(&event);
+        }
+    }
 }
 
 /// A sink that is a function.
@@ -48,16 +58,18 @@ impl<'a> Reporter<'a> {
     /// Sends one event.
     pub fn emit(&self, kind: EventKind) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = Event {
-            schema: EVENT_SCHEMA,
-            sequence: inner.sequence,
-            at_ms: self.milliseconds(),
-            kind,
+        inner.show(self.milliseconds(), kind);
+    }
+
+    /// Sends one event, unless another one is being sent: then it is not waited for, and this is false.
+    pub fn emit_unless_busy(&self, kind: &EventKind) -> bool {
+        let mut inner = match self.inner.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
         };
-        inner.sequence += 1;
-        for sink in &mut inner.sinks {
-            sink.show(&event);
-        }
+        inner.show(self.milliseconds(), kind.clone());
+        true
     }
 
     /// Something deserves attention, of a step or of none.
