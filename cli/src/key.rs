@@ -64,7 +64,7 @@ pub struct Create {
 /// Why no stick was made. Nothing was written then.
 #[derive(Debug, thiserror::Error)]
 enum KeyError {
-    /// `--stick`.
+    /// `--stick` names none of the sticks in `host.toml`.
     #[error("{path} names no key stick {stick}; it names {known}")]
     NoSuchStick { path: String, stick: String, known: String },
     /// `--from` without a second stick.
@@ -78,14 +78,14 @@ enum KeyError {
     /// A copy would take the place of its original.
     #[error("{from} is the stick {stick} itself: choose another with --stick")]
     SameStick { from: String, stick: String },
-    /// `--from`.
+    /// The stick that `--from` names, or a file on it, could not be read.
     #[error("{from} cannot be copied")]
     From {
         from: String,
         #[source]
         source: StickError,
     },
-    /// `--from`.
+    /// The device or image that `--from` names could not be opened.
     #[error("{from} cannot be opened")]
     Open {
         from: String,
@@ -97,7 +97,7 @@ enum KeyError {
         "nobody can be asked for the {what}, which `{path}` on the stick is to hold: run this at a terminal"
     )]
     NotAsked { path: String, what: String },
-    /// `--from`.
+    /// The stick that `--from` names lacks the keyfile or the recovery passphrase.
     #[error("{from} lacks `{path}`: it is no whole key stick of this host.toml")]
     NotWhole { from: String, path: String },
 }

@@ -57,7 +57,7 @@ enum PrepareError {
     /// Where secrets may stand.
     #[error("{MEMORY} is needed to make a key in memory")]
     NoMemory(#[source] io::Error),
-    /// age.
+    /// age did not encrypt the private key with the passphrase.
     #[error("the key could not be sealed")]
     Seal(#[from] AgeError),
 }

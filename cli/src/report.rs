@@ -188,7 +188,7 @@ impl Paint {
         self.wrap("1;34", text)
     }
 
-    /// Bold.
+    /// Bold in the terminal's own colour.
     pub fn bold(self, text: &str) -> String {
         self.wrap("1", text)
     }

@@ -31,7 +31,7 @@ pub enum ActivationError {
         action: &'static str,
         /// On what.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was found, read, made, replaced or removed.
         #[source]
         source: io::Error,
     },

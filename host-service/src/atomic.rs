@@ -11,9 +11,9 @@ use bedplate_tools::secret::Secret;
 #[derive(Debug, thiserror::Error)]
 #[error("could not write {}", .path.display())]
 pub struct WriteError {
-    /// Which.
+    /// The file that was to be replaced; it is as before, or complete.
     pub path: PathBuf,
-    /// Why.
+    /// What the kernel said: when it was written, flushed or renamed.
     #[source]
     pub source: io::Error,
 }

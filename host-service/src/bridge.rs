@@ -83,7 +83,7 @@ pub struct ObservedBridge {
 /// An interface that stands on a bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
-    /// Name.
+    /// Name of the interface, such as `enp5s0`.
     pub name: String,
     /// MAC address.
     pub mac: String,
@@ -125,7 +125,7 @@ pub enum Action {
     WriteFile {
         /// Path under `/etc`.
         path: String,
-        /// Content.
+        /// The whole text that the file is to have.
         content: String,
     },
     /// Remove a file of ours.
@@ -135,14 +135,14 @@ pub enum Action {
     },
     /// Take away a bridge that is no longer declared.
     RemoveBridge {
-        /// Name.
+        /// Name of the bridge, which `host.toml` declares no more.
         bridge: String,
     },
     /// Let networkd read its files.
     Reload,
     /// Wait until the bridge stands and has its addresses.
     Await {
-        /// Name.
+        /// Name of the bridge, and of its interface.
         bridge: String,
     },
     /// Wait until every bridge that leads outside stands and somebody there was heard, and keep
@@ -152,14 +152,14 @@ pub enum Action {
     TakeBack,
     /// Give leases on a bridge.
     Lease {
-        /// Name.
+        /// Name of the bridge whose guests get leases.
         bridge: String,
         /// The unit.
         unit: String,
     },
     /// Give no more leases on a bridge.
     StopLeases {
-        /// Name.
+        /// Name of the bridge whose guests have got leases until now.
         bridge: String,
     },
 }
@@ -188,10 +188,10 @@ pub enum BridgeError {
     /// A command.
     #[error("the network could not be changed")]
     Command(#[from] CommandError),
-    /// networkd.
+    /// networkd did not read the files that were written.
     #[error("what was written does not count yet")]
     Apply(#[from] ApplyError),
-    /// `ip`.
+    /// `ip` did not say which links there are and how they stand.
     #[error("the links could not be looked at")]
     Links(#[from] IpError),
     /// A file.
@@ -206,7 +206,7 @@ pub enum BridgeError {
     /// It never came up.
     #[error("{bridge} is not as intended after {} s: {why}", LEASE.as_secs())]
     Late {
-        /// Which.
+        /// Name of the bridge that did not come up in time.
         bridge: String,
         /// What is missing.
         why: String,

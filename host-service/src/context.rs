@@ -18,7 +18,7 @@ pub struct Context {
     pub intent: HostFile,
     /// What is mounted.
     pub mounts: Mounts,
-    /// `/etc`.
+    /// `/etc`: what is written here is read by other programs of the machine.
     pub configuration: PathBuf,
     /// `/run/bedplate`: gone at the next boot.
     pub runtime: PathBuf,

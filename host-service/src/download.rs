@@ -21,16 +21,16 @@ pub enum DownloadError {
     /// The server could not be asked.
     #[error("could not fetch {url}")]
     Request {
-        /// Address.
+        /// Address that nothing was fetched from.
         url: String,
-        /// Why.
+        /// What the HTTP client found, such as no connection, no TLS or no answer in time.
         #[source]
         source: reqwest::Error,
     },
     /// The server did not send it.
     #[error("{url}: the server answered {status}")]
     Status {
-        /// Address.
+        /// Address that was answered, but not with success.
         url: String,
         /// HTTP status.
         status: u16,
@@ -38,18 +38,18 @@ pub enum DownloadError {
     /// The connection broke, or the disk is full.
     #[error("the download of {url} broke off after {done} bytes")]
     Stream {
-        /// Address.
+        /// Address of the download that broke off.
         url: String,
         /// Bytes that came.
         done: u64,
-        /// Why.
+        /// What broke it off: the network when it was read, or the disk when it was written.
         #[source]
         source: io::Error,
     },
     /// It is not what was asked for.
     #[error("{url} has the SHA-256 {found}, not {expected}")]
     Hash {
-        /// Address.
+        /// Address that has other content than `host.toml` says.
         url: String,
         /// What host.toml says.
         expected: String,
@@ -59,7 +59,7 @@ pub enum DownloadError {
     /// It does not end.
     #[error("{url} is larger than {limit} bytes")]
     TooLarge {
-        /// Address.
+        /// Address that sent more than is accepted.
         url: String,
         /// The most that is accepted.
         limit: u64,
@@ -67,9 +67,9 @@ pub enum DownloadError {
     /// No file to write to.
     #[error("could not make a temporary file in {}", .directory.display())]
     Temporary {
-        /// Where.
+        /// Directory that the download was to be kept in.
         directory: PathBuf,
-        /// Why.
+        /// What the kernel said when the file was made.
         #[source]
         source: io::Error,
     },

@@ -52,11 +52,11 @@ impl From<io::Error> for ExtractError {
 pub enum Packing {
     /// xz, perhaps around a tar archive, as the next three.
     Xz,
-    /// gzip.
+    /// gzip (RFC 1952), by `1f 8b` at its start.
     Gzip,
-    /// bzip2.
+    /// bzip2, by `BZh` at its start.
     Bzip2,
-    /// Zstandard.
+    /// Zstandard (RFC 8878), by `28 b5 2f fd` at its start.
     Zstd,
     /// A tar archive as it is.
     Tar,

@@ -56,14 +56,14 @@ pub enum GenerationError {
         action: &'static str,
         /// On what.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was read, copied to the ESP, flushed or removed.
         #[source]
         source: io::Error,
     },
     /// What was written reads back as something else.
     #[error("{} reads back as something else than what was written", .path.display())]
     ReadBack {
-        /// Which.
+        /// The file on the EFI system partition that was read back.
         path: PathBuf,
     },
     /// What stands on the disk does not boot.
@@ -102,7 +102,7 @@ pub enum GenerationError {
          could not be written: put the disk back and switch again"
     )]
     Mirror {
-        /// Why.
+        /// What went wrong on the mirror.
         #[source]
         source: Box<GenerationError>,
     },

@@ -35,7 +35,7 @@ pub enum TakeError {
         "nobody gave the passphrase of the host's key; run `bedplate-host host-key take --replace`"
     )]
     Ask(#[source] CommandError),
-    /// Mistyped.
+    /// Somebody typed, and none of the passphrases was the right one.
     #[error(
         "{TRIES} passphrases did not open the host's key; run `bedplate-host host-key take --replace`"
     )]
@@ -69,13 +69,13 @@ pub enum TakeError {
     /// The public half in the repository.
     #[error("could not read {}", .path.display())]
     Read {
-        /// Which.
+        /// The public half, in the repository.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the public half was read.
         #[source]
         source: io::Error,
     },
-    /// `/etc/ssh`.
+    /// A half of the key could not be written to `/etc/ssh`.
     #[error("the host's key could not be written")]
     Write(#[from] WriteError),
 }

@@ -13,16 +13,16 @@ pub enum IntentError {
     /// A file could not be read.
     #[error("could not read {}", .path.display())]
     Read {
-        /// Which.
+        /// The `host.toml`, or the list of mounts that is read with it.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the file was read.
         #[source]
         source: io::Error,
     },
     /// The document has mistakes.
     #[error("{} has mistakes:\n{problems}", .path.display())]
     Document {
-        /// Which.
+        /// The `host.toml` that has the mistakes.
         path: PathBuf,
         /// All of them.
         problems: String,

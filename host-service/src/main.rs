@@ -42,10 +42,10 @@ enum Task {
     /// Show intent, reality and drift of everything, pools included: exit code 3 when converge
     /// would change something, 4 when something wants a person, such as a backup that is too old.
     Status,
-    /// Backups.
+    /// Take a backup, bring files back from it, and see that it can be relied on.
     #[command(subcommand)]
     Backup(Backup),
-    /// Pools.
+    /// Unlock pools, see how they stand, and change the disks they are made of.
     #[command(subcommand)]
     Pool(Pool),
     /// Copies of machines from their newest snapshot, on a bridge that leads nowhere.

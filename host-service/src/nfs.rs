@@ -97,7 +97,7 @@ fn directory_mode(export: &Export) -> u32 {
 /// What was found of exports.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
-    /// Mounts.
+    /// What is mounted: an export waits for its pool.
     pub mounts: Mounts,
     /// Our file, when there is one.
     pub file: Option<String>,
@@ -117,14 +117,14 @@ pub struct Observed {
 pub enum Action {
     /// Make a directory to export.
     MakeDirectory {
-        /// Path.
+        /// Absolute path, below the mount of its pool.
         path: String,
-        /// Mode.
+        /// Permission bits that it gets: 1777 or 0755 in octal.
         mode: u32,
     },
     /// Write our file.
     Write {
-        /// Content.
+        /// The whole text that the file is to have, as exports(5) describes it.
         text: String,
     },
     /// Start the server.
@@ -162,7 +162,7 @@ pub enum NfsError {
     /// A path that is not in its pool, or a pool that is not mounted any more.
     #[error("{path} is not in a pool that is mounted")]
     Outside {
-        /// Which.
+        /// Path of the export in `host.toml`.
         path: String,
     },
 }

@@ -53,7 +53,7 @@ pub enum NotifyError {
     Send {
         /// What should have been told.
         title: String,
-        /// Why.
+        /// Why it was not sent: by HTTP, or by mail.
         #[source]
         source: SendError,
     },
@@ -65,7 +65,7 @@ pub enum NotifyError {
     Read {
         /// Which file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the file was read, or why its text is not what is kept.
         #[source]
         source: io::Error,
     },
@@ -77,10 +77,10 @@ pub enum NotifyError {
 /// A message that an address did not take.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// `notify.url`.
+    /// The server at `notify.url` was not reached, or did not take the message.
     #[error(transparent)]
     Post(#[from] PostError),
-    /// `notify.mail`.
+    /// The machine's `sendmail` did not take the message to `notify.mail`.
     #[error(transparent)]
     Mail(#[from] MailError),
 }

@@ -37,9 +37,9 @@ pub enum SecretError {
     /// The host's key.
     #[error("the host's key {} could not be read", .path.display())]
     HostKey {
-        /// Which.
+        /// Path of the private key, `ssh/ssh_host_ed25519_key` below `/etc`.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the key was opened or read.
         #[source]
         source: io::Error,
     },
@@ -49,44 +49,44 @@ pub enum SecretError {
     /// The host's key.
     #[error("the host's key {} opens nothing", .path.display())]
     NoIdentity {
-        /// Which.
+        /// Path of the private key that was read.
         path: PathBuf,
-        /// Why.
+        /// Why there is no age key that belongs to it.
         #[source]
         source: KeyError,
     },
     /// The encrypted file.
     #[error("{} could not be read; is it committed in the repository?", .path.display())]
     Read {
-        /// Which.
+        /// The encrypted file, in the host's directory of the repository.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the file was opened or read.
         #[source]
         source: io::Error,
     },
     /// Too long, or no text.
     #[error("{} is {what}", .path.display())]
     Unusable {
-        /// Which.
+        /// The encrypted file that was read.
         path: PathBuf,
         /// What it is instead.
         what: &'static str,
     },
-    /// age.
+    /// A file of age is damaged, or not encrypted for this host.
     #[error("the age file {} was not opened", .path.display())]
     Age {
-        /// Which.
+        /// The file of age, in the host's directory of the repository.
         path: PathBuf,
-        /// Why.
+        /// What age said when it was opened.
         #[source]
         source: AgeError,
     },
-    /// sops.
+    /// A file of sops is damaged, not encrypted for this host, or lacks the value.
     #[error("the sops file {} was not opened", .path.display())]
     Sops {
-        /// Which.
+        /// The file of sops, in the host's directory of the repository.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the file, or with the value that was wanted.
         #[source]
         source: SopsError,
     },

@@ -35,9 +35,9 @@ pub enum SystemError {
     /// A file could not be read or written.
     #[error("could not write or read {}", .path.display())]
     File {
-        /// Which.
+        /// The file or directory of the toplevel, or one that it is made from.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was read, made or written.
         #[source]
         source: io::Error,
     },

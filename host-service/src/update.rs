@@ -36,7 +36,7 @@ pub const MEDIUM: &str = "/dev/disk/by-label/BEDPLATE";
 /// What cannot be updated like this.
 #[derive(Debug, thiserror::Error)]
 enum UpdateError {
-    /// NixOS.
+    /// The machine runs NixOS, whose platform comes from its flake and not from a medium.
     #[error("this is NixOS: it is updated through its flake (`nix flake update`, then rebuild)")]
     NixOs,
     /// Chance would choose.
@@ -45,9 +45,9 @@ enum UpdateError {
     /// A file.
     #[error("could not read {}", .path.display())]
     Read {
-        /// Which.
+        /// The description of the platform, in the repository or on the medium.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the description was read.
         #[source]
         source: io::Error,
     },

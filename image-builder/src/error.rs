@@ -55,7 +55,7 @@ pub enum Error {
     Answers {
         /// The medium.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the area: its header, its checksum, or how much fits.
         #[source]
         source: AnswersError,
     },

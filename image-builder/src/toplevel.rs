@@ -54,7 +54,7 @@ pub struct Request {
 pub struct Supplied {
     /// Its name without the hash.
     pub name: String,
-    /// `/nix/store/…`.
+    /// Store path, `/nix/store/HASH-NAME`, that it has on the medium.
     pub path: String,
     /// Its content.
     pub place: PathBuf,

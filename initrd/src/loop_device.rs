@@ -16,7 +16,7 @@ const ADD: u32 = 0x4C80;
 /// `LOOP_CONFIGURE` of linux/loop.h.
 const CONFIGURE: u32 = 0x4C0A;
 
-/// `LO_FLAGS_READ_ONLY`.
+/// `LO_FLAGS_READ_ONLY` of linux/loop.h: the device refuses writes.
 const READ_ONLY: u32 = 1;
 
 /// More devices than this are never in use before the root is switched.

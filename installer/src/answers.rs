@@ -50,7 +50,7 @@ pub enum FindError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was read.
         #[source]
         source: io::Error,
     },
@@ -59,7 +59,7 @@ pub enum FindError {
     Area {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with its header or its checksum.
         #[source]
         source: AnswersError,
     },

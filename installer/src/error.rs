@@ -20,7 +20,7 @@ pub struct StepError {
     pub state: Option<DeviceState>,
     /// What to do next, when it is not [`RUN_AGAIN`].
     pub next: Option<String>,
-    /// Why.
+    /// The error that made it fail; none when the step itself found the fault.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }

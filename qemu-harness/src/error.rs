@@ -15,9 +15,9 @@ pub enum HarnessError {
     File {
         /// What was tried, as a phrase that the path completes: `could not write`.
         action: &'static str,
-        /// Which.
+        /// Path of the file or directory, which ends the phrase.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when an image, a log or a directory was made, read or removed.
         #[source]
         source: io::Error,
     },
@@ -31,7 +31,7 @@ pub enum HarnessError {
         machine: String,
         /// What was tried.
         action: &'static str,
-        /// Why.
+        /// What the kernel said of the socket or the process.
         #[source]
         source: io::Error,
     },

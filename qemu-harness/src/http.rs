@@ -23,7 +23,7 @@ const BODY_LIMIT: u64 = 64 * 1024;
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Method.
+    /// Method of HTTP as it was sent, such as `GET`.
     pub method: String,
     /// Path and query as sent.
     pub target: String,

@@ -18,11 +18,11 @@ pub const EVENT_PORT: &str = "org.bedplate.events";
 pub struct Machine {
     /// Name, for files and messages.
     pub name: String,
-    /// Memory.
+    /// Memory of the guest in MiB.
     pub memory_mib: u32,
-    /// Processors.
+    /// How many virtual processors the guest has.
     pub cpus: u32,
-    /// Firmware.
+    /// What QEMU starts the machine with.
     pub firmware: Firmware,
     /// A kernel that the firmware starts at once, in the place of a boot loader.
     pub kernel: Option<Kernel>,
@@ -45,10 +45,10 @@ pub struct Kernel {
     pub command_line: String,
 }
 
-/// Firmware.
+/// What a machine is started with, before any boot loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Firmware {
-    /// SeaBIOS.
+    /// SeaBIOS, the legacy BIOS that QEMU brings along.
     Bios,
     /// OVMF; the variables are copied per machine, once, so that boot entries survive.
     Uefi {
@@ -97,21 +97,21 @@ pub enum DiskKind {
     Nvme,
     /// Rotating, on the chipset's AHCI: at most six.
     SataHdd {
-        /// Model.
+        /// Model as the disk reports it, part of its by-id name `ata-MODEL_SERIAL`.
         model: String,
     },
     /// USB mass storage.
     UsbStick,
-    /// virtio-blk.
+    /// Paravirtualised, a device `virtio-blk-pci` of its own.
     VirtioBlk,
 }
 
 /// Format of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// qcow2.
+    /// qcow2, the format of QEMU: clusters that were never written take no room.
     Qcow2,
-    /// Raw.
+    /// The bytes that the guest sees, and nothing else.
     Raw,
     /// Served over NBD: the disk's file is the server's socket, its role the name of the export.
     Nbd,

@@ -96,7 +96,7 @@ pub trait Statement: Copy {
 /// What was seen of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict<C = Claim> {
-    /// Which.
+    /// The claim that is judged.
     pub claim: C,
     /// What was seen.
     pub seen: String,

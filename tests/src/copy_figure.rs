@@ -304,7 +304,7 @@ pub fn measure(
 struct Noise(u64);
 
 impl Noise {
-    /// xorshift64.
+    /// The next number, of 31 bits, by xorshift64 (Marsaglia 2003, shifts 13, 7 and 17).
     fn roll(&mut self) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

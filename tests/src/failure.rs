@@ -19,9 +19,9 @@ pub enum Failure {
     File {
         /// What was tried.
         action: &'static str,
-        /// Which.
+        /// The file or directory that it was tried on.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was made, read, written, copied or removed.
         #[source]
         source: io::Error,
     },

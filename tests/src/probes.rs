@@ -12,7 +12,7 @@ const STICK_MOUNT: &str = "/run/story-stick";
 /// A question: its name in the evidence, and the argv that asks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// Name.
+    /// Name of the answer in the evidence, such as `bridge.address`.
     pub name: String,
     /// Program and arguments.
     pub argv: Vec<String>,

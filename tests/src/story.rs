@@ -51,7 +51,7 @@ pub struct Story {
     pub workspace: Workspace,
     /// How large the disks are.
     pub sizes: Sizes,
-    /// Progress.
+    /// Shows somebody how far the story is, a line of text at a time.
     pub tell: Tell,
     /// The HTTP server.
     pub server: Arc<Server>,

@@ -31,9 +31,9 @@ pub enum TargetError {
     /// In use, or something that a stick can never be.
     #[error("{name} is not written to: {why}")]
     Never {
-        /// Device.
+        /// Device by its name below `/dev/disk/by-id`, or path of an image.
         name: String,
-        /// Why.
+        /// What rules it out whoever consents, such as that it is in use.
         why: String,
     },
     /// It could be a mistake.
@@ -41,7 +41,7 @@ pub enum TargetError {
     Consent {
         /// Device or image.
         name: String,
-        /// Why.
+        /// Everything that makes one doubt that it is meant, joined by `; `.
         why: String,
     },
     /// It is in use, or another device by now.
@@ -60,7 +60,7 @@ pub enum TargetError {
         action: &'static str,
         /// Device or image.
         name: String,
-        /// Why.
+        /// What the kernel said when the device or image was found, made or named.
         #[source]
         source: io::Error,
     },

@@ -28,38 +28,38 @@ pub enum RoundError {
     File {
         /// What was attempted.
         action: &'static str,
-        /// Which.
+        /// A file of the repository or of an admin's key, or the directory of the host.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was read or written.
         #[source]
         source: io::Error,
     },
-    /// `--identity`.
+    /// The file that `--identity` names holds no private key that age can use.
     #[error("{} is no admin's key", .path.display())]
     Identity {
-        /// Which.
+        /// Path of the file, as it was given.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the key in it.
         #[source]
         source: KeyError,
     },
-    /// sops.
+    /// `sops updatekeys` failed, for want of an admin's key as a rule.
     #[error(
         "sops did not re-encrypt {file}; it is as before. Is an admin's key at hand (SOPS_AGE_KEY_FILE)?"
     )]
     Sops {
-        /// Which.
+        /// Path of the file of sops in the repository.
         file: String,
-        /// Why.
+        /// How sops ended, with the tail of what it said.
         #[source]
         source: CommandError,
     },
-    /// age.
+    /// A file of age could not be opened, or not be sealed for the recipients of its rule.
     #[error("{file} was not re-encrypted; it is as before")]
     Age {
-        /// Which.
+        /// Path of the file of age in the repository.
         file: String,
-        /// Why.
+        /// What age said when it was opened or sealed.
         #[source]
         source: AgeError,
     },

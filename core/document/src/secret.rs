@@ -54,7 +54,7 @@ pub(super) fn reference(section: &Section<'_>) -> SecretReference {
     }
 }
 
-/// `[secrets.<name>]`.
+/// Reads the sections `[secrets.<name>]`: what goes into a file of its own, and who may read it.
 pub(super) fn files(root: &Section<'_>) -> BTreeMap<String, SecretFile> {
     let file = |section: Section<'_>| SecretFile {
         source: reference(&section),

@@ -40,12 +40,12 @@ pub enum EventKind {
     },
     /// A step begins.
     StepStarted {
-        /// Which.
+        /// Id of the step, as `PlanStarted` announced it.
         step: String,
     },
     /// A step moves on.
     Progress {
-        /// Which.
+        /// Id of the step that moves on.
         step: String,
         /// How much is done.
         done: u64,
@@ -60,12 +60,12 @@ pub enum EventKind {
     Warned {
         /// Which step, when one is running.
         step: Option<String>,
-        /// What.
+        /// What deserves attention, as people are shown it.
         message: String,
     },
     /// A step ended well.
     StepDone {
-        /// Which.
+        /// Id of the step that ended.
         step: String,
         /// Whether anything was done.
         outcome: Outcome,
@@ -115,9 +115,9 @@ pub struct StepSummary {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// Bytes.
+    /// Bytes, not their multiples.
     Bytes,
-    /// Things.
+    /// Things counted one by one, such as disks or derivations.
     Items,
 }
 

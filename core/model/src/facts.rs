@@ -60,7 +60,7 @@ pub struct SystemImageFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FirmwareKind {
-    /// UEFI.
+    /// By UEFI: the kernel shows `/sys/firmware/efi`.
     Uefi,
     /// Legacy BIOS.
     Bios,
@@ -71,7 +71,7 @@ pub enum FirmwareKind {
 pub struct DiskFacts {
     /// Kernel name, such as `nvme0n1`. Changes from boot to boot.
     pub kernel_name: String,
-    /// `major:minor`.
+    /// Device number as `major:minor`, from the disk's `dev` in sysfs.
     pub number: String,
     /// Names under `/dev/disk/by-id` that resolve to this whole disk, sorted.
     pub by_id: Vec<String>,
@@ -84,7 +84,7 @@ pub struct DiskFacts {
     /// World wide name (`nvme.…`, `eui.…`, `naa.…`).
     #[serde(default)]
     pub wwn: Option<String>,
-    /// Model.
+    /// Model as sysfs or else udev has it; none when neither does.
     #[serde(default)]
     pub model: Option<String>,
     /// Size in bytes.
@@ -133,10 +133,10 @@ pub struct Signature {
     pub partition: Option<u32>,
     /// Type as libblkid names it: `gpt`, `btrfs`, `crypto_LUKS`, `vfat`, `linux_raid_member`, ….
     pub kind: String,
-    /// Label.
+    /// Label of the file system or volume; none when the signature has none.
     #[serde(default)]
     pub label: Option<String>,
-    /// UUID.
+    /// Its id as libblkid gives it, `1A2B-3C4D` of VFAT for one; none when the signature has none.
     #[serde(default)]
     pub uuid: Option<String>,
     /// Size of the partition or disk it stands on, in bytes.

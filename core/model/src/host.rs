@@ -70,7 +70,7 @@ pub struct HostFile {
     pub install: Install,
 }
 
-/// `[host]`.
+/// Section `[host]` of `host.toml`: who the machine is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// UUIDv4, written once; every derived identity comes from it.
@@ -109,7 +109,7 @@ impl Platform {
     }
 }
 
-/// `[host.users.<name>]`.
+/// Section `[host.users.<name>]` of `host.toml`: an account, and the keys that open it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Authorised ssh keys, one OpenSSH public key line each.
@@ -157,7 +157,7 @@ pub enum Wipe {
     Any,
 }
 
-/// `[os]`.
+/// Section `[os]` of `host.toml`: the OS disk and what is made on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Os {
     /// Role of the OS disk.
@@ -242,7 +242,7 @@ impl HostFile {
     }
 }
 
-/// `[unlock]`.
+/// Section `[unlock]` of `host.toml`: what opens the encrypted disks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unlock {
     /// How long boot waits for a key stick before it asks for the passphrase, in seconds.
@@ -286,7 +286,7 @@ pub enum Recovery {
     Prompt,
 }
 
-/// `[[unlock.sticks]]`.
+/// One of `[[unlock.sticks]]` in `host.toml`: a USB stick that carries the keyfile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stick {
     /// VFAT volume id in upper-case hexadecimal, such as `1A2B-3C4D`.
@@ -295,12 +295,12 @@ pub struct Stick {
     pub id: Option<String>,
 }
 
-/// `[network]`.
+/// Section `[network]` of `host.toml`: the LAN, and the bridges of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// The LAN, default clients of NFS exports.
     pub lan_cidr: Cidr,
-    /// `[network.bridges.<name>]`.
+    /// Bridges by name, each from its section `[network.bridges.<name>]`.
     pub bridges: BTreeMap<String, Bridge>,
 }
 
@@ -351,7 +351,7 @@ impl TryFrom<String> for Cidr {
     }
 }
 
-/// `[network.bridges.<name>]`.
+/// Section `[network.bridges.<name>]` of `host.toml`: a bridge and its addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bridge {
     /// The physical NIC; none makes an isolated bridge.
@@ -389,17 +389,17 @@ pub enum Nic {
     Mac(String),
 }
 
-/// `[nfs]`.
+/// Section `[nfs]` of `host.toml`: what the machine exports.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Nfs {
     /// Whether clients may speak version 3 too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub v3: bool,
-    /// `[[nfs.exports]]`.
+    /// Exports in the order written, each from one of `[[nfs.exports]]`.
     pub exports: Vec<Export>,
 }
 
-/// `[[nfs.exports]]`.
+/// One of `[[nfs.exports]]` in `host.toml`: a directory, and who may mount it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Export {
     /// Directory to export, inside the mount of a pool.
@@ -412,7 +412,7 @@ pub struct Export {
     pub options: Vec<String>,
 }
 
-/// `[install]`.
+/// Section `[install]` of `host.toml`: how the installation itself runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Install {
     /// Whether the installer goes ahead without asking.

@@ -49,9 +49,9 @@ pub struct Plan {
     pub schema: u32,
     /// The plan hash: lower-case hexadecimal SHA-256.
     pub hash: String,
-    /// `host.id`.
+    /// The `host.id` of `host.toml`, from which the ids in the steps are derived.
     pub host_id: Uuid,
-    /// `host.name`.
+    /// The `host.name` of `host.toml`.
     pub host_name: String,
     /// What is destroyed, disk by disk; empty when every disk is blank.
     pub destroys: Vec<Destroyed>,
@@ -206,7 +206,7 @@ pub enum Step {
     MakeBtrfs {
         /// `os` or the name of the pool.
         name: String,
-        /// Label.
+        /// Label of the file system, the same as `name`.
         label: String,
         /// File system id.
         fsid: Uuid,
@@ -222,7 +222,7 @@ pub enum Step {
     WriteSystem {
         /// Which image of the medium.
         image: Holder,
-        /// Label.
+        /// Label that the file system gets.
         label: String,
         /// File system id.
         fsid: Uuid,
@@ -262,12 +262,12 @@ pub enum Step {
     Activate,
     /// Test both keyslots of every member and back up its header to the stick.
     VerifyKeys {
-        /// Roles.
+        /// Roles of the disks whose members are tested.
         roles: Vec<String>,
     },
     /// Mark every LUKS header as belonging to a finished installation.
     Seal {
-        /// Roles.
+        /// Roles of the disks whose headers are marked.
         roles: Vec<String>,
     },
     /// Install the boot loader and write the boot entry; the rename of the entry on `esp` is the
@@ -375,7 +375,7 @@ pub struct Partition {
 pub enum PartitionKind {
     /// EFI system partition.
     Esp,
-    /// LUKS2.
+    /// LUKS2 volume, with a member of a btrfs file system in it.
     Luks,
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Verdict<'a> {
 /// What stands on one disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content<'a> {
-    /// Nothing.
+    /// Blank: no signature was found on it.
     Blank,
     /// The work of an installation that was interrupted, once a header was made.
     Unfinished(Option<&'a Found>),

@@ -43,7 +43,7 @@ pub enum MemberTask {
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct MemberRequest<'a> {
-    /// What.
+    /// Whether a disk is replaced, added or removed.
     pub task: MemberTask,
     /// Whose disk.
     pub role: &'a str,

@@ -32,9 +32,9 @@ pub enum AccessError {
     /// A file on tmpfs.
     #[error("could not write {}", .path.display())]
     File {
-        /// Which.
+        /// The file of credentials, or the directory that it was to be made in.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was made or written.
         #[source]
         source: io::Error,
     },

@@ -15,7 +15,7 @@ use crate::mounts::Mounts;
 /// What is known of backups.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
-    /// Mounts.
+    /// What is mounted: a backup waits for the pools of its paths.
     pub mounts: Mounts,
     /// Records by name, or why one cannot be read.
     pub records: BTreeMap<String, Result<Record, String>>,
@@ -31,7 +31,7 @@ pub struct Observed {
 pub enum Action {
     /// Make the first backup.
     Run {
-        /// Name.
+        /// Name of the backup in host.toml.
         backup: String,
     },
 }

@@ -42,9 +42,9 @@ pub enum BackupError {
     /// The file that keeps two tasks apart.
     #[error("could not lock {}", .path.display())]
     Alone {
-        /// Which.
+        /// The lock file of the backup, in the runtime directory.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was made or locked.
         #[source]
         source: io::Error,
     },
@@ -136,31 +136,31 @@ pub enum BackupError {
          counted in full; `--ignore-room` goes on all the same", .place.display()
     )]
     Full {
-        /// Where.
+        /// A directory on the file system that is too full.
         place: PathBuf,
         /// Free there.
         free: u64,
-        /// Wanted.
+        /// Bytes that are to be brought back to it.
         needed: u64,
     },
     /// A file or directory.
     #[error("could not look at, make or remove {}", .path.display())]
     File {
-        /// Which.
+        /// The file or directory, most often one that a restore fills or leaves.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was looked at, made or removed.
         #[source]
         source: io::Error,
     },
     /// A place that is not free.
     #[error("{} is {what}", .path.display())]
     Place {
-        /// Which.
+        /// The path as it was given for the restore.
         path: PathBuf,
         /// What is wrong with it.
         what: &'static str,
     },
-    /// Comparing.
+    /// One of the two trees that a drill compares could not be read.
     #[error("what was restored could not be compared")]
     Compare(#[from] CompareError),
     /// The drill failed.

@@ -24,9 +24,9 @@ pub enum KeyError {
     /// Not on the stick.
     #[error("the key stick {volume} gives no secret")]
     Stick {
-        /// Stick.
+        /// Volume id of the stick in `host.toml`, such as `1A2B-3C4D`.
         volume: String,
-        /// Why.
+        /// What is wrong with the stick, or with the file on it.
         #[source]
         source: StickError,
     },

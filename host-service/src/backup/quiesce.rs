@@ -35,13 +35,13 @@ const LOCK: &str = "held.lock";
 /// A machine that could not be held or let go.
 #[derive(Debug, thiserror::Error)]
 pub enum QuiesceError {
-    /// Reading.
+    /// libvirt did not say which domains there are, or how they stand.
     #[error("libvirt could not be looked at")]
     Look(#[from] LibvirtError),
-    /// virsh.
+    /// `virsh` could not ask or tell a machine something.
     #[error("libvirt could not be asked or told")]
     Libvirt(#[from] CommandError),
-    /// XML.
+    /// The XML that libvirt returned for a domain cannot be read.
     #[error("a domain could not be understood")]
     Inspect(#[from] InspectError),
     /// A note.
@@ -76,9 +76,9 @@ pub enum QuiesceError {
     /// A note.
     #[error("could not read or remove {}", .path.display())]
     File {
-        /// Which.
+        /// The note of a machine, the directory of notes, or their lock.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was read, removed or locked.
         #[source]
         source: io::Error,
     },

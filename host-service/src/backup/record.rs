@@ -92,22 +92,22 @@ pub enum RecordError {
     /// A file.
     #[error("could not read the record {}", .path.display())]
     Read {
-        /// Which.
+        /// Path of the record below `/var/lib/bedplate/backups`.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the record was read.
         #[source]
         source: io::Error,
     },
-    /// Damaged.
+    /// What is in the file is not the JSON of a record.
     #[error(
         "the record {} is damaged; move it away, and the next run of the backup writes a new one: a \
          repository that is there is used as it is",
         .path.display()
     )]
     Damaged {
-        /// Which.
+        /// Path of the record, which is left as it is.
         path: PathBuf,
-        /// Why.
+        /// Where the text stops being the record of a backup, and how.
         #[source]
         source: serde_json::Error,
     },

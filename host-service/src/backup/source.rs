@@ -34,21 +34,21 @@ pub enum SourceError {
     /// A path that is to be backed up, or one of ours.
     #[error("{} cannot be looked at, made or removed", .path.display())]
     Path {
-        /// Which.
+        /// The path in `host.toml`, or the one of ours that a snapshot is made or shown at.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was looked at, made or removed.
         #[source]
         source: io::Error,
     },
     /// Outside the pool it was said to be in.
     #[error("{} is in no subvolume of the pool at {}", .path.display(), .mount.display())]
     Outside {
-        /// Which.
+        /// The path that is to be backed up.
         path: PathBuf,
-        /// Pool.
+        /// Mount point of the pool that `host.toml` has it in.
         mount: PathBuf,
     },
-    /// btrfs.
+    /// `btrfs` did not make or delete a snapshot.
     #[error("a snapshot could not be made or deleted")]
     Snapshot(#[from] CommandError),
     /// Nobody knows what would be left out.

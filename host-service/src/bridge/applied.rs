@@ -21,7 +21,7 @@ pub enum ApplyError {
     /// Our files.
     #[error("the files of the network could not be read")]
     Files(#[from] io::Error),
-    /// networkd.
+    /// `networkctl` did not make networkd read them.
     #[error("systemd-networkd did not read its files again")]
     Command(#[from] CommandError),
     /// The kernel.

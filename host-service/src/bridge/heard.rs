@@ -41,7 +41,7 @@ pub(super) fn outside(
 /// A link that is no bridge of ours and has an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OtherLink {
-    /// Name.
+    /// Name of the interface, such as `enp6s0` or `docker0`.
     pub(super) name: String,
     /// Whether it is a NIC, or made of NICs: guests and containers stand behind others.
     pub(super) is_hardware: bool,

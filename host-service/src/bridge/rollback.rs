@@ -41,9 +41,9 @@ pub enum RollbackError {
     /// The record.
     #[error("{} cannot be read; remove it to begin anew with what stands", .path.display())]
     Record {
-        /// Which.
+        /// The record `network.json`, or the directory of networkd's files.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was read, or why its text is no record.
         #[source]
         source: io::Error,
     },
@@ -53,16 +53,16 @@ pub enum RollbackError {
     /// A file that has to go.
     #[error("{} could not be removed", .path.display())]
     Remove {
-        /// Which.
+        /// A file of networkd that leads outside and was never proven.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the file was removed.
         #[source]
         source: io::Error,
     },
-    /// networkd.
+    /// networkd did not read the files that were put back.
     #[error("what was put back does not count yet")]
     Apply(#[from] ApplyError),
-    /// systemd.
+    /// `systemctl` or `systemd-run` did not arm or disarm the timer.
     #[error("systemd did not take the change")]
     Command(#[from] CommandError),
 }

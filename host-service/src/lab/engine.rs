@@ -42,13 +42,13 @@ pub enum LabError {
     /// There is none.
     #[error("there is no lab")]
     None,
-    /// Reading.
+    /// libvirt did not say which domains there are, or how they stand.
     #[error("libvirt could not be looked at")]
     Look(#[from] LibvirtError),
     /// libvirt or btrfs.
     #[error("a command failed")]
     Command(#[from] CommandError),
-    /// XML.
+    /// The XML that libvirt returned for a domain cannot be read.
     #[error("a domain could not be understood")]
     Inspect(#[from] InspectError),
     /// Records of backups.
@@ -57,9 +57,9 @@ pub enum LabError {
     /// A file.
     #[error("could not read, copy or remove {}", .path.display())]
     File {
-        /// Which.
+        /// The disk, its copy, the record, or the directory that one of them is in.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was read, made, copied or removed.
         #[source]
         source: io::Error,
     },
@@ -71,9 +71,9 @@ pub enum LabError {
         .path.display()
     )]
     Damaged {
-        /// Which.
+        /// Path of the record of the lab, `lab.json`.
         path: PathBuf,
-        /// Why.
+        /// Where the text stops being the record of a lab, and how.
         #[source]
         source: serde_json::Error,
     },

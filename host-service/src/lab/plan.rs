@@ -15,7 +15,7 @@ use crate::vm::domain;
 /// What was found on the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// Mounts.
+    /// What is mounted: machines and their copies are on pools.
     pub mounts: Mounts,
     /// For each machine, its disk in the newest snapshot that holds it.
     pub sources: BTreeMap<String, Source>,
@@ -67,7 +67,7 @@ pub enum Refusal {
 pub enum Step {
     /// Make the subvolume of the lab, where there is none.
     MakeLab {
-        /// Where.
+        /// Path that the subvolume gets, on a pool whose machines are copied.
         place: PathBuf,
     },
     /// Copy a disk without copying its data; what was there is replaced.
@@ -96,7 +96,7 @@ pub enum Step {
     },
     /// Delete the subvolume of the lab with all disks in it.
     DeleteLab {
-        /// Where.
+        /// Path of the subvolume, on the pool where it was found.
         place: PathBuf,
     },
 }

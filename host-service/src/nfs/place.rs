@@ -33,7 +33,7 @@ pub enum PlaceError {
         .link.display()
     )]
     Link {
-        /// Which.
+        /// Absolute path of the symbolic link.
         link: PathBuf,
         /// Where it leads, after a separator; empty when that cannot be read.
         to: String,
@@ -44,9 +44,9 @@ pub enum PlaceError {
     /// The system refused.
     #[error("could not make or look at {}", .path.display())]
     System {
-        /// Which.
+        /// Absolute path of the directory, or of one on its way.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was made or opened.
         #[source]
         source: io::Error,
     },

@@ -12,7 +12,7 @@ const MOST_WAITING: usize = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Area {
-    /// Pools.
+    /// Pools and their members.
     Pools,
     /// EFI system partitions.
     Boot,
@@ -139,7 +139,7 @@ pub struct Standing {
 pub struct Waiting {
     /// For whom.
     pub channel: String,
-    /// What.
+    /// What is to be told.
     pub message: Message,
     /// How often it was tried.
     pub attempts: u32,

@@ -33,19 +33,19 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// Something that could not be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
-    /// Pools.
+    /// The pools could not be looked at, or a record of theirs not be read.
     #[error("it could not be found out how the pools stand")]
     Pools(#[from] PoolError),
-    /// Units.
+    /// `systemctl` did not list the units that failed.
     #[error("systemd could not be asked for units that failed")]
     Units(#[from] CommandError),
-    /// Machines.
+    /// What a backup noted of machines it held could not be read, or libvirt not be asked.
     #[error("it could not be found out which machines a backup left held")]
     Machines(#[from] QuiesceError),
     /// Something that waits, for a disk or a mount as a rule.
     #[error("{what}: looking at it did not end")]
     Hangs {
-        /// What.
+        /// Name of the area, such as `pool`.
         what: String,
     },
     /// The lock.
@@ -53,7 +53,7 @@ pub enum LookError {
     Lock {
         /// Which file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the file, or the directory that it is in, was made.
         #[source]
         source: io::Error,
     },

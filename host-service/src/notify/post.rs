@@ -33,16 +33,16 @@ pub enum PostError {
     /// No connection, or no answer.
     #[error("could not reach {url}")]
     Request {
-        /// Address.
+        /// Address that was not reached.
         url: String,
-        /// Why.
+        /// What the HTTP client found, such as no connection, or no answer in time.
         #[source]
         source: reqwest::Error,
     },
     /// Refused, or sent elsewhere, where a message would be lost.
     #[error("{url} answered {status}{}", said(.answer))]
     Status {
-        /// Address.
+        /// Address that answered, but not with success.
         url: String,
         /// HTTP status.
         status: u16,
@@ -54,7 +54,7 @@ pub enum PostError {
     Token {
         /// Which file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the token was read.
         #[source]
         source: io::Error,
     },

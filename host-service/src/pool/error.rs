@@ -17,7 +17,7 @@ pub enum PoolError {
         action: &'static str,
         /// On what.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when a record, a device or a mount point was read or written.
         #[source]
         source: io::Error,
     },
@@ -29,24 +29,24 @@ pub enum PoolError {
         .path.display()
     )]
     Damaged {
-        /// Which.
+        /// Path of the record of the pool, which is left as it is.
         path: PathBuf,
         /// Of which pool.
         pool: String,
-        /// Why.
+        /// Where the text stops being the record of a pool, and how.
         #[source]
         source: serde_json::Error,
     },
     /// Not in `host.toml`.
     #[error("there is no pool `{name}` in host.toml")]
     Unknown {
-        /// Which.
+        /// Name of the pool that was asked for.
         name: String,
     },
     /// One header on several devices.
     #[error("{devices} carry the same LUKS header as member `{role}`: unplug the copy")]
     Cloned {
-        /// Whose.
+        /// Role of the member whose header is on more than one device.
         role: String,
         /// The devices.
         devices: String,
@@ -141,19 +141,19 @@ pub enum PoolError {
         "the pool `{pool}` lacks a disk: `bedplate-host pool replace` comes first, then the scrub"
     )]
     NotWhole {
-        /// Which.
+        /// Name of the pool that lacks a disk.
         pool: String,
     },
     /// Not mounted.
     #[error("the pool `{pool}` is not mounted: run `bedplate-host pool open {pool}`")]
     NotMounted {
-        /// Which.
+        /// Name of the pool in `host.toml`.
         pool: String,
     },
     /// A scrub that did not get to the end.
     #[error("the scrub of pool `{pool}` was cut off; run it again:\n{summary}")]
     CutOff {
-        /// Which.
+        /// Name of the pool whose scrub it was.
         pool: String,
         /// What btrfs says.
         summary: String,

@@ -34,9 +34,9 @@ pub enum RestoreError {
     /// A file or directory.
     #[error("could not read, move or remove {}", .path.display())]
     File {
-        /// Which.
+        /// A path of the backup, where its files wait to be moved there, or the mount of its pool.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was read, made, moved, flushed or removed.
         #[source]
         source: io::Error,
     },
@@ -49,9 +49,9 @@ pub enum RestoreError {
         .path.with_extension("").display()
     )]
     Damaged {
-        /// Which.
+        /// Path of the record, `.bedplate-restore/NAME.json` on the pool.
         path: PathBuf,
-        /// Why.
+        /// Where the text stops being the record of a restore, and how.
         #[source]
         source: serde_json::Error,
     },

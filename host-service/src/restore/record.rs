@@ -34,7 +34,7 @@ pub enum Stage {
     Fetching,
     /// All are there, and are moved to their places.
     Moving,
-    /// Done.
+    /// All files are in their places; nothing is left to do.
     Done,
 }
 

@@ -28,7 +28,7 @@ pub enum FileError {
     Nobody {
         /// `user` or `group`.
         what: &'static str,
-        /// Which.
+        /// Name of the account or group in `host.toml`.
         name: String,
     },
     /// The accounts.
@@ -37,12 +37,12 @@ pub enum FileError {
     /// A disk remembers.
     #[error("{} does not lie in memory: no secret is written there", .0.display())]
     OnDisk(PathBuf),
-    /// Writing.
+    /// The file could not be written, or one that is no longer wanted not removed.
     #[error("could not write {}", .path.display())]
     Write {
-        /// Which.
+        /// Path of the file, below the runtime directory.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was made, written, given away or removed.
         #[source]
         source: io::Error,
     },

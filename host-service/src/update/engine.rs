@@ -34,9 +34,9 @@ pub enum StepError {
     /// The store.
     #[error("{path} could not be copied into the store")]
     Add {
-        /// Which.
+        /// Store path that was to be made valid.
         path: String,
-        /// Why.
+        /// How Nix ended, with the tail of what it said.
         #[source]
         source: CommandError,
     },
@@ -54,10 +54,10 @@ pub enum StepError {
     /// Not text.
     #[error("the description of the platform is no text")]
     Text(#[source] std::str::Utf8Error),
-    /// git.
+    /// git did not stage or commit the description.
     #[error("the description of the platform could not be committed")]
     Commit(#[source] CommandError),
-    /// Nix.
+    /// The system could not be built of what was copied, or not be made the one that boots next.
     #[error("the system was not built")]
     Rebuild(#[from] RebuildError),
 }

@@ -27,18 +27,18 @@ pub enum MediumError {
     /// An image.
     #[error("the image {} cannot be opened", .file.display())]
     Image {
-        /// Which.
+        /// The image, a file on the medium or inside another image of it.
         file: PathBuf,
-        /// Why.
+        /// How `mount` ended, with the tail of what it said.
         #[source]
         source: bedplate_tools::command::CommandError,
     },
     /// Where it is mounted.
     #[error("could not make {}", .path.display())]
     Place {
-        /// Which.
+        /// Directory that the medium or an image of it was to be mounted at.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the directory was made.
         #[source]
         source: std::io::Error,
     },

@@ -22,7 +22,7 @@ pub struct Facts {
 /// What is done, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Steps.
+    /// Everything that is left to do, in this order.
     pub steps: Vec<Step>,
 }
 

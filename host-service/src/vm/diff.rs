@@ -31,41 +31,41 @@ const GIB: u64 = 1 << 30;
 pub enum Action {
     /// Make the directory of a machine.
     MakeDirectory {
-        /// Name.
+        /// Name of the machine in host.toml, and of its directory.
         vm: String,
     },
     /// Fetch, check and extract its disk.
     FetchDisk {
-        /// Name.
+        /// Name of the machine whose `disk_image` is fetched.
         vm: String,
     },
     /// Fetch its installer.
     FetchInstaller {
-        /// Name.
+        /// Name of the machine whose `iso_image` is fetched.
         vm: String,
     },
     /// Make an empty disk.
     MakeDisk {
-        /// Name.
+        /// Name of the machine whose disk begins empty.
         vm: String,
-        /// Size.
+        /// Size that the guest sees, in bytes.
         bytes: u64,
     },
     /// Enlarge its disk when it is smaller.
     Enlarge {
-        /// Name.
+        /// Name of the machine whose disk may be too small.
         vm: String,
-        /// Size.
+        /// Size that the guest is to see at least, in bytes.
         bytes: u64,
     },
     /// Write what cloud-init is told.
     WriteSeed {
-        /// Name.
+        /// Name of the machine with `cloud_init` in host.toml.
         vm: String,
     },
     /// Define the domain.
     Define {
-        /// Name.
+        /// Name of the machine in host.toml, and of its domain.
         vm: String,
         /// Hash of the intent.
         intent: String,
@@ -78,14 +78,14 @@ pub enum Action {
     },
     /// Say whether libvirt starts it at boot.
     Autostart {
-        /// Name.
+        /// Name of the machine, and of its domain.
         vm: String,
-        /// Whether.
+        /// Whether libvirt is to start it; with a `start_order` this program does.
         wanted: bool,
     },
     /// Start it.
     Start {
-        /// Name.
+        /// Name of the machine that is off.
         vm: String,
     },
     /// Let it go on.
@@ -109,22 +109,22 @@ pub enum Action {
     },
     /// Remember that it was started since boot.
     Remember {
-        /// Name.
+        /// Name of the machine, and of the file that notes it.
         vm: String,
     },
     /// Turn it off.
     Destroy {
-        /// Name.
+        /// Name of the machine that runs and is to go.
         vm: String,
     },
     /// Remove its definition.
     Undefine {
-        /// Name.
+        /// Name of the machine, and of the domain that goes.
         vm: String,
     },
     /// Delete its directory and everything in it.
     DeleteDirectory {
-        /// Name.
+        /// Name of the machine that is gone from libvirt by then.
         vm: String,
     },
 }

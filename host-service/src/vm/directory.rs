@@ -17,7 +17,7 @@ pub enum DirectoryError {
         operation: &'static str,
         /// With what.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the directory was looked at, made or deleted.
         #[source]
         source: io::Error,
     },
@@ -33,7 +33,7 @@ pub enum DirectoryError {
     /// A file that would land elsewhere.
     #[error("{} is not directly in {}", .file.display(), .directory.display())]
     Outside {
-        /// File.
+        /// Path of the disk, of the installer, or of what cloud-init is told.
         file: PathBuf,
         /// Where it belongs.
         directory: PathBuf,

@@ -24,10 +24,10 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// An image that could not be made ready.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
-    /// Fetching.
+    /// The image did not come, or came as something else than `host.toml` says.
     #[error("the image could not be fetched")]
     Download(#[from] DownloadError),
-    /// Extracting.
+    /// What came holds no image that can be unpacked.
     #[error("the image could not be extracted")]
     Extract(#[from] ExtractError),
     /// Describing or changing.
@@ -45,9 +45,9 @@ pub enum DiskError {
     /// A file.
     #[error("could not write {}", .path.display())]
     File {
-        /// Which.
+        /// The image, or the note that is kept beside it.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when it was read, written or given its name.
         #[source]
         source: io::Error,
     },

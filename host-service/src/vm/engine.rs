@@ -28,13 +28,13 @@ use bedplate_engine::StepReporter;
 /// What can go wrong with virtual machines.
 #[derive(Debug, thiserror::Error)]
 pub enum VmError {
-    /// Reading.
+    /// libvirt did not say which domains there are.
     #[error("libvirt could not be looked at")]
     Look(#[from] LibvirtError),
-    /// virsh.
+    /// `virsh` could not ask or tell a machine something.
     #[error("libvirt could not be told")]
     Libvirt(#[from] CommandError),
-    /// XML.
+    /// The XML of a domain, or the image for cloud-init, could not be put together.
     #[error("the definition could not be written")]
     Definition(#[source] io::Error),
     /// An image of a disk.

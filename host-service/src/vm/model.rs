@@ -40,9 +40,9 @@ pub struct Model {
 pub struct Disk {
     /// `disk`, `cdrom`, `floppy`, `lun`.
     pub device: String,
-    /// `vda`.
+    /// Name that libvirt knows it by, such as `vda` or `sda`: `dev` of its `<target>`.
     pub target: String,
-    /// `virtio`.
+    /// What it hangs on, such as `virtio`, `sata` or `usb`: `bus` of its `<target>`.
     pub bus: String,
     /// What is in it; none in an empty drive.
     pub source: Option<Source>,

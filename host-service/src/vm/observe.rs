@@ -32,7 +32,7 @@ const STARTED: &str = "vms-started";
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
-    /// Mounts.
+    /// What is mounted: the files of a machine are on its pool.
     pub mounts: Mounts,
     /// What runs guests.
     pub accelerator: Accelerator,

@@ -50,7 +50,7 @@ pub enum RedefineError {
         #[source]
         source: io::Error,
     },
-    /// virsh.
+    /// `virsh define` failed, or did not end in time.
     #[error("libvirt did not take the definition; it holds the one of before")]
     Libvirt(#[from] CommandError),
 }

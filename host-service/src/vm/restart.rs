@@ -33,19 +33,19 @@ pub enum RestartError {
          that file is of no use then"
     )]
     Saved(String),
-    /// XML.
+    /// The XML that libvirt returned for the machine cannot be read.
     #[error("the definition of the machine could not be read; nothing was done")]
     Definition(#[from] InspectError),
-    /// Reading.
+    /// libvirt did not say which domains there are.
     #[error("libvirt could not be looked at; nothing was done")]
     Look(#[from] LibvirtError),
-    /// virsh.
+    /// `virsh` could not shut the machine down, turn it off or start it.
     #[error("libvirt could not be told; `virsh list --all` says how the machine stands")]
     Libvirt(#[from] CommandError),
     /// It does not listen.
     #[error("`{vm}` has not shut down within {seconds} s and runs on; `--force` turns it off")]
     Deaf {
-        /// Which.
+        /// Name of the machine that runs on.
         vm: String,
         /// How long was waited.
         seconds: u64,

@@ -22,7 +22,7 @@ pub const TOP_LEVEL: &str = "/run/bedplate/top-level";
 
 /// A file system over opened volumes.
 pub struct Make<'a> {
-    /// Label.
+    /// Label of the file system, and its name below [`TOP_LEVEL`].
     pub label: &'a str,
     /// File system id.
     pub fsid: Uuid,

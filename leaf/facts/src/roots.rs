@@ -8,13 +8,13 @@ use crate::probe::Probe;
 /// The directories facts are read from.
 #[derive(Debug, Clone)]
 pub struct Roots {
-    /// `/sys`.
+    /// `/sys`, where the kernel shows disks, NICs and firmware.
     pub sys: PathBuf,
-    /// `/dev`.
+    /// `/dev`, with the device nodes and their stable names.
     pub dev: PathBuf,
-    /// `/proc`.
+    /// `/proc`, where the kernel shows memory and mounts.
     pub proc: PathBuf,
-    /// `/run/udev/data`.
+    /// `/run/udev/data`, where udev keeps the properties of devices.
     pub udev: PathBuf,
     /// Where the booted medium is mounted.
     pub medium: PathBuf,

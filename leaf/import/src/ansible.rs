@@ -22,7 +22,7 @@ pub enum ImportError {
     /// No YAML.
     #[error("the variables cannot be read")]
     Yaml(#[from] YamlError),
-    /// Encrypted.
+    /// Ansible Vault has encrypted the file; it is not decrypted here.
     #[error("the file is a vault; give the output of `ansible-vault view`")]
     Vault,
     /// Something else.

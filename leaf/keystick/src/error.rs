@@ -17,13 +17,13 @@ pub enum StickError {
     /// There is no such file.
     #[error("the key stick has no file `{path}`")]
     Missing {
-        /// Which.
+        /// Path that was looked for, relative to the root of the stick.
         path: String,
     },
     /// The file cannot be what it should be.
     #[error("`{path}` on the key stick is {what}")]
     Unusable {
-        /// Which.
+        /// Path of the file, relative to the root of the stick.
         path: String,
         /// What it is instead.
         what: &'static str,
@@ -33,9 +33,9 @@ pub enum StickError {
     File {
         /// What was attempted.
         action: &'static str,
-        /// Which.
+        /// Path of the file or directory on the stick.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when the file was opened, read or written.
         #[source]
         source: io::Error,
     },
@@ -50,11 +50,11 @@ pub enum StickError {
     Volume {
         /// What was attempted.
         action: &'static str,
-        /// Why.
+        /// What the kernel said of the volume, or of where it is mounted.
         #[source]
         source: io::Error,
     },
-    /// Mounting.
+    /// The kernel would not mount its volume, damaged or pulled out as a rule.
     #[error("the key stick cannot be mounted")]
     Mount(#[from] MountError),
     /// The kernel gave no random numbers.

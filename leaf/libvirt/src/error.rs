@@ -23,16 +23,16 @@ pub enum LibvirtError {
     /// The socket.
     #[error("libvirt at {} could not be spoken to", .socket.display())]
     Socket {
-        /// Which.
+        /// Path of the socket that libvirt is spoken to over.
         socket: PathBuf,
-        /// Why.
+        /// What the kernel said when it was connected to, read or written.
         #[source]
         source: io::Error,
     },
     /// Not root, and polkit or SASL are in between.
     #[error("libvirt at {} wants a login; root needs none", .socket.display())]
     Login {
-        /// Which.
+        /// Path of the socket whose daemon wants it.
         socket: PathBuf,
     },
     /// libvirt said no.
@@ -48,7 +48,7 @@ pub enum LibvirtError {
     Wire {
         /// What it was asked.
         what: &'static str,
-        /// Why.
+        /// Where the answer departs from the protocol.
         #[source]
         source: WireError,
     },

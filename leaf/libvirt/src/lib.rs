@@ -18,7 +18,7 @@ pub use state::{Off, Paused, State};
 /// A domain with its definitions, as they were a moment ago.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Domain {
-    /// Name.
+    /// Name that it has in libvirt, where no other has it.
     pub name: String,
     /// Whether it runs, or is paused.
     pub running: bool,

@@ -4,17 +4,17 @@
 //! `src/remote/remote_protocol.x` (procedures) of libvirt, which never change for a procedure
 //! once it is released: programs and daemons of any two versions understand each other.
 
-/// `REMOTE_PROGRAM`.
+/// `REMOTE_PROGRAM`: the program that every procedure called here belongs to.
 const PROGRAM: u32 = 0x2000_8086;
-/// `REMOTE_PROTOCOL_VERSION`.
+/// `REMOTE_PROTOCOL_VERSION`: the version of that program.
 const VERSION: u32 = 1;
-/// `VIR_NET_CALL`.
+/// `VIR_NET_CALL`: type of a message that asks for a procedure.
 const CALL: u32 = 0;
-/// `VIR_NET_REPLY`.
+/// `VIR_NET_REPLY`: type of the message that answers a call.
 const REPLY: u32 = 1;
-/// `VIR_NET_OK`.
+/// `VIR_NET_OK`: status of a call, and of a reply that carries a result.
 const OK: u32 = 0;
-/// `VIR_NET_ERROR`.
+/// `VIR_NET_ERROR`: status of a reply that carries an error in the place of a result.
 const ERROR: u32 = 1;
 /// `VIR_NET_MESSAGE_LEN_MAX`: bytes of the length, which counts itself.
 pub(crate) const LENGTH_BYTES: usize = 4;
@@ -27,13 +27,13 @@ const UUID_BYTES: usize = 16;
 
 /// `virConnectListAllDomains` without a flag.
 pub(crate) const LIST_ALL: u32 = 0;
-/// `VIR_CONNECT_LIST_DOMAINS_AUTOSTART`.
+/// `VIR_CONNECT_LIST_DOMAINS_AUTOSTART`: only those that are started at boot.
 pub(crate) const LIST_AUTOSTART: u32 = 1 << 10;
-/// `VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE`.
+/// `VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE`: only those whose memory libvirt has saved.
 pub(crate) const LIST_MANAGED_SAVE: u32 = 1 << 8;
 /// `virDomainGetXMLDesc` without a flag: of a domain that runs, what it runs with.
 pub(crate) const XML_LIVE: u32 = 0;
-/// `VIR_DOMAIN_XML_INACTIVE`.
+/// `VIR_DOMAIN_XML_INACTIVE`: of any domain, what it is started with the next time.
 pub(crate) const XML_INACTIVE: u32 = 1 << 1;
 
 /// A procedure of `enum remote_procedure`.
@@ -60,7 +60,7 @@ pub enum WireError {
     /// Neither there nor not there.
     #[error("{0} is neither yes nor no")]
     Optional(u32),
-    /// Text.
+    /// A string that is not UTF-8.
     #[error("its text is not UTF-8")]
     Text,
     /// Not of what was asked.
@@ -68,12 +68,12 @@ pub enum WireError {
     Other,
 }
 
-/// `remote_nonnull_domain`.
+/// `remote_nonnull_domain`: a domain, as calls and answers name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handle {
-    /// Name.
+    /// Name that it has in libvirt, where no other has it.
     pub name: String,
-    /// UUID.
+    /// The bytes of its UUID, in the order of its text.
     pub uuid: [u8; UUID_BYTES],
     /// Number while it runs, else -1.
     pub id: i32,

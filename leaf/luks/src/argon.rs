@@ -22,7 +22,7 @@ pub struct ArgonCost {
     pub memory_kib: u32,
     /// Passes over the memory.
     pub iterations: u32,
-    /// Lanes.
+    /// Lanes that are worked on at the same time.
     pub threads: u32,
 }
 

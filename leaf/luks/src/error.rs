@@ -18,7 +18,7 @@ pub enum LuksError {
         subject: PathBuf,
         /// What libcryptsetup said about it, with a leading separator; often empty.
         detail: String,
-        /// Why.
+        /// What libcryptsetup returned.
         #[source]
         source: LibcryptErr,
     },
@@ -53,7 +53,7 @@ pub enum LuksError {
         operation: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the kernel said when a header was made, read or flushed.
         #[source]
         source: std::io::Error,
     },

@@ -33,9 +33,9 @@ pub enum Vendored {
 /// What is to be known of a repository before a host is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// `flake.nix`.
+    /// Text of the file `flake.nix` at its root.
     pub flake: String,
-    /// `flake.lock`.
+    /// Text of the file `flake.lock` at its root; none when it is not there.
     pub lock: Option<String>,
     /// Where its hosts are.
     pub hosts: String,

@@ -39,7 +39,7 @@ pub enum KeyError {
     /// The halves of the file.
     #[error("the public and the private half of the key do not belong together")]
     Halves,
-    /// Bech32.
+    /// No recipient in bech32 (`age1…`), with what the `age` crate says of it.
     #[error("this is no age recipient: {0}")]
     Recipient(String),
 }

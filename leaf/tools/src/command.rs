@@ -20,7 +20,7 @@ pub enum CommandError {
     Start {
         /// The program.
         program: String,
-        /// Why.
+        /// What the kernel said when it was started, or a pipe of it was read or written.
         #[source]
         source: io::Error,
     },
@@ -59,7 +59,7 @@ pub enum CommandError {
     Unexpected {
         /// The program.
         program: String,
-        /// Why.
+        /// Where its output is not the JSON that is known of it.
         #[source]
         source: serde_json::Error,
     },

@@ -19,7 +19,7 @@ pub const GLOBAL: Uuid = Uuid::from_u128(0x8be4df61_93ca_11d2_aa0d_00e098032b8c)
 /// Kept over power cycles, and visible to firmware and system.
 const ATTRIBUTES: u32 = 1 | 2 | 4;
 
-/// `LOAD_OPTION_ACTIVE`.
+/// `LOAD_OPTION_ACTIVE` of section 3.1.3: the firmware tries the option in its turn.
 const ACTIVE: u32 = 1;
 
 /// The variables below a mounted efivarfs.

@@ -7,7 +7,7 @@ use crate::command::{CommandError, CommandExt as _};
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Exported {
-    /// Directory.
+    /// Absolute path of the exported directory.
     pub path: String,
     /// Client, as exports(5) writes it.
     pub client: String,

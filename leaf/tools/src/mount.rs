@@ -14,9 +14,9 @@ use rustix::mount::{self as sys, MountFlags, UnmountFlags};
 pub struct MountError {
     /// What was attempted, with its source and a preposition.
     operation: String,
-    /// Where.
+    /// The place to mount or move to, or the mount to change or remove.
     target: PathBuf,
-    /// Why.
+    /// What the kernel said when it was mounted, bound, moved or unmounted.
     #[source]
     source: io::Error,
 }

@@ -33,7 +33,7 @@ const MOST_ENTRIES: u32 = (4 << 20) / ENTRY;
 pub struct Entry {
     /// Number, from 1.
     pub number: u32,
-    /// Name.
+    /// Name in the table, not the label of what is in the partition.
     pub name: String,
     /// Whether it is an EFI system partition; LUKS otherwise.
     pub esp: bool,

@@ -17,7 +17,7 @@ pub const STAGE_1: &str = "stage 1";
 /// What a machine will be like once it is up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Machine {
-    /// `host.id`.
+    /// The `host.id` of its `host.toml`.
     pub id: Uuid,
     /// Its name.
     pub name: String,

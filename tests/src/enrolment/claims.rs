@@ -20,7 +20,7 @@ pub enum Claim {
     OneCommit,
     /// Nothing is left to commit.
     Clean,
-    /// `[flake].remote`.
+    /// `origin` of the clone on the machine is `[flake].remote` of `host.toml`.
     Origin,
     /// The bundle of the key stick.
     Fetched,
@@ -36,7 +36,7 @@ pub enum Claim {
     Stick,
     /// T20: ESP and initrd.
     Boot,
-    /// T24.
+    /// T24: no answers and no keys are left behind.
     NothingLeft,
     /// T26: the machine-id.
     Identity,

@@ -13,7 +13,7 @@ use crate::failure::{Failure, file};
 /// What came of one cut.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Which.
+    /// Name of the cut, and where it was made; both stand among the other fields of the line.
     #[serde(flatten)]
     pub case: Case,
     /// The build of the medium.

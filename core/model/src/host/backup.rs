@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SecretReference;
 
-/// `[backups.<name>]`.
+/// Section `[backups.<name>]` of `host.toml`: what is stored, where to, and how often.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {
     /// restic repository; an absolute path for a local one.

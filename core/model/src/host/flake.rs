@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SecretReference;
 
-/// `[flake]`.
+/// Section `[flake]` of `host.toml`: the repository, how it is fetched, and how it is pushed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flake {
     /// `origin` of the clone left in `/etc/nixos`.

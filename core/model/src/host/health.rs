@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `[health]`.
+/// Section `[health]` of `host.toml`: beyond each of these limits somebody is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// How full a pool may be, in hundredths, of data or of metadata.

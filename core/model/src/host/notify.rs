@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SecretReference;
 
-/// `[notify]`.
+/// Section `[notify]` of `host.toml`: where messages go, and how often they are repeated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notify {
     /// Address that messages are posted to.

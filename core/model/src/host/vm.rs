@@ -12,7 +12,7 @@ pub enum State {
     Absent,
 }
 
-/// `[vms.<name>]`.
+/// Section `[vms.<name>]` of `host.toml`: one virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vm {
     /// Present or absent.
@@ -35,7 +35,7 @@ pub struct Vm {
     pub usb_devices: Vec<UsbDevice>,
     /// Bridge the VM's NIC stands on.
     pub bridge: String,
-    /// Firmware.
+    /// What it boots with: legacy BIOS, or UEFI with or without Secure Boot.
     pub firmware: Firmware,
     /// Whether it is started at boot.
     pub autostart: bool,
@@ -67,7 +67,7 @@ pub struct Vm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VmKind {
-    /// Anything.
+    /// Any guest: nothing is settled by what runs in it.
     #[default]
     Generic,
     /// Home Assistant OS.
@@ -158,7 +158,7 @@ impl UsbDevice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Firmware {
-    /// SeaBIOS.
+    /// SeaBIOS, a legacy BIOS.
     Bios,
     /// OVMF without Secure Boot.
     Uefi,

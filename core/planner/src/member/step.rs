@@ -51,7 +51,7 @@ pub enum MemberStep {
     },
     /// Copy everything off a device, or from the other copies, and take it out.
     Leave {
-        /// Which.
+        /// The member that is taken out, whether it is there or not.
         device: Leaving,
     },
     /// Bring every chunk to two copies.

@@ -23,11 +23,11 @@ pub(super) fn let_all_go(
 /// What it takes to let a machine go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing.
+    /// Nothing but removing the note: it is off, or was started anew since.
     Forget,
     /// Its agent.
     Thaw,
-    /// libvirt.
+    /// libvirt, which lets it run on where it is paused.
     Resume,
     /// libvirt, and then its agent, which must answer.
     ResumeAndThaw,

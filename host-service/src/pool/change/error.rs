@@ -34,7 +34,7 @@ pub enum ChangeError {
         disk: String,
         /// What was attempted.
         action: &'static str,
-        /// Why.
+        /// What the kernel said when the partition table was written or read anew.
         #[source]
         source: io::Error,
     },
@@ -92,7 +92,7 @@ pub enum ChangeError {
     Luks {
         /// Role and by-id name.
         disk: String,
-        /// Why.
+        /// What libcryptsetup or the kernel said of the volume; boxed, as it is large.
         #[source]
         source: Box<LuksError>,
     },
@@ -104,7 +104,7 @@ pub enum ChangeError {
     Command {
         /// What failed.
         action: &'static str,
-        /// Why.
+        /// How the command ended, with the tail of what it said.
         #[source]
         source: CommandError,
     },

@@ -44,10 +44,10 @@ pub enum SopsError {
         line: usize,
         /// Where it stands.
         place: String,
-        /// Why.
+        /// What is wrong with its form, or that it was not decrypted.
         why: &'static str,
     },
-    /// Changed.
+    /// Its MAC does not fit: a value was changed, added or removed by something else than sops.
     #[error("its values do not belong together (MAC mismatch): it was changed without sops")]
     Mac,
     /// Nothing there.

@@ -37,7 +37,7 @@ pub enum Transport<'a> {
 /// How git reaches a remote over ssh: with this configuration and no other.
 #[derive(Debug, Clone, Copy)]
 pub struct SshAccess<'a> {
-    /// `ssh`.
+    /// The client, `ssh` or its path: of the letters that `config` may have, or it is refused.
     pub program: &'a str,
     /// Its configuration. git hands both to a shell: a path of letters, digits, `/`, `-`, `_` and
     /// `.`, or it is refused.

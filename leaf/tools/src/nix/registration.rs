@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// One path of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorePath {
-    /// `/nix/store/…`.
+    /// The path itself, `/nix/store/HASH-NAME`.
     pub path: String,
     /// SHA-256 of the NAR serialisation, hexadecimal.
     pub hash: String,

@@ -10,7 +10,7 @@ use super::Keep;
 /// argument or a variable can be read by others, or ends up in a core dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing.
+    /// Nothing besides the password, as a repository in a directory of this machine.
     Open,
     /// A file that holds the repository's address with name and password of a rest-server.
     AddressFile(PathBuf),

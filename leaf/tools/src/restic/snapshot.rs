@@ -51,7 +51,7 @@ impl Snapshot {
 /// How much a snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
-    /// Files.
+    /// Files in it, whether they had changed or not; 0 when restic does not say.
     #[serde(default)]
     pub total_files_processed: u64,
     /// Bytes of files.
@@ -111,10 +111,10 @@ pub enum Stored {
 /// How many snapshots `forget` keeps; 0 says nothing about that period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
-    /// Days.
+    /// Of how many days with a snapshot the last one is kept: `--keep-daily`.
     pub daily: u32,
-    /// Weeks.
+    /// Of how many weeks with a snapshot the last one is kept: `--keep-weekly`.
     pub weekly: u32,
-    /// Months.
+    /// Of how many months with a snapshot the last one is kept: `--keep-monthly`.
     pub monthly: u32,
 }
