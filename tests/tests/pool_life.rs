@@ -271,7 +271,9 @@ fn f2_f3_a_new_disk_that_fails_and_a_member_that_is_pulled_cost_the_pool_nothing
     let (mut machine, wrote) = begun(directory.path());
     for (number, before) in [(2, true), (3, false)] {
         let (told, new) = replace_with_one_that_fails(&mut machine, "two", number, before);
-        assert_eq!(sums(&told, "pair", "end"), wrote, "{told:#?}");
+        // What has no checksums may be read from the disk that fails, for as long as it is mounted.
+        let checked = |sums: &BTreeMap<String, String>| sums.get("file").cloned();
+        assert_eq!(checked(&sums(&told, "pair", "end")), checked(&wrote), "{told:#?}");
         assert!(!says(&told, "replaced"), "{told:#?}");
         let names = |line: &String| line.starts_with("said ") && line.contains(&new.by_id());
         assert!(told.iter().any(names), "{told:#?}");

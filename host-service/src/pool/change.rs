@@ -311,8 +311,8 @@ impl<'a> Change<'a> {
     }
 
     /// btrfs goes on without a word when the new disk does not take what is written, and reads from it what
-    /// has no checksums. Such a disk is cut off at once; its mark still says that it joins, so that no
-    /// boot takes it for a whole member.
+    /// has no checksums. The mark of such a disk still says that it joins, so that no boot takes it for
+    /// a whole member.
     fn expect_taken(&self) -> Result<Outcome, ChangeError> {
         let Some(mapper) = self.joining() else { return Ok(Outcome::Done) };
         let node = mapped(&mapper);
@@ -320,10 +320,7 @@ impl<'a> Change<'a> {
             .map_err(command("the errors of the new disk could not be counted"))?;
         match unwritten(&counted, &node) {
             0 => Ok(Outcome::Done),
-            count => {
-                self.luks(luks::cut_off(&mapper))?;
-                Err(ChangeError::NotTaken { disk: self.disk.clone(), count })
-            }
+            count => Err(ChangeError::NotTaken { disk: self.disk.clone(), count }),
         }
     }
 

@@ -21,7 +21,7 @@ pub use format::{Format, HEADER_BYTES, KEYFILE_SLOT, PASSPHRASE_SLOT, format, fo
 pub use token::{Standing, Token, backup_sealed, read_token, seal, standing};
 pub use verity::open_verity;
 pub use volume::{
-    backup_header, close, cut_off, is_open, open, open_read_only, open_unseen, test_key, uuid,
+    backup_header, close, is_open, open, open_read_only, open_unseen, test_key, uuid,
 };
 
 /// What the functions of this crate return.

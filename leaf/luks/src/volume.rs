@@ -1,9 +1,8 @@
 //! Opening, closing, testing and saving LUKS2 volumes.
 
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::Path;
 
-use bedplate_tools::direct::Direct;
 use libcryptsetup_rs::consts::flags::{CryptActivate, CryptDeactivate};
 use libcryptsetup_rs::consts::vals::{CryptStatusInfo, EncryptionFormat};
 use libcryptsetup_rs::{CryptDevice, CryptInit, LibcryptErr, status};
@@ -64,20 +63,6 @@ pub fn close(mapper: &str) -> Result<()> {
     let failed = |error| LuksError::operation("close the volume", &subject)(error);
     let mut device = CryptInit::init_by_name_and_header(mapper, None).map_err(failed)?;
     device.activate_handle().deactivate(mapper, CryptDeactivate::empty()).map_err(failed)
-}
-
-/// Lets nobody read or write a mapping any more, also whoever holds it open: every access fails from now on.
-/// (libcryptsetup puts an error target in its place, `CRYPT_DEACTIVATE_FORCE`.)
-pub fn cut_off(mapper: &str) -> Result<()> {
-    let _guard = log::begin();
-    let subject = Path::new("/dev/mapper").join(mapper);
-    let failed = |error| LuksError::operation("cut off the volume", &subject)(error);
-    let mut device = CryptInit::init_by_name_and_header(mapper, None).map_err(failed)?;
-    let done = device.activate_handle().deactivate(mapper, CryptDeactivate::FORCE);
-    // One that is held open stays, and is called busy: what counts is that nothing is read from it.
-    let reads =
-        |path| Direct::open(path).is_ok_and(|mut volume| volume.read_exact(&mut [0; 512]).is_ok());
-    if reads(&subject) { done.map_err(failed) } else { Ok(()) }
 }
 
 /// Writes a copy of the header and its keyslots to a file that must not exist yet.

@@ -38,9 +38,9 @@ pub enum ChangeError {
         #[source]
         source: io::Error,
     },
-    /// The new disk fails.
+    /// The new disk does not take what is written to it.
     #[error(
-        "{disk}: it did not take {count} of the writes that fill it, and was cut off: the pool goes on with the disks that it had, and nothing is lost. Take the disk out, restart the machine, and run the same command with another one"
+        "{disk}: it did not take {count} of the writes that fill it. The disks that the pool had keep everything, but what has no checksums (NOCOW) may be read from the new one until the machine is restarted without it: turn the machine off, take the disk out, and run the same command with another one"
     )]
     NotTaken {
         /// Role and by-id name.
