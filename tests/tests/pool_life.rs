@@ -311,6 +311,8 @@ fn pulled_and_put_back(machine: &LifeMachine, member: &Disk) {
     running.wait_for_text(&["LIFE IS OVER"], LIMIT).unwrap();
     let console = running.console();
     running.wait_for_end(LIMIT).unwrap();
+    // The next one is at the same sockets.
+    drop(running);
     let told = console.lines().filter_map(|line| line.trim().strip_prefix("LIFE "));
     let told: Vec<String> = told.map(str::to_owned).collect();
     println!("{told:#?}");

@@ -83,14 +83,12 @@ impl Resync<'_> {
         self.begin(record)?;
         let written = replace::run_meanwhile(number, &node, self.mount, meanwhile);
         written.map_err(|error| {
-            let why = chain(&error);
-            let room = if why.contains("No space left") {
-                "; the pool has no room for one more chunk: delete something, or run `btrfs balance start \
-                 -dusage=50` on its mount point"
+            let room = if replace::lacks_room(&error) {
+                "; the pool has no room for one more chunk: delete something"
             } else {
                 ""
             };
-            self.failed(format!("{why}{room}"))
+            self.failed(format!("{}{room}", chain(&error)))
         })?;
         let end = replace::progress(self.mount)?;
         let unreadable =

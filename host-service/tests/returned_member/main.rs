@@ -140,6 +140,44 @@ fn t44_what_a_rescue_system_wrote_to_one_disk_is_never_mixed_with_the_other() {
     assert_eq!((opening.lost, opening.mark.members), (1, BTreeSet::from(["A".to_owned()])));
 }
 
+/// A disk that comes back to a pool whose every chunk is allocated and hardly used, as it is after some time
+/// without that disk.
+#[test]
+#[ignore = "wants root, loop devices and btrfs"]
+fn t44_t40_a_disk_comes_back_where_no_chunk_is_left_to_allocate() {
+    let _alone = alone();
+    let place = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mount = &place.path().join("mount");
+    fs::create_dir(mount).unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|name| Loop::of(&blank(place.path(), name)).unwrap());
+    // The third is the second, as it is when nothing on it counts.
+    let (a, b, c) = (a.0.as_path(), b.0.as_path(), c.0.as_path());
+    make(&[a, b], mount);
+    let mut files = Files::new();
+    {
+        let _mounted = Mounted::new(mount, &[a, b], "", Access::ReadWrite).unwrap();
+        put(mount, &mut files, "images/vm", 1, 8 * MIB);
+    }
+    forget(&[a, b]);
+    let _without_b = Mounted::new(mount, &[a], "degraded", Access::ReadWrite).unwrap();
+    let filler = |number: u32| mount.join(format!("filler-{number}"));
+    let filled =
+        (0..4096).take_while(|number| fs::write(filler(*number), [7; MIB]).is_ok()).count();
+    assert!(filled > 64, "{filled}");
+    rustix::fs::sync();
+    // Something is left in each chunk, or the kernel gives it back by itself.
+    for number in (0..=u32::try_from(filled).unwrap()).filter(|number| number % 16 != 0) {
+        let _ = fs::remove_file(filler(number));
+    }
+    rustix::fs::sync();
+    let missing = btrfs::missing_devices(mount).unwrap();
+    let [number] = missing.as_slice() else { panic!("{missing:?}") };
+    replace::run(*number, c, mount).unwrap();
+    let end = replace::progress(mount).unwrap();
+    assert_eq!(end, Progress::Finished { unreadable: 0, unwritten: 0 });
+    assert_eq!(wrong(mount, &files), [] as [&str; 0]);
+}
+
 /// One disk, in a life.
 struct Disk {
     file: PathBuf,

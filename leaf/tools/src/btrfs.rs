@@ -172,6 +172,14 @@ pub fn convert_to_raid1_meanwhile(
     command.run_meanwhile(LOOK, meanwhile)
 }
 
+/// Empties chunks that are at most half full into one another, so that their room can be allocated anew.
+fn gather_meanwhile(mount: &Path, meanwhile: &mut dyn FnMut()) -> Result<(), CommandError> {
+    let filters = ["-dusage=50", "-musage=50"];
+    let mut command = Command::new("btrfs");
+    command.args(["balance", "start", IN_TURN]).args(filters).arg(mount);
+    command.run_meanwhile(LOOK, meanwhile)
+}
+
 /// Lets a mounted file system of one device use all of that device.
 pub fn grow(mount: &Path) -> Result<(), CommandError> {
     Command::new("btrfs").args(["filesystem", "resize", "max"]).arg(mount).run()

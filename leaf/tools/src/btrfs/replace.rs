@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::LOOK;
+use super::{LOOK, gather_meanwhile};
 use crate::command::{CommandError, CommandExt as _};
 
 /// How far it is.
@@ -27,8 +27,12 @@ pub enum Progress {
 /// Writes what device number `number` holds, or should hold, to `device`, which is not in the file
 /// system; returns when that is done. What could not be read stays on `device` as it was: it is not
 /// discarded before.
+///
+/// The kernel wants room for one more chunk, which a file system that was written to without a device
+/// often lacks though most of its chunks are empty: where there is none, they are emptied into one another
+/// first.
 pub fn run(number: u64, device: &Path, mount: &Path) -> Result<(), CommandError> {
-    start(number, device, mount).run()
+    run_meanwhile(number, device, mount, &mut || ())
 }
 
 /// As [`run`]; `meanwhile` is called every [`LOOK`].
@@ -38,7 +42,19 @@ pub fn run_meanwhile(
     mount: &Path,
     meanwhile: &mut dyn FnMut(),
 ) -> Result<(), CommandError> {
-    start(number, device, mount).run_meanwhile(LOOK, meanwhile)
+    match start(number, device, mount).run_meanwhile(LOOK, meanwhile) {
+        Err(error) if lacks_room(&error) => {
+            gather_meanwhile(mount, meanwhile)?;
+            start(number, device, mount).run_meanwhile(LOOK, meanwhile)
+        }
+        ended => ended,
+    }
+}
+
+/// Whether the kernel found no room (`ENOSPC`), as btrfs-progs tell it.
+pub fn lacks_room(error: &CommandError) -> bool {
+    let mut chain = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
+    chain.any(|one| one.to_string().contains("No space left"))
 }
 
 fn start(number: u64, device: &Path, mount: &Path) -> Command {
