@@ -12,14 +12,13 @@ use crate::cargo::{cargo, run};
 use crate::report::Problem;
 
 /// What cargo-fuzz gives the compiler: coverage for libFuzzer (LLVM's SanitizerCoverage).
-const FLAGS: [&str; 7] = [
+const FLAGS: [&str; 6] = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
-    "-Cdebug-assertions",
 ];
 /// With a target that is named, even if it is this machine's, the flags are not those of build scripts.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
