@@ -99,6 +99,21 @@ fn t44_a_disk_that_died_is_noticed_and_leaves_by_its_number() {
     assert_eq!(wrong(mount, &put_there), [] as [&str; 0]);
 }
 
+/// A pool of two disks with one file, which is not mounted and which the kernel has forgotten.
+fn pair(place: &Path, mount: &Path) -> ([Loop; 2], Files) {
+    fs::create_dir(mount).unwrap();
+    let loops = ["a", "b"].map(|name| Loop::of(&blank(place, name)).unwrap());
+    let nodes = loops.each_ref().map(|one| one.0.as_path());
+    make(&nodes, mount);
+    let mut files = Files::new();
+    {
+        let _mounted = Mounted::new(mount, &nodes, "", Access::ReadWrite).unwrap();
+        put(mount, &mut files, "images/vm", 1, 8 * MIB);
+    }
+    forget(&nodes);
+    (loops, files)
+}
+
 /// Two disks, of which one was mounted by a system that knows no marks: the kernel counts one generation
 /// for all that was written, as it does where a power cut hits between two superblocks.
 #[test]
@@ -107,16 +122,8 @@ fn t44_what_a_rescue_system_wrote_to_one_disk_is_never_mixed_with_the_other() {
     let _alone = alone();
     let place = tempfile::tempdir_in("/var/tmp").unwrap();
     let mount = &place.path().join("mount");
-    fs::create_dir(mount).unwrap();
-    let [a, b] = ["a", "b"].map(|name| Loop::of(&blank(place.path(), name)).unwrap());
+    let ([a, b], mut files) = pair(place.path(), mount);
     let (a, b) = (a.0.as_path(), b.0.as_path());
-    make(&[a, b], mount);
-    let mut files = Files::new();
-    {
-        let _mounted = Mounted::new(mount, &[a, b], "", Access::ReadWrite).unwrap();
-        put(mount, &mut files, "images/vm", 1, 8 * MIB);
-    }
-    forget(&[a, b]);
     {
         let _rescue = Mounted::new(mount, &[a], "degraded", Access::ReadWrite).unwrap();
         put(mount, &mut files, "images/vm", 2, 8 * MIB);
@@ -148,17 +155,10 @@ fn t44_t40_a_disk_comes_back_where_no_chunk_is_left_to_allocate() {
     let _alone = alone();
     let place = tempfile::tempdir_in("/var/tmp").unwrap();
     let mount = &place.path().join("mount");
-    fs::create_dir(mount).unwrap();
-    let [a, b, c] = ["a", "b", "c"].map(|name| Loop::of(&blank(place.path(), name)).unwrap());
-    // The third is the second, as it is when nothing on it counts.
-    let (a, b, c) = (a.0.as_path(), b.0.as_path(), c.0.as_path());
-    make(&[a, b], mount);
-    let mut files = Files::new();
-    {
-        let _mounted = Mounted::new(mount, &[a, b], "", Access::ReadWrite).unwrap();
-        put(mount, &mut files, "images/vm", 1, 8 * MIB);
-    }
-    forget(&[a, b]);
+    let ([a, _b], files) = pair(place.path(), mount);
+    // In the place of the second, as that one is when nothing on it counts.
+    let c = Loop::of(&blank(place.path(), "c")).unwrap();
+    let (a, c) = (a.0.as_path(), c.0.as_path());
     let _without_b = Mounted::new(mount, &[a], "degraded", Access::ReadWrite).unwrap();
     let filler = |number: u32| mount.join(format!("filler-{number}"));
     let filled =
