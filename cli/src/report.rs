@@ -1,5 +1,6 @@
 //! Failures as people see them.
 
+use bedplate_events::cause::texts;
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -81,7 +82,7 @@ impl Failure {
     /// The failure and its causes as one text without colour, for documents that programs read.
     pub fn told(&self) -> String {
         match self {
-            Self::Other(error) => causes(error.as_ref()).join(": "),
+            Self::Other(error) => texts(error.as_ref()).join(": "),
             other => other.render(Paint { on: false }),
         }
     }
@@ -119,12 +120,7 @@ fn render_refusals(error: &PlanError, paint: Paint) -> String {
 }
 
 fn render_chain(error: &dyn Error, paint: Paint) -> String {
-    format!("{}: {}\n", paint.red("error"), causes(error).join("\n  caused by: "))
-}
-
-/// An error and what caused it.
-fn causes(error: &dyn Error) -> Vec<String> {
-    std::iter::successors(Some(error), |&cause| cause.source()).map(ToString::to_string).collect()
+    format!("{}: {}\n", paint.red("error"), texts(error).join("\n  caused by: "))
 }
 
 /// Problems as rustc shows them: message, place, the line with a caret, help.

@@ -43,8 +43,21 @@ const LOOK_THROUGH: &[&str] = &["bedplate-installer", "bedplate-image-builder"];
 /// Carries out plans, whatever their steps: imports `events` alone.
 const ENGINE: &str = "bedplate-engine";
 const CARRY_OUT: &[&str] = &["bedplate-installer", "bedplate-host-service"];
+/// What converge looks after, whatever it is.
+const RESOURCES: &str = "bedplate-resources";
+/// One driver for each kind of guest. Knows no disk of the machine.
+const GUESTS: &str = "bedplate-guests";
+/// Files over HTTP; imported by who fetches some.
+const FETCH: &str = "bedplate-fetch";
+/// What tests of the machine row begin with; no program imports it.
+const SAMPLE: &str = "bedplate-sample";
 /// What people see, from events alone.
 const RENDER: &str = "bedplate-render";
+/// What changes a machine.
+const MACHINE: &[&str] = &[DISKS, ENGINE, RESOURCES, GUESTS];
+/// The program that makes a host as `host.toml` says, and what it does that with.
+const CONVERGE: &str = "bedplate-host-service";
+const CONVERGED: &[&str] = &[RESOURCES, GUESTS, FETCH];
 /// Programs that are told what to do, and neither read `host.toml` nor plan.
 const TOLD: &[&str] = &["bedplate-initrd", "bedplate-qemu-harness"];
 const MIDDLE: &[&str] = &[
@@ -56,7 +69,12 @@ const MIDDLE: &[&str] = &[
 ];
 const TOP: &[&str] = &["bedplate-cli", "bedplate-tests"];
 /// Tests of the first read their documents by the second.
-const FOR_TESTS: &[(&str, &str)] = &[(PLANNER, DOCUMENT)];
+const FOR_TESTS: &[(&str, &str)] = &[
+    (PLANNER, DOCUMENT),
+    (RESOURCES, SAMPLE),
+    (GUESTS, SAMPLE),
+    ("bedplate-host-service", SAMPLE),
+];
 
 /// What a crate may import, by its row; none for a crate of no row.
 fn allowed(name: &str) -> Option<Vec<&'static str>> {
@@ -72,6 +90,14 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
         &[&[EVENTS, MODEL, FORMATS, TOOLS]]
     } else if name == DISKS {
         &[&[EVENTS, MODEL, FACTS]]
+    } else if name == FETCH {
+        &[&[TOOLS]]
+    } else if name == SAMPLE {
+        &[&[MODEL, DOCUMENT, TOOLS]]
+    } else if name == RESOURCES {
+        &[&[EVENTS, MODEL, TOOLS, ENGINE]]
+    } else if name == GUESTS {
+        &[&[EVENTS, MODEL, TOOLS, "bedplate-libvirt", FETCH, ENGINE, RESOURCES]]
     } else if name == REPOSITORY {
         &[&[MODEL, DOCUMENT]]
     } else if name == IMPORT {
@@ -83,13 +109,14 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
     } else if MIDDLE.contains(&name) {
         &[CORE, LEAVES, &[FACTS, RENDER]]
     } else if TOP.contains(&name) {
-        &[CORE, LEAVES, &[FACTS, DISKS, ENGINE, RENDER, REPOSITORY, IMPORT], MIDDLE]
+        &[CORE, LEAVES, &[FACTS, REPOSITORY, IMPORT], MACHINE, &[RENDER], MIDDLE]
     } else {
         return None;
     };
     let writes: &[&str] = if WRITE_TO_DISKS.contains(&name) { &[DISKS] } else { &[] };
+    let converges: &[&str] = if name == CONVERGE { CONVERGED } else { &[] };
     let carries_out: &[&str] = if CARRY_OUT.contains(&name) { &[ENGINE] } else { &[] };
-    Some([rows.concat().as_slice(), writes, carries_out].concat())
+    Some([rows.concat().as_slice(), writes, carries_out, converges].concat())
 }
 
 /// Arrows that point the wrong way, as `a -> b`.
@@ -173,6 +200,13 @@ fn wrong_arrows_are_found() {
         (FACTS, "bedplate-blkid"),
         ("bedplate-image-builder", "bedplate-cli"),
         ("bedplate-image-builder", DISKS),
+        (GUESTS, DISKS),
+        (GUESTS, FACTS),
+        (GUESTS, DOCUMENT),
+        (RESOURCES, GUESTS),
+        ("bedplate-installer", GUESTS),
+        ("bedplate-host-service", SAMPLE),
+        (FETCH, MODEL),
         (REPOSITORY, TOOLS),
         (REPOSITORY, "bedplate-installer"),
         ("bedplate-initrd", REPOSITORY),

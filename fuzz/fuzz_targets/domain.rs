@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use bedplate_host_service::vm::model::{Model, paths};
-use bedplate_host_service::vm::{compare, inspect};
+use bedplate_guests::vm::model::{Model, paths};
+use bedplate_guests::vm::{compare, inspect};
 use libfuzzer_sys::fuzz_target;
 
 static WANTED: LazyLock<Option<Model>> =

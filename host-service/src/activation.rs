@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     fn saying(groups: &[&str]) -> HostFile {
-        let mut host = crate::sample::intent();
+        let mut host = bedplate_sample::intent();
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
         let user = bedplate_model::host::User { ssh_keys: Vec::new(), groups };
         host.host.users = [("admin".to_owned(), user)].into();

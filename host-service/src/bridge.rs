@@ -29,13 +29,13 @@ use bedplate_tools::command::CommandError;
 use bedplate_tools::ip::{self, IpError};
 use bedplate_tools::{programs, systemctl};
 
-use crate::atomic::{self, WriteError};
-use crate::chain::chain;
-use crate::context::Context;
-use crate::digest;
-use crate::kind::{Description, Kind, Resource};
 use crate::lab;
 use bedplate_engine::StepReporter;
+use bedplate_events::cause::in_line;
+use bedplate_resources::context::Context;
+use bedplate_resources::kind::{Description, Kind, Resource};
+use bedplate_tools::atomic::{self, WriteError};
+use bedplate_tools::digest;
 
 pub use applied::ApplyError;
 pub use files::files;
@@ -294,7 +294,7 @@ impl Kind for Bridges {
 fn or_trouble<T, E: std::error::Error>(read: Result<Option<T>, E>) -> (Option<T>, Option<String>) {
     match read {
         Ok(found) => (found, None),
-        Err(error) => (None, Some(chain(&error))),
+        Err(error) => (None, Some(in_line(&error))),
     }
 }
 

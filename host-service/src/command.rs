@@ -25,23 +25,24 @@ use crate::activation;
 use crate::backup::room::Room;
 use crate::backup::{key, quiesce};
 use crate::bridge;
-use crate::context::Context;
-use crate::converge::{self, Standing, Status};
+use crate::converge;
 use crate::esp_mirror;
 use crate::firewall;
 use crate::generation;
 use crate::handoff;
 use crate::host_key::{self, Taken};
-use crate::in_time::ask;
 use crate::intent;
 use crate::notify;
 use crate::pool::{self, Health};
 use crate::restore;
 use crate::show::{self, Format};
-use crate::vm;
-use crate::vm::redefine::{self, Wish};
-use crate::vm::restart::{self, Patience};
+use bedplate_engine::in_time::ask;
 use bedplate_engine::{Reporter, StepReporter};
+use bedplate_guests::vm;
+use bedplate_guests::vm::redefine::{self, Wish};
+use bedplate_guests::vm::restart::{self, Patience};
+use bedplate_resources::context::Context;
+use bedplate_resources::status::{Standing, Status, standing};
 
 pub use backup::{let_go, list, retrieve, run, task};
 pub use lab::{LabTask, lab};
@@ -131,7 +132,7 @@ pub fn converge(
     json: bool,
     out: &mut (dyn Write + Send),
 ) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     let alone = lock(&context.runtime)?;
     let (well, written) = telling(json, out, |reporter| {
         if !handoff::is_done(&context.state) && !handoff::hand_over(&context, reporter) {
@@ -148,14 +149,14 @@ pub fn converge(
 /// `bedplate-host plan`: what converge would do.
 pub fn plan(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     let differs = |one: &Status| !one.agrees;
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     let found = converge::restores(&context).into_iter().chain(converge::status(&context));
     let found: Vec<_> = found.filter(differs).collect();
     if found.is_empty() && !json {
         writeln!(out, "nothing to do")?;
     }
     show::status(out, format(json), &found)?;
-    match converge::standing(&found) {
+    match standing(&found) {
         Standing::Agrees => Ok(()),
         standing => Err(NotAsIntended::Plan(standing).into()),
     }
@@ -163,7 +164,7 @@ pub fn plan(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
 
 /// `bedplate-host status`: fails when something is not as intended.
 pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     let mut found = pool::compared(&context.intent);
     found.extend(generation::compared(&context.intent));
     found.extend(notify::compared(&context));
@@ -174,7 +175,7 @@ pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     found.extend(crate::lab::compared(&context));
     found.extend(crate::wear::compared(&context));
     show::status(out, format(json), &found)?;
-    match converge::standing(&found) {
+    match standing(&found) {
         Standing::Agrees => Ok(()),
         standing => Err(NotAsIntended::Status(standing).into()),
     }
@@ -203,14 +204,14 @@ pub fn network_begin(out: &mut dyn Write) -> Finished {
 
 /// `bedplate-host network try-again`.
 pub fn network_try_again(host_file: &Path, out: &mut dyn Write) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     bridge::try_again(&context.state)?;
     Ok(writeln!(out, "the next `bedplate-host converge` tries the settings of host.toml")?)
 }
 
 /// `bedplate-host vm restart NAME`.
 pub fn vm_restart(host_file: &Path, name: &str, force: bool, out: &mut dyn Write) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     let _alone = lock(&context.runtime)?;
     let patience = match force {
         true => Patience::TurnOffAfter(GUEST),
@@ -222,7 +223,7 @@ pub fn vm_restart(host_file: &Path, name: &str, force: bool, out: &mut dyn Write
 
 /// `bedplate-host vm redefine NAME`.
 pub fn vm_redefine(host_file: &Path, name: &str, wish: Wish, out: &mut dyn Write) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     let _alone = lock(&context.runtime)?;
     let lines = redefine::redefine(&context, &Virsh::new(vm::LIBVIRT), name, wish)?;
     for line in lines {
@@ -257,7 +258,7 @@ pub fn activate(toplevel: &Path, out: &mut dyn Write) -> Finished {
 /// `bedplate-host host-key take`. Without a prepared key there is nothing to do, unless one was
 /// asked for.
 pub fn host_key_take(host_file: &Path, replace: bool, out: &mut dyn Write) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     let has_key = "the machine has its ssh key; nothing was changed";
     if host_key::is_there(&context.configuration) && !replace {
         return Ok(writeln!(out, "{has_key}")?);
@@ -284,7 +285,7 @@ const LONGEST_KEY: u64 = 16 << 10;
 
 /// `bedplate-host host-key put`.
 pub fn host_key_put(host_file: &Path, input: &mut dyn Read, out: &mut dyn Write) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     let mut key = Vec::new();
     input.take(LONGEST_KEY).read_to_end(&mut key)?;
     host_key::put(&context.intent, &context.configuration, &Secret::new(key))?;
@@ -346,7 +347,7 @@ pub fn generation_failed(out: &mut dyn Write) -> Finished {
 
 /// `bedplate-host rebuild`: from the repository, or an earlier generation again.
 pub fn rebuild(host_file: &Path, back: Option<Back>, json: bool, out: &mut dyn Write) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     let _alone = lock(&context.runtime)?;
     let next = match back {
         None => {
@@ -376,7 +377,7 @@ pub enum Back {
 
 /// `bedplate-host notify`: tells whom host.toml names what has changed.
 pub fn notify(host_file: &Path, is_test: bool, out: &mut dyn Write) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     if is_test {
         return Ok(writeln!(out, "told: {}", notify::test(&context.intent)?)?);
     }
@@ -416,7 +417,7 @@ fn tend(context: &Context, out: &mut dyn Write) -> Finished {
 /// `bedplate-host vm tend`, when a device is plugged in. Converge may have looked before: it is waited for.
 pub fn vm_tend(host_file: &Path, out: &mut dyn Write) -> Finished {
     let _alone = lock(Path::new("/run/bedplate"))?;
-    tend_alone(&Context::read(host_file)?, out)
+    tend_alone(&intent::context(host_file)?, out)
 }
 
 fn tend_alone(context: &Context, out: &mut dyn Write) -> Finished {

@@ -15,10 +15,10 @@ use bedplate_model::plan::{BOOT, BOOT_MIRROR};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::systemctl;
 
-use crate::atomic::{self, WriteError};
 use crate::generation::{self, GenerationError};
 use crate::pool::{self, PoolError};
 use crate::system::{MIRROR_UNIT, partition_unit, patience};
+use bedplate_tools::atomic::{self, WriteError};
 
 /// Where units stand until the next boot.
 pub const RUNTIME_UNITS: &str = "/run/systemd/system";

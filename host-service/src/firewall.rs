@@ -101,7 +101,7 @@ pub fn nfs_conf(host: &HostFile) -> String {
 mod tests {
     use super::loaded::{Found, judge};
     use super::*;
-    use crate::sample;
+    use bedplate_sample as sample;
 
     #[test]
     fn t37_the_ports_of_nfs_are_open_for_the_clients_of_exports_alone() {
@@ -133,7 +133,10 @@ mod tests {
         serde_json::from_str(include_str!("firewall/version_4.json")).unwrap()
     }
 
-    fn judged(host: &HostFile, table: Option<serde_json::Value>) -> crate::converge::Status {
+    fn judged(
+        host: &HostFile,
+        table: Option<serde_json::Value>,
+    ) -> bedplate_resources::status::Status {
         judge(host, &Found::Table(table), Some(&rules(host)))
     }
 

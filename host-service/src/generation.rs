@@ -31,7 +31,7 @@ pub use self::record::record;
 pub use self::room::Lacking;
 pub use self::standing::{compared, faults_of};
 use self::wanted::Wanted;
-use crate::context::Context;
+use crate::intent;
 
 /// Where Nix keeps generations of the system.
 pub const PROFILES: &str = "/nix/var/nix/profiles";
@@ -123,7 +123,7 @@ fn file<'a>(
 
 /// The command `generation boot`.
 pub fn command(toplevel: &Path) -> Result<(), Box<dyn Error>> {
-    let intent = Context::read(&toplevel.join("host.toml"))?.intent;
+    let intent = intent::read(&toplevel.join("host.toml"))?;
     let running = fs::canonicalize(RUNNING).ok();
     let mirror = intent.os.esp_mirror.as_ref().map(|_| Path::new(BOOT_MIRROR));
     let write = |esp: &Path| match is_mount_point(esp) {

@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
-use crate::atomic;
 use crate::bridge::Bridges;
-use crate::chain::chain;
-use crate::context::Context;
-use crate::converge::{self, Status};
 use crate::secret::Secrets;
 use bedplate_engine::{Announced, Reporter};
+use bedplate_events::cause::in_line;
+use bedplate_resources::compared;
+use bedplate_resources::context::Context;
+use bedplate_resources::status::Status;
+use bedplate_tools::atomic;
 
 /// Says in the state directory that the machine was handed over.
 const RECORD: &str = "handed-over";
@@ -44,20 +45,20 @@ pub fn is_done(state: &Path) -> bool {
 /// Hands the machine over when every secret opens. Until then secrets and network are all that is
 /// brought up: whoever is to help has to get in.
 pub fn hand_over(context: &Context, reporter: &Reporter<'_>) -> bool {
-    let secrets = converge::status_of_kind(Secrets, context);
+    let secrets = compared::prepare(Secrets, context).status();
     // What a person has to see to is told, and keeps nothing back: a machine whose password nobody else
     // could open would never make a backup.
     if secrets.iter().all(|secret| secret.refused.is_none()) {
         // Where it cannot be noted, a secret that does not open later stops more than it has to.
         if let Err(error) = atomic::write(&context.state.join(RECORD), "", 0o644) {
-            reporter.warn(None, chain(&error));
+            reporter.warn(None, in_line(&error));
         }
         return true;
     }
     let title = format!("hand over {}", context.intent.host.name);
     Announced { title, ..Announced::default() }.carry_out(reporter, || {
-        converge::converge_kind(Secrets, context, reporter);
-        converge::converge_kind(Bridges, context, reporter);
+        compared::prepare(Secrets, context).perform(context, reporter);
+        compared::prepare(Bridges, context).perform(context, reporter);
         reporter.fail(Some("hand over"), &Waits, ADVICE);
         false
     })

@@ -12,8 +12,8 @@ use bedplate_secrets::ssh::{self, KeyError};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::secret::Secret;
 
-use crate::atomic::{self, WriteError};
 use crate::secret::HOST_KEY;
+use bedplate_tools::atomic::{self, WriteError};
 
 /// How often a passphrase may be mistyped.
 const TRIES: usize = 3;

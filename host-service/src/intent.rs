@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 
 use bedplate_document as document;
 use bedplate_model::host::HostFile;
+use bedplate_resources::context::Context;
+use bedplate_tools::mounts::Mounts;
+
+/// What is mounted, by the kernel.
+const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// The intent could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -43,5 +48,19 @@ pub fn read_with_text(path: &Path) -> Result<(HostFile, String), IntentError> {
     read.map_err(|problems| IntentError::Document {
         path: path.to_owned(),
         problems: problems.to_string(),
+    })
+}
+
+/// The intent from `host_file`, the mounts of this machine and the directories that are worked in.
+pub fn context(host_file: &Path) -> Result<Context, IntentError> {
+    let intent = read(host_file)?;
+    let mounts = fs::read_to_string(MOUNTS)
+        .map_err(|source| IntentError::Read { path: MOUNTS.into(), source })?;
+    Ok(Context {
+        intent,
+        mounts: Mounts::parse(&mounts),
+        configuration: "/etc".into(),
+        runtime: "/run/bedplate".into(),
+        state: "/var/lib/bedplate".into(),
     })
 }

@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bedplate_guests::vm::redefine::Wish;
 use bedplate_host_service::backup::record::Task as BackupTask;
 use bedplate_host_service::backup::retrieve::Request;
 use bedplate_host_service::backup::room::Room;
 use bedplate_host_service::command::{Back, LabTask, NotAsIntended};
-use bedplate_host_service::vm::redefine::Wish;
 use bedplate_host_service::{command, system, update};
 use bedplate_planner::pool_history::Word;
 use bedplate_planner::{MemberRequest, MemberTask};

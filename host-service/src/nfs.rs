@@ -20,13 +20,13 @@ use bedplate_tools::command::CommandError;
 use bedplate_tools::exportfs::{self, Exported};
 use bedplate_tools::systemctl;
 
-use crate::atomic::{self, WriteError};
-use crate::chain::chain;
-use crate::context::{Context, pool_mount};
-use crate::digest;
-use crate::kind::{Description, Kind, Resource};
-use crate::mounts::Mounts;
 use bedplate_engine::StepReporter;
+use bedplate_events::cause::in_line;
+use bedplate_resources::context::{Context, pool_mount};
+use bedplate_resources::kind::{Description, Kind, Resource};
+use bedplate_tools::atomic::{self, WriteError};
+use bedplate_tools::digest;
+use bedplate_tools::mounts::Mounts;
 
 pub use place::{Place, PlaceError};
 
@@ -295,7 +295,7 @@ fn look(context: &Context, export: &Export) -> Option<Place> {
     let mount = Path::new(context.pool_mount(&export.pool).ok()?);
     let inside = Path::new(&export.path).strip_prefix(mount).ok()?;
     Some(place::look(mount, inside).unwrap_or_else(|error| {
-        Place::Wrong(format!("{} is not exported: {}", export.path, chain(&error)))
+        Place::Wrong(format!("{} is not exported: {}", export.path, in_line(&error)))
     }))
 }
 

@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 
 use bedplate_model::host::{HostFile, Notify};
 
-use crate::atomic::{self, WriteError};
 use crate::backup::record::now;
-use crate::chain::chain;
-use crate::context::Context;
-use crate::converge::Status;
-use crate::in_time::Asked;
 use crate::secret::Repository;
+use bedplate_engine::in_time::Asked;
+use bedplate_events::cause::in_line;
+use bedplate_resources::context::Context;
+use bedplate_resources::status::Status;
+use bedplate_tools::atomic::{self, WriteError};
 
 pub use machine::{Event, Message, State};
 pub use mail::MailError;
@@ -144,7 +144,7 @@ fn tell(
         match send(&waiting.channel, &waiting.message) {
             Ok(()) => titles.push(title),
             Err(source) => {
-                let (attempts, why) = (waiting.attempts.saturating_add(1), chain(&source));
+                let (attempts, why) = (waiting.attempts.saturating_add(1), in_line(&source));
                 if source.is_silence() {
                     silent.insert(waiting.channel.clone(), why.clone());
                 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use bedplate_model::host::HostFile;
 use bedplate_tools::restic;
 
-use crate::context::Context;
+use bedplate_resources::context::Context;
 
 pub use diff::{Action, Observed, Occupied};
 #[cfg(test)]
@@ -80,7 +80,7 @@ pub fn is_pending(context: &Context) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample;
+    use bedplate_sample as sample;
 
     #[test]
     fn what_would_use_what_is_not_back_yet_is_held_back_and_nothing_else() {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use bedplate_events::shown::{shown_line, shown_lines};
 use bedplate_events::{Event, EventKind, Outcome};
 
-use crate::converge::{Standing, Status};
+use bedplate_resources::status::{Standing, Status};
 
 /// How to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_usb_device_of_a_guest_is_looked_after_when_it_is_plugged_in() {
-        let mut host = crate::sample::intent();
+        let mut host = bedplate_sample::intent();
         let entry = |host: &HostFile, path: &str| match entries(host, DOCUMENT, &parts())
             .unwrap()
             .remove(path)

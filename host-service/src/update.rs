@@ -22,8 +22,8 @@ use bedplate_tools::git::Reader;
 use bedplate_tools::nix::LocalStore;
 
 use crate::command::{Finished, NotAsIntended};
-use crate::context::Context;
 use crate::generation;
+use crate::intent;
 use crate::show::{self, Format};
 use bedplate_engine::Reporter;
 use engine::{Engine, Store};
@@ -75,7 +75,7 @@ pub fn command(
     json: bool,
     out: &mut (dyn Write + Send),
 ) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     if context.intent.host.platform == Kind::Nixos {
         return Err(UpdateError::NixOs.into());
     }

@@ -13,11 +13,11 @@ use bedplate_model::host::{Health, HostFile};
 use bedplate_tools::programs;
 use bedplate_tools::smartctl::{self, Answer, Smart};
 
-use crate::atomic;
-use crate::chain::chain;
-use crate::context::Context;
-use crate::converge::Status;
-use crate::each::at_once;
+use bedplate_engine::parallel::at_once;
+use bedplate_events::cause::in_line;
+use bedplate_resources::context::Context;
+use bedplate_resources::status::Status;
+use bedplate_tools::atomic;
 
 /// In `status`.
 const KIND: &str = "disk";
@@ -41,7 +41,7 @@ pub fn compared(context: &Context) -> Vec<Status> {
         let status = Status::unseen(KIND, None, String::new());
         return vec![Status { agrees: true, refused: None, notes: vec![why], ..status }];
     };
-    let ask = |device: &Path| smartctl::ask(&program, device).map_err(|error| chain(&error));
+    let ask = |device: &Path| smartctl::ask(&program, device).map_err(|error| in_line(&error));
     let kept = Kept { newest: context.runtime.join(FILE), lasting: context.state.join(FILE) };
     let found = observe(host, Path::new(BY_ID), &kept, &ask);
     found.iter().map(|(role, said)| judge(host, role, said)).collect()
@@ -220,8 +220,8 @@ fn line(said: &Smart) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::converge::Standing;
-    use crate::sample;
+    use bedplate_resources::status::Standing;
+    use bedplate_sample as sample;
 
     fn well() -> Smart {
         Smart { passed: Some(true), celsius: Some(34), worn: Some(3), ..Smart::default() }

@@ -1,6 +1,6 @@
 //! Messages for the person at the machine.
 
-use std::error::Error as StdError;
+use bedplate_events::cause::in_line;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
@@ -43,20 +43,8 @@ impl Console {
     pub(crate) fn fail(&self, error: &Error) {
         self.say("");
         self.say("*** This machine cannot start. ***");
-        self.say(&chain(error));
+        self.say(&in_line(error));
         self.say(error.advice());
         self.say("Nothing was changed. The machine waits; switch it off when you are ready.");
     }
-}
-
-/// An error and its causes on one line.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }

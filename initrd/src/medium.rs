@@ -9,7 +9,9 @@ use bedplate_tools::block::{self, Block};
 use bedplate_tools::mount::{self, Access, Mount};
 use bedplate_tools::signature::Signature;
 
-use crate::console::{Console, chain};
+use bedplate_events::cause::in_line;
+
+use crate::console::Console;
 use crate::early::make_directory;
 use crate::error::Error;
 use crate::uevents::Uevents;
@@ -41,7 +43,7 @@ pub(crate) fn mount(build: &str, console: &Console) -> Result<PathBuf, Error> {
                     console.say(&format!("{} holds another build", device.node.display()));
                     refused.push(device);
                 }
-                Err(error) => console.say(&chain(&error)),
+                Err(error) => console.say(&in_line(&error)),
             }
         }
         if Instant::now() >= speak_at {

@@ -6,7 +6,9 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::console::{Console, chain};
+use bedplate_events::cause::in_line;
+
+use crate::console::Console;
 use crate::error::Error;
 
 /// Paths of decompressed modules, one per line, dependencies first.
@@ -33,7 +35,7 @@ pub(crate) fn load(console: &Console) -> Result<usize, Error> {
         // An algorithm that a module asks for by name may come later in the list.
         if failed.is_empty() || failed.len() == before {
             // What matters shows itself later by name: a disk, a file system, a mapping.
-            failed.iter().for_each(|(_, error)| console.say(&chain(error)));
+            failed.iter().for_each(|(_, error)| console.say(&in_line(error)));
             return Ok(loaded);
         }
         waiting = failed.into_iter().map(|(path, _)| path).collect();

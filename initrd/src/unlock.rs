@@ -16,7 +16,9 @@ use bedplate_tools::signature::Signature;
 use bedplate_tools::terminals::{Terminals, consoles};
 use zeroize::Zeroizing;
 
-use crate::console::{Console, chain};
+use bedplate_events::cause::in_line;
+
+use crate::console::Console;
 use crate::early::make_directory;
 use crate::error::Error;
 use crate::uevents::Uevents;
@@ -103,7 +105,7 @@ impl Opener<'_> {
                     self.console.say(&text);
                 }
                 // The person may put right what is wrong; stopping would not.
-                Err(error) => self.console.say(&chain(&error)),
+                Err(error) => self.console.say(&in_line(&error)),
             }
             if tries == TRIES {
                 tries = 0;
@@ -146,7 +148,7 @@ impl Opener<'_> {
                     self.console.say(&format!(
                         "the stick {} is of no use: {}",
                         device.node.display(),
-                        chain(&error)
+                        in_line(&error)
                     ));
                     self.refused.push(device);
                 }

@@ -1,5 +1,6 @@
 //! What a step that failed says.
 
+use bedplate_events::cause::texts;
 use std::error::Error;
 
 use bedplate_events::DeviceState;
@@ -47,15 +48,8 @@ impl StepError {
     /// The chain of causes, outermost first.
     pub fn causes(&self) -> Vec<String> {
         let source = self.source.as_ref().map(|source| &**source as &(dyn Error + 'static));
-        chain(source)
+        source.map(texts).unwrap_or_default()
     }
-}
-
-/// Every message of a chain of errors, outermost first.
-pub fn chain(error: Option<&(dyn Error + 'static)>) -> Vec<String> {
-    std::iter::successors(error, |error: &&(dyn Error + 'static)| (*error).source())
-        .map(ToString::to_string)
-        .collect()
 }
 
 /// Turns any error into a [`StepError`] that says what was being done.

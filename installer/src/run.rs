@@ -26,7 +26,7 @@ use crate::answers::{self, Answers, Payload};
 use crate::attended::{self, Everywhere};
 use crate::context::{Context, Typed};
 use crate::engine;
-use crate::error::{During as _, StepError, chain};
+use crate::error::{During as _, StepError};
 use crate::facts::Source;
 use crate::failure;
 use crate::finished;
@@ -42,6 +42,7 @@ use crate::shown;
 use crate::steps::{boot, flake, stick};
 use crate::waiting;
 use bedplate_engine::Reporter;
+use bedplate_events::cause::texts;
 
 /// Where a harness listens.
 const PORT: &str = "/dev/virtio-ports/org.bedplate.events";
@@ -316,5 +317,5 @@ pub fn sinks(events: &Path) -> Vec<Box<dyn Sink>> {
 
 /// A whole error for people who run a subcommand by hand.
 pub fn explain(error: &(dyn std::error::Error + 'static)) -> String {
-    chain(Some(error)).join("\n  because: ")
+    texts(error).join("\n  because: ")
 }

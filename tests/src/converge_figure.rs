@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use bedplate_engine::Reporter;
 use bedplate_events::{Event, EventKind};
-use bedplate_host_service::context::Context;
-use bedplate_host_service::converge;
+use bedplate_guests::vm::VirtualMachines;
+use bedplate_guests::vm::accelerator::Accelerator;
+use bedplate_guests::vm::domain;
 use bedplate_host_service::intent;
-use bedplate_host_service::kind::Kind as _;
-use bedplate_host_service::mounts::Mounts;
-use bedplate_host_service::vm::VirtualMachines;
-use bedplate_host_service::vm::accelerator::Accelerator;
-use bedplate_host_service::vm::domain;
+use bedplate_resources::compared;
+use bedplate_resources::context::Context;
+use bedplate_resources::kind::Kind as _;
 use bedplate_tools::command::CommandExt as _;
+use bedplate_tools::mounts::Mounts;
 use bedplate_tools::qemu_img;
 
 use crate::failure::{Failure, file};
@@ -143,7 +143,7 @@ impl SettledHost {
             _ => {}
         };
         let kind = VirtualMachines::of(&self.uri);
-        converge::converge_kind(kind, &context, &Reporter::to(&mut sink));
+        compared::prepare(kind, &context).perform(&context, &Reporter::to(&mut sink));
         match failures.first() {
             Some(first) => Err(Failure::Unfit(first.clone())),
             None => Ok((began.elapsed(), steps)),

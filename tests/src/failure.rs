@@ -41,8 +41,6 @@ pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) 
 impl Failure {
     /// The failure and its causes, one a line.
     pub fn chain(&self) -> String {
-        let first: &dyn std::error::Error = self;
-        let all = std::iter::successors(Some(first), |error| error.source());
-        all.map(ToString::to_string).collect::<Vec<_>>().join("\n  because: ")
+        bedplate_events::cause::texts(self).join("\n  because: ")
     }
 }

@@ -12,20 +12,20 @@ use std::path::{Path, PathBuf};
 
 use bedplate_document as document;
 use bedplate_document::keys::{Form, KEYS, Key};
+use bedplate_guests::vm::{VirtualMachines, observe, seed};
 use bedplate_host_service::activation::accounts::{self, Databases};
 use bedplate_host_service::backup::{Backups, diff as backups, fresh};
-use bedplate_host_service::kind::Kind as _;
-use bedplate_host_service::mounts::Mounts;
 use bedplate_host_service::nfs::{self, Exports};
 use bedplate_host_service::restore::Restores;
 use bedplate_host_service::system;
-use bedplate_host_service::vm::{VirtualMachines, observe, seed};
 use bedplate_model::host::HostFile;
 use bedplate_planner as planner;
 use bedplate_repository::shipped;
+use bedplate_resources::kind::Kind as _;
 use bedplate_tests::embedded;
 use bedplate_tests::example;
 use bedplate_tests::medium::Workspace;
+use bedplate_tools::mounts::Mounts;
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
 use table::{Place, Shown, TABLE};

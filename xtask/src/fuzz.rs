@@ -31,7 +31,7 @@ const LIMITS: [&str; 2] = ["-rss_limit_mb=2048", "-timeout=20"];
 /// What a target begins with, where something like its input is in the repository.
 const SEEDS: [(&str, &str); 5] = [
     ("document", "profiles"),
-    ("domain", "host-service/src/vm/recorded"),
+    ("domain", "machine/guests/src/vm/recorded"),
     ("inventory", "core/planner/tests/inventories"),
     ("secrets", "leaf/secrets/tests/fixtures"),
     ("yaml", "leaf/import/tests/fixtures"),

@@ -202,7 +202,7 @@ fn fingerprint(path: &Path) -> Result<Option<String>, ActivationError> {
     } else {
         return Ok(Some("other".to_owned()));
     }
-    Ok(Some(crate::digest::hexadecimal(&hasher.finalize())))
+    Ok(Some(bedplate_tools::digest::hexadecimal(&hasher.finalize())))
 }
 
 fn read(manifest: &Path) -> Result<Manifest, ActivationError> {

@@ -12,7 +12,7 @@ use bedplate_tools::secret::Secret;
 use tempfile::TempDir;
 
 use super::key::{self, KeyError};
-use crate::context::Context;
+use bedplate_resources::context::Context;
 
 /// restic keeps here what it need not fetch again.
 const CACHE: &str = "/var/cache/restic";
@@ -214,7 +214,7 @@ fn write(path: &Path, content: &Secret) -> Result<(), AccessError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample;
+    use bedplate_sample as sample;
 
     fn backup(repository: &str) -> Backup {
         let mut backup = sample::intent().backups.remove("apps").unwrap();

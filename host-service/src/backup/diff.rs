@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::record::Record;
 use super::{fresh, schedule};
-use crate::context::pool_mount;
-use crate::kind::{Description, Resource};
-use crate::mounts::Mounts;
+use bedplate_resources::context::pool_mount;
+use bedplate_resources::kind::{Description, Resource};
+use bedplate_tools::mounts::Mounts;
 
 /// What is known of backups.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -113,7 +113,7 @@ pub fn wants(backup: &Backup, record: &Record, now: u64) -> Vec<String> {
 mod tests {
     use super::super::record::Attempt;
     use super::*;
-    use crate::sample;
+    use bedplate_sample as sample;
 
     #[test]
     fn a_backup_is_described_by_where_it_goes_and_when_it_last_went_well() {

@@ -9,10 +9,10 @@ use bedplate_tools::{programs, systemd_analyze};
 use super::diff::{self, Action, Observed};
 use super::error::BackupError;
 use super::{record, run, schedule};
-use crate::chain::chain;
-use crate::context::Context;
-use crate::kind::{Description, Kind, Resource};
 use bedplate_engine::StepReporter;
+use bedplate_events::cause::in_line;
+use bedplate_resources::context::Context;
+use bedplate_resources::kind::{Description, Kind, Resource};
 
 /// All backups.
 pub struct Backups;
@@ -34,7 +34,7 @@ impl Kind for Backups {
         let mut observed = Observed { mounts: context.mounts.clone(), records, schedules, now };
         for (name, backup) in &context.intent.backups {
             let record = record::read(&context.state, name, &backup.repository);
-            let found = record.map_err(|error| chain(&error));
+            let found = record.map_err(|error| in_line(&error));
             observed.records.insert(name.clone(), found);
         }
         Ok(observed)
@@ -71,7 +71,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::sample;
+    use bedplate_sample as sample;
 
     #[test]
     fn t43_a_damaged_record_is_told_by_name_and_hides_no_other_backup() {

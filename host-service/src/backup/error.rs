@@ -13,7 +13,7 @@ use super::key::KeyError;
 use super::quiesce::QuiesceError;
 use super::record::RecordError;
 use super::source::SourceError;
-use crate::atomic::WriteError;
+use bedplate_tools::atomic::WriteError;
 
 /// A backup, or another task on its repository, that was not done.
 #[derive(Debug, thiserror::Error)]

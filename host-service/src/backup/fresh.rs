@@ -50,7 +50,7 @@ pub(crate) fn age(seconds: u64) -> String {
 mod tests {
     use super::*;
     use crate::backup::record::Attempt;
-    use crate::sample;
+    use bedplate_sample as sample;
 
     const NOW: u64 = 1_800_000_000;
 

@@ -12,11 +12,11 @@ use super::retrieve::{Request, retrieve_by};
 use super::room::Room;
 use super::session::Session;
 use super::{BackupError, drill};
-use crate::context::Context;
-use crate::mounts::Mounts;
 use crate::restore;
-use crate::sample;
 use bedplate_engine::{Reporter, StepReporter};
+use bedplate_resources::context::Context;
+use bedplate_sample as sample;
+use bedplate_tools::mounts::Mounts;
 
 /// A pool with a backup of `apps`, whose only snapshot holds more than any disk.
 struct House {

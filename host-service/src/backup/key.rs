@@ -9,8 +9,8 @@ use bedplate_tools::block;
 use bedplate_tools::mount::Access;
 use bedplate_tools::secret::Secret;
 
-use crate::context::Context;
 use crate::secret::{Repository, SecretError};
+use bedplate_resources::context::Context;
 
 /// No password is longer.
 const LIMIT: u64 = 4096;

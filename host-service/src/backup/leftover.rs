@@ -16,10 +16,10 @@ use serde::Serialize;
 use super::error::BackupError;
 use super::source::{self, DIRECTORY, SourceError};
 use super::{drill, session};
-use crate::context::Context;
-use crate::kind::{Description, Kind, Resource};
 use crate::restore;
 use bedplate_engine::StepReporter;
+use bedplate_resources::context::Context;
+use bedplate_resources::kind::{Description, Kind, Resource};
 
 /// What is left of backups that are gone.
 pub struct Leftovers;
@@ -149,8 +149,8 @@ fn remove(place: &Path) -> Result<(), BackupError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mounts::Mounts;
-    use crate::sample;
+    use bedplate_sample as sample;
+    use bedplate_tools::mounts::Mounts;
 
     /// The backup `apps` has a path on a pool at `mount` alone.
     fn context(mount: &Path) -> Context {

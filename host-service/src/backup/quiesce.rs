@@ -22,8 +22,8 @@ use bedplate_model::host::{HostFile, State};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::virsh::Virsh;
 
-use crate::atomic::WriteError;
-use crate::vm::inspect::{self, InspectError};
+use bedplate_guests::vm::inspect::{self, InspectError};
+use bedplate_tools::atomic::WriteError;
 
 pub use held::Held;
 

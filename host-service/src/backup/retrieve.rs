@@ -17,7 +17,7 @@ use super::drill;
 use super::error::BackupError;
 use super::room::{self, Room};
 use super::session::{self, Session};
-use crate::context::Context;
+use bedplate_resources::context::Context;
 
 /// What is wanted back.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use super::quiesce::{self, Held, QuiesceError};
 use super::record::{self, Attempt};
 use super::session::{self, Session};
 use super::source::{self, Shown, Source, Wanted, Which};
-use crate::chain::chain;
-use crate::context::Context;
 use crate::restore;
+use bedplate_events::cause::in_line;
+use bedplate_resources::context::Context;
 
 /// A run that stored everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub(super) fn record_of(
         Ok(run) => {
             Attempt::now(Some(run.summary.snapshot_id.clone()), run.summary.data_added, None)
         }
-        Err(error) => Attempt::now(None, 0, Some(chain(error))),
+        Err(error) => Attempt::now(None, 0, Some(in_line(error))),
     };
     if let Ok(run) = &result {
         record.local = Some(run.summary.snapshot_id.clone());
@@ -117,7 +117,7 @@ fn forget(session: &Session<'_>, restic: &Restic<'_>) -> Option<String> {
             "{count} old snapshots are still there: the repository lets nothing be removed \
              (append-only), and grows until they are forgotten and pruned where that is allowed"
         )),
-        Err(error) => Some(format!("old snapshots could not be forgotten: {}", chain(&error))),
+        Err(error) => Some(format!("old snapshots could not be forgotten: {}", in_line(&error))),
     }
 }
 
@@ -188,8 +188,8 @@ mod tests {
     use bedplate_model::host::Restore;
 
     use super::*;
-    use crate::mounts::Mounts;
-    use crate::sample;
+    use bedplate_sample as sample;
+    use bedplate_tools::mounts::Mounts;
 
     /// A pool that was just made, and a backup of all of it that is to come back.
     fn reinstalled(mount: &Path) -> Context {

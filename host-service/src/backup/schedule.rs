@@ -8,7 +8,7 @@ use bedplate_model::host::Backup;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::systemd_analyze::{self, Calendar};
 
-use crate::chain::chain;
+use bedplate_events::cause::in_line;
 
 /// What is wrong with the schedules of one backup, in lines; or why that cannot be said.
 pub type Found = Result<Vec<String>, String>;
@@ -23,7 +23,7 @@ pub fn look(program: Option<&Path>, backups: &BTreeMap<String, Backup>) -> BTree
 }
 
 fn unasked(error: CommandError) -> String {
-    chain(&error)
+    in_line(&error)
 }
 
 /// Each expression is asked for once.
@@ -55,7 +55,7 @@ fn wrong(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample;
+    use bedplate_sample as sample;
 
     #[test]
     fn a_mistyped_time_is_told_by_its_key_and_each_is_asked_for_once() {

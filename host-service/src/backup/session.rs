@@ -14,7 +14,7 @@ use super::decision::{Decision, Known, decide};
 use super::error::BackupError;
 use super::source::Wanted;
 use super::{key, lock, record};
-use crate::context::Context;
+use bedplate_resources::context::Context;
 
 /// One backup of `host.toml` with its repository.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use bedplate_tools::command::CommandError;
 use bedplate_tools::mount::{self, MountError};
 use sha2::{Digest as _, Sha256};
 
-use crate::mounts::Mounts;
+use bedplate_tools::mounts::Mounts;
 
 /// Directory of snapshots at the top of a pool; one directory below it for each backup.
 pub const DIRECTORY: &str = ".bedplate-snapshots";

@@ -24,12 +24,12 @@ use super::run::{self, Run};
 use super::session::Session;
 use super::source::DIRECTORY;
 use super::{BackupError, drill};
-use crate::context::Context;
-use crate::kind::Kind as _;
-use crate::mounts::Mounts;
 use crate::restore;
-use crate::sample;
 use bedplate_engine::{Reporter, StepReporter};
+use bedplate_resources::context::Context;
+use bedplate_resources::kind::Kind as _;
+use bedplate_sample as sample;
+use bedplate_tools::mounts::Mounts;
 
 const MB: u64 = 1 << 20;
 /// What is torn on the disk.

@@ -5,8 +5,8 @@ use super::error::BackupError;
 use super::record::{self, Attempt, Task};
 use super::room::Room;
 use super::session::Session;
-use crate::chain::chain;
-use crate::context::Context;
+use bedplate_events::cause::in_line;
+use bedplate_resources::context::Context;
 
 /// Does a task on the repository of the backup `name`, and records how it ended. Returns what there is
 /// to say of it.
@@ -19,7 +19,7 @@ pub fn perform(
     let backup = context.intent.backups.get(name);
     let backup = backup.ok_or_else(|| BackupError::Unknown(name.to_owned()))?;
     let result = attempt(context, name, task, room);
-    let failure = result.as_ref().err().map(|error| chain(error));
+    let failure = result.as_ref().err().map(|error| in_line(error));
     let mut record = record::read(&context.state, name, &backup.repository)?;
     record.tasks.insert(task, Attempt::now(None, 0, failure));
     let written = record::write(&context.state, name, &record);

@@ -10,7 +10,7 @@ use bedplate_tools::ip::IpError;
 use bedplate_tools::networkctl;
 
 use super::{our_files, stamp, vlans};
-use crate::atomic::{self, WriteError};
+use bedplate_tools::atomic::{self, WriteError};
 
 /// Under the runtime directory: networkd forgets over a boot, and so does this.
 const STAMP: &str = "network.applied";

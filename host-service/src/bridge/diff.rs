@@ -6,8 +6,8 @@ use bedplate_model::host::{Bridge, HostFile, Nic};
 
 use super::files::{belongs, bridge_files, files, made_by, of_bridges, uplink_names, uplinks};
 use super::{Action, Observed, leases, missing, stamp, vlans};
-use crate::kind::{Description, Resource};
 use crate::lab;
+use bedplate_resources::kind::{Description, Resource};
 
 /// The resource of everything that leads outside, while it is not proven.
 pub(super) const OUTSIDE: &str = "outside";

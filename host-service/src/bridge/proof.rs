@@ -9,8 +9,8 @@ use bedplate_tools::ip;
 
 use super::files::{files, has_address, uplink_names, uplinks};
 use super::{BridgeError, LEASE, ObservedBridge, heard, links, missing, rollback};
-use crate::context::Context;
 use bedplate_engine::StepReporter;
+use bedplate_resources::context::Context;
 
 /// Keeps what leads outside, or takes it back. Where nothing was ever proven there is nothing to
 /// go back to, and what stands is kept with a warning.

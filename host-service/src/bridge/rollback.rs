@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::applied::{self, ApplyError};
 use super::files;
-use crate::atomic::{self, WriteError};
+use bedplate_tools::atomic::{self, WriteError};
 
 /// The transient timer.
 const UNIT: &str = "bedplate-network-take-back";

@@ -6,7 +6,7 @@ mod trial;
 use super::diff::{OUTSIDE, describe, diff};
 use super::files::{bridge_files, port_network, uplinks};
 use super::*;
-use crate::sample;
+use bedplate_sample as sample;
 
 fn titles(resource: &Resource<Action>) -> Vec<String> {
     resource.actions.iter().map(ToString::to_string).collect()

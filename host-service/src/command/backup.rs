@@ -14,14 +14,14 @@ use crate::backup::room::Room;
 use crate::backup::run::{self, Run};
 use crate::backup::session::Session;
 use crate::backup::{choice, upkeep};
-use crate::chain::chain;
-use crate::context::Context;
 use crate::handoff;
-use crate::vm::LIBVIRT;
+use crate::intent;
+use bedplate_events::cause::in_line;
+use bedplate_guests::vm::LIBVIRT;
 
 /// `bedplate-host backup run NAME`.
 pub fn run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     handoff::expect_done(&context.state)?;
     let Run { summary, kept } = run::run(&context, name)?;
     let (snapshot, added) = (&summary.snapshot_id, summary.data_added);
@@ -41,7 +41,7 @@ pub fn let_go(host_file: &Path, result: Option<String>, out: &mut dyn Write) -> 
     if has_let_go(result.as_deref()) {
         return Ok(());
     }
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     let held = quiesce::recover_if_idle(&Virsh::new(LIBVIRT), &context.runtime)?;
     show_recovered(held.as_ref(), out)
 }
@@ -56,14 +56,14 @@ pub(super) fn show_recovered(held: Option<&Recovered>, out: &mut dyn Write) -> F
     let Some(Recovered { free, left }) = held else { return Ok(()) };
     free.iter().try_for_each(|name| writeln!(out, "let go again: {name}"))?;
     for (name, why) in left {
-        writeln!(out, "held still: {name}: {}", chain(why))?;
+        writeln!(out, "held still: {name}: {}", in_line(why))?;
     }
     Ok(())
 }
 
 /// `bedplate-host backup list NAME`: oldest first.
 pub fn list(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     let session = Session::open(&context, name)?;
     let found = session.expect()?.snapshots(session.host(), &session.tag())?;
     if json {
@@ -100,7 +100,7 @@ pub fn retrieve(
     json: bool,
     out: &mut dyn Write,
 ) -> Finished {
-    let Retrieved { snapshot, note } = retrieve::retrieve(&Context::read(host_file)?, request)?;
+    let Retrieved { snapshot, note } = retrieve::retrieve(&intent::context(host_file)?, request)?;
     let to = request.to.display().to_string();
     if json {
         let line = serde_json::json!({
@@ -120,7 +120,7 @@ pub fn task(
     json: bool,
     out: &mut dyn Write,
 ) -> Finished {
-    let said = upkeep::perform(&Context::read(host_file)?, name, task, room)?;
+    let said = upkeep::perform(&intent::context(host_file)?, name, task, room)?;
     if json {
         let line = serde_json::json!({ "backup": name, "task": task, "said": said });
         return Ok(writeln!(out, "{line}")?);

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::{Finished, lock, telling};
-use crate::context::Context;
+use crate::intent;
 use crate::lab;
 
 /// What is to be done with the lab.
@@ -30,7 +30,7 @@ pub fn lab(
     json: bool,
     out: &mut (dyn Write + Send),
 ) -> Finished {
-    let context = Context::read(host_file)?;
+    let context = intent::context(host_file)?;
     let _alone = lock(&context.runtime)?;
     let (done, written) = telling(json, out, |reporter| match task {
         LabTask::Clone { machines, bridge } => lab::clone(&context, machines, bridge, reporter),

@@ -8,9 +8,9 @@ use bedplate_tools::{nft, programs, systemctl};
 use serde_json::Value;
 
 use super::{FILE, FILTER_PORTS, Rule, rule_list, rules};
-use crate::chain::chain;
-use crate::context::Context;
-use crate::converge::Status;
+use bedplate_events::cause::in_line;
+use bedplate_resources::context::Context;
+use bedplate_resources::status::Status;
 
 /// The unit that loads them.
 const UNIT: &str = "bedplate-firewall.service";
@@ -44,7 +44,7 @@ pub fn compared(context: &Context) -> Vec<Status> {
             let file = fs::read_to_string(context.configuration.join(FILE)).ok();
             judge(&context.intent, &found, file.as_deref())
         }
-        Err(error) => Status::unseen(KIND, Some(NAME.to_owned()), chain(&error)),
+        Err(error) => Status::unseen(KIND, Some(NAME.to_owned()), in_line(&error)),
     }]
 }
 

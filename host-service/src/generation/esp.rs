@@ -105,7 +105,7 @@ impl Esp {
 
     /// Whether the disk has this text.
     pub(super) fn holds(&self, path: &str, text: &str) -> Result<bool, GenerationError> {
-        let hash = crate::digest::of_bytes(text.as_bytes());
+        let hash = bedplate_tools::digest::of_bytes(text.as_bytes());
         Ok(self.digest(path)?.as_deref() == Some(&hash))
     }
 
@@ -115,7 +115,7 @@ impl Esp {
             return Ok(());
         }
         self.replace(path, text.as_bytes())?;
-        self.require(path, &crate::digest::of_bytes(text.as_bytes()))
+        self.require(path, &bedplate_tools::digest::of_bytes(text.as_bytes()))
     }
 
     fn replace(&self, path: &str, content: &[u8]) -> Result<(), GenerationError> {
@@ -165,5 +165,5 @@ pub(super) fn text(path: &Path) -> String {
 
 /// SHA-256 of a file.
 pub(super) fn digest(path: &Path) -> Result<String, GenerationError> {
-    File::open(path).and_then(crate::digest::of_reader).map_err(file("read", path))
+    File::open(path).and_then(bedplate_tools::digest::of_reader).map_err(file("read", path))
 }

@@ -125,7 +125,7 @@ fn name_of(source: &Path) -> Option<String> {
 
 /// Hash of the first bytes of a file.
 fn start_of(path: &Path, length: u64) -> io::Result<String> {
-    crate::digest::of_reader(File::open(path)?.take(length))
+    bedplate_tools::digest::of_reader(File::open(path)?.take(length))
 }
 
 #[cfg(test)]
@@ -173,7 +173,7 @@ mod tests {
         }
         let list = esp.names(IMAGES).unwrap();
         let text = esp.text(&format!("{IMAGES}/{}", list[0]));
-        assert!(text.contains(&crate::digest::of_bytes(b"MZ the kernel")), "{text}");
+        assert!(text.contains(&bedplate_tools::digest::of_bytes(b"MZ the kernel")), "{text}");
         // What was appended to an initrd stays.
         fs::write(&initrd, "the initrd, and secrets").unwrap();
         note(&esp).unwrap();
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(lists.len(), 1, "{lists:?}");
         let text = esp.text(&format!("{IMAGES}/{}", lists[0]));
         assert_eq!(text.lines().count(), 3, "{text}");
-        let hash = crate::digest::of_bytes(b"another");
+        let hash = bedplate_tools::digest::of_bytes(b"another");
         assert!(text.contains(&format!("{hash}  EFI/nixos/k.efi\n")), "{text}");
     }
 }

@@ -10,9 +10,9 @@ use bedplate_model::plan::{BOOT, BOOT_MIRROR};
 
 use super::esp::Esp;
 use super::{GenerationError, entry_number, is_mount_point};
-use crate::chain::chain;
-use crate::converge::Status;
-use crate::in_time::ask;
+use bedplate_engine::in_time::ask;
+use bedplate_events::cause::in_line;
+use bedplate_resources::status::Status;
 
 /// In `status`.
 const KIND: &str = "esp";
@@ -29,7 +29,7 @@ pub fn compared(host: &HostFile) -> Vec<Status> {
     let first = found.first().and_then(|(_, chain)| chain.as_ref().ok()).map(generations);
     let judge = |(role, looked): &(&String, Result<Chain, GenerationError>)| match looked {
         Ok(looked) => judge(host, role, looked, first.as_ref()),
-        Err(error) => Status::unseen(KIND, Some((*role).clone()), chain(error)),
+        Err(error) => Status::unseen(KIND, Some((*role).clone()), in_line(error)),
     };
     found.iter().map(judge).collect()
 }

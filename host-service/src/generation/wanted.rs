@@ -51,7 +51,7 @@ impl Part {
     }
 
     fn text(path: &str, text: &str) -> Self {
-        let hash = crate::digest::of_bytes(text.as_bytes());
+        let hash = bedplate_tools::digest::of_bytes(text.as_bytes());
         let (path, text) = (path.to_owned(), text.to_owned());
         Self { path, hash, size: text.len() as u64, source: Source::Text(text) }
     }

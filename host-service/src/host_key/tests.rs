@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use bedplate_secrets::age_file::Cost;
 
 use super::*;
-use crate::sample;
+use bedplate_sample as sample;
 
 const KEY: &str = include_str!("../../../leaf/secrets/tests/fixtures/ssh-ed25519-key");
 const PUBLIC: &str = include_str!("../../../leaf/secrets/tests/fixtures/ssh-ed25519-key.pub");

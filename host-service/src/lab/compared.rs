@@ -7,11 +7,11 @@ use bedplate_libvirt::Domain;
 use super::engine::LabError;
 use super::record::Lab;
 use super::{name, record};
-use crate::chain::chain;
-use crate::context::Context;
-use crate::converge::Status;
-use crate::vm;
-use crate::vm::inspect;
+use bedplate_events::cause::in_line;
+use bedplate_guests::vm;
+use bedplate_guests::vm::inspect;
+use bedplate_resources::context::Context;
+use bedplate_resources::status::Status;
 
 /// In `status`.
 const KIND: &str = "lab";
@@ -23,7 +23,7 @@ pub fn compared(context: &Context) -> Vec<Status> {
         Ok(Some(lab)) => domains().map(|(copies, others)| judge(&lab, &copies, &others)),
         Err(error) => Err(error),
     };
-    vec![status.unwrap_or_else(|error| Status::unseen(KIND, None, chain(&error)))]
+    vec![status.unwrap_or_else(|error| Status::unseen(KIND, None, in_line(&error)))]
 }
 
 /// Domains of ours, and whether each runs; and the names of all others.
@@ -77,8 +77,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::converge::Standing;
-    use crate::sample;
+    use bedplate_resources::status::Standing;
+    use bedplate_sample as sample;
 
     #[test]
     fn a_copy_that_is_not_there_is_told_of_and_one_that_is_off_is_not() {

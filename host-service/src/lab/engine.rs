@@ -15,16 +15,16 @@ use bedplate_tools::virsh::Virsh;
 use super::place;
 use super::plan::{self, Facts, Refusal, Source, Step};
 use super::record::{self, Lab};
-use crate::atomic::WriteError;
 use crate::backup::record as backup_record;
 use crate::backup::record::RecordError;
 use crate::backup::session::wanted;
 use crate::backup::source::{self, Which};
-use crate::context::Context;
-use crate::vm;
-use crate::vm::accelerator::Accelerator;
-use crate::vm::domain;
-use crate::vm::inspect::{self, InspectError};
+use bedplate_guests::vm;
+use bedplate_guests::vm::accelerator::Accelerator;
+use bedplate_guests::vm::domain;
+use bedplate_guests::vm::inspect::{self, InspectError};
+use bedplate_resources::context::Context;
+use bedplate_tools::atomic::WriteError;
 
 const ADVICE: &str = "production is untouched; `bedplate-host lab destroy` removes what was begun";
 

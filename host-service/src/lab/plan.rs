@@ -8,9 +8,9 @@ use bedplate_model::host::{Bridge, HostFile, State, Vm};
 use serde::Serialize;
 
 use super::{name, place};
-use crate::context::pool_mount;
-use crate::mounts::Mounts;
-use crate::vm::domain;
+use bedplate_guests::vm::domain;
+use bedplate_resources::context::pool_mount;
+use bedplate_tools::mounts::Mounts;
 
 /// What was found on the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -122,7 +122,7 @@ pub fn clones(
     facts: &Facts,
     machines: &[String],
     bridge: &str,
-    accelerator: crate::vm::accelerator::Accelerator,
+    accelerator: bedplate_guests::vm::accelerator::Accelerator,
 ) -> Result<Vec<Step>, Refusal> {
     expect_isolated(intent, bridge)?;
     let mut steps = Vec::new();
@@ -214,8 +214,8 @@ mod tests {
     use bedplate_model::identity;
 
     use super::*;
-    use crate::sample;
-    use crate::vm::accelerator::Accelerator;
+    use bedplate_guests::vm::accelerator::Accelerator;
+    use bedplate_sample as sample;
 
     fn intent() -> HostFile {
         let mut intent = sample::intent();
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_copy_of_a_cloud_image_names_no_file_that_no_step_makes() {
         let mut intent = intent();
-        intent.vms.get_mut("haos").unwrap().cloud_init = Some(crate::sample::cloud_init());
+        intent.vms.get_mut("haos").unwrap().cloud_init = Some(bedplate_sample::cloud_init());
         let steps = planned(&intent, &facts(), "br-test").unwrap();
         let Some(Step::Define { xml, .. }) = steps.last() else { panic!("{steps:?}") };
         let files: Vec<_> =

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::engine::LabError;
-use crate::atomic;
+use bedplate_tools::atomic;
 
 /// What the lab holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sample;
+use bedplate_sample as sample;
 
 fn mounted() -> Observed {
     Observed { mounts: sample::mounts(), ..Observed::default() }

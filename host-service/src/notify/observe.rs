@@ -19,10 +19,10 @@ use bedplate_tools::command::CommandError;
 
 use super::machine::{Area, Condition, Observation};
 use crate::backup::quiesce::{QuiesceError, Recovered};
-use crate::chain::chain;
-use crate::context::Context;
-use crate::in_time::{Asked, ask};
 use crate::pool::PoolError;
+use bedplate_engine::in_time::{Asked, ask};
+use bedplate_events::cause::in_line;
+use bedplate_resources::context::Context;
 
 /// One look that fails may be the machine's start, or its end.
 const LOOK_PATIENCE: u64 = 15 * 60;
@@ -159,7 +159,7 @@ fn hangs(what: String) -> LookError {
 
 /// Something that cannot be looked at: nobody would be told how it stands.
 fn unseen(area: Area, failure: &LookError) -> Condition {
-    let condition = unseen_as(area.label(), &failure.to_string(), &chain(failure));
+    let condition = unseen_as(area.label(), &failure.to_string(), &in_line(failure));
     // What does not end was waited for long enough.
     let is_sure = matches!(failure, LookError::Hangs { .. });
     Condition { patience: if is_sure { 0 } else { LOOK_PATIENCE }, ..condition }

@@ -15,8 +15,8 @@ use reqwest::redirect::Policy;
 
 use super::fit;
 use super::machine::Message;
-use crate::http_client;
 use crate::secret::{Repository, SecretError};
+use bedplate_fetch::http;
 
 /// How long the other side may take for each of connecting and answering.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -97,7 +97,7 @@ pub fn ping(url: &str) -> Result<(), PostError> {
 }
 
 fn client(url: &str) -> Result<Client, PostError> {
-    http_client::builder(PATIENCE)
+    http::builder(PATIENCE)
         // A redirected POST becomes a GET, which succeeds and tells nobody anything.
         .redirect(Policy::none())
         .build()

@@ -55,7 +55,7 @@ fn kept(path: &Path) -> Kept {
 
 /// What is told about one state of the pool after the other.
 fn told(path: &Path, found: &[Status]) -> Vec<Vec<String>> {
-    let (host, notify) = (crate::sample::intent(), notify("http://127.0.0.1:9/x"));
+    let (host, notify) = (bedplate_sample::intent(), notify("http://127.0.0.1:9/x"));
     let tell_one = |status: &Status| {
         let found = observed(std::slice::from_ref(status));
         tell(&host, &notify, &found, 0, &kept(path), &mut |_, _| Ok(())).unwrap()
@@ -99,7 +99,7 @@ fn t43_a_pool_that_cannot_be_looked_at_is_told_of_by_name_and_not_at_the_first_l
 fn t43_what_was_not_taken_is_kept_shown_and_told_again() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("told.json");
-    let (host, notify) = (crate::sample::intent(), notify("http://127.0.0.1:9/x"));
+    let (host, notify) = (bedplate_sample::intent(), notify("http://127.0.0.1:9/x"));
     let refuse = || {
         let url = "http://127.0.0.1".to_owned();
         let answer = "no\u{1b}[2J".to_owned();
@@ -128,7 +128,7 @@ fn t43_an_address_that_does_not_answer_keeps_no_other_from_being_told() {
     use bedplate_tools::command::CommandError;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("told.json");
-    let host = crate::sample::intent();
+    let host = bedplate_sample::intent();
     let mail = Some("me@example.org".to_owned());
     let notify = Notify { mail, ..notify("http://127.0.0.1:9/x") };
     let both = observed(&[degraded(), Status { name: "bulk".into(), ..degraded() }]);
@@ -154,7 +154,7 @@ fn t40_a_disk_that_takes_nothing_silences_nobody_and_repeats_nothing() {
     let state = directory.path().join("state");
     std::os::unix::fs::symlink("/nowhere/at/all", &state).unwrap();
     let kept = Kept { path: state.join("told.json"), spare: directory.path().join("spare.json") };
-    let (host, notify) = (crate::sample::intent(), notify("http://127.0.0.1:9/x"));
+    let (host, notify) = (bedplate_sample::intent(), notify("http://127.0.0.1:9/x"));
     let lost = observed(&[degraded()]);
     let look = |found: &Observation| {
         let mut sent = Vec::new();
@@ -202,7 +202,7 @@ fn serve(answer: &'static str) -> (String, JoinHandle<String>) {
 const TAKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 fn repository() -> Repository {
-    Repository::of(&crate::sample::intent())
+    Repository::of(&bedplate_sample::intent())
 }
 
 fn message() -> Message {
@@ -225,7 +225,7 @@ fn token(directory: &Path, content: &str, mode: u32) -> Option<SecretReference> 
 
 fn sent(notify: &Notify) -> Result<(), PostError> {
     let url = notify.url.clone().unwrap();
-    post(notify, &url, &crate::sample::intent(), &repository(), &message())
+    post(notify, &url, &bedplate_sample::intent(), &repository(), &message())
 }
 
 #[test]
@@ -294,11 +294,12 @@ fn t19_a_token_that_others_can_read_is_not_sent_and_none_is_ever_shown() {
 
 #[test]
 fn t45_a_partition_that_does_not_boot_is_told_until_it_is_mended() {
-    let broken = crate::converge::Status::unseen("esp", Some("os".into()), "not mounted".into());
+    let broken =
+        bedplate_resources::status::Status::unseen("esp", Some("os".into()), "not mounted".into());
     let condition = observe::boot::boot_condition(&broken).unwrap();
     assert!(condition.urgent && condition.text.contains("not mounted"), "{condition:?}");
     assert!(condition.title.contains("the EFI system partition on os"), "{condition:?}");
-    let well = crate::converge::Status { agrees: true, ..broken };
+    let well = bedplate_resources::status::Status { agrees: true, ..broken };
     assert_eq!(observe::boot::boot_condition(&well), None);
 }
 
@@ -310,7 +311,7 @@ fn t43_what_the_receiver_says_is_shown_and_a_long_message_fits_it() {
     let text = format!("{}ö", "line\n".repeat(2000));
     let title = format!("hv: \u{1b}{}", "t".repeat(5000));
     let long = Message { text, title, ..message() };
-    let refused = post(&notify(&url), &url, &crate::sample::intent(), &repository(), &long);
+    let refused = post(&notify(&url), &url, &bedplate_sample::intent(), &repository(), &long);
     let told = refused.unwrap_err().to_string();
     assert!(told.contains(" answered 413: {") && told.contains("attachment too lar"), "{told}");
     let asked = asked.join().unwrap();

@@ -34,8 +34,8 @@ use super::history;
 use super::member::{Members, headers, mapped};
 use super::record::Record;
 use super::tend;
-use crate::chain::chain;
 use crate::esp_mirror;
+use bedplate_events::cause::in_line;
 
 /// Where the key stick is mounted while it is read or written.
 const STICK: &str = "/run/bedplate/pool-stick";
@@ -82,7 +82,10 @@ impl<'a> Change<'a> {
             MemberStep::MirrorEsp { .. } => {
                 // The pool matters more: the disk stays whole without it.
                 if let Err(error) = esp_mirror::refresh(self.host) {
-                    warn(format!("the machine boots from its first disk only: {}", chain(&error)));
+                    warn(format!(
+                        "the machine boots from its first disk only: {}",
+                        in_line(&error)
+                    ));
                 }
                 Ok(Outcome::Done)
             }
@@ -105,7 +108,7 @@ impl<'a> Change<'a> {
             }
             MemberStep::SaveHeader { uuid } => {
                 if let Err(error) = self.save_header(*uuid) {
-                    warn(format!("no copy of the header is on the key stick: {}", chain(&error)));
+                    warn(format!("no copy of the header is on the key stick: {}", in_line(&error)));
                 }
                 Ok(Outcome::Done)
             }

@@ -15,9 +15,9 @@ use rustix::fs::StatVfsMountFlags;
 use serde::{Deserialize, Serialize};
 
 use super::error::{PoolError, file};
-use crate::atomic::{self, WriteError};
 use crate::backup::fresh;
 use crate::backup::record::now;
+use bedplate_tools::atomic::{self, WriteError};
 
 /// Beside the records of pools.
 const DIRECTORY: &str = "/var/lib/bedplate/pools";
@@ -219,7 +219,7 @@ mod tests {
     use bedplate_tools::btrfs::Filled;
 
     use super::*;
-    use crate::sample;
+    use bedplate_sample as sample;
 
     const NOW: u64 = 1_800_000_000;
     const GB: u64 = 1_000_000_000;

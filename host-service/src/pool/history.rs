@@ -21,7 +21,7 @@ use super::error::PoolError;
 use super::member::{Member, Members};
 use super::record::Record;
 use crate::backup::record::now;
-use crate::chain::chain;
+use bedplate_events::cause::in_line;
 
 /// How often a header is tried to be marked, and the time in between.
 const TRIES: u32 = 3;
@@ -118,7 +118,7 @@ pub fn keep(
     for place in places(mark, &carried) {
         match place {
             Place::Record => {
-                marked.record = record.write(name).err().map(|error| chain(&error));
+                marked.record = record.write(name).err().map(|error| in_line(&error));
                 marked.is_outdated = marked.record.is_some() && !Record::forget_unless(name, mark);
                 if marked.is_outdated && needs_record {
                     return marked;
@@ -131,7 +131,7 @@ pub fn keep(
                 if let Some(member) = member.filter(|_| !same)
                     && let Err(error) = write_again(&member.node, mark)
                 {
-                    marked.failed.insert(role, chain(&error));
+                    marked.failed.insert(role, in_line(&error));
                 }
             }
         }

@@ -13,7 +13,7 @@ use bedplate_tools::block::Block;
 use bedplate_tools::secret::Secret;
 
 use super::{PoolError, file};
-use crate::chain::chain;
+use bedplate_events::cause::in_line;
 
 /// Where stage 1 leaves a typed passphrase.
 const PASSPHRASE: &str = "/run/bedplate/passphrase";
@@ -91,7 +91,7 @@ impl<'a> Keys<'a> {
                 if error.is_lasting() || tries >= STICK_TRIES {
                     self.sticks.push(block.clone());
                 }
-                self.failed.push((block.clone(), tries, chain(&error)));
+                self.failed.push((block.clone(), tries, in_line(&error)));
             }
         }
     }

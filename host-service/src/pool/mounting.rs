@@ -15,7 +15,7 @@ use super::history;
 use super::member::{Member, mapped};
 use super::open::Seen;
 use super::record::Record;
-use crate::chain::chain;
+use bedplate_events::cause::in_line;
 
 /// What is mounted, and how.
 pub(super) struct Mounting<'a> {
@@ -73,7 +73,7 @@ impl Mounting<'_> {
             // It begins again from the start instead.
             (Err(error), Some(role)) => {
                 self.members([role]).into_iter().try_for_each(put_out_of_sight)?;
-                return Ok(BTreeMap::from([(role.clone(), chain(&error))]));
+                return Ok(BTreeMap::from([(role.clone(), in_line(&error))]));
             }
             (Err(error), None) => return self.without_torn(&current, warnings).ok_or(error),
         }
@@ -109,7 +109,7 @@ impl Mounting<'_> {
                 .map_err(PoolError::from)
                 .and_then(|()| Ok(luks::close(&member.mapper)?));
             warnings.extend(locked.err().map(|error| {
-                format!("{} could not be locked again: {}", member.role, chain(&error))
+                format!("{} could not be locked again: {}", member.role, in_line(&error))
             }));
         }
     }
@@ -123,7 +123,7 @@ impl Mounting<'_> {
         {
             let name = self.name;
             warnings
-                .push(format!("pool {name}: what was begun is not given up: {}", chain(&error)));
+                .push(format!("pool {name}: what was begun is not given up: {}", in_line(&error)));
         }
     }
 

@@ -24,7 +24,7 @@ use super::mounting::Mounting;
 use super::record::Record;
 use super::refused;
 use super::status::is_mounted;
-use crate::chain::chain;
+use bedplate_events::cause::in_line;
 
 /// How long members are waited for that were not there at the last boot either. A disk that
 /// needs longer is left out once more, said to be missing, and brought up to date when it comes.
@@ -371,7 +371,7 @@ impl<'a> Opening<'a> {
                 self.faults.passed(role);
                 "its mapping led nowhere and was closed".to_owned()
             }
-            Err(error) => chain(&error),
+            Err(error) => in_line(&error),
         };
         self.faults.failed(role, why, Instant::now());
     }
@@ -385,7 +385,7 @@ impl<'a> Opening<'a> {
         let block = Superblock::read_on_disk(&mapped(&member.mapper));
         match block.map_err(|error| error.to_string())? {
             Some(block) if block.fsid == self.fsid => {
-                let mark = history::try_read(member).map_err(|error| chain(&error))?;
+                let mark = history::try_read(member).map_err(|error| in_line(&error))?;
                 Ok(Inside::Present(block, mark))
             }
             _ => Ok(Inside::Foreign),
@@ -409,7 +409,7 @@ impl<'a> Opening<'a> {
                 Ok(None) => {}
                 Err(error) => {
                     self.trials.forget(&member.luks_uuid, &key);
-                    failed = Some(chain(&error));
+                    failed = Some(in_line(&error));
                 }
             }
         }
@@ -420,7 +420,7 @@ impl<'a> Opening<'a> {
     fn close_foreign(&self, seen: &Seen) -> Vec<String> {
         let close = |member: &Member| {
             let error = luks::close(&member.mapper).err()?;
-            Some(format!("{} could not be locked again: {}", member.role, chain(&error)))
+            Some(format!("{} could not be locked again: {}", member.role, in_line(&error)))
         };
         seen.foreign.values().filter_map(close).collect()
     }

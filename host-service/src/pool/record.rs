@@ -10,7 +10,7 @@ use bedplate_tools::sync;
 use serde::{Deserialize, Serialize};
 
 use super::error::{PoolError, file};
-use crate::atomic::{self, WriteError};
+use bedplate_tools::atomic::{self, WriteError};
 
 /// Where the records stand, one file a pool: pools are opened at the same time.
 const DIRECTORY: &str = "/var/lib/bedplate/pools";

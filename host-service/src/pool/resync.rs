@@ -23,7 +23,7 @@ use super::key::Keys;
 use super::member::{Member, Members, mapped};
 use super::mounting::put_out_of_sight;
 use super::record::Record;
-use crate::chain::chain;
+use bedplate_events::cause::in_line;
 
 /// How often it is looked how far the kernel is.
 const LOOK: Duration = Duration::from_secs(5);
@@ -88,7 +88,7 @@ impl Resync<'_> {
             } else {
                 ""
             };
-            self.failed(format!("{}{room}", chain(&error)))
+            self.failed(format!("{}{room}", in_line(&error)))
         })?;
         let end = replace::progress(self.mount)?;
         let unreadable =
@@ -151,7 +151,7 @@ impl Resync<'_> {
                 return Ok(true);
             }
             luks::close(mapper).map_err(|error| {
-                let why = chain(&error);
+                let why = in_line(&error);
                 self.failed(format!("its mapping is of a disk that is gone, and stays open ({why}): restart the machine"))
             })?;
         }

@@ -19,8 +19,8 @@ use super::member::{Header, Members, headers, role_of};
 use super::record::Record;
 use super::tend::{dropped, is_left_over};
 use crate::backup::record::now;
-use crate::chain::chain;
-use crate::converge;
+use bedplate_events::cause::in_line;
+use bedplate_resources::status as resource;
 
 /// How a pool stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -151,35 +151,35 @@ fn unseen(name: &str, pool: &Pool, error: &PoolError) -> Status {
         members: Vec::new(),
         missing_devices: 0,
         resync: None,
-        next: vec![chain(error)],
+        next: vec![in_line(error)],
         condition: None,
     }
 }
 
 /// How all pools stand, beside what converge looks after.
-pub fn compared(host: &HostFile) -> Vec<converge::Status> {
+pub fn compared(host: &HostFile) -> Vec<resource::Status> {
     match status(host) {
         Ok(all) => all.into_iter().map(|one| on_time(host, compared_pool(one))).collect(),
-        Err(error) => vec![converge::Status::unseen("pool", None, chain(&error))],
+        Err(error) => vec![resource::Status::unseen("pool", None, in_line(&error))],
     }
 }
 
 /// A scrub at a time that systemd does not understand never runs, and its timer does not fail.
-fn on_time(host: &HostFile, mut status: converge::Status) -> converge::Status {
+fn on_time(host: &HostFile, mut status: resource::Status) -> resource::Status {
     let wrong = status.name.as_deref().and_then(|name| condition::mistyped(host, name));
     status.agrees = status.agrees && wrong.is_none();
     status.wants.extend(wrong);
     status
 }
 
-pub(super) fn compared_pool(one: Status) -> converge::Status {
+pub(super) fn compared_pool(one: Status) -> resource::Status {
     if one.health == Health::Unseen {
-        return converge::Status::unseen("pool", Some(one.name), one.next.join("; "));
+        return resource::Status::unseen("pool", Some(one.name), one.next.join("; "));
     }
     let condition = one.condition.as_ref().map(|found| condition::line(found, now()));
     let condition = condition.map(|line| format!("; {line}")).unwrap_or_default();
     let there = one.members.iter().filter(|member| member.state == MemberState::InPool).count();
-    converge::Status {
+    resource::Status {
         kind: "pool",
         agrees: one.health == Health::Whole && one.next.is_empty(),
         intent: Some(format!("{} members, mounted at {}", one.members.len(), one.mount)),
@@ -452,5 +452,5 @@ impl fmt::Display for Status {
 pub(super) fn is_mounted(target: &str) -> Result<bool, PoolError> {
     let table = Path::new("/proc/self/mountinfo");
     let text = fs::read_to_string(table).map_err(file("read", table))?;
-    Ok(crate::mounts::Mounts::parse(&text).is_btrfs(target))
+    Ok(bedplate_tools::mounts::Mounts::parse(&text).is_btrfs(target))
 }

@@ -114,7 +114,7 @@ fn is_finished(summary: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample;
+    use bedplate_sample as sample;
 
     #[test]
     fn f10_a_replacement_that_was_cut_off_is_not_in_the_way_of_its_own_next_run() {

@@ -19,7 +19,7 @@ use super::open::{Patience, open};
 use super::record::Record;
 use super::resync::{Came, Resync};
 use super::status::{is_mounted, is_unsealed};
-use crate::chain::chain;
+use bedplate_events::cause::in_line;
 
 /// Looks after every pool; `tell` gets a line for each thing that was done. One that cannot be looked
 /// after hides no other.
@@ -27,7 +27,7 @@ pub fn tend(host: &HostFile, tell: &mut dyn FnMut(String)) -> Result<(), PoolErr
     let mut failure = None;
     for (name, pool) in &host.pools {
         if let Err(error) = one(host, name, pool, tell) {
-            tell(format!("pool {name}: {}", chain(&error)));
+            tell(format!("pool {name}: {}", in_line(&error)));
             failure = Some(error);
         }
     }
@@ -57,7 +57,7 @@ pub(super) fn others(host: &HostFile, busy: &str, tell: &mut dyn FnMut(String)) 
         let found = look(host, name, pool, tell);
         let noted = found.and_then(|found| found.map_or(Ok(()), |it| it.note_dropped(tell)));
         if let Err(error) = noted {
-            tell(format!("pool {name}: {}", chain(&error)));
+            tell(format!("pool {name}: {}", in_line(&error)));
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::record::{Record, Stage};
 use crate::backup::choice;
-use crate::kind::Resource;
+use bedplate_resources::kind::Resource;
 
 /// What was found of the restores of `host.toml`, by name.
 pub type Observed = BTreeMap<String, Found>;
@@ -121,8 +121,8 @@ fn lacking(name: &str, snapshot: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample;
     use bedplate_model::host::Restore;
+    use bedplate_sample as sample;
 
     fn planned(found: Found) -> Resource<Action> {
         let mut intent = sample::intent();

@@ -14,16 +14,16 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use super::DIRECTORY;
 use super::diff::{self, Action, Found, Observed, Occupied};
 use super::record::{self, Record, Stage};
-use crate::atomic::WriteError;
 use crate::backup::choice::{self, Choice, NoChoice};
 use crate::backup::room::{self, Held, Room};
 use crate::backup::session::{Session, wanted};
 use crate::backup::source::Wanted;
 use crate::backup::{BackupError, drill};
-use crate::chain::chain;
-use crate::context::Context;
-use crate::kind::{Kind, Resource};
 use bedplate_engine::StepReporter;
+use bedplate_events::cause::in_line;
+use bedplate_resources::context::Context;
+use bedplate_resources::kind::{Kind, Resource};
+use bedplate_tools::atomic::WriteError;
 
 /// What can go wrong with a restore.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +132,7 @@ fn first_mount<'a>(places: &'a [Wanted], name: &str) -> Result<&'a Path, Restore
 fn find(context: &Context, name: &str) -> Found {
     look(context, name).map_err(|error| match error {
         RestoreError::Backup(BackupError::Pool(why)) => why,
-        error => chain(&error),
+        error => in_line(&error),
     })
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DIRECTORY;
 use super::engine::RestoreError;
-use crate::atomic;
+use bedplate_tools::atomic;
 
 /// How far a restore is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use super::Repository;
 use super::file::{self, Access, FileError};
-use crate::chain::chain;
-use crate::context::Context;
-use crate::kind::{Description, Kind, Resource};
 use bedplate_engine::StepReporter;
+use bedplate_events::cause::in_line;
+use bedplate_resources::context::Context;
+use bedplate_resources::kind::{Description, Kind, Resource};
 
 /// Every secret of the repository.
 pub struct Secrets;
@@ -100,7 +100,7 @@ impl Kind for Secrets {
             .collect();
         let secrets = references.into_iter().map(|(key, reference)| {
             let state = look(context, &key, reference);
-            (key, state.unwrap_or_else(|error| State::Refused(chain(&error))))
+            (key, state.unwrap_or_else(|error| State::Refused(in_line(&error))))
         });
         let files = bedplate_facts::roots::names(&file::directory(&context.runtime));
         let leftover = files.into_iter().filter(|name| !context.intent.secrets.contains_key(name));

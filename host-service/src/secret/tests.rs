@@ -4,10 +4,13 @@ use std::os::unix::fs::symlink;
 use bedplate_model::host::SecretFile;
 
 use super::*;
-use crate::context::Context;
-use crate::kind::Kind as _;
-use crate::mounts::Mounts;
-use crate::{converge, handoff, sample};
+use bedplate_resources::compared;
+use bedplate_resources::context::Context;
+use bedplate_resources::kind::Kind as _;
+use bedplate_sample as sample;
+use bedplate_tools::mounts::Mounts;
+
+use crate::handoff;
 use bedplate_engine::Reporter;
 
 const KEY: &str = include_str!("../../../leaf/secrets/tests/fixtures/ssh-ed25519-key");
@@ -128,7 +131,7 @@ fn t19_a_secret_that_does_not_open_fails_converge_and_none_is_told() {
         assert!(!format!("{observed:?}{resources:?}").contains("test_value"));
         let mut events = Vec::new();
         let mut sink = |event: &bedplate_events::Event| events.push(format!("{event:?}"));
-        let done = converge::converge_kind(Secrets, &context, &Reporter::to(&mut sink));
+        let done = compared::prepare(Secrets, &context).perform(&context, &Reporter::to(&mut sink));
         assert_eq!(done, agrees);
         let told = events.join("\n");
         assert_eq!(told.contains("it has no value `nowhere`"), !agrees, "{told}");
@@ -156,7 +159,7 @@ fn with_file(key: &str, group: Option<&str>) -> (Machine, Context, tempfile::Tem
 fn converged(context: &Context) -> (bool, String) {
     let mut events = Vec::new();
     let mut sink = |event: &bedplate_events::Event| events.push(format!("{event:?}"));
-    let done = converge::converge_kind(Secrets, context, &Reporter::to(&mut sink));
+    let done = compared::prepare(Secrets, context).perform(context, &Reporter::to(&mut sink));
     (done, events.join("\n"))
 }
 

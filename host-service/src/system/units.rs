@@ -9,7 +9,7 @@ use bedplate_model::plan::{BOOT, BOOT_MIRROR};
 use bedplate_tools::vfat;
 
 use super::{Entry, Parts};
-use crate::vm::model::plain_id;
+use bedplate_guests::vm::model::plain_id;
 
 /// Where Debian's units stand.
 const DEBIAN: &str = "/usr/lib/systemd/system";

@@ -11,8 +11,8 @@ use bedplate_tools::command::CommandError;
 use bedplate_tools::git::Git;
 
 use super::plan::{Plan, Step};
-use crate::atomic::{self, WriteError};
 use crate::generation::RebuildError;
+use bedplate_tools::atomic::{self, WriteError};
 
 /// What to do after a failure.
 const NEXT: &str = "what boots next is what it was; run `bedplate-host update` again";

@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 use crate::context::Context;
 use crate::device::{lend_partition, lend_volume, owner_name};
-use crate::error::{During as _, StepError, chain};
+use crate::error::{During as _, StepError};
+use bedplate_events::cause::texts;
 
 /// How long deriving from the recovery passphrase takes.
 const DERIVATION: Duration = Duration::from_millis(1000);
@@ -102,7 +103,7 @@ enum Answer {
 /// The child: reads a job, does it, prints the answer. Returns whether it went well.
 pub fn work(input: &[u8]) -> (String, bool) {
     let answer = match Job::decode(input) {
-        Ok(job) => perform(&job).unwrap_or_else(|error| Answer::Failed(chain(Some(&error)))),
+        Ok(job) => perform(&job).unwrap_or_else(|error| Answer::Failed(texts(&error))),
         Err(error) => Answer::Failed(vec![error]),
     };
     let well = !matches!(answer, Answer::Failed(_));

@@ -3,12 +3,14 @@
 //! Architecture invariant: nothing here prints, decides or knows of `host.toml`.
 
 pub mod ask_password;
+pub mod atomic;
 pub mod block;
 pub mod btrfs;
 pub mod btrfs_live;
 pub mod command;
 pub mod cpio;
 pub mod cpuid;
+pub mod digest;
 pub mod direct;
 pub mod efi;
 pub mod erofs;
@@ -20,6 +22,7 @@ pub mod ldd;
 pub mod luks2;
 pub mod mmdebstrap;
 pub mod mount;
+pub mod mounts;
 pub mod networkctl;
 pub mod nft;
 pub mod nix;

@@ -4,6 +4,7 @@
 //! Architecture invariant: nothing is decided here. What comes after what stands in the plan, and what a
 //! step does is up to whoever has it carried out.
 
+pub mod in_time;
 pub mod parallel;
 pub mod reporter;
 mod run;

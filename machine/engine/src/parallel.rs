@@ -1,7 +1,9 @@
 //! Work on many things by a few threads.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{ScopedJoinHandle, scope};
 
 /// What is not done yet when an item asks whether it may begin.
 pub struct Unfinished<'a, T> {
@@ -149,6 +151,17 @@ impl<T, E> Drop for StopOnPanic<'_, '_, T, E> {
             self.0.changed.notify_all();
         }
     }
+}
+
+/// Does the same with each of `all`, with all at the same time, and returns how that ended in their order:
+/// what does not answer costs one limit and not one for each.
+pub fn at_once<I: Sync, T: Send>(all: &[I], of: impl Fn(&I) -> T + Sync) -> Vec<T> {
+    let of = &of;
+    scope(|scope| {
+        let running: Vec<_> = all.iter().map(|one| scope.spawn(move || of(one))).collect();
+        let ended = running.into_iter().map(ScopedJoinHandle::join);
+        ended.map(|one| one.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
 }
 
 /// Readers and writers a processor: one waits for a disk while the other encrypts.

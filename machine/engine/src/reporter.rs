@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use bedplate_events::{EVENT_SCHEMA, Event, EventKind, Sink, Unit};
+use bedplate_events::{EVENT_SCHEMA, Event, EventKind, Sink, Unit, cause};
 
 /// At most one line of progress of a step in this time.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -85,13 +85,12 @@ impl<'a> Reporter<'a> {
 
 /// The event of a failure that no device is to blame for.
 pub(crate) fn failed(step: Option<&str>, error: &dyn Error, next: &str) -> EventKind {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     EventKind::Failed {
         step: step.map(str::to_owned),
         device: None,
         state: None,
         message: error.to_string(),
-        causes: causes.map(ToString::to_string).collect(),
+        causes: cause::texts(error).split_off(1),
         next: next.to_owned(),
     }
 }

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn unfit(error: StepError) -> Failure {
-    Failure::Unfit(bedplate_installer::error::chain(Some(&error)).join(": "))
+    Failure::Unfit(bedplate_events::cause::in_line(&error))
 }
 
 /// The steps of the installer: the file system is written and mounted, its paths are registered.

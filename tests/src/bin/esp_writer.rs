@@ -28,10 +28,7 @@ fn main() {
     match done {
         Ok(()) => println!("{DONE}"),
         Err(error) => {
-            let first: &dyn Error = &*error;
-            let chain = std::iter::successors(Some(first), |error| (*error).source());
-            let texts: Vec<String> = chain.map(ToString::to_string).collect();
-            println!("WRITER FAILED {}", texts.join(": "));
+            println!("WRITER FAILED {}", bedplate_events::cause::in_line(&*error));
         }
     }
 }

@@ -8,7 +8,7 @@ use bedplate_tools::virsh::Virsh;
 use super::note::{How, Note};
 use super::release::let_all_go;
 use super::{DIRECTORY, QuiesceError};
-use crate::each::at_once;
+use bedplate_engine::parallel::at_once;
 
 /// Machines that are held until [`Held::release`], or until it is dropped.
 #[derive(Debug)]

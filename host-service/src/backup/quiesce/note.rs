@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::atomic::{self, WriteError};
+use bedplate_tools::atomic::{self, WriteError};
 
 /// What is noted of a machine: `frozen 3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use bedplate_tools::virsh::Virsh;
 
 use super::QuiesceError;
 use super::note::{How, Note};
-use crate::each::at_once;
+use bedplate_engine::parallel::at_once;
 
 /// Lets the machines go, all at the same time: one that does not answer keeps none of the others standing.
 pub(super) fn let_all_go(

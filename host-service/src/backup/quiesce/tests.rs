@@ -6,8 +6,8 @@ use super::held::is_late;
 use super::note::Note;
 use super::release::{Step, step};
 use super::*;
-use crate::atomic;
-use crate::sample;
+use bedplate_sample as sample;
+use bedplate_tools::atomic;
 
 #[test]
 fn only_machines_with_files_in_the_snapshot_are_held() {

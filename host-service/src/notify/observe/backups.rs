@@ -5,8 +5,8 @@ use bedplate_model::host::Backup;
 use super::super::machine::{Area, Condition};
 use crate::backup::fresh;
 use crate::backup::record::{self, Record};
-use crate::chain::chain;
-use crate::context::Context;
+use bedplate_events::cause::in_line;
+use bedplate_resources::context::Context;
 
 /// All that there is to say of backups.
 pub(super) fn look(context: &Context, now: u64) -> Vec<Condition> {
@@ -19,7 +19,7 @@ pub(super) fn backups(context: &Context, now: u64) -> Vec<Condition> {
             Ok(record) => record,
             Err(error) => {
                 let title = format!("it is not known how old the backup {name} is");
-                return Some(backup_condition(name, "unknown", title, chain(&error), 0));
+                return Some(backup_condition(name, "unknown", title, in_line(&error), 0));
             }
         };
         let never = || {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::super::machine::{Area, Condition};
 use super::LOOK_PATIENCE;
-use crate::context::Context;
-use crate::converge::Status as Resource;
 use crate::generation;
+use bedplate_resources::context::Context;
+use bedplate_resources::status::Status as Resource;
 
 /// How long it is taken for granted that EFI system partitions are as they were.
 const BOOT_PAUSE: Duration = Duration::from_secs(24 * 3600);

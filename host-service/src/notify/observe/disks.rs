@@ -2,9 +2,9 @@
 
 use super::super::machine::{Area, Condition};
 use super::LOOK_PATIENCE;
-use crate::context::Context;
-use crate::converge::Status as Resource;
 use crate::wear;
+use bedplate_resources::context::Context;
+use bedplate_resources::status::Status as Resource;
 
 /// What the disks say.
 pub(super) fn look(context: &Context) -> Vec<Condition> {

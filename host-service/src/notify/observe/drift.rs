@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use super::super::machine::{Area, Condition};
 use super::{LookError, hangs, start, unseen_as};
-use crate::context::Context;
-use crate::converge::{self, Status as Resource};
+use crate::converge;
 use crate::firewall;
 use crate::handoff;
-use crate::in_time::Asked;
 use crate::lab;
-use crate::vm;
+use bedplate_engine::in_time::Asked;
+use bedplate_guests::vm;
+use bedplate_resources::context::Context;
+use bedplate_resources::status::Status as Resource;
 
 /// Somebody may just be changing something: what differs is told when it still does later.
 const DRIFT_PATIENCE: u64 = 15 * 60;

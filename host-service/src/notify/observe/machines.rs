@@ -3,7 +3,7 @@
 use super::super::machine::{Area, Condition};
 use super::LookError;
 use crate::backup::quiesce::{QuiesceError, Recovered};
-use crate::chain::chain;
+use bedplate_events::cause::in_line;
 
 /// None while a backup holds machines.
 pub(super) fn conditions(
@@ -26,7 +26,7 @@ fn machine_condition((name, why): &(String, QuiesceError)) -> Condition {
                 "{}\nIts backups go on with a pause. The agent is asked again every ten minutes; see in \
                  the guest whether it runs (`qemu-guest-agent`), or start the guest anew: \
                  `bedplate-host vm restart {name} --force`.",
-                chain(why)
+                in_line(why)
             ),
             urgent: true,
             patience: 0,
@@ -43,7 +43,7 @@ fn machine_condition((name, why): &(String, QuiesceError)) -> Condition {
              It is tried again every ten minutes, and backups of its disks fail until then. See \
              that libvirt runs and the guest's agent answers (`virsh domfsthaw {name}`), or \
              start it anew: `bedplate-host vm restart {name} --force`.",
-            chain(why)
+            in_line(why)
         ),
         urgent: true,
         patience: 0,

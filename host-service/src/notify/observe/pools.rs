@@ -4,8 +4,8 @@ use std::fs::TryLockError;
 
 use super::super::machine::{Area, Condition};
 use super::{LOOK_PATIENCE, LookError, lock_file};
-use crate::context::Context;
 use crate::pool::{self, Health, MemberState, Status};
+use bedplate_resources::context::Context;
 
 /// Conditions, and what is well.
 pub(super) type Pools = (Vec<Condition>, Vec<(Area, String, String)>);

@@ -3,8 +3,8 @@ use super::disks::disk_condition;
 use super::drift::{drift_condition, guest_conditions, is_told};
 use super::*;
 use crate::backup::record::{self, Attempt, Record};
-use crate::converge::Status as Resource;
-use crate::sample;
+use bedplate_resources::status::Status as Resource;
+use bedplate_sample as sample;
 
 fn context(state: PathBuf) -> Context {
     Context {

@@ -9,8 +9,8 @@ use bedplate_planner::PlanError;
 use bedplate_tools::command::CommandError;
 use uuid::Uuid;
 
-use crate::atomic::WriteError;
 use crate::pool::error::PoolError;
+use bedplate_tools::atomic::WriteError;
 
 /// A change that was refused or failed.
 #[derive(Debug, thiserror::Error)]

@@ -90,7 +90,7 @@ fn a_path_inside_another_comes_back_with_it_whichever_is_named_first() {
 fn t43_a_damaged_record_is_told_by_name_and_hides_no_other_restore() {
     let pool = tempfile::tempdir().unwrap();
     let mount = pool.path().to_owned();
-    let mut intent = crate::sample::intent();
+    let mut intent = bedplate_sample::intent();
     let mut apps = intent.backups["apps"].clone();
     apps.paths = vec![mount.join("apps").display().to_string()];
     let mut photos = apps.clone();
@@ -102,7 +102,7 @@ fn t43_a_damaged_record_is_told_by_name_and_hides_no_other_restore() {
     let mounts = format!("1 1 0:1 / {} rw - btrfs a rw\n", mount.display());
     let context = Context {
         intent,
-        mounts: crate::mounts::Mounts::parse(&mounts),
+        mounts: bedplate_tools::mounts::Mounts::parse(&mounts),
         configuration: mount.join(".bedplate-etc"),
         runtime: mount.join(".bedplate-run"),
         state: mount.join(".bedplate-state"),

@@ -1,0 +1,3 @@
+//! Guests of a host: one driver for each kind.
+
+pub mod vm;
