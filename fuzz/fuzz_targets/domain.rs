@@ -10,7 +10,7 @@ use bedplate_guests::vm::{compare, inspect};
 use libfuzzer_sys::fuzz_target;
 
 static WANTED: LazyLock<Option<Model>> =
-    LazyLock::new(|| Model::parse(include_str!("../../host-service/src/vm/recorded/uefi.xml")).ok());
+    LazyLock::new(|| Model::parse(include_str!("../../machine/guests/src/vm/recorded/uefi.xml")).ok());
 
 fuzz_target!(|text: &str| {
     let _ = inspect::intent(text);

@@ -5,10 +5,13 @@
 //! readers call is Rust to the ground, and they are read several times as often.
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
 
-use crate::cargo::{cargo, run};
+use crate::cargo::{cargo, line, run};
 use crate::report::Problem;
 
 /// What cargo-fuzz gives the compiler: coverage for libFuzzer (LLVM's SanitizerCoverage).
@@ -48,7 +51,7 @@ pub struct Limits {
     pub seed: u32,
 }
 
-/// Runs each target, or the one named. A finding is a failure; what gave it is left in
+/// Runs each target, or the one named, as many at once as there are processors. A finding is a failure; what gave it is left in
 /// `target/fuzz/artifacts`.
 pub fn fuzz(limits: Limits, only: Option<&str>) -> Result<(), Problem> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -64,9 +67,28 @@ pub fn fuzz(limits: Limits, only: Option<&str>) -> Result<(), Problem> {
         .env("CARGO_TARGET_DIR", root.join(BUILT))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", FLAGS.join(" ")))?;
-    // What one target finds does not keep the others from being run.
-    let ended: Vec<_> = chosen.into_iter().map(|name| one(&root, name, limits)).collect();
-    ended.into_iter().collect()
+    let left = Mutex::new(chosen.into_iter());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let worker = || {
+        let mut ended = Ok(());
+        // What one target finds does not keep the others from being run.
+        while let Some(name) = next() {
+            ended = ended.and(one(&root, name, limits));
+        }
+        ended
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..processors()).map(|_| scope.spawn(worker)).collect();
+        let ended = workers.into_iter().map(ScopedJoinHandle::join);
+        let all: Vec<_> =
+            ended.map(|one| one.unwrap_or_else(|panic| resume_unwind(panic))).collect();
+        all.into_iter().collect()
+    })
+}
+
+/// How many targets run at once.
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn one(root: &Path, name: &str, limits: Limits) -> Result<(), Problem> {
@@ -90,8 +112,12 @@ fn one(root: &Path, name: &str, limits: Limits) -> Result<(), Problem> {
         command.arg(format!("-runs={}", limits.runs));
     }
     command.arg(format!("-artifact_prefix={}/{name}-", artifacts.display()));
-    eprintln!("{BEGINS}{name}");
-    run(&mut command)
+    let line = line(&command);
+    let said = command.output().map_err(|error| Problem::Start(line.clone(), error))?;
+    // In one piece: another target runs beside it.
+    let text = String::from_utf8_lossy(&said.stderr);
+    eprintln!("{BEGINS}{name}\n{}", text.trim_end());
+    if said.status.success() { Ok(()) } else { Err(Problem::Failed(line, said.status)) }
 }
 
 /// All targets, run beside something else with what it leaves of the processors.
