@@ -13,7 +13,6 @@ pub mod key;
 pub mod leftover;
 pub mod lock;
 pub mod nested;
-pub mod quiesce;
 pub mod record;
 pub mod retrieve;
 pub mod room;

@@ -22,8 +22,8 @@ use bedplate_tools::secret::Secret;
 use bedplate_tools::virsh::Virsh;
 
 use crate::activation;
+use crate::backup::key;
 use crate::backup::room::Room;
-use crate::backup::{key, quiesce};
 use crate::bridge;
 use crate::converge;
 use crate::esp_mirror;
@@ -38,6 +38,7 @@ use crate::restore;
 use crate::show::{self, Format};
 use bedplate_engine::in_time::ask;
 use bedplate_engine::{Reporter, StepReporter};
+use bedplate_guests::hold;
 use bedplate_guests::vm;
 use bedplate_guests::vm::redefine::{self, Wish};
 use bedplate_guests::vm::restart::{self, Patience};
@@ -385,7 +386,7 @@ pub fn notify(host_file: &Path, is_test: bool, out: &mut dyn Write) -> Finished 
     // something to tell, and no reason to tell nothing else, or to tell it later.
     let (runtime, (lines, shown)) = (context.runtime.clone(), mpsc::channel::<Vec<u8>>());
     let held = ask(move || {
-        let held = quiesce::recover_if_idle(&Virsh::new(vm::LIBVIRT), &runtime);
+        let held = hold::recover_if_idle(&bedplate_guests::drivers(), &runtime);
         let mut text = Vec::new();
         let found = held.as_ref().ok().and_then(Option::as_ref);
         if backup::show_recovered(found, &mut text).is_ok() {
@@ -424,10 +425,13 @@ fn tend_alone(context: &Context, out: &mut dyn Write) -> Finished {
     let nobody = Reporter::new(Vec::new());
     let reporter = StepReporter::new(&nobody, "tend");
     let mut lines = Vec::new();
-    let mut done = |action: &vm::diff::Action| lines.push(format!("done: {action}"));
-    let result = vm::VirtualMachines::default().tend(context, &reporter, &mut done);
+    let mut result = Ok(());
+    for driver in bedplate_guests::drivers() {
+        let mut done = |what: String| lines.push(format!("done: {what}"));
+        result = result.and(driver.tend(context, &reporter, &mut done));
+    }
     lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
-    Ok(result?)
+    result.map_err(|error| error as _)
 }
 
 /// Waits until nobody else changes things; released when the file is dropped.

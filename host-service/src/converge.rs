@@ -3,7 +3,6 @@
 use std::fs::File;
 
 use bedplate_engine::{Announced, Reporter};
-use bedplate_guests::vm::VirtualMachines;
 use bedplate_resources::compared::{self, Prepared};
 use bedplate_resources::context::Context;
 use bedplate_resources::status::{Standing, Status, standing};
@@ -62,15 +61,15 @@ pub fn status(context: &Context) -> Vec<Status> {
 
 /// Secrets first: whoever looks sees at once that one does not open. Then bridges: everything else
 /// may need the network; backups last: they take long.
-fn prepare(context: &Context) -> [Box<dyn Prepared>; 6] {
-    [
+fn prepare(context: &Context) -> Vec<Box<dyn Prepared>> {
+    let mut all = vec![
         compared::prepare(Secrets, context),
         compared::prepare(Bridges, context),
         compared::prepare(Exports, context),
-        compared::prepare(VirtualMachines::default(), context),
-        compared::prepare(Leftovers, context),
-        compared::prepare(Backups, context),
-    ]
+    ];
+    all.extend(bedplate_guests::drivers().iter().map(|driver| driver.look(context)));
+    all.extend([compared::prepare(Leftovers, context), compared::prepare(Backups, context)]);
+    all
 }
 
 #[cfg(test)]

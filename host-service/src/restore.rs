@@ -24,7 +24,7 @@ pub use record::{Record, Stage};
 /// Directory at the top of a pool.
 const DIRECTORY: &str = ".bedplate-restore";
 
-/// The document without what would use the paths of the backups `pending`: their machines, their
+/// The document without what would use the paths of the backups `pending`: their guests, their
 /// exports, and backups of them, which would store that nothing is there. A repository on a path that
 /// comes back would be made there anew.
 pub fn held_back(intent: &HostFile, pending: &[String]) -> HostFile {
@@ -36,10 +36,7 @@ pub fn held_back(intent: &HostFile, pending: &[String]) -> HostFile {
     let concerns =
         |path: &Path| paths.iter().any(|one| one.starts_with(path) || path.starts_with(one));
     let mut rest = intent.clone();
-    rest.vms.retain(|name, vm| {
-        let pool = intent.pools.get(&vm.pool);
-        !pool.is_some_and(|pool| concerns(&Path::new(&pool.mount).join(name)))
-    });
+    rest.retain_guests(|guest| !guest.touches(&paths));
     rest.nfs.exports.retain(|export| !concerns(Path::new(&export.path)));
     rest.backups.retain(|_, backup| {
         let repository = restic::is_local(&backup.repository).then_some(&backup.repository);

@@ -28,6 +28,7 @@ pub(super) fn resolve(decoder: &Decoder<'_>, host: &mut HostFile) {
     report.mounts(host);
     report.unlock(host);
     report.bridges(host);
+    report.guests(host);
     let pools = host.pools.clone();
     for (name, vm) in &mut host.vms {
         report.vm(name, vm, &pools, &host.network.bridges);

@@ -7,6 +7,7 @@
 mod address;
 mod backup;
 mod flake;
+mod guest;
 mod health;
 mod notify;
 mod secret;
@@ -21,10 +22,11 @@ use uuid::Uuid;
 pub use address::{PlacedAddress, is_link_local};
 pub use backup::{Backup, Keep, Restore, Upkeep};
 pub use flake::{Flake, HttpsSource, Push, Source, SourcePlace, SshSource, VolumeSource};
+pub use guest::{Guest, GuestSection, State};
 pub use health::Health;
 pub use notify::{Notify, REMIND_HOURS, Receiver};
 pub use secret::{SecretFile, SecretReference};
-pub use vm::{CloudInit, DiskBus, Download, Firmware, State, UsbDevice, Vm, VmKind};
+pub use vm::{CloudInit, DiskBus, Download, Firmware, UsbDevice, Vm, VmKind};
 
 /// The schema number this version reads and writes (`schema = 1`).
 pub const SCHEMA: u32 = 1;

@@ -10,9 +10,9 @@ use super::access::AccessError;
 use super::choice::NoChoice;
 use super::compare::CompareError;
 use super::key::KeyError;
-use super::quiesce::QuiesceError;
 use super::record::RecordError;
 use super::source::SourceError;
+use bedplate_guests::hold::HoldError;
 use bedplate_tools::atomic::WriteError;
 
 /// A backup, or another task on its repository, that was not done.
@@ -118,7 +118,7 @@ pub enum BackupError {
     Source(#[from] SourceError),
     /// Machines whose disks are in it.
     #[error("a machine could not be held for the snapshot, or let go after it")]
-    Quiesce(#[from] QuiesceError),
+    Quiesce(#[from] HoldError),
     /// The record.
     #[error("the record of the backup could not be read")]
     Record(#[from] RecordError),

@@ -4,16 +4,15 @@ use std::path::PathBuf;
 
 use bedplate_model::host::Backup;
 use bedplate_tools::restic::{Keep, Restic, Stored, Summary};
-use bedplate_tools::virsh::Virsh;
 
 use super::error::BackupError;
 use super::nested;
-use super::quiesce::{self, Held, QuiesceError};
 use super::record::{self, Attempt};
 use super::session::{self, Session};
 use super::source::{self, Shown, Source, Wanted, Which};
 use crate::restore;
 use bedplate_events::cause::in_line;
+use bedplate_guests::hold::{self, Held};
 use bedplate_resources::context::Context;
 
 /// A run that stored everything.
@@ -125,22 +124,29 @@ fn forget(session: &Session<'_>, restic: &Restic<'_>) -> Option<String> {
 fn snapshots(session: &Session<'_>, wanted: &[Wanted]) -> Result<Vec<Source>, BackupError> {
     let Session { context, name, .. } = session;
     let sources = source::sources(name, wanted, Which::Fresh)?;
-    let virsh = Virsh::new("qemu:///system");
-    let _one_at_a_time = quiesce::lock(&context.runtime)?;
+    let _one_at_a_time = hold::lock(&context.runtime)?;
     let paths: Vec<PathBuf> = wanted.iter().map(|one| one.path.clone()).collect();
-    let affected = quiesce::affected(&context.intent, &paths);
-    quiesce::recover(&virsh, &context.runtime)?.expect_free(&affected)?;
-    let names = quiesce::running(&virsh, affected)?;
+    let affected = hold::affected(&context.intent, &paths);
+    let drivers = bedplate_guests::drivers();
+    let mut running = Vec::new();
+    for driver in &drivers {
+        let names = hold::names(&**driver, &affected);
+        hold::recover(&**driver, &context.runtime)?.expect_free(&names)?;
+        running.push((&**driver, driver.running(names)?));
+    }
     // Of a run that was cut off: nobody is held meanwhile.
     source::remove(name, wanted, Which::Fresh)?;
-    let held = Held::hold(&virsh, &context.runtime, &names)?;
+    let held = running.iter().map(|(driver, names)| Held::hold(*driver, &context.runtime, names));
+    let held = held.collect::<Result<Vec<_>, _>>()?;
     let taken = source::take(name, wanted, &sources);
-    let released = held.release();
+    let released: Vec<_> = held.into_iter().map(Held::release).collect();
     taken?;
-    match released {
-        // It was paused, and runs again; that its agent is silent stays noted, and `notify` tells it.
-        Err(QuiesceError::Late { .. }) => {}
-        released => released?,
+    for released in released {
+        match released {
+            // It was paused, and runs again; that its agent is silent stays noted, and `notify` tells it.
+            Err(error) if error.is_late() => {}
+            released => released?,
+        }
     }
     if let Err(error) = nested::expect_none(wanted, &sources) {
         // Nothing will ever be compared with these.

@@ -4,10 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use bedplate_tools::restic::Snapshot;
-use bedplate_tools::virsh::Virsh;
 
 use super::Finished;
-use crate::backup::quiesce::{self, Recovered};
 use crate::backup::record::Task;
 use crate::backup::retrieve::{self, Request, Retrieved};
 use crate::backup::room::Room;
@@ -17,7 +15,7 @@ use crate::backup::{choice, upkeep};
 use crate::handoff;
 use crate::intent;
 use bedplate_events::cause::in_line;
-use bedplate_guests::vm::LIBVIRT;
+use bedplate_guests::hold::{self, Recovered, StillHeld};
 
 /// `bedplate-host backup run NAME`.
 pub fn run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Finished {
@@ -42,7 +40,7 @@ pub fn let_go(host_file: &Path, result: Option<String>, out: &mut dyn Write) -> 
         return Ok(());
     }
     let context = intent::context(host_file)?;
-    let held = quiesce::recover_if_idle(&Virsh::new(LIBVIRT), &context.runtime)?;
+    let held = hold::recover_if_idle(&bedplate_guests::drivers(), &context.runtime)?;
     show_recovered(held.as_ref(), out)
 }
 
@@ -55,7 +53,7 @@ fn has_let_go(result: Option<&str>) -> bool {
 pub(super) fn show_recovered(held: Option<&Recovered>, out: &mut dyn Write) -> Finished {
     let Some(Recovered { free, left }) = held else { return Ok(()) };
     free.iter().try_for_each(|name| writeln!(out, "let go again: {name}"))?;
-    for (name, why) in left {
+    for StillHeld { name, why, .. } in left {
         writeln!(out, "held still: {name}: {}", in_line(why))?;
     }
     Ok(())

@@ -2,14 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bedplate_libvirt::Domain;
-
-use super::engine::LabError;
+use super::engine::{LabError, known};
 use super::record::Lab;
 use super::{name, record};
 use bedplate_events::cause::in_line;
-use bedplate_guests::vm;
-use bedplate_guests::vm::inspect;
 use bedplate_resources::context::Context;
 use bedplate_resources::status::Status;
 
@@ -20,26 +16,20 @@ const KIND: &str = "lab";
 pub fn compared(context: &Context) -> Vec<Status> {
     let status = match record::read(&context.state) {
         Ok(None) => return Vec::new(),
-        Ok(Some(lab)) => domains().map(|(copies, others)| judge(&lab, &copies, &others)),
+        Ok(Some(lab)) => guests().map(|(copies, others)| judge(&lab, &copies, &others)),
         Err(error) => Err(error),
     };
     vec![status.unwrap_or_else(|error| Status::unseen(KIND, None, in_line(&error)))]
 }
 
-/// Domains of ours, and whether each runs; and the names of all others.
-type Domains = (BTreeMap<String, bool>, BTreeSet<String>);
+/// Guests of ours, and whether each runs; and the names of all others.
+type Guests = (BTreeMap<String, bool>, BTreeSet<String>);
 
-fn domains() -> Result<Domains, LabError> {
-    let all = bedplate_libvirt::domains(vm::LIBVIRT)?;
-    let (ours, others): (Vec<Domain>, Vec<Domain>) = all.into_iter().partition(is_ours);
-    let ours = ours.into_iter().map(|one| (one.name, one.running)).collect();
-    Ok((ours, others.into_iter().map(|one| one.name).collect()))
-}
-
-/// One whose definition cannot be understood does not carry our tag.
-fn is_ours(domain: &Domain) -> bool {
-    let intent = domain.persistent.as_deref().map(inspect::intent);
-    matches!(intent, Some(Ok(Some(_))))
+fn guests() -> Result<Guests, LabError> {
+    let (ours, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        known()?.into_iter().partition(|(_, found)| found.known.ours);
+    let ours = ours.into_iter().map(|(name, found)| (name, found.known.running)).collect();
+    Ok((ours, others.into_keys().collect()))
 }
 
 /// Every copy has to be defined. Whether it runs is its owner's affair.

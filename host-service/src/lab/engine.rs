@@ -1,28 +1,25 @@
 //! Looks, plans and does: copies of machines.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use bedplate_engine::{Announced, Reporter, StepReporter, in_turn};
 use bedplate_events::{Outcome, StepSummary};
-use bedplate_libvirt::LibvirtError;
 use bedplate_tools::btrfs;
 use bedplate_tools::command::CommandError;
-use bedplate_tools::virsh::Virsh;
 
 use super::place;
-use super::plan::{self, Facts, Refusal, Source, Step};
+use super::plan::{self, Facts, Found, Planner, Refusal, Source, Step};
 use super::record::{self, Lab};
 use crate::backup::record as backup_record;
 use crate::backup::record::RecordError;
 use crate::backup::session::wanted;
 use crate::backup::source::{self, Which};
-use bedplate_guests::vm;
-use bedplate_guests::vm::accelerator::Accelerator;
-use bedplate_guests::vm::domain;
-use bedplate_guests::vm::inspect::{self, InspectError};
+use bedplate_guests::copies::Copies;
+use bedplate_guests::{GuestDriver, GuestError, of_kind};
+use bedplate_model::host::{Guest, HostFile};
 use bedplate_resources::context::Context;
 use bedplate_tools::atomic::WriteError;
 
@@ -42,15 +39,12 @@ pub enum LabError {
     /// There is none.
     #[error("there is no lab")]
     None,
-    /// libvirt did not say which domains there are, or how they stand.
-    #[error("libvirt could not be looked at")]
-    Look(#[from] LibvirtError),
-    /// libvirt or btrfs.
+    /// What runs the guests could not be asked or told.
+    #[error("what runs the guests could not be asked or told")]
+    Guests(#[source] GuestError),
+    /// A subvolume could not be made or deleted.
     #[error("a command failed")]
     Command(#[from] CommandError),
-    /// The XML that libvirt returned for a domain cannot be read.
-    #[error("a domain could not be understood")]
-    Inspect(#[from] InspectError),
     /// Records of backups.
     #[error("it could not be found out what snapshots there are")]
     Record(#[from] RecordError),
@@ -104,7 +98,7 @@ pub fn reset(context: &Context, reporter: &Reporter<'_>) -> Result<(), LabError>
     let lab = record::read(&context.state)?.ok_or(LabError::None)?;
     // Before anything goes: a lab that could not be made again stays.
     let mut facts = look_for_copies(context)?;
-    facts.domains.retain(|_, ours| !*ours);
+    facts.known.retain(|_, found| !found.known.ours);
     facts.labs.clear();
     planned(context, &lab, &facts)?;
     destroy(context, reporter)?;
@@ -127,32 +121,35 @@ fn make(context: &Context, lab: &Lab, reporter: &Reporter<'_>) -> Result<(), Lab
 }
 
 fn planned(context: &Context, lab: &Lab, facts: &Facts) -> Result<Vec<Step>, LabError> {
-    let failed = |source| LabError::File { path: context.runtime.clone(), source };
-    let accelerator =
-        Accelerator::of_this_boot(&context.runtime, &context.state).map_err(failed)?;
-    Ok(plan::clones(&context.intent, facts, &lab.machines, &lab.bridge, accelerator)?)
+    let mut planners = Vec::new();
+    for driver in bedplate_guests::drivers() {
+        let (kind, section) = (driver.kind(), driver.section());
+        let Some(copies) = driver.copies() else { continue };
+        planners.push(Planner {
+            kind,
+            section,
+            plan: copies.planner(context).map_err(LabError::Guests)?,
+        });
+    }
+    Ok(plan::clones(&context.intent, facts, &lab.machines, &lab.bridge, &planners)?)
 }
 
-fn virsh() -> Virsh {
-    Virsh::new(vm::LIBVIRT)
+/// All guests that the machine knows, of the kinds that can be copied.
+pub(super) fn known() -> Result<BTreeMap<String, Found>, LabError> {
+    let mut all = BTreeMap::new();
+    for driver in bedplate_guests::drivers() {
+        let Some(copies) = driver.copies() else { continue };
+        let known = copies.known().map_err(LabError::Guests)?.into_iter();
+        all.extend(known.map(|(name, known)| (name, Found { kind: driver.kind(), known })));
+    }
+    Ok(all)
 }
 
 fn look(context: &Context) -> Result<Facts, LabError> {
-    let (mut domains, mut running) = (BTreeMap::new(), BTreeSet::new());
-    for one in bedplate_libvirt::domains(vm::LIBVIRT)? {
-        let ours = match one.persistent {
-            Some(xml) => inspect::intent(&xml)?.is_some(),
-            None => false,
-        };
-        if one.running {
-            running.insert(one.name.clone());
-        }
-        domains.insert(one.name, ours);
-    }
     let mounts = context.intent.pools.keys().filter_map(|pool| context.pool_mount(pool).ok());
     let labs = mounts.map(PathBuf::from).filter(|mount| place(mount).exists()).collect();
     let (mounts, sources) = (context.mounts.clone(), BTreeMap::new());
-    Ok(Facts { mounts, sources, domains, running, labs })
+    Ok(Facts { mounts, sources, known: known()?, labs })
 }
 
 /// As [`look`], with what copies are made of. Nothing of that keeps a lab from being destroyed.
@@ -171,20 +168,28 @@ fn sources(context: &Context) -> Result<BTreeMap<String, Source>, LabError> {
         // A pool that is not mounted has no snapshots.
         let Ok(places) = wanted(context, backup) else { continue };
         let Ok(snapshots) = source::sources(name, &places, Which::Kept) else { continue };
-        for (machine, vm) in &context.intent.vms {
-            let Some(pool) = context.intent.pools.get(&vm.pool) else { continue };
-            let disk = domain::disk_path(&Path::new(&pool.mount).join(machine), vm);
+        for (machine, disk) in disks(&context.intent) {
             let copy = snapshots.iter().find_map(|snapshot| {
                 let inside = disk.strip_prefix(&snapshot.path).ok()?;
                 Some(snapshot.content.join(inside)).filter(|copy| copy.is_file())
             });
-            let is_newer = found.get(machine).is_none_or(|known| known.at < at);
+            let is_newer = found.get(&machine).is_none_or(|known| known.at < at);
             if let Some(disk) = copy.filter(|_| is_newer) {
-                found.insert(machine.clone(), Source { disk, at });
+                found.insert(machine, Source { disk, at });
             }
         }
     }
     Ok(found)
+}
+
+/// The disks that copies begin with, by the names of their guests.
+fn disks(host: &HostFile) -> Vec<(String, PathBuf)> {
+    let drivers = bedplate_guests::drivers();
+    let disk = |guest: Guest<'_>| {
+        let driver = drivers.iter().find(|driver| driver.section() == guest.section)?;
+        Some((guest.name.to_owned(), driver.copies()?.disk(host, guest.name)?))
+    };
+    host.guests().filter_map(disk).collect()
 }
 
 fn perform(title: &str, steps: &[Step], reporter: &Reporter<'_>) -> Result<(), LabError> {
@@ -204,11 +209,19 @@ fn perform_step(step: &Step) -> Result<(), LabError> {
     match step {
         Step::MakeLab { place } => Ok(btrfs::create_subvolume(place)?),
         Step::CopyDisk { from, to } => copy(from, to),
-        Step::Define { xml, .. } => Ok(virsh().define(xml)?),
-        Step::Stop { name } => Ok(virsh().destroy(name)?),
-        Step::Undefine { name } => Ok(virsh().undefine(name)?),
+        Step::Define { kind, definition, .. } => with(kind, |copies| copies.define(definition)),
+        Step::Stop { kind, name } => with(kind, |copies| copies.stop(name)),
+        Step::Undefine { kind, name } => with(kind, |copies| copies.remove(name)),
         Step::DeleteLab { place } => Ok(btrfs::delete_subvolume(place)?),
     }
+}
+
+fn with(kind: &str, work: impl Fn(&dyn Copies) -> Result<(), GuestError>) -> Result<(), LabError> {
+    let driver = of_kind(kind);
+    driver
+        .as_deref()
+        .and_then(GuestDriver::copies)
+        .map_or(Ok(()), |copies| work(copies).map_err(LabError::Guests))
 }
 
 /// Shares the data of the snapshot, as btrfs does: it takes no room until it is written to.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use bedplate_model::host::{Bridge, HostFile, State, Vm};
+use bedplate_guests::copies::{Known, PlanCopy, Wanted};
+use bedplate_model::host::{Bridge, Guest, HostFile, State};
 use serde::Serialize;
 
 use super::{name, place};
-use bedplate_guests::vm::domain;
 use bedplate_resources::context::pool_mount;
 use bedplate_tools::mounts::Mounts;
 
@@ -19,12 +19,29 @@ pub struct Facts {
     pub mounts: Mounts,
     /// For each machine, its disk in the newest snapshot that holds it.
     pub sources: BTreeMap<String, Source>,
-    /// All domains of libvirt, and whether they are ours.
-    pub domains: BTreeMap<String, bool>,
-    /// Those that run.
-    pub running: BTreeSet<String>,
+    /// All guests that the machine knows, whether or not they are ours.
+    pub known: BTreeMap<String, Found>,
     /// Pools that have a lab, by their mounts.
     pub labs: BTreeSet<PathBuf>,
+}
+
+/// A guest that the machine knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The kind of its driver.
+    pub kind: &'static str,
+    /// Whether it is ours, and whether it runs.
+    pub known: Known,
+}
+
+/// Plans copies of one kind of guest.
+pub struct Planner {
+    /// The kind of its driver.
+    pub kind: &'static str,
+    /// The section of `host.toml` that declares such guests.
+    pub section: &'static str,
+    /// Says how one is copied.
+    pub plan: PlanCopy,
 }
 
 /// A disk in a snapshot.
@@ -79,18 +96,24 @@ pub enum Step {
     },
     /// Define a copy.
     Define {
+        /// The kind of its driver.
+        kind: &'static str,
         /// Name of the copy.
         name: String,
         /// Its definition.
-        xml: String,
+        definition: String,
     },
     /// Turn a copy off.
     Stop {
+        /// The kind of its driver.
+        kind: &'static str,
         /// Name of the copy.
         name: String,
     },
     /// Remove the definition of a copy.
     Undefine {
+        /// The kind of its driver.
+        kind: &'static str,
         /// Name of the copy.
         name: String,
     },
@@ -109,65 +132,59 @@ impl fmt::Display for Step {
                 write!(formatter, "copy {} to {}", from.display(), to.display())
             }
             Self::Define { name, .. } => write!(formatter, "define {name}"),
-            Self::Stop { name } => write!(formatter, "turn {name} off"),
-            Self::Undefine { name } => write!(formatter, "undefine {name}"),
+            Self::Stop { name, .. } => write!(formatter, "turn {name} off"),
+            Self::Undefine { name, .. } => write!(formatter, "undefine {name}"),
             Self::DeleteLab { place } => write!(formatter, "delete {}", place.display()),
         }
     }
 }
 
-/// The steps that make copies of `machines` on `bridge`. `accelerator` is what runs guests.
+/// The steps that make copies of `machines` on `bridge`.
 pub fn clones(
     intent: &HostFile,
     facts: &Facts,
     machines: &[String],
     bridge: &str,
-    accelerator: bedplate_guests::vm::accelerator::Accelerator,
+    planners: &[Planner],
 ) -> Result<Vec<Step>, Refusal> {
     expect_isolated(intent, bridge)?;
     let mut steps = Vec::new();
     let mut made = BTreeSet::new();
     for machine in machines {
-        let vm = intent.vms.get(machine).filter(|vm| vm.state == State::Present);
-        let vm = vm.ok_or_else(|| Refusal::NoMachine(machine.clone()))?;
-        let mount = pool_mount(intent, &facts.mounts, &vm.pool).map_err(Refusal::Pool)?;
+        let no_machine = || Refusal::NoMachine(machine.clone());
+        let (guest, planner) = copied(intent, machine, planners).ok_or_else(no_machine)?;
+        let mount = pool_mount(intent, &facts.mounts, guest.pool).map_err(Refusal::Pool)?;
         let source = facts.sources.get(machine);
         let source = source.ok_or_else(|| Refusal::NoSnapshot(machine.clone()))?;
-        let copy = name(machine);
-        if facts.domains.contains_key(&copy) || intent.vms.contains_key(&copy) {
-            return Err(Refusal::Taken(copy));
+        let name = name(machine);
+        if facts.known.contains_key(&name) || intent.guests().any(|other| other.name == name) {
+            return Err(Refusal::Taken(name));
         }
         let place = place(Path::new(mount));
         if !facts.labs.contains(Path::new(mount)) && made.insert(mount) {
             steps.push(Step::MakeLab { place: place.clone() });
         }
         let directory = place.join(machine);
-        let alone = alone(vm, bridge);
-        let to = domain::disk_path(&directory, &alone);
-        steps.push(Step::CopyDisk { from: source.disk.clone(), to });
-        let defined = domain::define(intent, &copy, &alone, &directory, accelerator);
-        // A writer into memory does not fail.
-        let xml = defined.map(|defined| defined.xml).unwrap_or_default();
-        steps.push(Step::Define { name: copy, xml });
+        let wanted = Wanted { guest: machine, copy: &name, bridge, directory: &directory };
+        let copy = (planner.plan)(intent, &wanted).ok_or_else(no_machine)?;
+        steps.push(Step::CopyDisk { from: source.disk.clone(), to: copy.disk });
+        steps.push(Step::Define { kind: planner.kind, name, definition: copy.definition });
     }
     Ok(steps)
 }
 
-/// A machine that reaches nothing of its model (T42). Without a MAC of its own it gets one from its name.
-fn alone(vm: &Vm, bridge: &str) -> Vm {
-    Vm {
-        mac_address: None,
-        bridge: bridge.to_owned(),
-        // Of the bridge it leaves; libvirt refuses it on one that keeps no VLANs apart.
-        vlan: None,
-        autostart: false,
-        usb_devices: Vec::new(),
-        disk_image: None,
-        iso_image: None,
-        // Its seed was read at the first start, and stands beside the disk of the original alone.
-        cloud_init: None,
-        ..vm.clone()
-    }
+/// The guest called `name`, and who plans copies of its kind; none where it cannot be copied.
+fn copied<'a>(
+    intent: &'a HostFile,
+    name: &str,
+    planners: &'a [Planner],
+) -> Option<(Guest<'a>, &'a Planner)> {
+    let mut present =
+        intent.guests().filter(|guest| guest.name == name && guest.state == State::Present);
+    present.find_map(|guest| {
+        let planner = planners.iter().find(|planner| planner.section == guest.section)?;
+        Some((guest, planner))
+    })
 }
 
 fn expect_isolated(intent: &HostFile, bridge: &str) -> Result<(), Refusal> {
@@ -192,17 +209,18 @@ pub fn leads_somewhere(bridge: &Bridge) -> Option<&'static str> {
     }
 }
 
-/// The steps that remove the copies of `machines`, and the labs. Domains that are not ours stay.
+/// The steps that remove the copies of `machines`, and the labs. Guests that are not ours stay.
 pub fn removals(facts: &Facts, machines: &[String]) -> Vec<Step> {
     let mut steps = Vec::new();
     for copy in machines.iter().map(|machine| name(machine)) {
-        if facts.domains.get(&copy) != Some(&true) {
+        let Some(Found { kind, known }) = facts.known.get(&copy).filter(|found| found.known.ours)
+        else {
             continue;
+        };
+        if known.running {
+            steps.push(Step::Stop { kind, name: copy.clone() });
         }
-        if facts.running.contains(&copy) {
-            steps.push(Step::Stop { name: copy.clone() });
-        }
-        steps.push(Step::Undefine { name: copy });
+        steps.push(Step::Undefine { kind, name: copy });
     }
     let labs = facts.labs.iter().map(|mount| Step::DeleteLab { place: place(mount) });
     steps.into_iter().chain(labs).collect()
@@ -215,6 +233,8 @@ mod tests {
 
     use super::*;
     use bedplate_guests::vm::accelerator::Accelerator;
+    use bedplate_guests::vm::domain;
+    use bedplate_guests::vm::driver::plan_copy;
     use bedplate_sample as sample;
 
     fn intent() -> HostFile {
@@ -242,7 +262,9 @@ mod tests {
     }
 
     fn planned(intent: &HostFile, facts: &Facts, bridge: &str) -> Result<Vec<Step>, Refusal> {
-        clones(intent, facts, &["haos".into()], bridge, Accelerator::Kvm)
+        let plan: PlanCopy = Box::new(|host, wanted| plan_copy(host, wanted, Accelerator::Kvm));
+        let planner = Planner { kind: "vm", section: "vms", plan };
+        clones(intent, facts, &["haos".into()], bridge, &[planner])
     }
 
     #[test]
@@ -255,7 +277,7 @@ mod tests {
         let mut intent = intent();
         intent.vms.get_mut("haos").unwrap().vlan = Some(20);
         let steps = planned(&intent, &facts(), "br-test").unwrap();
-        let Some(Step::Define { xml, .. }) = steps.last() else { panic!("{steps:?}") };
+        let Some(Step::Define { definition: xml, .. }) = steps.last() else { panic!("{steps:?}") };
         let vm = &intent.vms["haos"];
         let own =
             domain::define(&intent, "haos", vm, Path::new("/mnt/vmstore/haos"), Accelerator::Kvm);
@@ -274,7 +296,7 @@ mod tests {
         let mut intent = intent();
         intent.vms.get_mut("haos").unwrap().cloud_init = Some(bedplate_sample::cloud_init());
         let steps = planned(&intent, &facts(), "br-test").unwrap();
-        let Some(Step::Define { xml, .. }) = steps.last() else { panic!("{steps:?}") };
+        let Some(Step::Define { definition: xml, .. }) = steps.last() else { panic!("{steps:?}") };
         let files: Vec<_> =
             xml.split("file=\"").skip(1).filter_map(|it| it.split('"').next()).collect();
         assert_eq!(files, ["/mnt/vmstore/.bedplate-lab/haos/disk.qcow2"], "{xml}");
@@ -298,13 +320,13 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_neither_replaced_nor_removed() {
         let mut facts = facts();
-        facts.domains = [("lab-haos".to_owned(), false)].into();
-        facts.running = ["lab-haos".to_owned()].into();
+        let found = |ours| Found { kind: "vm", known: Known { ours, running: true } };
+        facts.known = [("lab-haos".to_owned(), found(false))].into();
         facts.labs = ["/mnt/vmstore".into()].into();
         assert_eq!(planned(&intent(), &facts, "br-test"), Err(Refusal::Taken("lab-haos".into())));
         let place = "/mnt/vmstore/.bedplate-lab".into();
         assert_eq!(removals(&facts, &["haos".into()]), [Step::DeleteLab { place }]);
-        facts.domains.insert("lab-haos".into(), true);
+        facts.known.insert("lab-haos".into(), found(true));
         let steps = removals(&facts, &["haos".into()]);
         let names: Vec<_> = steps.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -312,7 +334,7 @@ mod tests {
             ["turn lab-haos off", "undefine lab-haos", "delete /mnt/vmstore/.bedplate-lab"]
         );
         facts.sources.clear();
-        facts.domains.clear();
+        facts.known.clear();
         let refused = planned(&intent(), &facts, "br-test");
         assert_eq!(refused, Err(Refusal::NoSnapshot("haos".into())));
     }

@@ -18,15 +18,15 @@ use std::time::{Duration, Instant};
 use bedplate_tools::command::CommandError;
 
 use super::machine::{Area, Condition, Observation};
-use crate::backup::quiesce::{QuiesceError, Recovered};
 use crate::pool::PoolError;
 use bedplate_engine::in_time::{Asked, ask};
 use bedplate_events::cause::in_line;
+use bedplate_guests::hold::{HoldError, Recovered};
 use bedplate_resources::context::Context;
 
 /// One look that fails may be the machine's start, or its end.
 const LOOK_PATIENCE: u64 = 15 * 60;
-/// How long everything together may take: what asks libvirt, disks and programs gives up by itself before
+/// How long everything together may take: what asks guests, disks and programs gives up by itself before
 /// that, and `bedplate-notify.service` has time left to tell.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -39,9 +39,9 @@ pub enum LookError {
     /// `systemctl` did not list the units that failed.
     #[error("systemd could not be asked for units that failed")]
     Units(#[from] CommandError),
-    /// What a backup noted of machines it held could not be read, or libvirt not be asked.
+    /// What a backup noted of machines it held could not be read, or their drivers not be asked.
     #[error("it could not be found out which machines a backup left held")]
-    Machines(#[from] QuiesceError),
+    Machines(#[from] HoldError),
     /// Something that waits, for a disk or a mount as a rule.
     #[error("{what}: looking at it did not end")]
     Hangs {
@@ -60,7 +60,7 @@ pub enum LookError {
 }
 
 /// What became of the machines that a backup left held; none while one holds them.
-pub type Held = Result<Option<Recovered>, QuiesceError>;
+pub type Held = Result<Option<Recovered>, HoldError>;
 
 /// Looks at everything. What cannot be looked at, or does not end, does not keep the rest from being told
 /// of; it is told of itself (T43), and returned beside it.

@@ -1,15 +1,14 @@
 //! The systemd units of a host on the embedded platform; `nix/nixos/units.nix` says the same for
 //! NixOS.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use bedplate_model::host::{Backup, HostFile, State};
+use bedplate_model::host::{Backup, HostFile};
 use bedplate_model::identity::{Purpose, derive};
 use bedplate_model::plan::{BOOT, BOOT_MIRROR};
 use bedplate_tools::vfat;
 
 use super::{Entry, Parts};
-use bedplate_guests::vm::model::plain_id;
 
 /// Where Debian's units stand.
 const DEBIAN: &str = "/usr/lib/systemd/system";
@@ -43,9 +42,6 @@ const TEND_RULES: &str = "udev/rules.d/70-bedplate-pools.rules";
 /// At once when a disk that may be a member comes or goes.
 const DISKS_COME_AND_GO: &str = "ACTION==\"add|remove\", SUBSYSTEM==\"block\", ENV{ID_FS_TYPE}==\"crypto_LUKS\", \
      RUN+=\"/usr/bin/systemctl --no-block start bedplate-pool-tend.service\"\n";
-
-/// As above: USB devices of guests.
-const PLUG_RULES: &str = "udev/rules.d/71-bedplate-guests.rules";
 
 /// By itself it looks for the booted entry on `/boot` alone, and one of the mirror would run out of
 /// its tries. The mirror may be mounted after the boot is complete: it is looked for again.
@@ -139,10 +135,10 @@ pub(super) fn entries(host: &HostFile, parts: &Parts) -> BTreeMap<String, Entry>
         units.add("bedplate-pool-tend.timer", TEND_TIMER.to_owned(), Some("timers.target"));
         units.entries.insert(TEND_RULES.into(), Entry::File(DISKS_COME_AND_GO.to_owned()));
     }
-    let plugs = plug_rules(host);
-    if !plugs.is_empty() {
-        units.add("bedplate-vm-tend.service", vm_tend(host, parts), None);
-        units.entries.insert(PLUG_RULES.into(), Entry::File(plugs));
+    for driver in bedplate_guests::drivers() {
+        for (path, content) in driver.files(host, &parts.programs, &pool_units(host)) {
+            units.entries.insert(path.to_string_lossy().into_owned(), Entry::File(content));
+        }
     }
     units.add("bedplate-firewall.service", FIREWALL.to_owned(), Some("multi-user.target"));
     units.add("bedplate-network.service", network(parts), Some("multi-user.target"));
@@ -285,12 +281,13 @@ fn pool(host: &HostFile, parts: &Parts) -> String {
     let programs = &parts.programs;
     format!(
         "[Unit]\nDescription=Bedplate pool %i\nAfter=systemd-udevd.service local-fs.target\n\
-         Before=libvirtd.service libvirt-guests.service nfs-server.service bedplate-converge.service\n{}\n\
+         Before={}nfs-server.service bedplate-converge.service\n{}\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\nEnvironment=DM_DISABLE_UDEV=1\n\
          ExecStart={programs}/bin/bedplate-host pool open %i\n\
          ExecStopPost=-{programs}/bin/bedplate-host pool settled %i\n\
          TimeoutStartSec={timeout}\nLimitCORE=0\n\
          StandardOutput=journal+console\nStandardError=journal+console\n",
+        guest_services(|all| all),
         on_failure(host),
     )
 }
@@ -308,34 +305,11 @@ fn tend(host: &HostFile, parts: &Parts) -> String {
     )
 }
 
-/// At once when a USB device that a guest gets is plugged in, again or for the first time.
-fn plug_rules(host: &HostFile) -> String {
-    let vms = host.vms.values().filter(|vm| vm.state == State::Present);
-    let kinds: BTreeSet<_> = vms
-        .flat_map(|vm| &vm.usb_devices)
-        .map(|device| (plain_id(&device.vendor_id), plain_id(&device.product_id)))
-        .collect();
-    let rule = |(vendor, product): &(String, String)| {
-        format!(
-            "ACTION==\"add\", SUBSYSTEM==\"usb\", ENV{{DEVTYPE}}==\"usb_device\", \
-             ATTR{{idVendor}}==\"{vendor}\", ATTR{{idProduct}}==\"{product}\", \
-             RUN+=\"/usr/bin/systemctl --no-block start bedplate-vm-tend.service\"\n"
-        )
-    };
-    kinds.iter().map(rule).collect()
-}
-
-/// Whoever changes things just then is waited for. What fails is tried again, and is told as anything else
-/// that is not as host.toml says.
-fn vm_tend(host: &HostFile, parts: &Parts) -> String {
-    format!(
-        "[Unit]\nDescription=Bedplate: USB devices of guests\nAfter=libvirtd.service {}\n\
-         StartLimitIntervalSec=0\n\
-         \n[Service]\nType=oneshot\nExecStart={}/bin/bedplate-host vm tend\n\
-         Restart=on-failure\nRestartSec=60\nTimeoutStartSec=infinity\nLimitCORE=0\n",
-        pool_units(host),
-        parts.programs
-    )
+/// Services that run guests, each with a space behind it: all of them, or those that the drivers ask.
+fn guest_services(of: impl Fn(&'static [&'static str]) -> &'static [&'static str]) -> String {
+    let drivers = bedplate_guests::drivers();
+    let services = drivers.iter().flat_map(|driver| of(driver.services()));
+    services.map(|service| format!("{service} ")).collect()
 }
 
 fn pool_units(host: &HostFile) -> String {
@@ -367,10 +341,11 @@ fn host_key(parts: &Parts) -> String {
 /// first time, for hours.
 fn converge(host: &HostFile, parts: &Parts) -> String {
     let key = if has_secrets(host) { " sshd-keygen.service" } else { "" };
+    let asked = guest_services(|all| all.get(..1).unwrap_or_default());
     format!(
         "[Unit]\nDescription=Bedplate: make the machine agree with host.toml\n\
-         Wants=network-online.target libvirtd.service nfs-server.service\n\
-         After=multi-user.target network-online.target libvirtd.service nfs-server.service {}{key}\n{}\n\
+         Wants=network-online.target {asked}nfs-server.service\n\
+         After=multi-user.target network-online.target {asked}nfs-server.service {}{key}\n{}\n\
          [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={}/bin/bedplate-host converge\n\
          TimeoutStartSec=infinity\nLimitCORE=0\n",
         pool_units(host),

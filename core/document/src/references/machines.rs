@@ -16,10 +16,6 @@ impl Report<'_> {
     ) {
         let path = format!("vms.{name}");
         let pool = pools.get(&vm.pool);
-        if pool.is_none() {
-            let help = self.known(pools.keys(), &vm.pool);
-            self.wrong(&format!("{path}.pool"), format!("there is no `[pools.{}]`", vm.pool), help);
-        }
         if vm.state == State::Present {
             self.wanted_vm(&path, vm, bridges);
         }
@@ -46,7 +42,26 @@ impl Report<'_> {
         }
     }
 
-    /// A machine's directory is its own: clients of an export in it could write its disk, and
+    /// What a guest names must be there.
+    pub(super) fn guests(&self, host: &HostFile) {
+        for guest in host.guests() {
+            let place = guest.place();
+            if !host.pools.contains_key(guest.pool) {
+                let help = self.known(host.pools.keys(), guest.pool);
+                let message = format!("there is no `[pools.{}]`", guest.pool);
+                self.wrong(&format!("{place}.pool"), message, help);
+            }
+            let bridges = &host.network.bridges;
+            let is_wanted = guest.state == State::Present;
+            let missing = guest.bridge.filter(|name| is_wanted && !bridges.contains_key(*name));
+            if let Some(bridge) = missing {
+                let message = format!("there is no `[network.bridges.{bridge}]`");
+                self.wrong(&format!("{place}.bridge"), message, self.known(bridges.keys(), bridge));
+            }
+        }
+    }
+
+    /// A guest's directory is its own: clients of an export in it could write its disk, and
     /// `state = "absent"` deletes all that lies in it.
     pub(super) fn machine_directories(&self, host: &HostFile) {
         let exports = host.nfs.exports.iter().enumerate();
@@ -56,22 +71,19 @@ impl Report<'_> {
             repositories.map(|(name, it)| (format!("backups.{name}.repository"), &it.repository));
         let others: Vec<_> =
             exports.chain(repositories).filter(|(_, path)| path.starts_with('/')).collect();
-        for (name, vm) in &host.vms {
-            let path = format!("vms.{name}");
-            let mount = host.pools.get(&vm.pool).map(|pool| &pool.mount);
-            let Some(mount) = mount.filter(|mount| !mount.is_empty()) else { continue };
-            if self.incomplete(&format!("{path}.pool")) {
+        for guest in host.guests() {
+            if self.incomplete(&format!("{}.pool", guest.place())) {
                 continue; // The pool is a guess.
             }
-            let directory = format!("{mount}/{name}");
-            for (key, other) in &others {
-                if within(other, &directory) || within(&directory, other) {
+            for directory in guest.owns.iter().filter_map(|own| own.to_str()) {
+                let meet = |other: &str| within(other, directory) || within(directory, other);
+                for (key, other) in others.iter().filter(|(_, other)| meet(other)) {
                     let message = format!(
                         "its directory {directory} and {other} of `{key}` lie in each other"
                     );
-                    let help = "a VM has its directory to itself, and `state = \"absent\"` deletes \
-                                it: name the VM otherwise, or write another path there";
-                    self.wrong(&path, message, help);
+                    let help = "a guest has its directory to itself, and `state = \"absent\"` \
+                                deletes it: name the guest otherwise, or write another path there";
+                    self.wrong(&guest.place(), message, help);
                 }
             }
         }
@@ -79,10 +91,6 @@ impl Report<'_> {
 
     fn wanted_vm(&self, path: &str, vm: &Vm, bridges: &BTreeMap<String, Bridge>) {
         let bridge = bridges.get(&vm.bridge);
-        if bridge.is_none() {
-            let message = format!("there is no `[network.bridges.{}]`", vm.bridge);
-            self.wrong(&format!("{path}.bridge"), message, self.known(bridges.keys(), &vm.bridge));
-        }
         if vm.vlan.is_some() && bridge.is_some_and(|bridge| !bridge.vlan_aware) {
             let message = format!("the bridge {} knows no VLANs", vm.bridge);
             let help = format!("write `vlan_aware = true` in `[network.bridges.{}]`", vm.bridge);
@@ -174,12 +182,12 @@ impl Report<'_> {
                 seen.insert(mac, format!("network.bridges.{name}.nic"));
             }
         }
-        for (name, vm) in &host.vms {
-            let Some(mac) = vm.mac_address.as_deref() else { continue };
-            if let Some(first) = seen.insert(mac, format!("vms.{name}")) {
+        for guest in host.guests() {
+            let (Some(mac), place) = (guest.mac_address, guest.place()) else { continue };
+            if let Some(first) = seen.insert(mac, place.clone()) {
                 let message = format!("{mac} is the address of `{first}` too");
                 self.wrong(
-                    &format!("vms.{name}.mac_address"),
+                    &format!("{place}.mac_address"),
                     message,
                     "leave one out: it is then derived from the name",
                 );

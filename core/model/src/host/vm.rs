@@ -1,16 +1,11 @@
 //! `[vms.<name>]`: virtual machines.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-/// Whether something declared should exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// It exists and agrees with the document.
-    Present,
-    /// It is stopped, undefined and its directory deleted.
-    Absent,
-}
+use super::Pool;
+use super::guest::{Guest, GuestSection, State, directory};
 
 /// Section `[vms.<name>]` of `host.toml`: one virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +56,22 @@ pub struct Vm {
     /// What cloud-init is told at the first start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,
+}
+
+impl GuestSection for Vm {
+    const SECTION: &'static str = "vms";
+
+    fn guest<'a>(&'a self, name: &'a str, pools: &BTreeMap<String, Pool>) -> Guest<'a> {
+        Guest {
+            section: Self::SECTION,
+            name,
+            state: self.state,
+            pool: &self.pool,
+            bridge: Some(&self.bridge),
+            mac_address: self.mac_address.as_deref(),
+            owns: directory(&self.pool, name, pools),
+        }
+    }
 }
 
 /// What runs in a VM, where that settles how the machine must be.

@@ -10,7 +10,7 @@ use crate::firewall;
 use crate::handoff;
 use crate::lab;
 use bedplate_engine::in_time::Asked;
-use bedplate_guests::vm;
+use bedplate_guests::{Want, of_kind};
 use bedplate_resources::context::Context;
 use bedplate_resources::status::Status as Resource;
 
@@ -56,7 +56,7 @@ impl Looks {
             }
         }
         let mut found = Found::default();
-        // While libvirt says nothing, no guest is well by that.
+        // While what runs guests says nothing, no guest is well by that.
         let (blind, all): (Vec<_>, Vec<_>) = all.into_iter().partition(is_blind);
         if silent.is_empty() {
             found.areas.push(Area::Drift);
@@ -76,7 +76,7 @@ impl Looks {
 
 /// Whether no guest could be looked at.
 fn is_blind(one: &Resource) -> bool {
-    one.kind == "vm" && one.name.is_none() && one.refused.is_some()
+    of_kind(one.kind).is_some() && one.name.is_none() && one.refused.is_some()
 }
 
 fn blind_condition(one: &Resource) -> Condition {
@@ -85,15 +85,16 @@ fn blind_condition(one: &Resource) -> Condition {
 
 /// What stopped a guest, or wants its owner: each by itself, because it does not wait for what differs.
 pub(super) fn guest_conditions(one: &Resource) -> Vec<Condition> {
-    let wants = one.wants.iter().filter(|want| one.kind == "vm" && !vm::diff::is_restart(want));
+    let Some(driver) = of_kind(one.kind) else { return Vec::new() };
+    let wants = one.wants.iter().filter(|want| driver.judge(want) != Want::HasTime);
     let name = one.name.as_deref().unwrap_or("*");
     let condition = |want: &String| {
         // What stands behind it has numbers that change.
         let kind = want.split_once(':').map_or(want.as_str(), |(kind, _)| kind);
-        let urgent = vm::standing::is_urgent(want);
+        let urgent = driver.judge(want) == Want::Urgent;
         Condition {
             area: Area::Guests,
-            name: format!("vm {name}, {kind}"),
+            name: format!("{} {name}, {kind}", one.kind),
             kind: kind.to_owned(),
             title: format!("machine {name}: {kind}"),
             cleared: format!("machine {name}: no longer so: {kind}"),
@@ -110,7 +111,7 @@ pub(super) fn guest_conditions(one: &Resource) -> Vec<Condition> {
 pub(super) fn is_told(one: &Resource) -> bool {
     match one.kind {
         "backup" => false,
-        "vm" => !one.actions.is_empty() || one.refused.is_some(),
+        kind if of_kind(kind).is_some() => !one.actions.is_empty() || one.refused.is_some(),
         _ => !one.agrees,
     }
 }

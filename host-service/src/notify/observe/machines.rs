@@ -2,20 +2,20 @@
 
 use super::super::machine::{Area, Condition};
 use super::LookError;
-use crate::backup::quiesce::{QuiesceError, Recovered};
 use bedplate_events::cause::in_line;
+use bedplate_guests::hold::{HoldError, Recovered, StillHeld};
 
 /// None while a backup holds machines.
 pub(super) fn conditions(
-    held: Result<Option<Recovered>, QuiesceError>,
+    held: Result<Option<Recovered>, HoldError>,
 ) -> Result<Option<Vec<Condition>>, LookError> {
     let of = |found: Recovered| found.left.iter().map(machine_condition).collect();
     Ok(held?.map(of))
 }
 
 /// Whoever uses it sees that it hangs; its backups fail until it is let go.
-fn machine_condition((name, why): &(String, QuiesceError)) -> Condition {
-    if let QuiesceError::Late { .. } = why {
+fn machine_condition(StillHeld { name, advice, why }: &StillHeld) -> Condition {
+    if why.is_late() {
         return Condition {
             area: Area::Machines,
             name: name.clone(),
@@ -24,8 +24,7 @@ fn machine_condition((name, why): &(String, QuiesceError)) -> Condition {
             cleared: format!("the agent of machine {name} answers again"),
             text: format!(
                 "{}\nIts backups go on with a pause. The agent is asked again every ten minutes; see in \
-                 the guest whether it runs (`qemu-guest-agent`), or start the guest anew: \
-                 `bedplate-host vm restart {name} --force`.",
+                 the guest whether it runs; {advice}.",
                 in_line(why)
             ),
             urgent: true,
@@ -40,9 +39,7 @@ fn machine_condition((name, why): &(String, QuiesceError)) -> Condition {
         cleared: format!("machine {name} is held no longer"),
         text: format!(
             "A backup that was cut off froze or paused it, and it cannot be let go: {}\n\
-             It is tried again every ten minutes, and backups of its disks fail until then. See \
-             that libvirt runs and the guest's agent answers (`virsh domfsthaw {name}`), or \
-             start it anew: `bedplate-host vm restart {name} --force`.",
+             It is tried again every ten minutes, and backups of its disks fail until then; {advice}.",
             in_line(why)
         ),
         urgent: true,

@@ -3,6 +3,7 @@ use super::disks::disk_condition;
 use super::drift::{drift_condition, guest_conditions, is_told};
 use super::*;
 use crate::backup::record::{self, Attempt, Record};
+use bedplate_guests::hold::{HoldError, StillHeld};
 use bedplate_resources::status::Status as Resource;
 use bedplate_sample as sample;
 
@@ -92,7 +93,7 @@ fn t43_a_repository_in_which_nothing_can_be_forgotten_is_told_of_and_is_no_failu
 fn t43_what_cannot_be_looked_at_is_told_and_hides_nothing_else() {
     let place = tempfile::tempdir().unwrap();
     let context = context(place.path().to_owned());
-    let error = || QuiesceError::File { path: "/x".into(), source: io::Error::other("no") };
+    let error = || HoldError::File { path: "/x".into(), source: io::Error::other("no") };
     let (found, _) = seen(&context, Err(error()));
     let told = found.conditions.iter().find(|one| one.name == "machine").unwrap();
     assert!(told.area == Area::Looks && told.urgent && told.text.contains("no"), "{told:?}");
@@ -115,8 +116,9 @@ fn t43_what_cannot_be_looked_at_is_told_and_hides_nothing_else() {
 fn a_machine_that_cannot_be_let_go_is_told_and_the_rest_with_it() {
     let place = tempfile::tempdir().unwrap();
     let context = context(place.path().to_owned());
-    let error = || QuiesceError::File { path: "/x".into(), source: io::Error::other("no") };
-    let left = vec![("haos".to_owned(), error())];
+    let error = || HoldError::File { path: "/x".into(), source: io::Error::other("no") };
+    let advice = "`bedplate-host vm restart haos --force`".to_owned();
+    let left = vec![StillHeld { name: "haos".to_owned(), advice, why: error() }];
     let recovered = Recovered { left, ..Recovered::default() };
     let (found, _) = seen(&context, Ok(Some(recovered)));
     let held = found.conditions.iter().find(|one| one.area == Area::Machines).unwrap();

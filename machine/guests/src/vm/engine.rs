@@ -58,8 +58,9 @@ pub enum VmError {
 }
 
 /// All virtual machines.
+#[derive(Debug, Clone)]
 pub struct VirtualMachines {
-    virsh: Virsh,
+    pub(super) virsh: Virsh,
 }
 
 impl Default for VirtualMachines {

@@ -2,24 +2,19 @@ use std::time::{Duration, Instant};
 
 use bedplate_tools::virsh::Limits;
 
-use super::held::is_late;
-use super::note::Note;
+use std::fs;
+
+use super::super::engine::VirtualMachines;
 use super::release::{Step, step};
 use super::*;
-use bedplate_sample as sample;
+use crate::hold::{Held, recover};
 use bedplate_tools::atomic;
 
-#[test]
-fn only_machines_with_files_in_the_snapshot_are_held() {
-    let mut intent = sample::intent();
-    let of = |path: &str| affected(&intent, &[path.into()]);
-    assert_eq!(of("/mnt/vmstore"), ["haos"]);
-    assert_eq!(of("/mnt/vmstore/haos"), ["haos"]);
-    assert_eq!(of("/mnt/vmstore/haos/nvram"), ["haos"]);
-    assert!(of("/mnt/vmstore/haos2").is_empty());
-    assert!(of("/mnt/bulk").is_empty());
-    intent.vms.get_mut("haos").unwrap().state = State::Absent;
-    assert!(affected(&intent, &["/mnt/vmstore".into()]).is_empty());
+/// Below the runtime directory.
+const DIRECTORY: &str = "held";
+
+fn machines(virsh: &Virsh) -> VirtualMachines {
+    VirtualMachines { virsh: virsh.clone() }
 }
 
 #[test]
@@ -38,22 +33,10 @@ fn f10_what_a_run_that_was_cut_off_held_is_let_go() {
     }
     // No libvirt answers: the notes stay, to be tried again, and each was tried.
     let nowhere = Virsh::new("test:///no/such/file");
-    let recovered = recover(&nowhere, runtime.path()).unwrap();
+    let recovered = recover(&machines(&nowhere), runtime.path()).unwrap();
     assert_eq!((recovered.free.len(), recovered.left.len()), (0, 2));
     assert!(notes.join("haos").exists() && notes.join("apps").exists());
-    assert!(recover(&nowhere, &runtime.path().join("none")).unwrap().left.is_empty());
-}
-
-#[test]
-fn a_machine_that_cannot_be_let_go_stops_the_backups_of_its_own_disks_alone() {
-    let left = || {
-        let error = QuiesceError::File { path: "/x".into(), source: io::Error::other("no") };
-        Recovered { free: vec!["apps".into()], left: vec![("haos".into(), error)] }
-    };
-    left().expect_free(&[]).unwrap();
-    left().expect_free(&["apps".into()]).unwrap();
-    let error = left().expect_free(&["apps".into(), "haos".into()]).unwrap_err();
-    assert!(error.to_string().contains("vm restart haos"), "{error}");
+    assert!(recover(&machines(&nowhere), &runtime.path().join("none")).unwrap().left.is_empty());
 }
 
 #[test]
@@ -93,7 +76,8 @@ fn a_freeze_that_comes_late_is_undone() {
     let place = tempfile::tempdir().unwrap();
     let virsh = without_agent(place.path());
     let told = || fs::read_to_string(place.path().join("log")).unwrap().replace('\n', " ");
-    let held = Held::hold(&virsh, place.path(), &["haos".into()]).unwrap();
+    let driver = machines(&virsh);
+    let held = Held::hold(&driver, place.path(), &["haos".into()]).unwrap();
     assert_eq!(told(), "domfsfreeze domfsthaw suspend ");
     let note = place.path().join(DIRECTORY).join("haos");
     assert_eq!(fs::read_to_string(&note).unwrap(), "paused 3\n");
@@ -103,9 +87,9 @@ fn a_freeze_that_comes_late_is_undone() {
 
     // Killed between two notes, of a guest without an agent.
     atomic::write(&note, "frozen 3\n", 0o600).unwrap();
-    assert_eq!(recover(&virsh, place.path()).unwrap().left.len(), 1);
+    assert_eq!(recover(&machines(&virsh), place.path()).unwrap().left.len(), 1);
     atomic::write(&note, "frozen 2\n", 0o600).unwrap();
-    assert_eq!(recover(&virsh, place.path()).unwrap().free, ["haos"]);
+    assert_eq!(recover(&machines(&virsh), place.path()).unwrap().free, ["haos"]);
     assert!(!note.exists());
 }
 
@@ -126,17 +110,18 @@ fn t51_a_guest_whose_agent_never_answers_is_paused_and_goes_on_and_is_told() {
     let virsh = with_silent_agent(place.path());
     let told = || fs::read_to_string(place.path().join("log")).unwrap().replace('\n', " ");
     let began = Instant::now();
-    let held = Held::hold(&virsh, place.path(), &["haos".into()]).unwrap();
+    let driver = machines(&virsh);
+    let held = Held::hold(&driver, place.path(), &["haos".into()]).unwrap();
     assert_eq!(told(), "domfsfreeze suspend ");
     let note = place.path().join(DIRECTORY).join("haos");
     assert_eq!(fs::read_to_string(&note).unwrap(), "late 3\n");
     // It runs again, and because nobody knows whether it is frozen, it stays noted.
-    assert!(matches!(held.release(), Err(QuiesceError::Late { .. })));
+    assert!(matches!(held.release(), Err(HoldError::Late { .. })));
     assert_eq!(told(), "domfsfreeze suspend resume domfsthaw ");
     assert!(note.exists() && began.elapsed() < Duration::from_secs(40));
-    let recovered = recover(&virsh, place.path()).unwrap();
-    let (name, why) = &recovered.left[0];
-    assert!(name == "haos" && why.to_string().contains("virsh domfsthaw haos"), "{why}");
+    let recovered = recover(&machines(&virsh), place.path()).unwrap();
+    let left = &recovered.left[0];
+    assert!(left.name == "haos" && left.why.to_string().contains("virsh domfsthaw haos"));
     // The next backup of it pauses it again.
     recovered.expect_free(&["haos".into()]).unwrap();
 }
@@ -166,7 +151,8 @@ fn t51_many_agents_that_never_answer_cost_one_limit_and_every_guest_goes_on() {
     let silent: Vec<String> = (1..=4).map(|number| format!("silent-{number}")).collect();
     let names = [&silent[..], &["well".to_owned()]].concat();
     let began = Instant::now();
-    let held = Held::hold(&virsh, place.path(), &names).unwrap();
+    let driver = machines(&virsh);
+    let held = Held::hold(&driver, place.path(), &names).unwrap();
     let once = began.elapsed();
     assert!(once < Duration::from_secs(12), "four limits are not over: {once:?}");
     let told = || fs::read_to_string(place.path().join("log")).unwrap();
@@ -180,7 +166,7 @@ fn t51_many_agents_that_never_answer_cost_one_limit_and_every_guest_goes_on() {
     }
     assert!(told().contains("domfsthaw well\n"), "{}", told());
     // They are asked again, all at the same time.
-    let again = recover(&virsh, place.path()).unwrap();
+    let again = recover(&machines(&virsh), place.path()).unwrap();
     assert_eq!((again.free.len(), again.left.len()), (0, 4));
     assert!(began.elapsed() < Duration::from_secs(36), "{:?}", began.elapsed());
 }
@@ -190,7 +176,7 @@ fn t51_when_one_guest_cannot_be_held_every_other_is_let_go() {
     let place = tempfile::tempdir().unwrap();
     let virsh = many(place.path());
     let names = ["stuck", "silent-1", "well"].map(str::to_owned);
-    Held::hold(&virsh, place.path(), &names).unwrap_err();
+    assert!(Held::hold(&machines(&virsh), place.path(), &names).is_err());
     let told = fs::read_to_string(place.path().join("log")).unwrap();
     assert!(told.contains("domfsthaw well\n") && told.contains("resume silent-1\n"), "{told}");
     assert!(!place.path().join(DIRECTORY).join("well").exists());
@@ -210,7 +196,7 @@ fn f10_a_guest_that_can_have_no_agent_is_not_taken_for_frozen() {
         atomic::write(&place.path().join("virsh"), &says, 0o700).unwrap();
         // Killed before it had noted that there is none.
         atomic::write(&note, "frozen 3\n", 0o600).unwrap();
-        assert_eq!(recover(&virsh, place.path()).unwrap().free.len(), free, "{text}");
+        assert_eq!(recover(&machines(&virsh), place.path()).unwrap().free.len(), free, "{text}");
     }
 }
 
@@ -230,7 +216,7 @@ fn t51_a_guest_that_libvirt_pauses_too_late_does_not_stay_paused() {
     atomic::write(&place.path().join("virsh"), &hanging, 0o700).unwrap();
     let (word, agent) = (Duration::from_secs(2), Duration::from_secs(20));
     let virsh = virsh.with_limits(Limits { word, agent, work: agent });
-    Held::hold(&virsh, place.path(), &["haos".into()]).unwrap_err();
+    assert!(Held::hold(&machines(&virsh), place.path(), &["haos".into()]).is_err());
     std::thread::sleep(Duration::from_secs(2));
     assert!(!paused.exists(), "it stands still");
     assert!(!place.path().join(DIRECTORY).join("haos").exists());
@@ -243,7 +229,7 @@ fn t51_a_guest_that_libvirt_pauses_too_late_does_not_stay_paused() {
         atomic::write(&place.path().join("virsh"), &script, 0o700).unwrap();
         let note = place.path().join(DIRECTORY).join("haos");
         atomic::write(&note, "pausing 3\n", 0o600).unwrap();
-        recover(&virsh, place.path()).unwrap().free.len()
+        recover(&machines(&virsh), place.path()).unwrap().free.len()
     };
     assert_eq!(said("error: Requested operation is not valid: domain is already running"), 1);
     assert_eq!(said("error: Timed out during operation: cannot acquire state change lock"), 0);

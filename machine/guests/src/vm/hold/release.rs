@@ -7,18 +7,9 @@ use std::path::Path;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::virsh::Virsh;
 
-use super::QuiesceError;
 use super::note::{How, Note};
-use bedplate_engine::parallel::at_once;
-
-/// Lets the machines go, all at the same time: one that does not answer keeps none of the others standing.
-pub(super) fn let_all_go(
-    virsh: &Virsh,
-    notes: &Path,
-    names: &[String],
-) -> Vec<Result<(), QuiesceError>> {
-    at_once(names, |name| let_go(virsh, notes, name))
-}
+use super::untold;
+use crate::hold::{self, HoldError};
 
 /// What it takes to let a machine go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,42 +51,49 @@ fn is_running(why: &CommandError) -> bool {
     why.to_string().contains("already running")
 }
 
-fn let_go(virsh: &Virsh, notes: &Path, name: &str) -> Result<(), QuiesceError> {
-    let path = notes.join(name);
-    let failed = |source| QuiesceError::File { path: path.clone(), source };
-    let note = match fs::read_to_string(&path) {
+/// Lets a machine go that is held as `path` says, and removes that note.
+pub(in crate::vm) fn let_go(virsh: &Virsh, name: &str, path: &Path) -> Result<(), HoldError> {
+    let failed = |source| HoldError::File { path: path.to_owned(), source };
+    let note = match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         note => Note::parse(&note.map_err(failed)?),
     };
     let is_in = |names: Vec<String>| names.iter().any(|one| one == name);
-    let is_paused = is_in(virsh.paused()?);
-    let now = if is_paused || is_in(virsh.running()?) { virsh.id(name)? } else { None };
+    let is_paused = is_in(virsh.paused().map_err(untold)?);
+    let now = if is_paused || is_in(virsh.running().map_err(untold)?) {
+        virsh.id(name).map_err(untold)?
+    } else {
+        None
+    };
     let step = step(note, now);
     match step {
         Step::Forget => {}
         Step::Thaw => {
             let thawed = virsh.thaw(name);
-            thawed.or_else(|why| if was_never_frozen(&why) { Ok(()) } else { Err(why) })?;
+            thawed.or_else(|why| if was_never_frozen(&why) { Ok(()) } else { Err(untold(why)) })?;
         }
         Step::ResumeLate => {
             let resumed = virsh.resume(name);
-            resumed.or_else(|why| if is_running(&why) { Ok(()) } else { Err(why) })?;
+            resumed.or_else(|why| if is_running(&why) { Ok(()) } else { Err(untold(why)) })?;
             // As below.
             let _ = virsh.thaw(name);
         }
         Step::Resume | Step::ResumeAndThaw => {
             // Suspending may have failed before anything was paused.
             if is_paused {
-                virsh.resume(name)?;
+                virsh.resume(name).map_err(untold)?;
             }
             // Its agent may have been told to freeze and hears of it only now. Most have none.
             let thawed = virsh.thaw(name);
             if step == Step::ResumeAndThaw
                 && let Err(source) = thawed
             {
-                return Err(QuiesceError::Late { name: name.to_owned(), source });
+                let advice =
+                    format!(", and `virsh domfsthaw {name}` lets it go should it stand still");
+                let (name, source) = (name.to_owned(), source.into());
+                return Err(HoldError::Late { name, advice, source });
             }
         }
     }
-    fs::remove_file(&path).map_err(failed)
+    hold::forget(path)
 }
