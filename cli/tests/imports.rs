@@ -47,6 +47,8 @@ const CARRY_OUT: &[&str] = &["bedplate-installer", "bedplate-host-service"];
 const RESOURCES: &str = "bedplate-resources";
 /// One driver for each kind of guest. Knows no disk of the machine.
 const GUESTS: &str = "bedplate-guests";
+/// Toplevels and generations of the embedded platform; reads the `host.toml` of each.
+const PLATFORM: &str = "bedplate-platform";
 /// Files over HTTP; imported by who fetches some.
 const FETCH: &str = "bedplate-fetch";
 /// What tests of the machine row begin with; no program imports it.
@@ -54,10 +56,10 @@ const SAMPLE: &str = "bedplate-sample";
 /// What people see, from events alone.
 const RENDER: &str = "bedplate-render";
 /// What changes a machine.
-const MACHINE: &[&str] = &[DISKS, ENGINE, RESOURCES, GUESTS];
+const MACHINE: &[&str] = &[DISKS, ENGINE, RESOURCES, GUESTS, PLATFORM];
 /// The program that makes a host as `host.toml` says, and what it does that with.
 const CONVERGE: &str = "bedplate-host-service";
-const CONVERGED: &[&str] = &[RESOURCES, GUESTS, FETCH];
+const CONVERGED: &[&str] = &[RESOURCES, GUESTS, PLATFORM, FETCH];
 /// Programs that are told what to do, and neither read `host.toml` nor plan.
 const TOLD: &[&str] = &["bedplate-initrd", "bedplate-qemu-harness"];
 const MIDDLE: &[&str] = &[
@@ -73,6 +75,7 @@ const FOR_TESTS: &[(&str, &str)] = &[
     (PLANNER, DOCUMENT),
     (RESOURCES, SAMPLE),
     (GUESTS, SAMPLE),
+    (PLATFORM, SAMPLE),
     ("bedplate-host-service", SAMPLE),
 ];
 
@@ -98,6 +101,8 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
         &[&[EVENTS, MODEL, TOOLS, ENGINE]]
     } else if name == GUESTS {
         &[&[EVENTS, MODEL, TOOLS, "bedplate-libvirt", FETCH, ENGINE, RESOURCES]]
+    } else if name == PLATFORM {
+        &[&[EVENTS, MODEL, DOCUMENT, FORMATS, TOOLS, FACTS, ENGINE, RESOURCES]]
     } else if name == REPOSITORY {
         &[&[MODEL, DOCUMENT]]
     } else if name == IMPORT {
@@ -201,6 +206,9 @@ fn wrong_arrows_are_found() {
         ("bedplate-image-builder", "bedplate-cli"),
         ("bedplate-image-builder", DISKS),
         (GUESTS, DISKS),
+        (GUESTS, PLATFORM),
+        (PLATFORM, GUESTS),
+        (PLATFORM, DISKS),
         (GUESTS, FACTS),
         (GUESTS, DOCUMENT),
         (RESOURCES, GUESTS),

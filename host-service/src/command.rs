@@ -3,6 +3,7 @@
 mod backup;
 mod lab;
 mod pools;
+mod update;
 
 use std::error::Error;
 use std::fs::{self, File, TryLockError};
@@ -21,17 +22,14 @@ use bedplate_tools::efi::{self, Variables};
 use bedplate_tools::secret::Secret;
 use bedplate_tools::virsh::Virsh;
 
-use crate::activation;
 use crate::backup::key;
 use crate::backup::room::Room;
 use crate::bridge;
 use crate::converge;
 use crate::esp_mirror;
 use crate::firewall;
-use crate::generation;
 use crate::handoff;
 use crate::host_key::{self, Taken};
-use crate::intent;
 use crate::notify;
 use crate::pool::{self, Health};
 use crate::restore;
@@ -42,12 +40,16 @@ use bedplate_guests::hold;
 use bedplate_guests::vm;
 use bedplate_guests::vm::redefine::{self, Wish};
 use bedplate_guests::vm::restart::{self, Patience};
+use bedplate_platform::activation;
+use bedplate_platform::generation;
+use bedplate_platform::intent;
 use bedplate_resources::context::Context;
 use bedplate_resources::status::{Standing, Status, standing};
 
 pub use backup::{let_go, list, retrieve, run, task};
 pub use lab::{LabTask, lab};
 pub use pools::{pool_change, pool_open, pool_scrub, pool_settled, pool_status, pool_tend};
+pub use update::update;
 
 /// How long an emergency is shown before the machine starts again.
 const BEFORE_RESTART: Duration = Duration::from_secs(30);
@@ -247,8 +249,18 @@ pub fn activate(toplevel: &Path, out: &mut dyn Write) -> Finished {
     }
     // A machine without the copy of its ESP boots all the same.
     let host = intent::read(&toplevel.join("host.toml"))?;
-    if let Err(error) = esp_mirror::follow(Path::new(esp_mirror::RUNTIME_UNITS), &host) {
-        writeln!(out, "{error}")?;
+    if let Some(role) = &host.os.esp_mirror {
+        match pool::epoch(&host, role) {
+            Ok(epoch) => {
+                let units = Path::new(esp_mirror::RUNTIME_UNITS);
+                if let Err(error) = esp_mirror::follow(units, &host, role, epoch) {
+                    writeln!(out, "{error}")?;
+                }
+            }
+            Err(error) => {
+                writeln!(out, "which disk carries the copy of the ESP is not known: {error}")?
+            }
+        }
     }
     if let Err(error) = pool::forget_key_if_unneeded(&host) {
         writeln!(out, "{error}")?;

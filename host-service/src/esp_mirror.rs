@@ -15,9 +15,8 @@ use bedplate_model::plan::{BOOT, BOOT_MIRROR};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::systemctl;
 
-use crate::generation::{self, GenerationError};
-use crate::pool::{self, PoolError};
-use crate::system::{MIRROR_UNIT, partition_unit, patience};
+use crate::etc::{MIRROR_UNIT, partition_unit, patience};
+use bedplate_platform::generation::{self, GenerationError};
 use bedplate_tools::atomic::{self, WriteError};
 
 /// Where units stand until the next boot.
@@ -26,9 +25,6 @@ pub const RUNTIME_UNITS: &str = "/run/systemd/system";
 /// The copy is not in step.
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorError {
-    /// Which disk carries it.
-    #[error("could not find out which disk carries the copy of the ESP")]
-    Epoch(#[from] PoolError),
     /// The unit.
     #[error("could not correct the unit that mounts the copy of the ESP")]
     Unit(#[from] WriteError),
@@ -40,10 +36,9 @@ pub enum MirrorError {
     Copy(#[from] GenerationError),
 }
 
-/// Corrects the unit for the disk that carries the copy now; nothing while it is the first.
-pub fn follow(units: &Path, host: &HostFile) -> Result<(), MirrorError> {
-    let Some(role) = &host.os.esp_mirror else { return Ok(()) };
-    let epoch = pool::epoch(host, role)?;
+/// Corrects the unit for the disk of `role` that carries the copy now, the one of `epoch`; nothing while it is
+/// the first.
+pub fn follow(units: &Path, host: &HostFile, role: &str, epoch: u32) -> Result<(), MirrorError> {
     if epoch > 0 {
         correct(units, &derive(host.host.id, Purpose::GptEsp, role, epoch).to_string())?;
     }
@@ -66,8 +61,8 @@ fn correct(units: &Path, guid: &str) -> Result<(), WriteError> {
 }
 
 /// Mounts the copy on the disk that carries it now, and makes it what the ESP is.
-pub fn refresh(host: &HostFile) -> Result<(), MirrorError> {
-    follow(Path::new(RUNTIME_UNITS), host)?;
+pub fn refresh(host: &HostFile, role: &str, epoch: u32) -> Result<(), MirrorError> {
+    follow(Path::new(RUNTIME_UNITS), host, role, epoch)?;
     systemctl::reload_units()?;
     systemctl::restart(MIRROR_UNIT)?;
     Ok(generation::copy(Path::new(BOOT), Path::new(BOOT_MIRROR))?)

@@ -10,9 +10,10 @@ use bedplate_host_service::backup::record::Task as BackupTask;
 use bedplate_host_service::backup::retrieve::Request;
 use bedplate_host_service::backup::room::Room;
 use bedplate_host_service::command::{Back, LabTask, NotAsIntended};
-use bedplate_host_service::{command, system, update};
+use bedplate_host_service::{command, etc};
 use bedplate_planner::pool_history::Word;
 use bedplate_planner::{MemberRequest, MemberTask};
+use bedplate_platform::{toplevel, update};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -387,7 +388,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             command::rebuild(host_file, back, *json, out)
         }
         Task::Update { medium, dry_run } => {
-            update::command(host_file, medium, *dry_run, *json, out)
+            command::update(host_file, medium, *dry_run, *json, out)
         }
         Task::Generation(Generation::List) => command::generation_list(*json, out),
         Task::Generation(Generation::Record { mirror }) => command::generation_record(*mirror),
@@ -400,8 +401,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         Task::Generation(Generation::Boot { toplevel }) => command::generation_boot(toplevel),
         Task::Activate { toplevel } => command::activate(toplevel, out),
-        Task::System => Ok(system::build()?),
-        Task::Render { out } => Ok(system::render(host_file, out)?),
+        Task::System => Ok(toplevel::build(etc::entries)?),
+        Task::Render { out } => Ok(etc::render(host_file, out)?),
     }
 }
 

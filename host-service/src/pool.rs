@@ -27,7 +27,7 @@ use std::path::Path;
 use bedplate_model::host::HostFile;
 use bedplate_planner::pool_history::Word;
 
-use crate::intent;
+use bedplate_platform::intent;
 
 pub use change::ChangeError;
 pub use condition::Condition;

@@ -1,7 +1,7 @@
 # The NixOS module: a machine as its host.toml says. docs/nixos.md is for those who use it;
 # options.md lists every option that is set here.
 #
-# What the machine does must be what host-service/src/system renders for the embedded platform.
+# What the machine does must be what host-service/src/etc renders for the embedded platform.
 {
   config,
   lib,

@@ -1,5 +1,5 @@
 # The units of bedplate-host: pools, a prepared ssh key, converge, backups, messages. They say what
-# host-service/src/system/units.rs says for the embedded platform; change both.
+# host-service/src/etc/units.rs says for the embedded platform; change both.
 { config, lib, ... }:
 let
   cfg = config.bedplate;

@@ -11,7 +11,7 @@ use bedplate_events::{Event, EventKind};
 use bedplate_guests::vm::VirtualMachines;
 use bedplate_guests::vm::accelerator::Accelerator;
 use bedplate_guests::vm::domain;
-use bedplate_host_service::intent;
+use bedplate_platform::intent;
 use bedplate_resources::compared;
 use bedplate_resources::context::Context;
 use bedplate_resources::kind::Kind as _;

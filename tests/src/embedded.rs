@@ -2,7 +2,7 @@
 //! export, held against what `bedplate plan` says of the same document; and where each key of the
 //! document ends up.
 
-use bedplate_host_service::system::Parts;
+use bedplate_platform::toplevel::Parts;
 
 pub mod archive;
 pub mod built;

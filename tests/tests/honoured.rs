@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use bedplate_document as document;
 use bedplate_document::keys::{Form, KEYS, Key};
 use bedplate_guests::vm::{VirtualMachines, observe, seed};
-use bedplate_host_service::activation::accounts::{self, Databases};
 use bedplate_host_service::backup::{Backups, diff as backups, fresh};
+use bedplate_host_service::etc;
 use bedplate_host_service::nfs::{self, Exports};
 use bedplate_host_service::restore::Restores;
-use bedplate_host_service::system;
 use bedplate_model::host::HostFile;
 use bedplate_planner as planner;
+use bedplate_platform::activation::accounts::{self, Databases};
+use bedplate_platform::toplevel;
 use bedplate_repository::shipped;
 use bedplate_resources::kind::Kind as _;
 use bedplate_tests::embedded;
@@ -91,7 +92,7 @@ fn outcome(host: &HostFile) -> BTreeMap<Place, String> {
     let restores = Restores::diff(host, &found.collect());
     BTreeMap::from([
         (Place::Plan, plan(host)),
-        (Place::Stage1, format!("{:?}", system::stage1(host))),
+        (Place::Stage1, format!("{:?}", toplevel::stage1(host))),
         (Place::Toplevel, toplevel(host)),
         (Place::Accounts, accounts_of(host)),
         (Place::Exports, format!("{served:?}")),
@@ -117,7 +118,7 @@ fn plan(host: &HostFile) -> String {
 }
 
 fn toplevel(host: &HostFile) -> String {
-    format!("{:?}", system::entries(host, "", &embedded::parts()).unwrap())
+    format!("{:?}", etc::toplevel(host, "", &embedded::parts()).unwrap())
 }
 
 fn accounts_of(host: &HostFile) -> String {

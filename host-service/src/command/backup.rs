@@ -13,9 +13,9 @@ use crate::backup::run::{self, Run};
 use crate::backup::session::Session;
 use crate::backup::{choice, upkeep};
 use crate::handoff;
-use crate::intent;
 use bedplate_events::cause::in_line;
 use bedplate_guests::hold::{self, Recovered, StillHeld};
+use bedplate_platform::intent;
 
 /// `bedplate-host backup run NAME`.
 pub fn run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Finished {

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use super::{Finished, lock, telling};
-use crate::intent;
 use crate::lab;
+use bedplate_platform::intent;
 
 /// What is to be done with the lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use bedplate_planner::MemberRequest;
 use bedplate_planner::pool_history::Word;
 
 use super::{Finished, NotAsIntended, telling};
-use crate::intent;
 use crate::pool::{self, Health};
+use bedplate_platform::intent;
 
 /// How long those are waited for that only look at pools, before something else is said to be at work.
 const LOOK: Duration = Duration::from_secs(60);

@@ -81,11 +81,8 @@ impl<'a> Change<'a> {
             }
             MemberStep::MirrorEsp { .. } => {
                 // The pool matters more: the disk stays whole without it.
-                if let Err(error) = esp_mirror::refresh(self.host) {
-                    warn(format!(
-                        "the machine boots from its first disk only: {}",
-                        in_line(&error)
-                    ));
+                if let Err(why) = self.refresh_mirror() {
+                    warn(format!("the machine boots from its first disk only: {why}"));
                 }
                 Ok(Outcome::Done)
             }
@@ -117,6 +114,13 @@ impl<'a> Change<'a> {
                 Ok(Outcome::Done)
             }
         }
+    }
+
+    /// Mounts the copy of the ESP from the new disk and brings it into step; why not, otherwise.
+    fn refresh_mirror(&self) -> Result<(), String> {
+        let Some(role) = &self.host.os.esp_mirror else { return Ok(()) };
+        let epoch = super::epoch(self.host, role).map_err(|error| in_line(&error))?;
+        esp_mirror::refresh(self.host, role, epoch).map_err(|error| in_line(&error))
     }
 
     fn target(&self) -> Result<&DiskTarget, ChangeError> {

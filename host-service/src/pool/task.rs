@@ -17,7 +17,7 @@ use super::error::PoolError;
 use super::facts;
 use super::record::Record;
 use super::status::{Health, status_of};
-use crate::system::MIRROR_UNIT;
+use crate::etc::MIRROR_UNIT;
 
 /// What is to be done about a failure of any step.
 const NEXT: &str = "mend the cause and run the same command again: it goes on where it stopped";

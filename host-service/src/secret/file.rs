@@ -10,7 +10,7 @@ use bedplate_tools::secret::Secret;
 use rustix::fs::{Gid, Uid, fchown, fstatfs};
 
 use super::SecretError;
-use crate::activation::accounts::Databases;
+use bedplate_platform::activation::accounts::Databases;
 
 /// Below `/run/bedplate`.
 const DIRECTORY: &str = "secrets";
@@ -33,7 +33,7 @@ pub enum FileError {
     },
     /// The accounts.
     #[error("the accounts of this machine could not be read")]
-    Accounts(#[source] crate::activation::ActivationError),
+    Accounts(#[source] bedplate_platform::activation::ActivationError),
     /// A disk remembers.
     #[error("{} does not lie in memory: no secret is written there", .0.display())]
     OnDisk(PathBuf),

@@ -26,7 +26,7 @@ pub enum HoldError {
     Driver {
         /// What was tried, and could not be done.
         what: &'static str,
-        /// Why.
+        /// What the driver met when it tried.
         #[source]
         source: GuestError,
     },

@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use bedplate_host_service::generation::{boot, copy};
+use bedplate_platform::generation::{boot, copy};
 use bedplate_tests::esp_cuts::{DONE, Mark, SECTOR, free};
 use bedplate_tools::sync;
 

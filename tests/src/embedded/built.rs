@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use bedplate_formats::boot::{BOOT_FILE, Boot, Unlock};
 use bedplate_host_service::firewall;
-use bedplate_host_service::intent;
 use bedplate_host_service::nfs::{self, Exports};
 use bedplate_model::host::{HostFile, Media};
 use bedplate_model::identity::{Purpose, derive, mapper_name, member_mapper};
+use bedplate_platform::intent;
 use bedplate_resources::kind::Kind as _;
 use bedplate_tools::mounts::Mounts;
 use uuid::Uuid;

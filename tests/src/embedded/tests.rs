@@ -7,11 +7,12 @@ use std::path::Path;
 
 use bedplate_document as document;
 use bedplate_formats::boot::BOOT_FILE;
-use bedplate_host_service::system::{self, Entry};
+use bedplate_host_service::etc;
 use bedplate_image_builder::identity::with_own_id;
 use bedplate_model::facts::{Facts, Found, Signature};
 use bedplate_model::identity::{Purpose, derive};
 use bedplate_planner as planner;
+use bedplate_platform::toplevel::{self, Entry};
 use bedplate_tools::cpio::Archive;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -38,7 +39,7 @@ fn plan_on(document: &str, facts: &Facts) -> String {
 fn toplevel(document: &str) -> TempDir {
     let place = tempfile::tempdir().unwrap();
     let host = document::parse(document, "host.toml").unwrap();
-    for (name, entry) in system::entries(&host, document, &super::parts()).unwrap() {
+    for (name, entry) in etc::toplevel(&host, document, &super::parts()).unwrap() {
         let path = place.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         match entry {
@@ -46,7 +47,7 @@ fn toplevel(document: &str) -> TempDir {
             Entry::Link(target) => symlink(target, path).unwrap(),
         }
     }
-    stage1(place.path(), &serde_json::to_value(system::stage1(&host)).unwrap());
+    stage1(place.path(), &serde_json::to_value(toplevel::stage1(&host)).unwrap());
     place
 }
 
@@ -61,7 +62,7 @@ fn stage1(toplevel: &Path, told: &Value) {
 fn tell(toplevel: &Path, key: &str, value: Value) {
     let host = fs::read_to_string(toplevel.join("host.toml")).unwrap();
     let host = document::parse(&host, "host.toml").unwrap();
-    let mut told = serde_json::to_value(system::stage1(&host)).unwrap();
+    let mut told = serde_json::to_value(toplevel::stage1(&host)).unwrap();
     assert_ne!(told[key], value, "{key}");
     told[key] = value;
     stage1(toplevel, &told);

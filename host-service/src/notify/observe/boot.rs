@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::machine::{Area, Condition};
 use super::LOOK_PATIENCE;
-use crate::generation;
+use bedplate_platform::generation;
 use bedplate_resources::context::Context;
 use bedplate_resources::status::Status as Resource;
 

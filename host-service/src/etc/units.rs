@@ -8,7 +8,7 @@ use bedplate_model::identity::{Purpose, derive};
 use bedplate_model::plan::{BOOT, BOOT_MIRROR};
 use bedplate_tools::vfat;
 
-use super::{Entry, Parts};
+use bedplate_platform::toplevel::{Entry, Parts};
 
 /// Where Debian's units stand.
 const DEBIAN: &str = "/usr/lib/systemd/system";

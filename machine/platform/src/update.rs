@@ -10,22 +10,19 @@ mod plan;
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_events::Event;
 use bedplate_facts::media::{self, Medium};
 use bedplate_formats::platform::{DESCRIPTION, Platform};
 use bedplate_model::host::Platform as Kind;
 use bedplate_tools::git::Reader;
 use bedplate_tools::nix::LocalStore;
 
-use crate::command::{Finished, NotAsIntended};
 use crate::generation;
-use crate::intent;
-use crate::show::{self, Format};
 use bedplate_engine::Reporter;
+use bedplate_resources::context::Context;
 use engine::{Engine, Store};
 use medium::Opened;
 use plan::{Facts, decide};
@@ -67,43 +64,43 @@ impl Store for LocalStore {
     }
 }
 
-/// The command: from the medium in `device`.
-pub fn command(
-    host_file: &Path,
-    device: &Path,
-    is_dry: bool,
-    json: bool,
-    out: &mut (dyn Write + Send),
-) -> Finished {
-    let context = intent::context(host_file)?;
-    if context.intent.host.platform == Kind::Nixos {
-        return Err(UpdateError::NixOs.into());
+/// An update that is decided: what it does, and what that is done with.
+pub struct Update {
+    opened: Opened,
+    plan: plan::Plan,
+    host: String,
+    /// Kept while the update is in use: nobody else changes things.
+    _alone: File,
+}
+
+impl Update {
+    /// Opens the medium in `device` and decides. `alone` keeps others from changing things meanwhile.
+    pub fn decide(context: &Context, device: &Path, alone: File) -> Result<Self, Box<dyn Error>> {
+        if context.intent.host.platform == Kind::Nixos {
+            return Err(UpdateError::NixOs.into());
+        }
+        if device == Path::new(MEDIUM) {
+            // The label is that of all of them.
+            only_one(media::plugged_in()?)?;
+        }
+        let opened = Opened::open(device, &context.runtime.join("update"))?;
+        let facts = look(Path::new(generation::REPOSITORY), &opened, &LocalStore)?;
+        let host = context.intent.host.name.clone();
+        Ok(Self { plan: decide(&host, &facts)?, opened, host, _alone: alone })
     }
-    if device == Path::new(MEDIUM) {
-        // The label is that of all of them.
-        only_one(media::plugged_in()?)?;
+
+    /// Its steps, a line each.
+    pub fn steps(&self) -> impl Iterator<Item = String> {
+        self.plan.steps.iter().map(ToString::to_string)
     }
-    let _alone = crate::command::lock(&context.runtime)?;
-    let opened = Opened::open(device, &context.runtime.join("update"))?;
-    let (repository, store) = (Path::new(generation::REPOSITORY), LocalStore);
-    let facts = look(repository, &opened, &store)?;
-    let plan = decide(&context.intent.host.name, &facts)?;
-    if is_dry {
-        plan.steps.iter().try_for_each(|step| writeln!(out, "{step}"))?;
-        return Ok(());
+
+    /// Does it, and tells. True when the new generation is the next to boot.
+    pub fn perform(&self, reporter: &Reporter<'_>) -> bool {
+        let (repository, images) = (Path::new(generation::REPOSITORY), &self.opened.images);
+        let engine = Engine { repository, host: &self.host, images, store: &LocalStore };
+        let mut rebuild = || generation::rebuild(&self.host, true).map(|next| next.generation);
+        engine.run(&self.plan, reporter, &mut rebuild)
     }
-    let mut written = Ok(());
-    let mut sink = |event: &Event| {
-        let format = if json { Format::Json } else { Format::Plain };
-        let result = show::event(out, format, event).and_then(|()| out.flush());
-        written = std::mem::replace(&mut written, Ok(())).and(result);
-    };
-    let host = context.intent.host.name.as_str();
-    let engine = Engine { repository, host, images: &opened.images, store: &store };
-    let mut rebuild = || generation::rebuild(host, true).map(|next| next.generation);
-    let success = engine.run(&plan, &Reporter::to(&mut sink), &mut rebuild);
-    written?;
-    if success { Ok(()) } else { Err(NotAsIntended::Update.into()) }
 }
 
 /// Whether the label names one medium.

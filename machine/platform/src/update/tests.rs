@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
+use bedplate_events::Event;
 use bedplate_formats::platform::Part;
 use bedplate_tools::command::{CommandError, CommandExt as _};
 use sha2::{Digest as _, Sha256};

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn t45_a_broken_chain_wants_somebody_and_so_does_a_mirror_that_is_behind() {
-        let text = include_str!("../../../profiles/hypervisor/host.toml");
+        let text = include_str!("../../../../profiles/hypervisor/host.toml");
         let host = bedplate_document::parse(text, "host.toml").unwrap();
         let entry = |name: &str| Entry { name: name.to_owned(), faults: Vec::new() };
         let mut found = Chain {

@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_system_for_another_volume_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let profile = include_str!("../../../profiles/hypervisor/host.toml");
+        let profile = include_str!("../../../../profiles/hypervisor/host.toml");
         let toplevel = |name: &str, document: Option<String>| {
             let path = directory.path().join(name);
             fs::create_dir(&path).unwrap();

@@ -1,10 +1,16 @@
-//! What a toplevel lays over the tree's `/etc`.
+//! What lies in `/etc` of a host on the embedded platform, and what the NixOS module leaves to this program.
+
+mod units;
+
+pub(crate) use units::{MIRROR_UNIT, partition_unit, patience};
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bedplate_model::host::HostFile;
+use bedplate_platform::intent;
+use bedplate_platform::toplevel::{self, Entry, Parts, SystemError};
 
-use super::{Entry, Parts, units};
 use crate::bridge;
 use crate::firewall;
 
@@ -45,12 +51,13 @@ RequiredForOnline=no
 ";
 
 /// What systemd-networkd is told, by path under `/etc`, on either platform.
-pub(super) fn network(host: &HostFile) -> Vec<(String, String)> {
+fn network(host: &HostFile) -> Vec<(String, String)> {
     let other = ("systemd/network/80-bedplate-other.network".to_owned(), OTHER_NICS.to_owned());
     std::iter::once(other).chain(bridge::files(host)).collect()
 }
 
-pub(super) fn entries(host: &HostFile, document: &str, parts: &Parts) -> BTreeMap<String, Entry> {
+/// What a toplevel lays over the tree's `/etc`, by path below it.
+pub fn entries(host: &HostFile, document: &str, parts: &Parts) -> BTreeMap<String, Entry> {
     let mut all = BTreeMap::new();
     let mut file = |path: &str, content: String| all.insert(path.to_owned(), Entry::File(content));
     let name = &host.host.name;
@@ -85,6 +92,15 @@ pub(super) fn entries(host: &HostFile, document: &str, parts: &Parts) -> BTreeMa
     all
 }
 
+/// Everything in a toplevel but the initrd, by path.
+pub fn toplevel(
+    host: &HostFile,
+    document: &str,
+    parts: &Parts,
+) -> Result<BTreeMap<String, Entry>, SystemError> {
+    toplevel::entries(host, document, parts, entries(host, document, parts))
+}
+
 fn environment() -> String {
     let directories = [
         "/usr/local/sbin",
@@ -97,3 +113,16 @@ fn environment() -> String {
     ];
     format!("PATH=\"{}\"\n", directories.join(":"))
 }
+
+/// What the NixOS module leaves to this program, by path under `/etc`. A document with mistakes
+/// stops the build of the system here.
+pub fn render(document: &Path, out: &Path) -> Result<(), SystemError> {
+    let host = intent::read(document)?;
+    for (path, content) in network(&host) {
+        toplevel::write(&out.join(path), &Entry::File(content))?;
+    }
+    toplevel::write(&out.join(firewall::FILE), &Entry::File(firewall::rules(&host)))
+}
+
+#[cfg(test)]
+mod tests;

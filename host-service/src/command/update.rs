@@ -1,0 +1,37 @@
+//! `bedplate-host update`.
+
+use std::io::Write;
+use std::path::Path;
+
+use bedplate_engine::Reporter;
+use bedplate_events::Event;
+use bedplate_platform::intent;
+use bedplate_platform::update::Update;
+
+use super::{Finished, NotAsIntended, format, lock};
+use crate::show;
+
+/// From the medium in `device`; `is_dry` shows the steps alone.
+pub fn update(
+    host_file: &Path,
+    device: &Path,
+    is_dry: bool,
+    json: bool,
+    out: &mut (dyn Write + Send),
+) -> Finished {
+    let context = intent::context(host_file)?;
+    let alone = lock(&context.runtime)?;
+    let update = Update::decide(&context, device, alone)?;
+    if is_dry {
+        update.steps().try_for_each(|step| writeln!(out, "{step}"))?;
+        return Ok(());
+    }
+    let mut written = Ok(());
+    let mut sink = |event: &Event| {
+        let result = show::event(out, format(json), event).and_then(|()| out.flush());
+        written = std::mem::replace(&mut written, Ok(())).and(result);
+    };
+    let success = update.perform(&Reporter::to(&mut sink));
+    written?;
+    if success { Ok(()) } else { Err(NotAsIntended::Update.into()) }
+}
