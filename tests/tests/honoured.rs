@@ -1,5 +1,5 @@
-//! Every key of `host.toml` is honoured by the embedded platform, or evaluation warns of it by name. A
-//! new key fails here until the table says where it ends up.
+//! Every key of `host.toml` is honoured by the embedded platform where it says, or evaluation warns of
+//! it by name. A new key fails here until the table says what shows it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
 
@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bedplate_document as document;
-use bedplate_document::keys::{Form, KEYS, Key};
+use bedplate_document::keys::{Block, Key, Place, blocks};
 use bedplate_guests::vm::{VirtualMachines, observe, seed};
 use bedplate_host_service::backup::{Backups, diff as backups, fresh};
 use bedplate_host_service::etc;
@@ -29,19 +29,27 @@ use bedplate_tests::medium::Workspace;
 use bedplate_tools::mounts::Mounts;
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
-use table::{Place, Shown, TABLE};
+use table::{Shown, TABLE};
 
 const EVERY_KEY: &str = include_str!("honoured/every_key.toml");
 
-/// Whether a key says nothing itself: what stands in it does, and is in the table.
-fn is_only_a_section(key: &Key) -> bool {
-    let whole = [key.section, key.name].into_iter().filter(|part| !part.is_empty());
-    let whole = whole.collect::<Vec<_>>().join(".");
-    let inside = |other: &Key| {
-        let rest = other.section.strip_prefix(&whole);
-        rest.is_some_and(|rest| ["", "[]"].contains(&rest) || rest.starts_with(".<"))
-    };
-    matches!(key.form, Form::Table | Form::Named | Form::Tables) && KEYS.iter().any(inside)
+/// Every key, with the section it stands in.
+fn keys() -> impl Iterator<Item = (&'static Block, &'static Key)> {
+    blocks().into_iter().flat_map(|block| block.keys.iter().map(move |key| (block, key)))
+}
+
+/// Where a key of the table says that it is honoured.
+fn place(section: &str, name: &str) -> Option<Place> {
+    keys().find(|(block, key)| (block.path, key.name) == (section, name)).map(|(_, key)| key.place)
+}
+
+/// Where the sources are that look at a key of this place.
+fn readers(place: Place) -> &'static str {
+    match place {
+        Place::Plan => "core/planner/src",
+        Place::Installer => "installer/src",
+        _ => "host-service/src",
+    }
 }
 
 fn parse(text: &str) -> Result<HostFile, String> {
@@ -138,60 +146,74 @@ fn sources(path: &Path, text: &mut String) {
     }
 }
 
-/// What is wrong with what the table says of a key; none when it is so.
-fn wrong(shown: &Shown, before: &BTreeMap<Place, String>) -> Option<String> {
+/// What is wrong with what a key says and the table shows; none when it is so.
+fn wrong(place: Place, shown: &Shown, before: &BTreeMap<Place, String>) -> Option<String> {
+    let another = || Some(format!("{place:?} is not shown by this"));
     match shown {
-        Shown::By(place, edits) => {
+        Shown::By(edits) => {
+            let Some(same) = before.get(&place) else { return another() };
             let after = match parse(&changed(edits)) {
                 Ok(host) => outcome(&host),
                 Err(problems) => return Some(problems),
             };
-            (before[place] == after[place]).then(|| {
+            (*same == after[&place]).then(|| {
                 let others: Vec<_> = before.keys().filter(|at| before[at] != after[at]).collect();
                 format!("{place:?} is the same whatever it says; what differs is {others:?}")
             })
         }
+        Shown::Refused(..) if place != Place::Only => another(),
         Shown::Refused(path, value) => {
             parse(&changed(&[(path, value)])).is_ok().then(|| format!("{value} is accepted"))
         }
-        Shown::Read(place, expression) => {
+        Shown::Read(file, _) if !file.starts_with(readers(place)) => another(),
+        Shown::Read(file, expression) => {
             let (mut text, root) = (String::new(), Workspace::own().root);
-            let beside = PathBuf::from(format!("{place}.rs"));
-            let places = [root.join(place), root.join(beside)];
-            places.iter().filter(|path| path.exists()).for_each(|path| sources(path, &mut text));
-            (!text.contains(expression)).then(|| format!("{place} does not say `{expression}`"))
+            let beside = PathBuf::from(format!("{file}.rs"));
+            let files = [root.join(file), root.join(beside)];
+            files.iter().filter(|path| path.exists()).for_each(|path| sources(path, &mut text));
+            (!text.contains(expression)).then(|| format!("{file} does not say `{expression}`"))
         }
-        Shown::Warned => None,
     }
 }
 
 #[test]
-fn every_key_is_honoured_where_the_table_says_or_warned_of_by_name() {
-    let known: BTreeSet<_> = KEYS
-        .iter()
-        .filter(|key| !is_only_a_section(key))
-        .map(|key| (key.section, key.name))
-        .collect();
+fn every_key_is_honoured_where_it_says_or_warned_of_by_name() {
+    let told = keys().filter(|(_, key)| !matches!(key.place, Place::Inside | Place::Nowhere));
+    let told: BTreeSet<_> = told.map(|(block, key)| (block.path, key.name)).collect();
     let listed: BTreeSet<_> = TABLE.iter().map(|(section, name, _)| (*section, *name)).collect();
     assert_eq!(listed.len(), TABLE.len(), "a key stands twice in the table");
-    let forgotten: Vec<_> = known.difference(&listed).collect();
-    assert!(forgotten.is_empty(), "say in honoured/table.rs where these end up: {forgotten:?}");
-    let gone: Vec<_> = listed.difference(&known).collect();
-    assert!(gone.is_empty(), "no such keys any more: {gone:?}");
-    assert!(known.len() > 100, "{}", known.len());
+    let forgotten: Vec<_> = told.difference(&listed).collect();
+    assert!(forgotten.is_empty(), "say in honoured/table.rs what shows these: {forgotten:?}");
+    let gone: Vec<_> = listed.difference(&told).collect();
+    assert!(gone.is_empty(), "no such keys any more, or nothing is to be shown: {gone:?}");
+    assert!(told.len() > 100, "{}", told.len());
 
     let before = outcome(&parse(EVERY_KEY).unwrap());
     let wrong = TABLE.iter().filter_map(|(section, name, shown)| {
-        Some(format!("{section}.{name}: {}", wrong(shown, &before)?))
+        let place = place(section, name).unwrap();
+        Some(format!("{section}.{name}: {}", wrong(place, shown, &before)?))
     });
     let wrong: Vec<_> = wrong.collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
 
+#[test]
+fn what_says_that_it_is_not_honoured_is_warned_of_and_only_tables_say_nothing() {
     let platform = shipped::platform(None);
     let library = std::str::from_utf8(&platform["lib.nix"]).unwrap();
-    for (section, name, _) in TABLE.iter().filter(|(_, _, shown)| matches!(shown, Shown::Warned)) {
-        assert!(library.contains(&format!("key \"{section}.{name}\"")), "{section}.{name}");
+    let mut warned = 0;
+    for (block, key) in keys() {
+        let whole = format!("{}.{}", block.path, key.name);
+        match key.place {
+            Place::Nowhere => {
+                warned += 1;
+                assert!(library.contains(&format!("key \"{whole}\"")), "{whole}");
+            }
+            Place::Inside => assert!(key.form.block().is_some(), "{whole} says nothing"),
+            _ => {}
+        }
     }
+    assert_eq!(warned, 1);
 }
 
 #[test]
@@ -200,10 +222,17 @@ fn a_key_that_changes_nothing_is_found() {
     assert!(planned.contains("\"step\":\"seal\""), "{planned}");
 
     let before = outcome(&parse(EVERY_KEY).unwrap());
-    let wrong = |shown: Shown| wrong(&shown, &before);
-    let same = wrong(Shown::By(Place::Machines, &[("host.timezone", "\"Asia/Tokyo\"")])).unwrap();
+    let wrong = |place, shown: Shown| wrong(place, &shown, &before);
+    let zone = || Shown::By(&[("host.timezone", "\"Asia/Tokyo\"")]);
+    let same = wrong(Place::Machines, zone()).unwrap();
     assert!(same.contains("what differs is [Toplevel]"), "{same}");
-    assert!(wrong(Shown::Refused("nfs.v3", "true")).unwrap().contains("is accepted"));
-    assert!(wrong(Shown::Read("installer/src", "host.install.nothing")).is_some());
-    assert!(wrong(Shown::By(Place::Plan, &[("os.disk", "\"nothing\"")])).is_some());
+    assert_eq!(wrong(Place::Toplevel, zone()), None);
+    assert!(wrong(Place::Service, zone()).unwrap().contains("is not shown by this"));
+    assert!(wrong(Place::Only, Shown::Refused("nfs.v3", "true")).unwrap().contains("is accepted"));
+    assert!(wrong(Place::Plan, Shown::Refused("schema", "2")).is_some());
+    assert!(
+        wrong(Place::Installer, Shown::Read("installer/src", "host.install.nothing")).is_some()
+    );
+    assert!(wrong(Place::Service, Shown::Read("installer/src", "host.install.then")).is_some());
+    assert!(wrong(Place::Plan, Shown::By(&[("os.disk", "\"nothing\"")])).is_some());
 }

@@ -1,7 +1,7 @@
 //! Reading `host.toml`: text in, [`HostFile`] or every problem at once out.
 //!
-//! The text becomes a tree with spans, the tree is decoded by the table of known keys
-//! ([`keys::KEYS`]), and the result is checked for references between sections. No stage
+//! The text becomes a tree with spans, the tree is decoded by the known keys
+//! ([`keys::blocks`]), and the result is checked for references between sections. No stage
 //! stops at the first mistake; only text that is no TOML at all ends early.
 
 pub mod addresses;

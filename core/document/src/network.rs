@@ -8,40 +8,34 @@ use super::rules::{self, Wrong, require};
 use super::section::Section;
 use bedplate_model::host::{Bridge, Cidr, Network, Nic, PlacedAddress};
 
-const DEFAULT_LAN: Cidr = Cidr { address: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 0)), prefix: 24 };
+/// What stands for a network that is wrong, which has been reported.
+const NOWHERE: Cidr = Cidr { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), prefix: 32 };
 
-pub(super) fn network(section: Option<&Section<'_>>) -> Network {
-    let lan = section.and_then(|network| network.text("lan_cidr", client));
-    let bridges =
-        section.map(|network| network.named("bridges", "network.bridges.<name>", bridge_name));
+pub(super) fn network(section: &Section<'_>) -> Network {
     Network {
-        lan_cidr: lan.and_then(|text| Cidr::try_from(text).ok()).unwrap_or(DEFAULT_LAN),
-        bridges: bridges
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(name, section)| (name, bridge(&section)))
-            .collect(),
+        lan_cidr: Cidr::try_from(section.text("lan_cidr")).unwrap_or(NOWHERE),
+        bridges: section.named("bridges", |_, section| bridge(section)),
     }
 }
 
 fn bridge(section: &Section<'_>) -> Bridge {
-    let nic = match section.value("nic") {
-        Some(item) if item.is_str() => section.text("nic", nic_name).map(Nic::Name),
-        _ => section
-            .section("nic", "network.bridges.<name>.nic")
-            .and_then(|nic| nic.text("mac", rules::mac))
+    let nic = match section.some_text("nic") {
+        Some(name) => Some(Nic::Name(name)),
+        None => section
+            .some_section("nic")
+            .and_then(|nic| nic.some_text("mac"))
             .map(|mac| Nic::Mac(mac.to_ascii_lowercase())),
     };
-    let addresses = section.texts("addresses", own_address).unwrap_or_default();
-    let dns = section.texts("dns", name_server).unwrap_or_default();
+    let addresses = section.texts("addresses");
+    let dns = section.texts("dns");
     Bridge {
-        dhcp: section.boolean("dhcp").unwrap_or(nic.is_some() && addresses.is_empty()),
+        dhcp: section.some_boolean("dhcp").unwrap_or(nic.is_some() && addresses.is_empty()),
         nic,
         addresses,
-        gateway: section.text("gateway", gateway).and_then(|text| text.parse().ok()),
+        gateway: section.some_text("gateway").and_then(|text| text.parse().ok()),
         dns: dns.iter().filter_map(|text| text.parse().ok()).collect(),
-        vlan_aware: section.boolean("vlan_aware").unwrap_or(false),
-        nat: section.boolean("nat").unwrap_or(false),
+        vlan_aware: section.boolean("vlan_aware"),
+        nat: section.boolean("nat"),
     }
 }
 
@@ -49,7 +43,7 @@ fn bridge(section: &Section<'_>) -> Bridge {
 const RESERVED_NAMES: [&str; 3] = ["lo", "all", "default"];
 
 /// The name of a bridge, which the machine makes.
-fn bridge_name(text: &str) -> Result<(), Wrong> {
+pub(super) fn bridge_name(text: &str) -> Result<(), Wrong> {
     rules::interface(text)?;
     let is_taken = RESERVED_NAMES.contains(&text) || text.bytes().all(|byte| byte.is_ascii_digit());
     require(
@@ -61,7 +55,7 @@ fn bridge_name(text: &str) -> Result<(), Wrong> {
 }
 
 /// The name of a NIC that can be a port of a bridge.
-fn nic_name(text: &str) -> Result<(), Wrong> {
+pub(super) fn nic_name(text: &str) -> Result<(), Wrong> {
     rules::interface(text)?;
     let wrong =
         |what: &str, help: String| Err(Wrong { message: format!("{} {what}", quote(text)), help });
@@ -123,7 +117,7 @@ fn ip(text: &str) -> Result<IpAddr, Wrong> {
     })
 }
 
-fn gateway(text: &str) -> Result<(), Wrong> {
+pub(super) fn gateway(text: &str) -> Result<(), Wrong> {
     match fault(ip(text)?) {
         Some(fault) => Err(Wrong {
             message: format!("{} {fault}", quote(text)),
@@ -136,7 +130,7 @@ fn gateway(text: &str) -> Result<(), Wrong> {
 }
 
 /// A name server, which may run on the machine itself.
-fn name_server(text: &str) -> Result<(), Wrong> {
+pub(super) fn name_server(text: &str) -> Result<(), Wrong> {
     let address = ip(text)?;
     match fault(address).filter(|_| !address.is_loopback()) {
         Some(fault) => Err(Wrong {
@@ -148,7 +142,7 @@ fn name_server(text: &str) -> Result<(), Wrong> {
 }
 
 /// An address that the machine can have, with the prefix of its network.
-fn own_address(text: &str) -> Result<(), Wrong> {
+pub(super) fn own_address(text: &str) -> Result<(), Wrong> {
     let Some(placed) = PlacedAddress::parse(text) else {
         return Err(Wrong {
             message: format!("{} is not an address with prefix", quote(text)),

@@ -8,6 +8,8 @@ mod names;
 mod paths;
 mod ssh;
 
+use uuid::Uuid;
+
 use super::problem::quote;
 
 pub use devices::{by_id, mac, serial, usb_id, usb_port};
@@ -60,9 +62,11 @@ fn hexadecimal(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// Anything: for words that are compared with a list elsewhere.
-pub fn any(_: &str) -> Result<(), Wrong> {
-    Ok(())
+/// A UUIDv4, with its hyphens.
+pub fn uuid_v4(text: &str) -> Result<(), Wrong> {
+    let id = Uuid::try_parse(text).ok().filter(|_| text.len() == 36);
+    let fits = id.is_some_and(|id| id.get_version_num() == 4);
+    require(fits, text, "a UUIDv4", "write one from `uuidgen --random`")
 }
 
 /// A version of NixOS such as `26.05`.

@@ -1,24 +1,27 @@
 //! References to secrets: exactly one place, and one that can work.
 
-use std::collections::BTreeMap;
-
 use super::problem::quote;
-use super::rules::{self, Rule, Wrong};
+use super::rules::Wrong;
 use super::section::Section;
 use bedplate_model::host::{SecretFile, SecretReference};
 
-/// The places a secret may be at, each with its rule and an example.
-const PLACES: [(&str, Rule, &str); 5] = [
-    ("stick", rules::relative_path, "stick = \"bedplate/secret\""),
-    ("prompt", rules::relative_path, "prompt = \"bedplate/secret\""),
-    ("file", rules::secret_file, "file = \"/var/lib/bedplate/secret\""),
-    ("sops", rules::sops_file, "sops = \"secrets.yaml\", key = \"name\""),
-    ("age", rules::relative_path, "age = \"secret.age\""),
+/// The places a secret may be at, each with an example.
+const PLACES: [(&str, &str); 5] = [
+    ("stick", "stick = \"bedplate/secret\""),
+    ("prompt", "prompt = \"bedplate/secret\""),
+    ("file", "file = \"/var/lib/bedplate/secret\""),
+    ("sops", "sops = \"secrets.yaml\", key = \"name\""),
+    ("age", "age = \"secret.age\""),
 ];
 
 /// What stands for a reference that is missing or wrong, which has been reported.
-pub(super) fn nowhere() -> SecretReference {
+fn nowhere() -> SecretReference {
     SecretReference::Stick(String::new())
+}
+
+/// Reads the section `name` that says where a secret is, and whose absence has been reported.
+pub(super) fn required(section: &Section<'_>, name: &str) -> SecretReference {
+    section.some_section(name).as_ref().map_or_else(nowhere, reference)
 }
 
 /// Reads a section that says where a secret is; of which kind it is decides what it may say.
@@ -29,7 +32,7 @@ pub(super) fn reference(section: &Section<'_>) -> SecretReference {
     let given = known.clone().filter(|(name, ..)| section.value(name).is_some());
     let key = section.knows("key") && section.value("key").is_some();
     let given: Vec<_> = given.collect();
-    let [(name, rule, _)] = given.as_slice() else {
+    let [(name, _)] = given.as_slice() else {
         let examples: Vec<String> = known
             .filter(|(name, ..)| possible(name))
             .map(|(.., example)| format!("`{example}`"))
@@ -42,9 +45,7 @@ pub(super) fn reference(section: &Section<'_>) -> SecretReference {
         let help = format!("leave it out, or write sops in the place of {}", quote(name));
         section.wrong("key", Wrong { message, help });
     }
-    let lasts = !section.path.starts_with("backups.");
-    let rule = if *name == "file" && !lasts { rules::lost_with_the_machine } else { *rule };
-    let place = section.text(name, rule).unwrap_or_default();
+    let place = section.text(name);
     match *name {
         "stick" => SecretReference::Stick(place),
         "prompt" => SecretReference::Prompt(place),
@@ -54,15 +55,13 @@ pub(super) fn reference(section: &Section<'_>) -> SecretReference {
     }
 }
 
-/// Reads the sections `[secrets.<name>]`: what goes into a file of its own, and who may read it.
-pub(super) fn files(root: &Section<'_>) -> BTreeMap<String, SecretFile> {
-    let file = |section: Section<'_>| SecretFile {
-        source: reference(&section),
-        owner: section.text("owner", rules::user).unwrap_or_else(|| "root".into()),
-        group: section.text("group", rules::user),
-    };
-    let named = root.named("secrets", "secrets.<name>", rules::role);
-    named.into_iter().map(|(name, section)| (name, file(section))).collect()
+/// Reads a section `[secrets.<name>]`: what goes into a file of its own, and who may read it.
+pub(super) fn file(section: &Section<'_>) -> SecretFile {
+    SecretFile {
+        source: reference(section),
+        owner: section.text("owner"),
+        group: section.some_text("group"),
+    }
 }
 
 fn sops(section: &Section<'_>, file: String, has_key: bool) -> SecretReference {
@@ -71,12 +70,11 @@ fn sops(section: &Section<'_>, file: String, has_key: bool) -> SecretReference {
         let help = "write where in the file it stands: `key = \"restic/apps\"`".into();
         section.wrong_here(Wrong { message, help });
     }
-    let key = section.text("key", rules::sops_key).unwrap_or_default();
-    SecretReference::Sops { file, key }
+    SecretReference::Sops { file, key: section.text("key") }
 }
 
 /// None, or several.
-fn count(section: &Section<'_>, given: &[&(&str, Rule, &str)], examples: &[String]) {
+fn count(section: &Section<'_>, given: &[&(&str, &str)], examples: &[String]) {
     if let Some((name, ..)) = given.get(1) {
         let first = given.first().map(|(name, ..)| *name).unwrap_or_default();
         let message = format!("`{}` stands beside `{first}`", section.child(name));

@@ -1,15 +1,16 @@
-//! The collecting decoder: sections read by the table of known keys.
+//! The collecting decoder: sections read by the known keys.
+
+mod values;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 use toml_edit::{Item, TableLike, Value};
 
-use super::keys::{self, Absent, Form, Key};
+use super::keys::{self, Absent, Block, Defaults, Form, Key};
 use super::problem::{Marked, Problems, quote};
-use super::rules::{Rule, Wrong};
-use bedplate_model::size;
+use super::rules::Wrong;
 
 /// Collects problems and remembers where every value stood.
 pub(super) struct Decoder<'a> {
@@ -75,11 +76,14 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// One table of the document, checked against the keys its kind may hold.
+/// One table of the document, checked against the keys its kind may hold; or one that is left out,
+/// whose keys mean what they mean by themselves.
 pub(super) struct Section<'a> {
     decoder: &'a Decoder<'a>,
-    table: &'a dyn TableLike,
-    kind: &'static str,
+    table: Option<&'a dyn TableLike>,
+    block: &'static Block,
+    /// What keys mean here that are left out, in the place of what they say themselves.
+    own: Defaults,
     /// Where it stands, such as `pools.bulk`.
     pub(super) path: String,
 }
@@ -89,14 +93,16 @@ impl<'a> Section<'a> {
     pub(super) fn open(
         decoder: &'a Decoder<'a>,
         table: &'a dyn TableLike,
-        kind: &'static str,
+        block: &'static Block,
         path: String,
     ) -> Self {
-        let section = Self { decoder, table, kind, path };
+        let kind = table.get("kind").and_then(Item::as_str);
+        let own = block.kinds.iter().find(|(word, _)| Some(*word) == kind);
+        let own = own.map_or::<Defaults, _>(&[], |(_, values)| values);
+        let section = Self { decoder, table: Some(table), block, own, path };
         for (name, item) in table.iter() {
             let key_span = table.key(name).and_then(toml_edit::Key::span);
-            let known = keys::of(kind).find(|key| key.name == name);
-            let Some(known) = known else {
+            let Some(known) = block.key(name) else {
                 section.refuse_unknown(name, key_span);
                 continue;
             };
@@ -105,15 +111,15 @@ impl<'a> Section<'a> {
             if !known.form.accepts(item) {
                 let message =
                     format!("`{path}` must be {}, not {}", known.form.describe(), found(item));
-                decoder.report(&path, message, write_instead(known));
+                decoder.report(&path, message, write_instead(block, known));
             }
         }
-        for key in keys::of(kind) {
+        for key in block.keys {
             if key.absent == Absent::Required && !table.contains_key(key.name) {
                 let path = section.child(key.name);
                 let span = decoder.span(&section.path);
                 let message = format!("`{path}` is missing");
-                decoder.report_span(span, &path, message, write_instead(key));
+                decoder.report_span(span, &path, message, write_instead(block, key));
             }
         }
         section
@@ -122,7 +128,7 @@ impl<'a> Section<'a> {
     fn refuse_unknown(&self, name: &str, span: Option<Range<usize>>) {
         let place =
             if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) };
-        let names: Vec<&str> = keys::of(self.kind).map(|key| key.name).collect();
+        let names: Vec<&str> = self.block.keys.iter().map(|key| key.name).collect();
         let help = match nearest(name, &names) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", names.join(", ")),
@@ -138,7 +144,7 @@ impl<'a> Section<'a> {
 
     /// Whether sections of this kind have a key `name`.
     pub(super) fn knows(&self, name: &str) -> bool {
-        keys::of(self.kind).any(|key| key.name == name)
+        self.block.key(name).is_some()
     }
 
     /// A mistake of the section as a whole.
@@ -146,123 +152,74 @@ impl<'a> Section<'a> {
         self.decoder.report(&self.path, wrong.message, wrong.help);
     }
 
+    fn form(&self, name: &str) -> Option<Form> {
+        let known = self.block.key(name);
+        debug_assert!(known.is_some(), "`{name}` is no key of `{}`", self.block.path);
+        known.map(|key| key.form)
+    }
+
     /// The value, when it is there and well formed.
     pub(super) fn value(&self, name: &str) -> Option<&'a Item> {
-        let known = keys::of(self.kind).find(|key| key.name == name);
-        debug_assert!(known.is_some(), "`{name}` is not in the table of `{}`", self.kind);
-        self.table.get(name).filter(|item| known.is_some_and(|key| key.form.accepts(item)))
+        let form = self.form(name)?;
+        self.table?.get(name).filter(|item| form.accepts(item))
+    }
+
+    /// What the key means where it is left out, or where nothing that is right stands there.
+    fn default(&self, name: &str) -> Option<keys::Value> {
+        let own = self.own.iter().find(|(key, _)| *key == name);
+        own.map(|(_, value)| *value).or(match self.block.key(name)?.absent {
+            Absent::Default(value) => Some(value),
+            Absent::Required | Absent::Derived(_) => None,
+        })
     }
 
     pub(super) fn wrong(&self, name: &str, wrong: Wrong) {
         self.decoder.report(&self.child(name), wrong.message, wrong.help);
     }
 
-    pub(super) fn text(&self, name: &str, rule: Rule) -> Option<String> {
-        let text = self.value(name)?.as_str()?;
-        match rule(text) {
-            Ok(()) => Some(text.to_owned()),
-            Err(wrong) => {
-                self.wrong(name, wrong.about(&self.child(name)));
-                None
-            }
-        }
+    /// The table `name`, or what is meant where it is left out.
+    pub(super) fn section(&self, name: &str) -> Section<'a> {
+        self.some_section(name).unwrap_or_else(|| Section {
+            decoder: self.decoder,
+            table: None,
+            block: self.block_of(name),
+            own: self.values_of(name),
+            path: self.child(name),
+        })
     }
 
-    pub(super) fn integer(&self, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
-        let found = self.value(name)?.as_integer()?;
-        let value = u32::try_from(found).ok().filter(|value| range.contains(value));
-        if value.is_none() {
-            let message = format!("`{}` is {found}", self.child(name));
-            let help = if range.start() == range.end() {
-                format!("write {}", range.start())
-            } else {
-                format!("write a number from {} to {}", range.start(), range.end())
-            };
-            self.wrong(name, Wrong { message, help });
-        }
-        value
-    }
-
-    pub(super) fn boolean(&self, name: &str) -> Option<bool> {
-        self.value(name)?.as_bool()
-    }
-
-    pub(super) fn size(&self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
-        let item = self.value(name)?;
-        let bytes = match item.as_str() {
-            Some(text) => size::parse(text),
-            None => item.as_integer().and_then(|bytes| u64::try_from(bytes).ok()),
-        };
-        let on_label = item.as_str().and_then(size::on_label);
-        let help = match (bytes, on_label) {
-            (None, Some(label)) => format!(
-                "a fraction is meant exactly, and this is no whole number of bytes: write \
-                 `{name} = \"{label}\"`, or the bytes that `lsblk -b` shows"
-            ),
-            (None, None) => "write it as \"500GB\", \"1GiB\", or a number of bytes".to_owned(),
-            (Some(bytes), _) if range.contains(&bytes) => return Some(bytes),
-            (Some(_), _) if *range.end() == u64::MAX => {
-                format!("write {} or more", size::write(*range.start()))
-            }
-            (Some(_), _) => {
-                format!("write {} to {}", size::write(*range.start()), size::write(*range.end()))
-            }
-        };
-        let shown = quote(item.to_string().trim());
-        let message = format!("`{}`: {shown} is not a size that can stand here", self.child(name));
-        self.wrong(name, Wrong { message, help });
-        None
-    }
-
-    pub(super) fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Option<T> {
-        let text = self.value(name)?.as_str()?;
-        let chosen = choices.iter().find(|(word, _)| *word == text);
-        if chosen.is_none() {
-            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-            let message = format!("`{}` cannot be {}", self.child(name), quote(text));
-            let near = nearest(text, &words).map(|near| format!("did you mean \"{near}\"? "));
-            let list = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>();
-            let help = format!("{}write {}", near.unwrap_or_default(), list.join(" or "));
-            self.wrong(name, Wrong { message, help });
-        }
-        chosen.map(|(_, value)| *value)
-    }
-
-    pub(super) fn texts(&self, name: &str, rule: Rule) -> Option<Vec<String>> {
-        let array = self.value(name)?.as_array()?;
-        let mut texts = Vec::new();
-        for (index, value) in array.iter().enumerate() {
-            let path = format!("{}[{index}]", self.child(name));
-            self.decoder.remember(&path, value.span());
-            let text = value.as_str().unwrap_or_default();
-            match rule(text) {
-                Ok(()) => texts.push(text.to_owned()),
-                Err(wrong) => {
-                    let wrong = wrong.about(&path);
-                    self.decoder.report(&path, wrong.message, wrong.help);
-                    texts.push(String::new());
-                }
-            }
-        }
-        Some(texts)
-    }
-
-    pub(super) fn section(&self, name: &str, kind: &'static str) -> Option<Section<'a>> {
+    pub(super) fn some_section(&self, name: &str) -> Option<Section<'a>> {
         let table = self.value(name)?.as_table_like()?;
-        Some(Section::open(self.decoder, table, kind, self.child(name)))
+        let section = Section::open(self.decoder, table, self.block_of(name), self.child(name));
+        let own = if section.own.is_empty() { self.values_of(name) } else { section.own };
+        Some(Section { own, ..section })
     }
 
-    /// The tables below `name`, whose names must obey `rule`.
-    pub(super) fn named(
+    /// What is meant by the keys of the table `name` where the table is left out.
+    pub(super) fn values_of(&self, name: &str) -> Defaults {
+        match self.default(name) {
+            Some(keys::Value::Table(values)) => values,
+            _ => &[],
+        }
+    }
+
+    fn block_of(&self, name: &str) -> &'static Block {
+        let block = self.form(name).and_then(Form::block);
+        debug_assert!(block.is_some(), "`{name}` of `{}` is no table", self.block.path);
+        block.unwrap_or(self.block)
+    }
+
+    /// What is read from each of the tables below `name`, by the names that the user gave them.
+    pub(super) fn named<T>(
         &self,
         name: &str,
-        kind: &'static str,
-        rule: Rule,
-    ) -> Vec<(String, Section<'a>)> {
-        let Some(parent) = self.value(name).and_then(Item::as_table_like) else {
-            return Vec::new();
+        read: impl Fn(&str, &Section<'a>) -> T,
+    ) -> BTreeMap<String, T> {
+        let mut found = BTreeMap::new();
+        let parent = self.value(name).and_then(Item::as_table_like);
+        let (Some(parent), Some(Form::Named(rule, block))) = (parent, self.form(name)) else {
+            return found;
         };
-        let mut found = Vec::new();
         for (child, item) in parent.iter() {
             let key_span = parent.key(child).and_then(toml_edit::Key::span);
             let path = format!("{}.{child}", self.child(name));
@@ -270,18 +227,14 @@ impl<'a> Section<'a> {
                 .remember(&path, item.span().filter(|_| !implicit(item)).or(key_span.clone()));
             if let Err(wrong) = rule(child) {
                 let wrong = wrong.about(&format!("{}.<name>", self.child(name)));
-                let place = self.child(name);
-                self.decoder.report_span(
-                    key_span.unwrap_or(0..0),
-                    &place,
-                    wrong.message,
-                    wrong.help,
-                );
+                let (span, place) = (key_span.unwrap_or(0..0), self.child(name));
+                self.decoder.report_span(span, &place, wrong.message, wrong.help);
                 continue;
             }
             match item.as_table_like() {
                 Some(table) => {
-                    found.push((child.to_owned(), Section::open(self.decoder, table, kind, path)));
+                    let section = Section::open(self.decoder, table, block, path);
+                    found.insert(child.to_owned(), read(child, &section));
                 }
                 None => self.decoder.report(
                     &path,
@@ -293,7 +246,7 @@ impl<'a> Section<'a> {
         found
     }
 
-    pub(super) fn tables(&self, name: &str, kind: &'static str) -> Vec<Section<'a>> {
+    pub(super) fn tables(&self, name: &str) -> Vec<Section<'a>> {
         let tables: Vec<(&dyn TableLike, Option<Range<usize>>)> = match self.value(name) {
             Some(Item::ArrayOfTables(array)) => {
                 array.iter().map(|table| (table as &dyn TableLike, table.span())).collect()
@@ -309,40 +262,9 @@ impl<'a> Section<'a> {
         let open = |(index, (table, span)): (usize, (&'a dyn TableLike, Option<Range<usize>>))| {
             let path = format!("{}[{index}]", self.child(name));
             self.decoder.remember(&path, span);
-            Section::open(self.decoder, table, kind, path)
+            Section::open(self.decoder, table, self.block_of(name), path)
         };
         tables.into_iter().enumerate().map(open).collect()
-    }
-
-    /// The strings below `name`, by name.
-    pub(super) fn text_map(
-        &self,
-        name: &str,
-        key: Rule,
-        rule: Rule,
-    ) -> Option<BTreeMap<String, String>> {
-        let table = self.value(name)?.as_table_like()?;
-        let mut map = BTreeMap::new();
-        for (child, item) in table.iter() {
-            let path = format!("{}.{child}", self.child(name));
-            let key_span = table.key(child).and_then(toml_edit::Key::span);
-            self.decoder.remember(&path, item.span().or(key_span));
-            let checked = match item.as_str() {
-                None => Err(Wrong {
-                    message: format!("this must be a string, not {}", found(item)),
-                    help: "write it in quotes".into(),
-                }),
-                Some(text) => key(child).and_then(|()| rule(text)).map(|()| text.to_owned()),
-            };
-            match checked {
-                Ok(text) => _ = map.insert(child.to_owned(), text),
-                Err(wrong) => {
-                    let wrong = wrong.about(&format!("{}.<name>", self.child(name)));
-                    self.decoder.report(&path, wrong.message, wrong.help);
-                }
-            }
-        }
-        Some(map)
     }
 }
 
@@ -364,16 +286,16 @@ fn found(item: &Item) -> &'static str {
     }
 }
 
-fn write_instead(key: &Key) -> String {
-    let path = key.section;
+fn write_instead(block: &Block, key: &Key) -> String {
+    let path = block.path;
     match key.form {
-        Form::Table | Form::Named if key.example.is_empty() => {
+        Form::Table(_) | Form::Named(..) if key.example.is_empty() => {
             let header =
                 if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
-            let header = if key.form == Form::Named { format!("{header}.<name>") } else { header };
-            format!("write a section `[{header}]`")
+            let name = if matches!(key.form, Form::Named(..)) { ".<name>" } else { "" };
+            format!("write a section `[{header}{name}]`")
         }
-        Form::Tables if key.example.is_empty() => {
+        Form::Tables(_) if key.example.is_empty() => {
             format!("write a section `[[{path}.{}]]`", key.name)
         }
         _ => format!("write `{} = {}`", key.name, key.example),

@@ -3,8 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::addresses;
-use super::rules::{self, Wrong, only, require, starts_plainly};
+use super::rules::{Wrong, only, require, starts_plainly};
 use super::secret;
 use super::section::Section;
 use bedplate_model::host::{HttpsSource, Source, SourcePlace, SshSource, VolumeSource};
@@ -20,33 +19,36 @@ const CERTIFICATE_LIMIT: usize = 16 << 10;
 
 pub(super) fn source(section: &Section<'_>) -> Source {
     count(section);
-    let nowhere = || SourcePlace::Volume(VolumeSource { label: String::new(), path: None });
-    let volume = section.section("volume", "flake.source.volume").map(|volume| {
+    let volume = |volume: Section<'_>| {
         SourcePlace::Volume(VolumeSource {
-            label: volume.text("label", volume_label).unwrap_or_default(),
-            path: volume.text("path", rules::relative_path),
+            label: volume.text("label"),
+            path: volume.some_text("path"),
         })
-    });
-    let ssh = section.section("ssh", "flake.source.ssh").map(|ssh| {
+    };
+    let ssh = |ssh: Section<'_>| {
         SourcePlace::Ssh(SshSource {
-            url: ssh.text("url", addresses::git_over_ssh).unwrap_or_default(),
-            key: ssh
-                .section("key", "flake.source.ssh.key")
-                .map_or_else(secret::nowhere, |key| secret::reference(&key)),
-            host_key: ssh.text("host_key", rules::ssh_key).unwrap_or_default(),
+            url: ssh.text("url"),
+            key: secret::required(&ssh, "key"),
+            host_key: ssh.text("host_key"),
         })
-    });
-    let https = section.section("https", "flake.source.https").map(|https| {
+    };
+    let https = |https: Section<'_>| {
         SourcePlace::Https(HttpsSource {
-            url: https.text("url", addresses::git_over_https).unwrap_or_default(),
-            pinned_key: https.text("pinned_key", pinned_key).unwrap_or_default(),
-            certificate: https.text("certificate", certificate),
+            url: https.text("url"),
+            pinned_key: https.text("pinned_key"),
+            certificate: https.some_text("certificate"),
         })
-    });
+    };
+    let places = [
+        section.some_section("volume").map(volume),
+        section.some_section("ssh").map(ssh),
+        section.some_section("https").map(https),
+    ];
+    let nowhere = || SourcePlace::Volume(VolumeSource { label: String::new(), path: None });
     Source {
-        branch: section.text("branch", branch).unwrap_or_else(|| "main".into()),
+        branch: section.text("branch"),
         // That there is one place and not more has been checked.
-        place: volume.or(ssh).or(https).unwrap_or_else(nowhere),
+        place: places.into_iter().flatten().next().unwrap_or_else(nowhere),
     }
 }
 
@@ -70,7 +72,7 @@ fn count(section: &Section<'_>) {
 }
 
 /// Label of a file system: at most what the longest, that of ISO 9660, has room for.
-fn volume_label(text: &str) -> Result<(), Wrong> {
+pub(super) fn volume_label(text: &str) -> Result<(), Wrong> {
     require(
         starts_plainly(text) && only(text, "._-") && text.len() <= 32,
         text,
@@ -80,7 +82,7 @@ fn volume_label(text: &str) -> Result<(), Wrong> {
 }
 
 /// A branch: less than git-check-ref-format(1) allows.
-fn branch(text: &str) -> Result<(), Wrong> {
+pub(super) fn branch(text: &str) -> Result<(), Wrong> {
     let component =
         |part: &str| starts_plainly(part) && !part.ends_with('.') && !part.ends_with(".lock");
     let fits = only(text, "._/-")
@@ -96,7 +98,7 @@ fn branch(text: &str) -> Result<(), Wrong> {
 }
 
 /// A public key of a server, as curl pins it (`CURLOPT_PINNEDPUBLICKEY(3)`).
-fn pinned_key(text: &str) -> Result<(), Wrong> {
+pub(super) fn pinned_key(text: &str) -> Result<(), Wrong> {
     let digest = text.strip_prefix("sha256//").and_then(|base64| STANDARD.decode(base64).ok());
     require(
         digest.is_some_and(|digest| digest.len() == 32),
@@ -107,7 +109,7 @@ fn pinned_key(text: &str) -> Result<(), Wrong> {
 }
 
 /// One X.509 certificate as PEM.
-fn certificate(text: &str) -> Result<(), Wrong> {
+pub(super) fn certificate(text: &str) -> Result<(), Wrong> {
     let mut lines: Vec<&str> = text.trim_end().lines().collect();
     let last = lines.pop();
     let framed = lines.first() == PEM.first() && last.as_ref() == PEM.last();

@@ -4,7 +4,6 @@
 
 use std::path::PathBuf;
 
-use bedplate_document::keys::{Absent, KEYS};
 use bedplate_document::{LIMIT, parse};
 use bedplate_model::host::HostFile;
 use proptest::prelude::*;
@@ -56,24 +55,6 @@ fn t13_oversize_and_deep_documents_are_refused() {
     assert!(parse(&long, "host.toml").unwrap_err().to_string().contains("keep it under"));
     let deep = format!("a = {}", "[".repeat(100_000));
     assert!(parse(&deep, "host.toml").is_err());
-}
-
-#[test]
-fn the_reference_page_has_every_key() {
-    let page = include_str!("../../../docs/host-toml.md");
-    for key in KEYS {
-        let section = if key.section.is_empty() { "(top level)" } else { key.section };
-        let heading = format!("## `{section}`");
-        let body = page.split(&heading).nth(1).unwrap_or_else(|| panic!("no section {section}"));
-        let body = body.split("\n## ").next().unwrap();
-        let default = match key.absent {
-            Absent::Required => "required",
-            Absent::Default(default) => default,
-        };
-        let row =
-            format!("| `{}` | {} | {} | {} |", key.name, key.form.describe(), default, key.about);
-        assert!(body.contains(&row), "the page lacks this row of `{section}`:\n{row}");
-    }
 }
 
 /// Lines of a valid document in another order, cut or garbled: closer to real mistakes than noise.
