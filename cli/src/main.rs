@@ -20,6 +20,7 @@ mod plan;
 mod prepare;
 mod report;
 mod repository;
+mod schema;
 mod secrets;
 
 use std::process::ExitCode;
@@ -58,6 +59,7 @@ enum Command {
     Key(key::Key),
     Personalize(personalize::Personalize),
     Plan(plan::Plan),
+    Schema(schema::Schema),
     /// Secrets of a repository.
     #[command(subcommand)]
     Secrets(secrets::Secrets),
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Key(key) => key.run().map(done),
         Command::Personalize(personalize) => personalize.run().map(done),
         Command::Plan(plan) => plan.run().map(done),
+        Command::Schema(schema) => schema.run().map(done),
         Command::Secrets(secrets) => secrets.run().map(done),
     };
     match result {

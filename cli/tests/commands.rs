@@ -43,6 +43,13 @@ fn the_plan_as_json_is_the_plan() {
 }
 
 #[test]
+fn the_schema_is_printed_as_the_documentation_has_it() {
+    let output = bedplate(&["schema"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output) == include_str!("../../docs/host-toml.schema.json"));
+}
+
+#[test]
 fn mistakes_are_shown_with_the_line_and_end_with_1() {
     let output = bedplate(&["check", "core/document/tests/hosts/unknown_keys.toml"]);
     assert_eq!(output.status.code(), Some(1));

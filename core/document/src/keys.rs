@@ -1,5 +1,5 @@
-//! The keys of `host.toml`, each defined once: the decoder, the page of the documentation and the tests
-//! of what is honoured read what stands here.
+//! The keys of `host.toml`, each defined once: the decoder, the page of the documentation, the JSON
+//! Schema and the tests of what is honoured and of Nix's defaults read what stands here.
 
 #[rustfmt::skip]
 mod backups;
@@ -20,6 +20,7 @@ pub(crate) mod notify;
 mod page;
 #[rustfmt::skip]
 mod pools;
+mod schema;
 #[rustfmt::skip]
 pub(crate) mod unlock;
 #[rustfmt::skip]
@@ -34,6 +35,7 @@ use bedplate_model::size;
 
 pub(crate) use document::DOCUMENT;
 pub use page::page;
+pub use schema::schema;
 
 /// What a value must be, and which values can stand there.
 #[derive(Debug, Clone, Copy)]

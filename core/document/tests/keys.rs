@@ -1,14 +1,14 @@
 //! What is said of the keys elsewhere is what their definition says: the page, and the
 //! values that are meant where nothing is written.
 //!
-//! `BEDPLATE_WRITE=1 cargo test -p bedplate-document --test keys` writes the page.
+//! `BEDPLATE_WRITE=1 cargo test -p bedplate-document --test keys` writes the page and the schema.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_document::keys::{Absent, Block, Form, Key, Value, blocks, page};
+use bedplate_document::keys::{Absent, Block, Form, Key, Value, blocks, page, schema};
 use bedplate_document::parse;
 use bedplate_model::host::{Health, REMIND_HOURS, Upkeep, monthly};
 
@@ -40,6 +40,12 @@ fn the_reference_page_is_that_of_the_keys() {
     let page = page();
     assert_eq!(page.matches("\n| `").count(), keys().count());
     committed("docs/host-toml.md", "## `(top level)`", &page);
+}
+
+#[test]
+fn the_schema_is_that_of_the_keys() {
+    let schema = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    committed("docs/host-toml.schema.json", "{", &schema);
 }
 
 /// Whether a value is one that can stand where the form is asked for.
