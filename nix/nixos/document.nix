@@ -11,6 +11,8 @@ let
 
   os = defaults.os // told.os or { };
   unlock = defaults.unlock // told.unlock or { };
+  nfs = defaults.nfs // told.nfs or { };
+  vms = map (vm: defaults.vm // vm) (builtins.attrValues (told.vms or { }));
   epochOfOsDisk = 0;
   derive = purpose: role: identity.derive told.host.id purpose role epochOfOsDisk;
   disk =
@@ -20,7 +22,7 @@ let
   media = role: (disk role).media or (if lib.hasPrefix "nvme-" (disk role).id then "ssd" else "hdd");
   bridge = value: {
     hasNic = value ? nic;
-    hasLeases = value.nat or false;
+    hasLeases = (defaults.bridge // value).nat;
   };
 
   read = {
@@ -49,17 +51,16 @@ let
       lib.mapAttrs (_: pool: (defaults.pool // pool).scrub) (told.pools or { })
     );
     bridges = lib.mapAttrs (_: bridge) (told.network.bridges or { });
-    hasExports = told.nfs.exports or [ ] != [ ];
+    hasExports = nfs.exports or [ ] != [ ];
     # As in the decoder: only where something is exported.
-    hasNfs3 = (told.nfs.v3 or false) && told.nfs.exports or [ ] != [ ];
-    hasTpm = builtins.any (vm: vm.tpm or false) (builtins.attrValues (told.vms or { }));
+    hasNfs3 = nfs.v3 && nfs.exports or [ ] != [ ];
+    hasTpm = builtins.any (vm: vm.tpm) vms;
     # Vendor and product of every USB device that a guest gets, in four digits.
     usbDevices =
       let
         id = text: lib.toLower (lib.removePrefix "0x" text);
-        isPresent = vm: vm.state or "present" == "present";
-        vms = lib.filter isPresent (builtins.attrValues (told.vms or { }));
-        devices = lib.concatMap (vm: vm.usb_devices or [ ]) vms;
+        present = lib.filter (vm: vm.state == "present") vms;
+        devices = lib.concatMap (vm: vm.usb_devices or [ ]) present;
       in
       lib.unique (
         map (device: {

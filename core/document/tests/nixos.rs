@@ -1,11 +1,15 @@
-//! What the NixOS module (`nix/nixos`) says for itself, held against the decoder and `derive`.
+//! What the NixOS module (`nix/nixos`) says for itself, held against the keys and `derive`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bedplate_document::keys::{Absent, blocks};
 use bedplate_document::parse;
-use bedplate_model::host::{HostFile, Platform};
+use bedplate_model::host::Platform;
 use bedplate_model::identity::{Purpose, derive};
-use toml_edit::{DocumentMut, Item};
+use toml_edit::DocumentMut;
 use uuid::Uuid;
 
 const SMALL: &str = include_str!("../../../nix/nixos/tests/small.toml");
@@ -58,47 +62,97 @@ fn the_module_knows_every_place_of_a_secret() {
     );
 }
 
-/// What the decoder makes of a document that says nothing, under the names of defaults.toml.
-fn decoded(host: &HostFile, section: &str, key: &str) -> String {
-    match (section, key) {
-        ("host", "timezone") => host.host.timezone.clone(),
-        ("host", "locale") => host.host.locale.clone(),
-        ("os", "disk") => host.os.disk.clone(),
-        ("os", "subvolumes") => format!("{:?}", host.os.subvolumes),
-        ("unlock", "timeout_seconds") => host.unlock.timeout_seconds.to_string(),
-        ("unlock", "keyfile") => host.unlock.keyfile.clone(),
-        ("pool", "scrub") => host.pools["bulk"].scrub.clone().unwrap(),
-        ("backup", "schedule") => host.backups["media"].schedule.clone(),
-        ("backup", "prune") => host.backups["media"].upkeep.prune.clone().unwrap(),
-        ("backup", "check") => host.backups["media"].upkeep.check.clone().unwrap(),
-        ("backup", "check_data") => host.backups["media"].upkeep.check_data.clone().unwrap(),
-        ("backup", "drill") => host.backups["media"].upkeep.drill.clone().unwrap(),
-        other => panic!("no test knows {other:?}"),
-    }
+/// What the keys of that name mean where they are left out: in the one section, or wherever they are.
+fn absent(section: Option<&str>, name: &str) -> Vec<Absent> {
+    let blocks = blocks().into_iter().filter(|block| section.is_none_or(|path| block.path == path));
+    blocks.filter_map(|block| block.key(name)).map(|key| key.absent).collect()
 }
 
-fn written(item: &Item) -> String {
-    if let Some(table) = item.as_inline_table() {
-        let pairs = table.iter().map(|(key, value)| (key.to_owned(), value.as_str().unwrap()));
-        return format!("{:?}", pairs.collect::<std::collections::BTreeMap<_, _>>());
+/// A default as TOML, which for what stands in Nix is as Nix writes it.
+fn written(absent: &[Absent]) -> String {
+    match absent {
+        [Absent::Default(value)] => value.to_string(),
+        other => panic!("no default: {other:?}"),
     }
-    let whole = || item.as_integer().map(|number| number.to_string());
-    item.as_str().map(str::to_owned).or_else(whole).unwrap()
 }
 
 #[test]
-fn the_defaults_of_the_module_are_the_decoders() {
-    let small = parse(SMALL, "host.toml").unwrap();
-    let host = parse(HOST, "host.toml").unwrap();
+fn the_defaults_of_the_module_are_those_of_the_keys() {
     let defaults: DocumentMut = DEFAULTS.parse().unwrap();
     let mut compared = 0;
     for (section, keys) in defaults.iter() {
-        // The small document has no backup; the other has one without a schedule.
-        let document = if matches!(section, "backup" | "pool") { &host } else { &small };
+        let path = match section {
+            "backup" => "backups.<name>",
+            "bridge" => "network.bridges.<name>",
+            "pool" => "pools.<name>",
+            "vm" => "vms.<name>",
+            other => other,
+        };
         for (key, item) in keys.as_table().unwrap().iter() {
-            assert_eq!(written(item), decoded(document, section, key), "[{section}] {key}");
+            let found = item.to_string();
+            assert_eq!(found.trim(), written(&absent(Some(path), key)), "[{section}] {key}");
             compared += 1;
         }
     }
-    assert_eq!(compared, 12);
+    assert_eq!(compared, 16);
+}
+
+/// The files of Nix below a directory.
+fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "nix") {
+            found.push(path);
+        }
+    }
+}
+
+/// Every `….NAME or VALUE` of an expression.
+fn fallbacks(text: &str) -> Vec<(String, String)> {
+    let code = text.lines().map(|line| line.split_once('#').map_or(line, |(code, _)| code));
+    let words: Vec<_> = code.flat_map(str::split_whitespace).collect();
+    let windows = words.windows(3).filter(|words| words[1] == "or");
+    let both = windows.filter_map(|words| {
+        let name = words[0].rsplit_once('.')?.1;
+        Some((name.to_owned(), words[2].trim_end_matches([')', ';', ']']).to_owned()))
+    });
+    both.collect()
+}
+
+#[test]
+fn what_an_expression_says_of_an_absent_key_is_what_the_key_says() {
+    // The platform is a key of other documents too, and required in ours.
+    const OTHERS: [&str; 1] = ["platform"];
+    let text = "(a.tpm or false) # b.c or d\n x.y or { }; z.locale or\n  \"C\");";
+    let found = fallbacks(text);
+    let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(found, [("tpm", "false"), ("y", "{"), ("locale", "\"C\"")]);
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    let mut paths = Vec::new();
+    files(&root.join("nix"), &mut paths);
+    let (mut values, mut empty) = (0, 0);
+    for path in
+        paths.into_iter().filter(|path| !path.components().any(|part| part.as_os_str() == "tests"))
+    {
+        for (name, value) in fallbacks(&fs::read_to_string(&path).unwrap()) {
+            let absent = absent(None, &name);
+            if absent.is_empty() || OTHERS.contains(&name.as_str()) {
+                continue;
+            }
+            let place = format!("{}: {name} or {value}", path.display());
+            if matches!(value.as_str(), "{" | "[" | "null" | "(if" | "(throw") {
+                let given = absent.iter().any(|absent| matches!(absent, Absent::Default(_)));
+                assert!(!given, "{place}, and the key has a default");
+                empty += 1;
+            } else {
+                assert_eq!(value, written(&absent), "{place}");
+                values += 1;
+            }
+        }
+    }
+    // Those of lib.nix, which stands in a repository without a file of defaults beside it.
+    assert!(values == 2 && empty > 10, "{values} values and {empty} that are empty");
 }
