@@ -81,6 +81,12 @@ pub fn intent() -> HostFile {
     }
 }
 
+/// The same host with more sections, or the mistakes that they have.
+pub fn intent_with(sections: &str) -> Result<HostFile, String> {
+    let text = format!("{DOCUMENT}{sections}");
+    bedplate_document::parse(&text, "host.toml").map_err(|problems| problems.to_string())
+}
+
 /// Both pools mounted.
 pub fn mounts() -> Mounts {
     Mounts::parse("1 1 0:1 / /mnt/bulk rw - btrfs a rw\n2 1 0:2 / /mnt/vmstore rw - btrfs b rw\n")
