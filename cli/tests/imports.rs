@@ -92,7 +92,7 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
     } else if name == FACTS {
         &[&[EVENTS, MODEL, FORMATS, TOOLS]]
     } else if name == DISKS {
-        &[&[EVENTS, MODEL, FACTS]]
+        &[&[EVENTS, MODEL, TOOLS, FACTS]]
     } else if name == FETCH {
         &[&[TOOLS]]
     } else if name == SAMPLE {

@@ -54,6 +54,20 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Where the sources are in the copy of the workspace. Cargo tells crates of two workspaces that share compiled
+/// ones apart by their paths within the workspace, so those must differ.
+const COPY: &str = "copy";
+
+/// The manifest of the workspace, for the sources where they are in the copy.
+fn manifest() -> String {
+    let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let words = text.split('"').map(|word| {
+        let is_member = !word.is_empty() && root().join(word).join("Cargo.toml").is_file();
+        if is_member { format!("{COPY}/{word}") } else { word.to_owned() }
+    });
+    words.collect::<Vec<_>>().join("\"")
+}
+
 /// Copies what git would, as far as compiling needs it.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -82,8 +96,12 @@ fn add(place: &Path, (file, before, line): (&str, &str, &str)) {
 
 #[test]
 fn a_kind_of_guest_is_three_files_and_a_line_where_kinds_are_listed() {
-    let place = root().join("target/new-kind");
+    let workspace = root().join("target/new-kind");
+    let place = workspace.join(COPY);
     copy(&root(), &place);
+    fs::remove_file(place.join("Cargo.toml")).unwrap();
+    fs::write(workspace.join("Cargo.toml"), manifest()).unwrap();
+    fs::rename(place.join("Cargo.lock"), workspace.join("Cargo.lock")).unwrap();
     for line in LINES {
         add(&place, line);
     }
@@ -105,7 +123,7 @@ fn a_kind_of_guest_is_three_files_and_a_line_where_kinds_are_listed() {
             "lamp",
         ])
         .env("CARGO_TARGET_DIR", root().join("target"))
-        .current_dir(&place)
+        .current_dir(&workspace)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);

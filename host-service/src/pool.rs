@@ -20,6 +20,8 @@ mod status;
 pub mod task;
 mod tend;
 
+use bedplate_disks::pool_fs::{self, PoolFileSystem};
+use bedplate_model::host::Pool;
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
@@ -83,6 +85,11 @@ pub fn forget_key_if_unneeded(host: &HostFile) -> Result<(), PoolError> {
 /// The command `pool status`.
 pub fn status_command(host_file: &Path) -> Result<Vec<Status>, Box<dyn Error>> {
     Ok(status(&intent::read(host_file)?)?)
+}
+
+/// The file system of the pool `name`.
+pub(crate) fn file_system(host: &HostFile, name: &str) -> &'static dyn PoolFileSystem {
+    pool_fs::of(host.pools.get(name).map(Pool::file_system).unwrap_or_default())
 }
 
 /// How often the disk of a role was replaced.

@@ -185,6 +185,30 @@ pub struct Pool {
     pub scrub: Option<String>,
 }
 
+/// A file system that pools can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FileSystem {
+    /// btrfs over all members.
+    #[default]
+    Btrfs,
+}
+
+impl FileSystem {
+    /// Its name for mount(8) and in `/proc/self/mountinfo`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Btrfs => "btrfs",
+        }
+    }
+}
+
+impl Pool {
+    /// The file system that it has.
+    pub fn file_system(&self) -> FileSystem {
+        FileSystem::Btrfs
+    }
+}
+
 /// How often a pool is scrubbed when nobody says otherwise.
 pub fn monthly() -> Option<String> {
     Some("monthly".to_owned())

@@ -3,10 +3,10 @@
 //! It is compared with the snapshot that the backup was made of, which stays on the pool until the
 //! next one: the data itself has gone on meanwhile.
 
+use bedplate_disks::pool_fs::PoolFileSystem;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bedplate_tools::btrfs;
 use bedplate_tools::restic::{Restic, Snapshot};
 
 use super::choice::Choice;
@@ -45,8 +45,8 @@ pub fn drill(
     let scratches = scratches(session.name, &wanted);
     // A drill that was cut off leaves its subvolumes, and the room that they take is no less room.
     remove_all(&scratches)?;
-    for mount in scratches.keys().filter(|_| room == Room::Asked) {
-        btrfs::wait_for_deleted(mount)?;
+    for (mount, scratch) in scratches.iter().filter(|_| room == Room::Asked) {
+        scratch.file_system.settle(mount)?;
     }
     room::expect(&held, room)?;
     let compared = restore_and_compare(session, restic, &snapshot, &scratches, &wanted);
@@ -60,9 +60,18 @@ pub fn drill(
     Ok(Drilled { snapshot: snapshot.id, found })
 }
 
-/// The subvolume on each pool, by the pool's mount.
-fn scratches(name: &str, wanted: &[Wanted]) -> BTreeMap<PathBuf, PathBuf> {
-    let scratch = |one: &Wanted| (one.mount.clone(), one.mount.join(format!("{SCRATCH}{name}")));
+/// The part of a pool that a drill restores into.
+struct Scratch {
+    path: PathBuf,
+    file_system: &'static dyn PoolFileSystem,
+}
+
+/// One on each pool, by the pool's mount.
+fn scratches(name: &str, wanted: &[Wanted]) -> BTreeMap<PathBuf, Scratch> {
+    let scratch = |one: &Wanted| {
+        let path = one.mount.join(format!("{SCRATCH}{name}"));
+        (one.mount.clone(), Scratch { path, file_system: one.pool_fs() })
+    };
     wanted.iter().map(scratch).collect()
 }
 
@@ -77,20 +86,20 @@ fn restore_and_compare(
     session: &Session<'_>,
     restic: &Restic<'_>,
     snapshot: &Snapshot,
-    scratches: &BTreeMap<PathBuf, PathBuf>,
+    scratches: &BTreeMap<PathBuf, Scratch>,
     wanted: &[Wanted],
 ) -> Result<Compared, BackupError> {
     for (mount, scratch) in scratches {
-        btrfs::create_subvolume(scratch)?;
+        scratch.file_system.create_part(&scratch.path)?;
         let here = wanted.iter().filter(|one| one.mount == *mount);
         let paths: Vec<PathBuf> = here.map(|one| one.path.clone()).collect();
-        restic.restore(&snapshot.id, scratch, &paths)?;
+        restic.restore(&snapshot.id, &scratch.path, &paths)?;
     }
     let mut found = Compared::default();
     let sources = source::sources(session.name, wanted, Which::Kept)?;
     for (source, one) in sources.iter().zip(wanted) {
         let Some(scratch) = scratches.get(&one.mount) else { continue };
-        let restored = below(scratch, &source.path);
+        let restored = below(&scratch.path, &source.path);
         let elsewhere = source.elsewhere(&sources);
         compare::compare_without(&source.content, &restored, &elsewhere, &mut found)?;
     }
@@ -102,10 +111,10 @@ pub(crate) fn below(directory: &Path, path: &Path) -> PathBuf {
     directory.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn remove_all(scratches: &BTreeMap<PathBuf, PathBuf>) -> Result<(), BackupError> {
+fn remove_all(scratches: &BTreeMap<PathBuf, Scratch>) -> Result<(), BackupError> {
     for scratch in scratches.values() {
-        if scratch.symlink_metadata().is_ok() {
-            btrfs::delete_subvolume(scratch)?;
+        if scratch.path.symlink_metadata().is_ok() {
+            scratch.file_system.delete_part(&scratch.path)?;
         }
     }
     Ok(())
@@ -117,13 +126,17 @@ mod tests {
 
     #[test]
     fn t40_each_pool_holds_its_own_part_of_a_drill() {
-        let want = |path: &str, mount: &str| Wanted { path: path.into(), mount: mount.into() };
+        let want = |path: &str, mount: &str| Wanted {
+            path: path.into(),
+            mount: mount.into(),
+            file_system: Default::default(),
+        };
         let wanted = [
             want("/mnt/bulk/apps", "/mnt/bulk"),
             want("/mnt/vmstore/haos", "/mnt/vmstore"),
             want("/mnt/bulk/photos", "/mnt/bulk"),
         ];
-        let found: Vec<_> = scratches("apps", &wanted).into_values().collect();
+        let found: Vec<_> = scratches("apps", &wanted).into_values().map(|one| one.path).collect();
         let at = |text: &str| PathBuf::from(text);
         assert_eq!(
             found,

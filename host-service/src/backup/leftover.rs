@@ -1,6 +1,7 @@
 //! Snapshots on the pools of backups that `host.toml` names no longer, or not for that pool: renamed,
 //! taken out, or moved. Nobody would ever delete them, and what is overwritten takes room twice.
 
+use bedplate_disks::pool_fs::{self, PoolFileSystem};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
@@ -10,7 +11,6 @@ use std::path::{Path, PathBuf};
 use bedplate_events::Outcome;
 use bedplate_events::shown::shown;
 use bedplate_model::host::HostFile;
-use bedplate_tools::btrfs;
 use serde::Serialize;
 
 use super::error::BackupError;
@@ -100,7 +100,7 @@ impl Kind for Leftovers {
         // A run that began under the old name is waited for.
         let _alone = session::alone(context, backup)?;
         for place in places {
-            remove(place)?;
+            remove(pool_fs::of(session::file_system(&context.intent, place)), place)?;
         }
         Ok(Outcome::Done)
     }
@@ -134,14 +134,14 @@ fn on_pool(mount: &Path) -> Result<Vec<(String, PathBuf)>, SourceError> {
 }
 
 /// Deletes the subvolumes in a directory, and the directory when it is empty then; or the subvolume of
-/// a drill. btrfs deletes nothing that is no subvolume.
-fn remove(place: &Path) -> Result<(), BackupError> {
+/// a drill. Nothing is deleted that is neither.
+fn remove(file_system: &dyn PoolFileSystem, place: &Path) -> Result<(), BackupError> {
     let is_drill = |name: &OsStr| name.to_string_lossy().starts_with(drill::SCRATCH);
     if place.file_name().is_some_and(is_drill) {
-        return Ok(btrfs::delete_subvolume(place)?);
+        return Ok(file_system.delete_part(place)?);
     }
     for snapshot in source::entries(place)? {
-        btrfs::delete_subvolume(&snapshot)?;
+        file_system.delete_part(&snapshot)?;
     }
     fs::remove_dir(place).map_err(|source| BackupError::File { path: place.to_owned(), source })
 }
@@ -206,10 +206,11 @@ mod tests {
         let pool = tempfile::tempdir().unwrap();
         let empty = pool.path().join("empty");
         fs::create_dir(&empty).unwrap();
-        remove(&empty).unwrap();
+        let file_system = pool_fs::of(Default::default());
+        remove(file_system, &empty).unwrap();
         assert!(!empty.exists());
         let mine = pool.path().join("mine");
         fs::create_dir_all(mine.join("data")).unwrap();
-        assert!(remove(&mine).is_err() && mine.join("data").exists());
+        assert!(remove(file_system, &mine).is_err() && mine.join("data").exists());
     }
 }

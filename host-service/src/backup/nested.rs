@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use bedplate_tools::btrfs;
-
 use super::source::{Source, SourceError, Wanted};
 
 /// Ours, at the top of a pool: snapshots, labs, drills.
@@ -18,7 +16,7 @@ pub fn expect_none(wanted: &[Wanted], sources: &[Source]) -> Result<(), SourceEr
     let mut found = Vec::new();
     for (one, source) in wanted.iter().zip(sources) {
         if asked.insert(&source.subvolume) {
-            let listed = btrfs::subvolumes_in(&source.subvolume).map_err(SourceError::List)?;
+            let listed = one.pool_fs().nested(&source.subvolume).map_err(SourceError::List)?;
             found.extend(left_out(&source.subvolume, &one.mount, wanted, &listed));
         }
     }
@@ -57,7 +55,11 @@ mod tests {
 
     fn found(subvolume: &str, wanted: &[&str], listed: &[&str]) -> Vec<PathBuf> {
         let mount = PathBuf::from("/mnt/bulk");
-        let want = |path: &&str| Wanted { path: path.into(), mount: mount.clone() };
+        let want = |path: &&str| Wanted {
+            path: path.into(),
+            mount: mount.clone(),
+            file_system: Default::default(),
+        };
         let wanted: Vec<_> = wanted.iter().map(want).collect();
         let listed: Vec<PathBuf> = listed.iter().map(PathBuf::from).collect();
         left_out(Path::new(subvolume), &mount, &wanted, &listed)

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_model::host::{Backup, HostFile};
+use bedplate_model::host::{Backup, FileSystem, HostFile, Pool};
 use bedplate_tools::command::CommandError;
 use bedplate_tools::restic::{self, Restic};
 
@@ -129,7 +129,8 @@ pub fn wanted(context: &Context, backup: &Backup) -> Result<Vec<Wanted>, BackupE
         .map(|path| {
             let pool = pool_of(&context.intent, &path).unwrap_or_default();
             let mount = context.pool_mount(pool).map_err(BackupError::Pool)?;
-            Ok(Wanted { path, mount: mount.into() })
+            let file_system = file_system(&context.intent, &path);
+            Ok(Wanted { path, mount: mount.into(), file_system })
         })
         .collect()
 }
@@ -138,6 +139,12 @@ pub fn wanted(context: &Context, backup: &Backup) -> Result<Vec<Wanted>, BackupE
 pub fn pool_of<'a>(intent: &'a HostFile, path: &Path) -> Option<&'a str> {
     let inside = intent.pools.iter().filter(|(_, pool)| path.starts_with(&pool.mount));
     inside.max_by_key(|(_, pool)| pool.mount.len()).map(|(name, _)| name.as_str())
+}
+
+/// The file system of the pool that a path is in.
+pub fn file_system(intent: &HostFile, path: &Path) -> FileSystem {
+    let pool = pool_of(intent, path).and_then(|name| intent.pools.get(name));
+    pool.map(Pool::file_system).unwrap_or_default()
 }
 
 fn free(restic: &Restic<'_>, host: &str) -> Result<(), BackupError> {

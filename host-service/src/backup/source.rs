@@ -6,7 +6,9 @@
 //! snapshots stay on the pool until the next backup has stored everything: a drill compares with them,
 //! and a lab is made of them.
 
-use std::collections::BTreeSet;
+use bedplate_disks::pool_fs::{self, PoolFileSystem};
+use bedplate_model::host::FileSystem;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
@@ -14,7 +16,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use bedplate_tools::btrfs;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::mount::{self, MountError};
 use sha2::{Digest as _, Sha256};
@@ -76,6 +77,15 @@ pub struct Wanted {
     pub path: PathBuf,
     /// Mount point of the pool it is in.
     pub mount: PathBuf,
+    /// The file system of that pool.
+    pub file_system: FileSystem,
+}
+
+impl Wanted {
+    /// What snapshots it.
+    pub fn pool_fs(&self) -> &'static dyn PoolFileSystem {
+        pool_fs::of(self.file_system)
+    }
 }
 
 /// One path with the snapshot it is read from.
@@ -140,14 +150,14 @@ pub fn sources(name: &str, wanted: &[Wanted], which: Which) -> Result<Vec<Source
 pub fn take(name: &str, wanted: &[Wanted], sources: &[Source]) -> Result<(), SourceError> {
     remove(name, wanted, Which::Fresh)?;
     let mut taken: Vec<&Path> = Vec::new();
-    for source in sources {
+    for (source, one) in sources.iter().zip(wanted) {
         if taken.contains(&source.snapshot.as_path()) {
             continue;
         }
         if let Some(directory) = source.snapshot.parent() {
             fs::create_dir_all(directory).map_err(failed(directory))?;
         }
-        btrfs::snapshot_read_only(&source.subvolume, &source.snapshot)?;
+        one.pool_fs().snapshot(&source.subvolume, &source.snapshot)?;
         taken.push(&source.snapshot);
     }
     Ok(())
@@ -156,7 +166,7 @@ pub fn take(name: &str, wanted: &[Wanted], sources: &[Source]) -> Result<(), Sou
 /// Puts the fresh snapshots of the backup `name` in the place of those that were kept.
 pub fn keep(name: &str, wanted: &[Wanted]) -> Result<(), SourceError> {
     remove(name, wanted, Which::Kept)?;
-    for directory in directories(name, wanted) {
+    for directory in directories(name, wanted).into_keys() {
         for path in entries(&directory)? {
             let file_name = path.file_name().unwrap_or_default().to_string_lossy();
             let Some(kept) = file_name.strip_prefix(FRESH) else { continue };
@@ -168,17 +178,18 @@ pub fn keep(name: &str, wanted: &[Wanted]) -> Result<(), SourceError> {
 
 /// Deletes snapshots of the backup `name` on the pools of `wanted`.
 pub fn remove(name: &str, wanted: &[Wanted], which: Which) -> Result<(), SourceError> {
-    for directory in directories(name, wanted) {
+    for (directory, file_system) in directories(name, wanted) {
         let snapshots = entries(&directory)?.into_iter();
         for path in snapshots.filter(|path| which.has(path.file_name().unwrap_or_default())) {
-            btrfs::delete_subvolume(&path)?;
+            file_system.delete_part(&path)?;
         }
     }
     Ok(())
 }
 
-fn directories(name: &str, wanted: &[Wanted]) -> BTreeSet<PathBuf> {
-    wanted.iter().map(|one| one.mount.join(DIRECTORY).join(name)).collect()
+/// The directory of a backup's snapshots on each pool, with what made them.
+fn directories(name: &str, wanted: &[Wanted]) -> BTreeMap<PathBuf, &'static dyn PoolFileSystem> {
+    wanted.iter().map(|one| (one.mount.join(DIRECTORY).join(name), one.pool_fs())).collect()
 }
 
 /// What is in a directory; nothing when there is none.
@@ -332,7 +343,11 @@ mod tests {
     #[test]
     fn t48_snapshots_of_a_run_that_is_under_way_are_not_those_that_are_kept() {
         let pool = tempfile::tempdir().unwrap();
-        let wanted = [Wanted { path: pool.path().join("a"), mount: pool.path().to_owned() }];
+        let wanted = [Wanted {
+            path: pool.path().join("a"),
+            mount: pool.path().to_owned(),
+            file_system: Default::default(),
+        }];
         let directory = pool.path().join(DIRECTORY).join("apps");
         fs::create_dir_all(&directory).unwrap();
         for name in [Which::Fresh.named("0a"), Which::Fresh.named("1b")] {
@@ -354,7 +369,7 @@ mod tests {
         let mount = directory.path().to_owned();
         let path = mount.join("a");
         fs::create_dir(&path).unwrap();
-        let found = subvolume_of(&Wanted { path, mount });
+        let found = subvolume_of(&Wanted { path, mount, file_system: Default::default() });
         assert!(matches!(found, Err(SourceError::Outside { .. })), "{found:?}");
     }
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use bedplate_engine::{Announced, Reporter, StepReporter, in_turn};
 use bedplate_events::{Outcome, StepSummary};
-use bedplate_tools::btrfs;
 use bedplate_tools::command::CommandError;
 
 use super::place;
@@ -15,8 +14,9 @@ use super::plan::{self, Facts, Found, Planner, Refusal, Source, Step};
 use super::record::{self, Lab};
 use crate::backup::record as backup_record;
 use crate::backup::record::RecordError;
-use crate::backup::session::wanted;
+use crate::backup::session::{file_system, wanted};
 use crate::backup::source::{self, Which};
+use bedplate_disks::pool_fs::{self, PoolFileSystem};
 use bedplate_guests::copies::Copies;
 use bedplate_guests::{GuestDriver, GuestError, of_kind};
 use bedplate_model::host::{Guest, HostFile};
@@ -109,7 +109,7 @@ pub fn reset(context: &Context, reporter: &Reporter<'_>) -> Result<(), LabError>
 pub fn destroy(context: &Context, reporter: &Reporter<'_>) -> Result<(), LabError> {
     let lab = record::read(&context.state)?.ok_or(LabError::None)?;
     let steps = plan::removals(&look(context)?, &lab.machines);
-    perform("destroy the lab", &steps, reporter)?;
+    perform("destroy the lab", &context.intent, &steps, reporter)?;
     record::remove(&context.state)
 }
 
@@ -117,7 +117,7 @@ fn make(context: &Context, lab: &Lab, reporter: &Reporter<'_>) -> Result<(), Lab
     let steps = planned(context, lab, &look_for_copies(context)?)?;
     // First: what a power cut leaves is found and removed by it.
     record::write(&context.state, lab)?;
-    perform("make the lab", &steps, reporter)
+    perform("make the lab", &context.intent, &steps, reporter)
 }
 
 fn planned(context: &Context, lab: &Lab, facts: &Facts) -> Result<Vec<Step>, LabError> {
@@ -192,27 +192,33 @@ fn disks(host: &HostFile) -> Vec<(String, PathBuf)> {
     host.guests().filter_map(disk).collect()
 }
 
-fn perform(title: &str, steps: &[Step], reporter: &Reporter<'_>) -> Result<(), LabError> {
+fn perform(
+    title: &str,
+    host: &HostFile,
+    steps: &[Step],
+    reporter: &Reporter<'_>,
+) -> Result<(), LabError> {
     let numbered =
         || steps.iter().enumerate().map(|(index, step)| (format!("lab-{}", index + 1), step));
     let summaries = numbered().map(|(id, step)| StepSummary { id, title: step.to_string() });
     let announced =
         Announced { title: title.to_owned(), steps: summaries.collect(), ..Announced::default() };
     let mut perform =
-        |step: &Step, _: &StepReporter<'_>| perform_step(step).map(|()| Outcome::Done);
+        |step: &Step, _: &StepReporter<'_>| perform_step(host, step).map(|()| Outcome::Done);
     let success =
         announced.carry_out(reporter, || in_turn(numbered(), reporter, ADVICE, &mut perform));
     if success { Ok(()) } else { Err(LabError::Incomplete) }
 }
 
-fn perform_step(step: &Step) -> Result<(), LabError> {
+fn perform_step(host: &HostFile, step: &Step) -> Result<(), LabError> {
+    let file_system = |place: &Path| pool_fs::of(file_system(host, place));
     match step {
-        Step::MakeLab { place } => Ok(btrfs::create_subvolume(place)?),
-        Step::CopyDisk { from, to } => copy(from, to),
+        Step::MakeLab { place } => Ok(file_system(place).create_part(place)?),
+        Step::CopyDisk { from, to } => copy(file_system(to), from, to),
         Step::Define { kind, definition, .. } => with(kind, |copies| copies.define(definition)),
         Step::Stop { kind, name } => with(kind, |copies| copies.stop(name)),
         Step::Undefine { kind, name } => with(kind, |copies| copies.remove(name)),
-        Step::DeleteLab { place } => Ok(btrfs::delete_subvolume(place)?),
+        Step::DeleteLab { place } => Ok(file_system(place).delete_part(place)?),
     }
 }
 
@@ -224,8 +230,8 @@ fn with(kind: &str, work: impl Fn(&dyn Copies) -> Result<(), GuestError>) -> Res
         .map_or(Ok(()), |copies| work(copies).map_err(LabError::Guests))
 }
 
-/// Shares the data of the snapshot, as btrfs does: it takes no room until it is written to.
-fn copy(from: &Path, to: &Path) -> Result<(), LabError> {
+/// Shares the data of the snapshot: it takes no room until it is written to.
+fn copy(file_system: &dyn PoolFileSystem, from: &Path, to: &Path) -> Result<(), LabError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| LabError::File { path, source }
@@ -235,6 +241,6 @@ fn copy(from: &Path, to: &Path) -> Result<(), LabError> {
     }
     let source = File::open(from).map_err(failed(from))?;
     let target = File::create(to).map_err(failed(to))?;
-    rustix::fs::ioctl_ficlone(&target, &source).map_err(|errno| failed(to)(errno.into()))?;
+    file_system.clone_file(&source, &target).map_err(failed(to))?;
     target.sync_all().map_err(failed(to))
 }

@@ -1,6 +1,7 @@
 //! Carrying out a change of a pool: one step after the other, each of which finds what a run
 //! before it has done.
 
+use bedplate_disks::pool_fs::PoolFileSystem;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,6 @@ use bedplate_model::identity::{Purpose, derive, epoch_of, member_mapper, shown_v
 use bedplate_model::plan::{DiskTarget, Partition, PartitionKind};
 use bedplate_planner::{Leaving, MemberPlan, MemberStep};
 use bedplate_tools::block::{self, Block};
-use bedplate_tools::btrfs;
 use bedplate_tools::btrfs_live::Live;
 use bedplate_tools::mount::Access;
 use bedplate_tools::partition_table::{self, Entry};
@@ -93,13 +93,15 @@ impl<'a> Change<'a> {
             MemberStep::Join { mapper } => {
                 // Before its first write: a power cut must not leave one that nobody knows.
                 self.mark(true)?;
-                btrfs::add_device(&mapped(mapper), mount)
+                self.file_system()
+                    .join(&mapped(mapper), mount)
                     .map_err(command("the new disk could not be added to the pool"))?;
                 self.expect_taken()
             }
             MemberStep::Leave { device } => self.leave(device, warn),
             MemberStep::Convert => {
-                btrfs::convert_to_raid1_meanwhile(mount, &mut || self.look_after_others(warn))
+                self.file_system()
+                    .spread(mount, &mut || self.look_after_others(warn))
                     .map_err(command("not everything could be brought to two copies"))?;
                 self.expect_taken()
             }
@@ -121,6 +123,10 @@ impl<'a> Change<'a> {
         let Some(role) = &self.host.os.esp_mirror else { return Ok(()) };
         let epoch = super::epoch(self.host, role).map_err(|error| in_line(&error))?;
         esp_mirror::refresh(self.host, role, epoch).map_err(|error| in_line(&error))
+    }
+
+    fn file_system(&self) -> &'static dyn PoolFileSystem {
+        super::file_system(self.host, &self.plan.pool)
     }
 
     fn target(&self) -> Result<&DiskTarget, ChangeError> {
@@ -284,7 +290,8 @@ impl<'a> Change<'a> {
                 None => mapped(mapper).display().to_string(),
             },
         };
-        btrfs::remove_device_meanwhile(&node, mount, &mut || self.look_after_others(warn))
+        self.file_system()
+            .leave(&node, mount, &mut || self.look_after_others(warn))
             .map_err(command("the old disk could not be taken out of the pool"))?;
         self.expect_taken()?;
         self.mark(false)?;
@@ -323,9 +330,9 @@ impl<'a> Change<'a> {
     fn expect_taken(&self) -> Result<Outcome, ChangeError> {
         let Some(mapper) = self.joining() else { return Ok(Outcome::Done) };
         let node = mapped(&mapper);
-        let counted = btrfs::errors(Path::new(&self.plan.mount))
-            .map_err(command("the errors of the new disk could not be counted"))?;
-        match unwritten(&counted, &node) {
+        let health = self.file_system().health(Path::new(&self.plan.mount));
+        let health = health.map_err(command("the errors of the new disk could not be counted"))?;
+        match unwritten(&health.errors, &node) {
             0 => Ok(Outcome::Done),
             count => Err(ChangeError::NotTaken { disk: self.disk.clone(), count }),
         }

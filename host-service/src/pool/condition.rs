@@ -8,8 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use bedplate_disks::pool_fs::{Health, PoolFileSystem};
 use bedplate_model::host::HostFile;
-use bedplate_tools::btrfs::{self, Usage};
+use bedplate_tools::btrfs::Usage;
 use bedplate_tools::{programs, systemd_analyze};
 use rustix::fs::StatVfsMountFlags;
 use serde::{Deserialize, Serialize};
@@ -91,25 +92,35 @@ pub struct Scrubbing(BTreeMap<String, u64>);
 
 impl Scrubbing {
     /// Remembers what was counted before.
-    pub fn begin(mount: &Path) -> Result<Self, PoolError> {
-        Ok(Self(btrfs::errors(mount)?))
+    pub fn begin(file_system: &dyn PoolFileSystem, mount: &Path) -> Result<Self, PoolError> {
+        Ok(Self(file_system.health(mount)?.errors))
     }
 
     /// Notes that it came to its end.
-    pub fn finish(self, pool: &str, mount: &Path) -> Result<(), Box<dyn Error>> {
-        let after = btrfs::errors(mount)?;
+    pub fn finish(
+        self,
+        file_system: &dyn PoolFileSystem,
+        pool: &str,
+        mount: &Path,
+    ) -> Result<(), Box<dyn Error>> {
+        let after = file_system.health(mount)?.errors;
         Ok(Scrubs::read(pool)?.after(&self.0, after, now()).write(pool)?)
     }
 }
 
 /// Looks at the pool `name`, which is mounted at `mount`.
-pub fn look(name: &str, mount: &Path) -> Result<Condition, PoolError> {
+pub fn look(
+    file_system: &dyn PoolFileSystem,
+    name: &str,
+    mount: &Path,
+) -> Result<Condition, PoolError> {
     let scrubs = Scrubs::read(name)?;
+    let Health { usage, errors } = file_system.health(mount)?;
     let found = rustix::fs::statvfs(mount).map_err(|errno| file("look at", mount)(errno.into()))?;
     Ok(Condition {
         read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
-        usage: btrfs::usage(mount)?,
-        errors: scrubs.new_errors(&btrfs::errors(mount)?),
+        usage,
+        errors: scrubs.new_errors(&errors),
         scrubbed: scrubs.finished,
         made: fs::metadata(mount).and_then(|found| found.created()).ok().and_then(seconds),
     })

@@ -1,11 +1,11 @@
 //! What can go wrong with a pool.
 
+use bedplate_disks::pool_fs::OpenError;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use bedplate_luks::LuksError;
 use bedplate_tools::command::CommandError;
-use bedplate_tools::mount::MountError;
 
 /// A pool that could not be opened or changed.
 #[derive(Debug, thiserror::Error)]
@@ -163,7 +163,7 @@ pub enum PoolError {
     Luks(#[from] LuksError),
     /// A mount.
     #[error("a mount failed")]
-    Mount(#[from] MountError),
+    Mount(#[from] OpenError),
     /// A command.
     #[error("a program that pools need failed")]
     Command(#[from] CommandError),

@@ -55,7 +55,7 @@ pub fn pool(host: &HostFile, role: &str) -> Result<PoolFacts, ChangeError> {
     let epoch = members.found.get(role).map(|member| member.epoch);
     let epoch = record.epochs.get(role).copied().or(epoch).unwrap_or(0);
     let fsid = derive(host.host.id, Purpose::Btrfs, name, 0).to_string();
-    let live = if is_mounted(&pool.mount)? {
+    let live = if is_mounted(pool)? {
         Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?
     } else {
         None

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bedplate_disks::pool_fs::{Opening, PoolFileSystem};
 use bedplate_luks as luks;
-use bedplate_planner::pool_history::Opening;
+use bedplate_planner::pool_history;
 use bedplate_tools::btrfs::replace::{self, Progress};
 use bedplate_tools::btrfs::{self, Superblock};
-use bedplate_tools::mount::{Access, Mount};
+use bedplate_tools::mount::Access;
 
 use super::error::{PoolError, file};
 use super::history;
@@ -21,6 +22,8 @@ use bedplate_events::cause::in_line;
 pub(super) struct Mounting<'a> {
     /// Name of the pool.
     pub name: &'a str,
+    /// Its file system.
+    pub file_system: &'static dyn PoolFileSystem,
     /// The directory that it is mounted at.
     pub mount: &'a str,
     /// Its roles in host.toml.
@@ -28,7 +31,7 @@ pub(super) struct Mounting<'a> {
     /// What is there.
     pub seen: &'a Seen,
     /// What was decided.
-    pub wanted: &'a Opening,
+    pub wanted: &'a pool_history::Opening,
     /// Whether it is only mounted where the record can be kept.
     pub needs_record: bool,
 }
@@ -68,7 +71,7 @@ impl Mounting<'_> {
         let degraded = self.wanted.lost > 0;
         let target = self.wanted.target.iter().flat_map(|role| self.member(role));
         let all: Vec<&Member> = current.iter().copied().chain(target).collect();
-        match (mount_members(self.mount, &all, degraded), &self.wanted.target) {
+        match (mount_members(self.file_system, self.mount, &all, degraded), &self.wanted.target) {
             (Ok(()), _) => {}
             // It begins again from the start instead.
             (Err(error), Some(role)) => {
@@ -165,20 +168,15 @@ pub(super) fn put_out_of_sight(member: &Member) -> Result<(), PoolError> {
     Ok(btrfs::forget_one(&node)?)
 }
 
-fn mount_members(mount: &str, members: &[&Member], degraded: bool) -> Result<(), PoolError> {
+fn mount_members(
+    file_system: &dyn PoolFileSystem,
+    mount: &str,
+    members: &[&Member],
+    degraded: bool,
+) -> Result<(), PoolError> {
     let target = Path::new(mount);
     fs::create_dir_all(target).map_err(file("make", target))?;
     let nodes: Vec<PathBuf> = members.iter().map(|member| mapped(&member.mapper)).collect();
-    btrfs::scan(&nodes)?;
-    let nodes: Vec<String> = nodes.iter().map(|node| node.display().to_string()).collect();
-    let options = mount_options(&nodes, degraded);
-    let source = nodes.first().map(String::as_str).unwrap_or_default();
-    let access = Access::ReadWrite;
-    Ok(Mount { source, target, kind: "btrfs", access, options: &options }.mount()?)
-}
-
-pub(super) fn mount_options(nodes: &[String], degraded: bool) -> String {
-    let mut words: Vec<_> = nodes.iter().map(|node| format!("device={node}")).collect();
-    words.extend(degraded.then(|| "degraded".to_owned()));
-    words.join(",")
+    let (at, access) = (target, Access::ReadWrite);
+    Ok(file_system.open(&Opening { members: &nodes, at, degraded, access })?)
 }

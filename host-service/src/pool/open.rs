@@ -1,5 +1,6 @@
 //! Unlocking the members that are there and mounting what holds the newest history.
 
+use bedplate_disks::pool_fs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::thread::sleep;
@@ -75,7 +76,7 @@ pub fn open(
 ) -> Result<Opened, PoolError> {
     let pool = host.pools.get(name).ok_or_else(|| PoolError::Unknown { name: name.to_owned() })?;
     let (name, mount) = (name.to_owned(), pool.mount.clone());
-    if is_mounted(&mount)? {
+    if is_mounted(pool)? {
         return Ok(Opened {
             name,
             mount,
@@ -102,6 +103,7 @@ pub fn open(
         let needs_record = needs_record(&history::kept(&opening.record), &wanted, word);
         let mounting = Mounting {
             name: &name,
+            file_system: pool_fs::of(pool.file_system()),
             mount: &mount,
             roles: &pool.disks,
             seen: &seen,

@@ -1,5 +1,6 @@
 //! How pools stand: what host.toml wants, what is there, and what to do about the difference.
 
+use bedplate_disks::pool_fs;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
@@ -209,12 +210,15 @@ fn one(host: &HostFile, name: &str, pool: &Pool, headers: &[Header]) -> Result<S
     let record = Record::read(name)?;
     let members = Members::find(host, pool, &record, headers)?;
     let fsid = derive(host.host.id, Purpose::Btrfs, name, 0).to_string();
-    let live = if is_mounted(&pool.mount)? {
+    let live = if is_mounted(pool)? {
         Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?
     } else {
         None
     };
-    let found = live.as_ref().map(|_| condition::look(name, Path::new(&pool.mount))).transpose()?;
+    let found = live
+        .as_ref()
+        .map(|_| condition::look(pool_fs::of(pool.file_system()), name, Path::new(&pool.mount)))
+        .transpose()?;
     let errors = found.as_ref().map_or(0, |found| found.errors);
     let unsealed = members.found.values().filter(|member| is_unsealed(&member.node));
     let unsealed = unsealed.map(|member| member.role.clone()).collect();
@@ -449,8 +453,9 @@ impl fmt::Display for Status {
     }
 }
 
-pub(super) fn is_mounted(target: &str) -> Result<bool, PoolError> {
+pub(super) fn is_mounted(pool: &Pool) -> Result<bool, PoolError> {
     let table = Path::new("/proc/self/mountinfo");
     let text = fs::read_to_string(table).map_err(file("read", table))?;
-    Ok(bedplate_tools::mounts::Mounts::parse(&text).is_btrfs(target))
+    let kind = pool.file_system().name();
+    Ok(bedplate_tools::mounts::Mounts::parse(&text).is_at(&pool.mount, kind))
 }

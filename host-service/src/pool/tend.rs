@@ -1,6 +1,7 @@
 //! Looking after pools while the machine runs: a disk that drops out is noted, one that comes back is
 //! brought up to date, and what was written in one copy meanwhile gets its second.
 
+use bedplate_disks::pool_fs;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use bedplate_model::identity::{Purpose, derive};
 use bedplate_planner::pool_history::{Mark, Word};
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::btrfs_live::Live;
-use bedplate_tools::{btrfs, systemctl};
+use bedplate_tools::systemctl;
 
 use super::error::{PoolError, file};
 use super::history;
@@ -69,7 +70,7 @@ fn look<'a>(
     pool: &'a Pool,
     tell: &mut dyn FnMut(String),
 ) -> Result<Option<Found<'a>>, PoolError> {
-    if is_mounted(&pool.mount)? {
+    if is_mounted(pool)? {
         return Found::look(host, name, pool);
     }
     try_again(host, name, tell).map(|()| None)
@@ -195,7 +196,8 @@ impl<'a> Found<'a> {
             return Ok(());
         }
         let mount = Path::new(&self.pool.mount);
-        btrfs::convert_to_raid1_meanwhile(mount, &mut || others(self.host, self.name, tell))?;
+        pool_fs::of(self.pool.file_system())
+            .spread(mount, &mut || others(self.host, self.name, tell))?;
         tell(format!("pool {}: what was written in one copy has two again", self.name));
         Ok(())
     }

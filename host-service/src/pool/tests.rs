@@ -9,7 +9,6 @@ use bedplate_planner::pool_history::{Mark, Refusal, Side};
 use bedplate_tools::btrfs_live::Live;
 
 use super::member::{Header, Member, Members, role_of};
-use super::mounting::mount_options;
 use super::open::{lacking_warnings, patience};
 use super::record::Record;
 use super::status::Reality;
@@ -91,13 +90,6 @@ fn t44_a_slow_disk_is_waited_for_as_long_as_it_needs_to_spin_up() {
     // Away the last time too: a boot is not kept up each time.
     assert_eq!(wait(300, &[], false), seconds(5));
     assert_eq!(wait(300, &[], true), seconds(300), "somebody may bring the key");
-}
-
-#[test]
-fn degraded_is_said_only_when_a_member_is_missing() {
-    let nodes = ["/dev/mapper/a".to_owned(), "/dev/mapper/b".to_owned()];
-    assert_eq!(mount_options(&nodes, false), "device=/dev/mapper/a,device=/dev/mapper/b");
-    assert!(mount_options(&nodes, true).ends_with(",degraded"));
 }
 
 fn live(roles: &[&str], missing: usize) -> Live {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bedplate_disks::pool_fs::{self, Making, Opening};
 use bedplate_events::Outcome;
+use bedplate_model::host::FileSystem;
 use bedplate_model::plan::{Mount, MountSource, Subvolume};
 use bedplate_tools::btrfs;
 use bedplate_tools::mount::{Access, Mount as SystemMount, unmount};
@@ -77,9 +79,9 @@ impl Make<'_> {
         let failure = format!("could not make the btrfs file system {}", self.label);
         match &self.origin {
             Origin::Empty { raid1 } => {
-                let (data, metadata) = if *raid1 { ("raid1", "raid1") } else { ("single", "dup") };
-                btrfs::make(nodes, self.label, &self.fsid.to_string(), data, metadata)
-                    .during(failure)
+                let (label, id, two_copies) = (self.label, self.fsid, *raid1);
+                let making = Making { members: nodes, label, id, two_copies };
+                pool_fs::of(FileSystem::Btrfs).make(&making).during(failure)
             }
             Origin::Medium(source, meter) => {
                 let node = nodes.first().ok_or_else(|| StepError::new("no members"))?;
@@ -164,26 +166,22 @@ fn nodes(members: &[String]) -> Vec<PathBuf> {
 }
 
 fn mount_btrfs(nodes: &[PathBuf], target: &Path, options: &str) -> Result<(), StepError> {
-    mount_members(nodes, target, options, Access::ReadWrite)
-}
-
-/// Mounts a pool that is kept: nothing is written, not even the log that a power cut left.
-pub fn mount_kept(nodes: &[PathBuf], target: &Path) -> Result<(), StepError> {
-    mount_members(nodes, target, "rescue=nologreplay", Access::ReadOnly)
-}
-
-fn mount_members(
-    nodes: &[PathBuf],
-    target: &Path,
-    options: &str,
-    access: Access,
-) -> Result<(), StepError> {
     let Some(first) = nodes.first() else { return Err(StepError::new("no members")) };
     let mut words: Vec<String> =
         nodes.iter().map(|node| format!("device={}", node.display())).collect();
     words.extend((!options.is_empty()).then(|| options.to_owned()));
     let source = first.display().to_string();
-    mount(&source, target, "btrfs", &words.join(","), access)
+    mount(&source, target, "btrfs", &words.join(","), Access::ReadWrite)
+}
+
+/// Mounts a pool that is kept: nothing is written, not even the log that a power cut left.
+pub fn mount_kept(nodes: &[PathBuf], target: &Path) -> Result<(), StepError> {
+    fs::create_dir_all(target).during(format!("could not make {}", target.display()))?;
+    let access = Access::ReadOnly;
+    // A member that is missing is refused.
+    let opening = Opening { members: nodes, at: target, degraded: false, access };
+    let opened = pool_fs::of(FileSystem::Btrfs).open(&opening);
+    opened.during(format!("could not mount at {}", target.display()))
 }
 
 fn mount(

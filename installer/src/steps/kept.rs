@@ -41,8 +41,6 @@ pub fn open(
     udev::settle().during("udev did not come to rest")?;
     let nodes: Vec<PathBuf> =
         members.iter().map(|member| Path::new("/dev/mapper").join(&member.mapper)).collect();
-    btrfs::scan(&nodes).during("could not scan for btrfs members")?;
-    // Without `degraded` the kernel refuses a file system that lacks a member.
     let top = Path::new(TOP_LEVEL);
     mount_kept(&nodes, top)
         .and_then(|()| unmount(top).during("could not unmount the top level"))

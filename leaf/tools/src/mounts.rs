@@ -10,9 +10,9 @@ impl Mounts {
         Self(text.lines().filter_map(entry).collect())
     }
 
-    /// Whether the file system on top at `point` is btrfs.
-    pub fn is_btrfs(&self, point: &str) -> bool {
-        self.0.iter().rev().find(|(at, _)| at == point).is_some_and(|(_, kind)| kind == "btrfs")
+    /// Whether the file system on top at `point` is of this kind.
+    pub fn is_at(&self, point: &str, kind: &str) -> bool {
+        self.0.iter().rev().find(|(at, _)| at == point).is_some_and(|(_, found)| found == kind)
     }
 
     /// The mount points at `directory` and below it, the newest first.
@@ -55,10 +55,10 @@ mod tests {
     #[test]
     fn t39_only_a_mounted_btrfs_counts() {
         let mounts = Mounts::parse(TEXT);
-        assert!(mounts.is_btrfs("/mnt/bulk"));
-        assert!(!mounts.is_btrfs("/mnt/vmstore"), "a tmpfs in its place");
-        assert!(!mounts.is_btrfs("/mnt/bulk2"));
-        assert!(!mounts.is_btrfs("/mnt/with space"));
+        assert!(mounts.is_at("/mnt/bulk", "btrfs"));
+        assert!(!mounts.is_at("/mnt/vmstore", "btrfs"), "a tmpfs in its place");
+        assert!(!mounts.is_at("/mnt/bulk2", "btrfs"));
+        assert!(!mounts.is_at("/mnt/with space", "btrfs"));
         assert!(mounts.any_at_or_below("/mnt/with space"));
     }
 }

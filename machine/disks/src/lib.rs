@@ -9,6 +9,7 @@ mod claim;
 mod error;
 mod held;
 mod identity;
+pub mod pool_fs;
 
 pub use claim::{Claim, Lent, partition_name};
 pub use error::{ClaimError, Fault};

@@ -37,7 +37,7 @@ pub fn pool_mount<'a>(
     let Some(found) = intent.pools.get(pool) else {
         return Err(format!("there is no pool `{pool}`"));
     };
-    if mounts.is_btrfs(&found.mount) {
+    if mounts.is_at(&found.mount, found.file_system().name()) {
         Ok(&found.mount)
     } else {
         Err(format!("the pool `{pool}` is not mounted at {}", found.mount))

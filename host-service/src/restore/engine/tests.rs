@@ -17,7 +17,11 @@ fn begin(places: &[Wanted]) {
 fn what_was_fetched_takes_the_place_of_an_empty_directory_and_of_nothing_else() {
     let pool = tempfile::tempdir().unwrap();
     let mount = pool.path().to_owned();
-    let place = |path: &str| Wanted { path: mount.join(path), mount: mount.clone() };
+    let place = |path: &str| Wanted {
+        path: mount.join(path),
+        mount: mount.clone(),
+        file_system: Default::default(),
+    };
     let places = [place("apps"), place("photos/new")];
     staged(&places[0], "inner/file", "content");
     staged(&places[1], "one", "1");
@@ -40,7 +44,8 @@ fn what_was_fetched_takes_the_place_of_an_empty_directory_and_of_nothing_else() 
 fn f10_a_move_that_was_cut_off_is_finished_and_the_top_of_a_pool_keeps_what_is_ours() {
     let pool = tempfile::tempdir().unwrap();
     let mount = pool.path().to_owned();
-    let places = [Wanted { path: mount.clone(), mount: mount.clone() }];
+    let places =
+        [Wanted { path: mount.clone(), mount: mount.clone(), file_system: Default::default() }];
     staged(&places[0], "haos/disk.qcow2", "disk");
     staged(&places[0], "other/disk.qcow2", "other");
     // The backup of a whole pool holds the stubs of its own snapshots.
@@ -76,7 +81,11 @@ fn an_empty_directory_is_nothing_and_a_link_is_something() {
 fn a_path_inside_another_comes_back_with_it_whichever_is_named_first() {
     let pool = tempfile::tempdir().unwrap();
     let mount = pool.path().to_owned();
-    let place = |path: &str| Wanted { path: mount.join(path), mount: mount.clone() };
+    let place = |path: &str| Wanted {
+        path: mount.join(path),
+        mount: mount.clone(),
+        file_system: Default::default(),
+    };
     let places = [place("apps/photos"), place("apps")];
     staged(&places[0], "two", "2");
     staged(&places[1], "one", "1");
@@ -159,7 +168,11 @@ fn a_restore_whose_snapshot_is_gone_or_was_not_meant_is_begun_anew() {
     // What came of the other is not mixed with it.
     let pool = tempfile::tempdir().unwrap();
     let mount = pool.path().to_owned();
-    let places = [Wanted { path: mount.join("apps"), mount: mount.clone() }];
+    let places = [Wanted {
+        path: mount.join("apps"),
+        mount: mount.clone(),
+        file_system: Default::default(),
+    }];
     staged(&places[0], "inner/file", "of another snapshot");
     remove_staging(&places, "apps").unwrap();
     assert!(!staging(&places[0], "apps").exists() && mount.join(DIRECTORY).exists());
