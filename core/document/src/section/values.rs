@@ -25,10 +25,8 @@ impl Section<'_> {
                 Err(wrong) => self.wrong(name, wrong.about(&self.child(name))),
             }
         }
-        match self.default(name)? {
-            Value::Text(text) => Some(text.to_owned()),
-            _ => None,
-        }
+        let Value::Text(text) = self.default(name)? else { return None };
+        Some(text.to_owned())
     }
 
     /// The number, 0 where there is none.
@@ -51,10 +49,8 @@ impl Section<'_> {
                 }
             }
         }
-        match self.default(name)? {
-            Value::Integer(number) => Some(number),
-            _ => None,
-        }
+        let Value::Integer(number) = self.default(name)? else { return None };
+        Some(number)
     }
 
     /// The switch, off where nothing says otherwise.
@@ -63,10 +59,11 @@ impl Section<'_> {
     }
 
     pub(crate) fn some_boolean(&self, name: &str) -> Option<bool> {
-        self.value(name).and_then(Item::as_bool).or_else(|| match self.default(name)? {
-            Value::Boolean(switch) => Some(switch),
-            _ => None,
-        })
+        if let Some(switch) = self.value(name).and_then(Item::as_bool) {
+            return Some(switch);
+        }
+        let Value::Boolean(switch) = self.default(name)? else { return None };
+        Some(switch)
     }
 
     /// The size in bytes, 0 where there is none.
@@ -85,10 +82,8 @@ impl Section<'_> {
                 }
             }
         }
-        match self.default(name)? {
-            Value::Size(bytes) => Some(bytes),
-            _ => None,
-        }
+        let Value::Size(bytes) = self.default(name)? else { return None };
+        Some(bytes)
     }
 
     /// What the word of a choice stands for; the first of them where nothing right is there.
@@ -98,7 +93,9 @@ impl Section<'_> {
 
     pub(crate) fn some_choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Option<T> {
         let word = self.word(name)?;
-        choices.iter().find(|(choice, _)| *choice == word).map(|(_, value)| *value)
+        let chosen = choices.iter().find(|(choice, _)| *choice == word);
+        debug_assert!(chosen.is_some(), "`{name}` is asked for other words than it has");
+        chosen.map(|(_, value)| *value)
     }
 
     /// One of the words that the key knows.
@@ -114,10 +111,8 @@ impl Section<'_> {
             let help = format!("{}write {}", near.unwrap_or_default(), either(words));
             self.wrong(name, Wrong { message, help });
         }
-        match self.default(name)? {
-            Value::Text(word) => Some(word),
-            _ => None,
-        }
+        let Value::Text(word) = self.default(name)? else { return None };
+        Some(word)
     }
 
     /// The strings, none where there are none; empty ones stand for those that are wrong.
