@@ -261,6 +261,8 @@ pub struct Block {
     /// What is meant by keys that are left out where the key `kind` has this value, and not what
     /// the keys say themselves.
     pub kinds: &'static [(&'static str, Defaults)],
+    /// Keys of which one stands there, and only one.
+    pub one_of: &'static [&'static str],
 }
 
 impl Block {
@@ -280,7 +282,15 @@ impl Block {
 }
 
 const fn block(path: &'static str, keys: &'static [Key]) -> Block {
-    Block { path, keys, kinds: &[] }
+    one_of(path, &[], keys)
+}
+
+const fn one_of(
+    path: &'static str,
+    one_of: &'static [&'static str],
+    keys: &'static [Key],
+) -> Block {
+    Block { path, keys, kinds: &[], one_of }
 }
 
 const fn key(

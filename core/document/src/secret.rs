@@ -27,14 +27,13 @@ pub(super) fn required(section: &Section<'_>, name: &str) -> SecretReference {
 /// Reads a section that says where a secret is; of which kind it is decides what it may say.
 pub(super) fn reference(section: &Section<'_>) -> SecretReference {
     let known = PLACES.iter().filter(|(name, ..)| section.knows(name));
-    // Nothing suggests a place that is refused.
-    let possible = |name: &str| name != "file" || !section.path.starts_with("backups.");
     let given = known.clone().filter(|(name, ..)| section.value(name).is_some());
     let key = section.knows("key") && section.value("key").is_some();
     let given: Vec<_> = given.collect();
     let [(name, _)] = given.as_slice() else {
         let examples: Vec<String> = known
-            .filter(|(name, ..)| possible(name))
+            // Nothing suggests a place that is refused.
+            .filter(|(name, ..)| section.one_of().contains(name))
             .map(|(.., example)| format!("`{example}`"))
             .collect();
         count(section, &given, &examples);

@@ -147,6 +147,11 @@ impl<'a> Section<'a> {
         self.block.key(name).is_some()
     }
 
+    /// The keys of which one stands here, and only one.
+    pub(super) fn one_of(&self) -> &'static [&'static str] {
+        self.block.one_of
+    }
+
     /// A mistake of the section as a whole.
     pub(super) fn wrong_here(&self, wrong: Wrong) {
         self.decoder.report(&self.path, wrong.message, wrong.help);

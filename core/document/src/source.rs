@@ -8,9 +8,6 @@ use super::secret;
 use super::section::Section;
 use bedplate_model::host::{HttpsSource, Source, SourcePlace, SshSource, VolumeSource};
 
-/// The places a repository may be at.
-const PLACES: [&str; 3] = ["volume", "ssh", "https"];
-
 /// The first and last line of a certificate (RFC 7468, section 5.1).
 const PEM: [&str; 2] = ["-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"];
 
@@ -54,7 +51,7 @@ pub(super) fn source(section: &Section<'_>) -> Source {
 
 /// None, or several.
 fn count(section: &Section<'_>) {
-    let mut given = PLACES.iter().filter(|name| section.value(name).is_some());
+    let mut given = section.one_of().iter().filter(|name| section.value(name).is_some());
     match (given.next(), given.next()) {
         (Some(_), None) => {}
         (Some(first), Some(second)) => {

@@ -96,6 +96,10 @@ fn what_is_meant_by_absence_could_be_written() {
 #[test]
 fn sections_stand_where_their_keys_say() {
     assert!(blocks().len() > 30);
+    for block in blocks() {
+        let unknown = block.one_of.iter().find(|name| block.key(name).is_none());
+        assert_eq!(unknown, None, "one of `{}`", block.path);
+    }
     for (block, key) in keys() {
         let Some(inner) = key.form.block() else { continue };
         let path = if block.path.is_empty() { String::new() } else { format!("{}.", block.path) };

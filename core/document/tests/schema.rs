@@ -68,11 +68,15 @@ fn wrong(schema: &Json, value: &Json, path: &str, found: &mut Vec<String>) {
                     .iter()
                     .all(|name| members.contains_key(name.as_str().unwrap()))
             }),
-            "anyOf" => asked.as_array().unwrap().iter().any(|schema| {
-                let mut found = Vec::new();
-                wrong(schema, value, path, &mut found);
-                found.is_empty()
-            }),
+            "anyOf" | "oneOf" => {
+                let holds = |schema: &&Json| {
+                    let mut found = Vec::new();
+                    wrong(schema, value, path, &mut found);
+                    found.is_empty()
+                };
+                let ways = asked.as_array().unwrap().iter().filter(holds).count();
+                ways == 1 || (ways > 1 && keyword == "anyOf")
+            }
             "items" => {
                 for (index, item) in value.as_array().into_iter().flatten().enumerate() {
                     wrong(asked, item, &format!("{path}[{index}]"), found);
@@ -171,6 +175,16 @@ fn wrong_documents_are_refused_where_they_are_wrong() {
         ("dhcp = true", "dhcp = \"yes\"", ".network.bridges.br0.dhcp: type"),
         ("vcpu = 2", "vcpu = 0", ".vms.apps.vcpu: minimum"),
         ("firmware = \"uefi\"", "firmware = \"efi\"", ".vms.apps.firmware: enum"),
+        (
+            "token = { file = \"/var/lib/bedplate/notify-token\" }",
+            "token = {}",
+            ".notify.token: oneOf",
+        ),
+        (
+            "age = \"tunnel.age\"",
+            "age = \"a\"\nsops = \"b.yaml\"\nkey = \"c\"",
+            ".secrets.tunnel: oneOf",
+        ),
         ("then = \"poweroff\"", "then = \"halt\"", ".install.then: enum"),
     ];
     assert_eq!(complaints(EVERYTHING), [""; 0]);

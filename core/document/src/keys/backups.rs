@@ -1,6 +1,6 @@
 //! Backups, and what comes back from them.
 
-use super::{AGE, Absent::*, Block, Form::*, KEY, Place::*, SOPS, Value, block, key};
+use super::{AGE, Absent::*, Block, Form::*, KEY, Place::*, SOPS, Value, block, key, one_of};
 use crate::{addresses, rules};
 
 pub(super) const BACKUP: Block = block("backups.<name>", &[
@@ -24,8 +24,8 @@ pub(super) const KEEP: Block = block("backups.<name>.keep", &[
     key("monthly", Integer(0, 10_000), Default(Value::Integer(6)), Service, "6", "Monthly snapshots."),
 ]);
 
-pub(super) const PASSWORD: Block = block("backups.<name>.password", &[
-    key("stick", Text(rules::relative_path), Derived("none"), Plan, "\"bedplate/restic-apps\"", "Path on the first stick; generated at install when absent. One of `stick`, `prompt`, `sops`, `age` is required."),
+pub(super) const PASSWORD: Block = one_of("backups.<name>.password", &["stick", "prompt", "sops", "age"], &[
+    key("stick", Text(rules::relative_path), Derived("none"), Plan, "\"bedplate/restic-apps\"", "Path on the first stick; generated at install when absent."),
     key("prompt", Text(rules::relative_path), Derived("none"), Plan, "\"bedplate/restic-apps\"", "Path on the key sticks. When no stick has it, somebody is asked: by `bedplate key create`, or by the installer at its console. For a repository that exists already."),
     key("sops", Text(rules::sops_file), Derived("none"), Secrets, "\"secrets.yaml\"", SOPS),
     key("key", Text(rules::sops_key), Derived("none"), Service, "\"restic/apps\"", KEY),
@@ -33,8 +33,8 @@ pub(super) const PASSWORD: Block = block("backups.<name>.password", &[
     key("file", Text(rules::lost_with_the_machine), Derived("none"), Only, "\"/var/lib/bedplate/password\"", "Always refused: a file on the machine is lost with the machine."),
 ]);
 
-pub(super) const CREDENTIALS: Block = block("backups.<name>.credentials", &[
-    key("stick", Text(rules::relative_path), Derived("none"), Service, "\"bedplate/rest-apps\"", "Path on the key sticks; put there by hand. One of `stick`, `prompt`, `sops`, `age` is required."),
+pub(super) const CREDENTIALS: Block = one_of("backups.<name>.credentials", &["stick", "prompt", "sops", "age"], &[
+    key("stick", Text(rules::relative_path), Derived("none"), Service, "\"bedplate/rest-apps\"", "Path on the key sticks; put there by hand."),
     key("prompt", Text(rules::relative_path), Derived("none"), Plan, "\"bedplate/s3-apps\"", "Path on the key sticks. When no stick has it, somebody is asked: by `bedplate key create`, or by the installer at its console. For what fits on a line."),
     key("sops", Text(rules::sops_file), Derived("none"), Secrets, "\"secrets.yaml\"", SOPS),
     key("key", Text(rules::sops_key), Derived("none"), Service, "\"restic/rest\"", KEY),

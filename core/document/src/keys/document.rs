@@ -21,7 +21,7 @@ pub(crate) const DOCUMENT: Block = block("", &[
     key("notify", Table(&notify::NOTIFY), Derived("nobody is told"), Inside, "", "Who is told when the machine wants somebody."),
     key("health", Table(&notify::HEALTH), Derived("all defaults"), Inside, "", "From when on somebody is told how pools and disks wear."),
     key("restore", Table(&backups::RESTORE), Derived("nothing comes back"), Inside, "", "What comes back from backups onto new pools, before anything uses them."),
-    key("secrets", Named(rules::role, &flake::SECRET), Derived("none"), Inside, "", "Secrets of the repository that programs read from files in memory, by name."),
+    key("secrets", Named(rules::role, &flake::SECRET), Derived("none"), Inside, "", "Secrets of the repository that programs read from files in memory, `/run/bedplate/secrets/<name>`."),
     key("flake", Table(&flake::FLAKE), Derived("all defaults"), Inside, "", "The repository the host is enrolled into."),
     key("install", Table(&INSTALL), Derived("all defaults"), Inside, "", "How the installation runs."),
 ]);

@@ -1,10 +1,10 @@
 //! The repository that the host is enrolled into, and its secrets.
 
-use super::{AGE, Absent::*, Block, Form::*, KEY, Place::*, Value, block, key};
+use super::{AGE, Absent::*, Block, Form::*, KEY, Place::*, SOPS, Value, block, key, one_of};
 use crate::{addresses, rules, source};
 
-pub(super) const SECRET: Block = block("secrets.<name>", &[
-    key("sops", Text(rules::sops_file), Derived("none"), Secrets, "\"secrets.yaml\"", "A YAML file of sops, relative to the host's directory in the repository. One of `sops`, `age` is required; the secret is then in `/run/bedplate/secrets/<name>`."),
+pub(super) const SECRET: Block = one_of("secrets.<name>", &["sops", "age"], &[
+    key("sops", Text(rules::sops_file), Derived("none"), Secrets, "\"secrets.yaml\"", SOPS),
     key("key", Text(rules::sops_key), Derived("none"), Service, "\"wireguard/private\"", KEY),
     key("age", Text(rules::relative_path), Derived("none"), Toplevel, "\"wireguard.age\"", AGE),
     key("owner", Text(rules::user), Default(Value::Text("root")), Service, "\"libvirt-qemu\"", "The user who may read the file, and nobody else: mode 0400."),
@@ -18,9 +18,9 @@ pub(super) const FLAKE: Block = block("flake", &[
     key("push", Table(&PUSH), Derived("nothing is pushed"), Inside, "", "How the installer pushes its commit, to the branch `bedplate/<name>` of the remote."),
 ]);
 
-pub(super) const SOURCE: Block = block("flake.source", &[
+pub(super) const SOURCE: Block = one_of("flake.source", &["volume", "ssh", "https"], &[
     key("branch", Text(source::branch), Default(Value::Text("main")), Plan, "\"main\"", "The branch that is cloned."),
-    key("volume", Table(&VOLUME), Derived("none"), Inside, "{ label = \"INFRA\" }", "A volume of the machine, such as a second stick. One of `volume`, `ssh`, `https` is required."),
+    key("volume", Table(&VOLUME), Derived("none"), Inside, "{ label = \"INFRA\" }", "A volume of the machine, such as a second stick."),
     key("ssh", Table(&SSH), Derived("none"), Inside, "", "A repository behind an ssh server."),
     key("https", Table(&HTTPS), Derived("none"), Inside, "", "A repository behind an https server, which everybody may read."),
 ]);
@@ -36,7 +36,7 @@ pub(super) const SSH: Block = block("flake.source.ssh", &[
     key("host_key", Text(rules::ssh_key), Required, Plan, "\"ssh-ed25519 AAAA…\"", "The only host key that the server may show: kind and key, as in a `.pub` file."),
 ]);
 
-pub(super) const DEPLOY_KEY: Block = block("flake.source.ssh.key", &[
+pub(super) const DEPLOY_KEY: Block = one_of("flake.source.ssh.key", &["stick"], &[
     key("stick", Text(rules::relative_path), Required, Plan, "\"bedplate/deploy-key\"", "Path on a key stick; it is never generated."),
 ]);
 
@@ -51,6 +51,6 @@ pub(super) const PUSH: Block = block("flake.push", &[
     key("host_key", Text(rules::ssh_key), Required, Plan, "\"ssh-ed25519 AAAA…\"", "The only host key that the remote may show: kind and key, as in a `.pub` file."),
 ]);
 
-pub(super) const PUSH_KEY: Block = block("flake.push.key", &[
+pub(super) const PUSH_KEY: Block = one_of("flake.push.key", &["stick"], &[
     key("stick", Text(rules::relative_path), Required, Plan, "\"bedplate/push-key\"", "Path on a key stick; it is never generated. While it is installed the machine opens nothing of the repository."),
 ]);

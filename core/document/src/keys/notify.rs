@@ -1,6 +1,6 @@
 //! Who is told, and from when on.
 
-use super::{AGE, Absent::*, Block, Form::*, KEY, Place::*, SOPS, Value, block, key, words};
+use super::{AGE, Absent::*, Block, Form::*, KEY, Place::*, SOPS, Value, block, key, one_of, words};
 use crate::{addresses, rules};
 use bedplate_model::host::{REMIND_HOURS, Receiver};
 
@@ -15,8 +15,8 @@ pub(super) const NOTIFY: Block = block("notify", &[
     key("token", Table(&TOKEN), Derived("none"), Inside, "{ file = \"/var/lib/bedplate/notify-token\" }", "Where the token stands that the address wants, sent as `Authorization: Bearer`."),
 ]);
 
-pub(super) const TOKEN: Block = block("notify.token", &[
-    key("file", Text(rules::secret_file), Derived("none"), Service, "\"/var/lib/bedplate/notify-token\"", "A file on the machine that only root can read; outside the Nix store. One of `file`, `sops`, `age` is required."),
+pub(super) const TOKEN: Block = one_of("notify.token", &["file", "sops", "age"], &[
+    key("file", Text(rules::secret_file), Derived("none"), Service, "\"/var/lib/bedplate/notify-token\"", "A file on the machine that only root can read; outside the Nix store."),
     key("sops", Text(rules::sops_file), Derived("none"), Secrets, "\"secrets.yaml\"", SOPS),
     key("key", Text(rules::sops_key), Derived("none"), Service, "\"notify\"", KEY),
     key("age", Text(rules::relative_path), Derived("none"), Secrets, "\"notify.age\"", AGE),

@@ -10,8 +10,13 @@ pub fn page() -> String {
 
 fn table(block: &Block) -> String {
     let path = if block.path.is_empty() { "(top level)" } else { block.path };
+    let places = block.one_of.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    let places = match places.len() {
+        0 | 1 => String::new(),
+        _ => format!("Exactly one of {} stands there.\n\n", places.join(", ")),
+    };
     let mut table = format!(
-        "## `{path}`\n\n| key | value | default | meaning | honoured | example |\n|---|---|---|---|---|---|\n"
+        "## `{path}`\n\n{places}| key | value | default | meaning | honoured | example |\n|---|---|---|---|---|---|\n"
     );
     for key in block.keys {
         let (name, form, place) = (key.name, shown(key.form), key.place.describe());

@@ -20,12 +20,17 @@ fn table(block: &Block) -> Map<String, Json> {
         block.keys.iter().map(|key| (key.name.into(), property(block, key).into())).collect();
     let required = block.keys.iter().filter(|key| key.absent == Absent::Required);
     let required: Vec<_> = required.map(|key| key.name).collect();
-    object(json!({
+    let mut table = object(json!({
         "type": "object",
         "properties": properties,
         "required": required,
         "additionalProperties": false,
-    }))
+    }));
+    if block.one_of.len() > 1 {
+        let ways = block.one_of.iter().map(|name| json!({ "required": [name] }));
+        table.insert("oneOf".into(), ways.collect());
+    }
+    table
 }
 
 fn property(block: &Block, key: &Key) -> Map<String, Json> {

@@ -22,7 +22,7 @@ const HAOS: Defaults = &[
     ("disk_bus", Value::Text("scsi")),
 ];
 
-pub(super) const GUEST: Block = Block { path: "vms.<name>", kinds: &[("haos", HAOS)], keys: &[
+pub(super) const GUEST: Block = Block { path: "vms.<name>", kinds: &[("haos", HAOS)], one_of: &[], keys: &[
     key("state", Choice(&words(STATES)), Default(Value::Text("present")), Machines, "\"present\"", "`present`, or `absent`: stopped, undefined, its directory deleted."),
     key("kind", Choice(&words(KINDS)), Default(Value::Text("generic")), Machines, "\"haos\"", "`generic`, or `haos` for Home Assistant OS: what its makers say of memory, disk and bus where nothing else is written, and never Secure Boot."),
     key("pool", Text(rules::role), Default(Value::Text("vmstore")), Machines, "\"vmstore\"", "Pool whose `<mount>/<vm>/` holds the VM's files."),
