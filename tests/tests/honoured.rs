@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bedplate_document as document;
-use bedplate_document::keys::{Block, Key, Place, blocks};
+use bedplate_document::keys::{Block, Key, Place, blocks, key_at};
 use bedplate_guests::vm::{VirtualMachines, observe, seed};
 use bedplate_host_service::backup::{Backups, diff as backups, fresh};
 use bedplate_host_service::etc;
@@ -36,11 +36,6 @@ const EVERY_KEY: &str = include_str!("honoured/every_key.toml");
 /// Every key, with the section it stands in.
 fn keys() -> impl Iterator<Item = (&'static Block, &'static Key)> {
     blocks().into_iter().flat_map(|block| block.keys.iter().map(move |key| (block, key)))
-}
-
-/// Where a key of the table says that it is honoured.
-fn place(section: &str, name: &str) -> Option<Place> {
-    keys().find(|(block, key)| (block.path, key.name) == (section, name)).map(|(_, key)| key.place)
 }
 
 /// Where the sources are that look at a key of this place.
@@ -190,7 +185,7 @@ fn every_key_is_honoured_where_it_says_or_warned_of_by_name() {
 
     let before = outcome(&parse(EVERY_KEY).unwrap());
     let wrong = TABLE.iter().filter_map(|(section, name, shown)| {
-        let place = place(section, name).unwrap();
+        let place = key_at(section, name).unwrap().place;
         Some(format!("{section}.{name}: {}", wrong(place, shown, &before)?))
     });
     let wrong: Vec<_> = wrong.collect();

@@ -102,7 +102,7 @@ impl Form {
     }
 
     /// What a string of such a value must be like.
-    pub(super) fn rule(self) -> Option<Rule> {
+    pub fn rule(self) -> Option<Rule> {
         match self {
             Self::Text(rule) | Self::Texts(rule) => Some(rule),
             Self::TextOrTable(text, _) => text.rule(),
@@ -323,6 +323,11 @@ pub(super) fn either(words: &[&str]) -> String {
 const SOPS: &str = "A YAML file of sops, relative to the host's directory in the repository.";
 const KEY: &str = "Where in the sops file: names between `/`. Required with sops.";
 const AGE: &str = "A file of age, relative to the host's directory in the repository.";
+
+/// The key of that name in the kind of section at `path`.
+pub fn key_at(path: &str, name: &str) -> Option<&'static Key> {
+    blocks().into_iter().find(|block| block.path == path)?.key(name)
+}
 
 /// Every kind of section, each before those that stand in it.
 pub fn blocks() -> Vec<&'static Block> {

@@ -1,6 +1,7 @@
 //! One entry of the list.
 
 use bedplate_document::addresses;
+use bedplate_document::keys::{self, Absent, Form, Key};
 use bedplate_document::rules::{self, Rule};
 use bedplate_yaml::{Content, Node};
 use toml_edit::Value;
@@ -22,6 +23,19 @@ const KNOWN: [&str; 11] = [
     "autostart",
 ];
 
+/// A key of `[vms.<name>]`.
+fn known(key: &str) -> Option<&'static Key> {
+    let known = keys::key_at("vms.<name>", key);
+    debug_assert!(known.is_some(), "`{key}` is no key of a machine");
+    known
+}
+
+/// Whether a text is what its key means where it is left out.
+fn is_meant(key: &str, text: &str) -> bool {
+    let absent = known(key).map(|key| key.absent);
+    matches!(absent, Some(Absent::Default(keys::Value::Text(default))) if default == text)
+}
+
 /// The section of an entry, with the machine's name; none when it has no name that can stand.
 pub(crate) fn section(entry: &Node, role: &Role, notes: &mut Notes) -> Option<(String, String)> {
     let Some(name) = entry.get("name").and_then(Node::text) else {
@@ -35,12 +49,12 @@ pub(crate) fn section(entry: &Node, role: &Role, notes: &mut Notes) -> Option<(S
     let mut machine = Machine { entry, name, notes, lines: Vec::new() };
     machine.unknown_keys(entry, name, &KNOWN);
     machine.kind();
-    machine.word("state", &["present", "absent"], "present");
+    machine.word("state");
     machine.pool(role);
-    machine.number("vcpu", 1..=512);
-    machine.number("ram_mb", 64..=16_777_216);
-    machine.checked("mac_address", rules::mac);
-    machine.number("disk_gb", 1..=1_000_000);
+    machine.number("vcpu");
+    machine.number("ram_mb");
+    machine.checked("mac_address");
+    machine.number("disk_gb");
     machine.bridge(role);
     machine.switch("autostart");
     machine.usb_devices();
@@ -104,31 +118,33 @@ impl Machine<'_> {
         self.notes.open(node, about, format!("left out: {}; {}", wrong.message, wrong.help));
     }
 
-    fn word(&mut self, key: &str, words: &[&str], default: &str) {
+    fn word(&mut self, key: &str) {
         let Some((text, node)) = self.value(key) else { return };
+        let words = known(key).and_then(|key| key.form.words()).unwrap_or_default();
         if !words.contains(&text.as_str()) {
             let about = self.about(key);
             self.notes.open(&node, &about, format!("left out: it is one of {}", words.join(", ")));
-        } else if text != default {
+        } else if !is_meant(key, &text) {
             self.line(key, text);
         }
     }
 
-    fn number(&mut self, key: &str, range: std::ops::RangeInclusive<i64>) {
+    fn number(&mut self, key: &str) {
         let Some((text, node)) = self.value(key) else { return };
-        match text.parse::<i64>().ok().filter(|number| range.contains(number)) {
-            Some(number) => self.line(key, number),
+        let Some(Form::Integer(least, most)) = known(key).map(|key| key.form) else { return };
+        match text.parse::<u32>().ok().filter(|number| (least..=most).contains(number)) {
+            Some(number) => self.line(key, i64::from(number)),
             None => {
                 let about = self.about(key);
-                let (least, most) = (range.start(), range.end());
                 let message = format!("left out: it is a whole number from {least} to {most}");
                 self.notes.open(&node, &about, message);
             }
         }
     }
 
-    fn checked(&mut self, key: &str, rule: Rule) {
+    fn checked(&mut self, key: &str) {
         let Some((text, node)) = self.value(key) else { return };
+        let Some(rule) = known(key).and_then(|key| key.form.rule()) else { return };
         match rule(&text) {
             Ok(()) => self.line(key, text),
             Err(wrong) => self.refused(&node, &self.about(key), wrong),
@@ -161,7 +177,7 @@ impl Machine<'_> {
     fn pool(&mut self, role: &Role) {
         let pool = role.root.rsplit('/').next().unwrap_or_default();
         match rules::pool(pool) {
-            Ok(()) if pool == "vmstore" => {}
+            Ok(()) if is_meant("pool", pool) => {}
             Ok(()) => self.line("pool", pool),
             Err(_) => {
                 let message = format!("the files lie in {}; name their pool", role.root);
@@ -172,10 +188,10 @@ impl Machine<'_> {
 
     fn bridge(&mut self, role: &Role) {
         if self.entry.get("bridge").is_some() {
-            return self.checked("bridge", rules::interface);
+            return self.checked("bridge");
         }
         match rules::interface(&role.bridge) {
-            Ok(()) if role.bridge == "br0" => {}
+            Ok(()) if is_meant("bridge", &role.bridge) => {}
             Ok(()) => self.line("bridge", role.bridge.as_str()),
             Err(wrong) => self.refused(self.entry, &self.about("bridge"), wrong),
         }
