@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bedplate_events::Event;
 use bedplate_model::host::Platform;
@@ -27,7 +27,7 @@ use crate::backup::room::Room;
 use crate::bridge;
 use crate::converge;
 use crate::esp_mirror;
-use crate::firewall;
+use crate::everything;
 use crate::handoff;
 use crate::host_key::{self, Taken};
 use crate::notify;
@@ -168,16 +168,15 @@ pub fn plan(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
 /// `bedplate-host status`: fails when something is not as intended.
 pub fn status(host_file: &Path, json: bool, out: &mut dyn Write) -> Finished {
     let context = intent::context(host_file)?;
-    let mut found = pool::compared(&context.intent);
-    found.extend(generation::compared(&context.intent));
-    found.extend(notify::compared(&context));
-    found.extend(handoff::compared(&context));
-    found.extend(converge::restores(&context));
-    found.extend(converge::status(&context));
-    found.extend(firewall::compared(&context));
-    found.extend(crate::lab::compared(&context));
-    found.extend(crate::wear::compared(&context));
-    show::status(out, format(json), &found)?;
+    let until = Instant::now() + everything::LIMIT;
+    let mut found = Vec::new();
+    for look in everything::look(&context) {
+        // Whoever waits for what hangs sees the rest.
+        let part = look.shown(until);
+        show::status(out, format(json), &part)?;
+        out.flush()?;
+        found.extend(part);
+    }
     match standing(&found) {
         Standing::Agrees => Ok(()),
         standing => Err(NotAsIntended::Status(standing).into()),

@@ -6,6 +6,7 @@ pub mod command;
 pub mod converge;
 pub mod esp_mirror;
 pub mod etc;
+pub mod everything;
 pub mod firewall;
 pub mod handoff;
 pub mod host_key;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use bedplate_tools::command::CommandError;
 
 use super::machine::{Area, Condition, Observation};
+use crate::everything;
 use crate::pool::PoolError;
 use bedplate_engine::in_time::{Asked, ask};
 use bedplate_events::cause::in_line;
@@ -26,10 +27,6 @@ use bedplate_resources::context::Context;
 
 /// One look that fails may be the machine's start, or its end.
 const LOOK_PATIENCE: u64 = 15 * 60;
-/// How long everything together may take: what asks guests, disks and programs gives up by itself before
-/// that, and `bedplate-notify.service` has time left to tell.
-const LIMIT: Duration = Duration::from_secs(300);
-
 /// Something that could not be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
@@ -65,7 +62,7 @@ pub type Held = Result<Option<Recovered>, HoldError>;
 /// Looks at everything. What cannot be looked at, or does not end, does not keep the rest from being told
 /// of; it is told of itself (T43), and returned beside it.
 pub fn observe(context: &Context, held: Asked<Held>, now: u64) -> (Observation, Vec<LookError>) {
-    observe_within(context, held, now, LIMIT)
+    observe_within(context, held, now, everything::LIMIT)
 }
 
 fn observe_within(

@@ -1,15 +1,10 @@
 //! What differs from host.toml, and guests that stopped.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::machine::{Area, Condition};
-use super::{LookError, hangs, start, unseen_as};
-use crate::converge;
-use crate::firewall;
-use crate::handoff;
-use crate::lab;
-use bedplate_engine::in_time::Asked;
+use super::{LookError, hangs, unseen_as};
+use crate::everything::{self, Look};
 use bedplate_guests::{Want, of_kind};
 use bedplate_resources::context::Context;
 use bedplate_resources::status::Status as Resource;
@@ -17,8 +12,8 @@ use bedplate_resources::status::Status as Resource;
 /// Somebody may just be changing something: what differs is told when it still does later.
 const DRIFT_PATIENCE: u64 = 15 * 60;
 
-/// The looks at what may differ, each with a name for when it does not end.
-pub(super) struct Looks(Vec<(&'static str, Asked<Vec<Resource>>)>);
+/// The looks at what may differ.
+pub(super) struct Looks(Vec<Look>);
 
 /// What was found.
 #[derive(Default)]
@@ -32,24 +27,16 @@ pub(super) struct Found {
 }
 
 /// Begins to look, at everything at the same time. Whoever calls has the lock of what changes something.
-pub(super) fn begin(context: &Arc<Context>) -> Looks {
-    Looks(vec![
-        (
-            "what was handed off",
-            start(context, |context| handoff::compared(context).into_iter().collect()),
-        ),
-        ("restores", start(context, converge::restores)),
-        ("what host.toml says", start(context, converge::status)),
-        ("the firewall", start(context, firewall::compared)),
-        ("the lab", start(context, lab::compared)),
-    ])
+pub(super) fn begin(context: &Context) -> Looks {
+    Looks(everything::look_for_drift(context))
 }
 
 impl Looks {
     /// What was found by then. What did not end hides nothing else, and nothing counts as over by it.
     pub(super) fn end(self, until: Instant) -> Found {
         let (mut all, mut silent) = (Vec::new(), Vec::new());
-        for (what, look) in self.0 {
+        for look in self.0 {
+            let what = look.part.what;
             match look.by(until) {
                 Some(found) => all.extend(found),
                 None => silent.push(what),
