@@ -109,7 +109,7 @@ pub fn fast(full: bool) -> Result<(), Problem> {
         tell(BACKUPS, false, None)
     } else {
         eprintln!(
-            "xtask: no platform in target/bedplate-cache (a medium makes one), what `bedplate init` and `host add` write was NOT evaluated by Nix, no system was built in advance, and no backup was made by restic"
+            "xtask: no platform in target/bedplate-cache yet (a medium makes one; the stories follow when there is one): what `bedplate init` and `host add` write was NOT evaluated by Nix so far, no system was built in advance, and no backup was made by restic"
         );
         Ok(())
     }
