@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bedplate_repository::host::{self, Request};
+use bedplate_repository::host::{self, NewHost};
 use bedplate_repository::read;
 
 use crate::prepare::Prepare;
@@ -52,7 +52,7 @@ impl Add {
         let (description, platform) = (description.as_deref(), self.source.platform());
         let address = self.source.address();
         let request =
-            Request { name: &self.name, document: &document, description, platform, address };
+            NewHost { name: &self.name, document: &document, description, platform, address };
         let proposal = host::decide(&facts, &request)?;
         self.source.finish(&self.repository, proposal)
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bedplate_repository::error::Error;
-use bedplate_repository::host::Request;
+use bedplate_repository::host::NewHost;
 use bedplate_repository::{init, read};
 
 use crate::report::{self, Failure};
@@ -41,7 +41,7 @@ impl Init {
         };
         let (description, platform) = (description.as_deref(), self.source.platform());
         let address = self.source.address();
-        let proposal = init::decide(&Request {
+        let proposal = init::decide(&NewHost {
             name: &name,
             document: &document,
             description,

@@ -85,7 +85,7 @@ impl Iso {
     }
 
     /// The system to build for the document `host`.
-    fn toplevel(&self, host: &Path) -> Result<toplevel::Request, Failure> {
+    fn toplevel(&self, host: &Path) -> Result<toplevel::InAdvance, Failure> {
         let described = |inventory: &PathBuf| -> Result<String, Failure> {
             let facts = read_facts(inventory)?;
             let plan =
@@ -93,7 +93,7 @@ impl Iso {
             Ok(hardware::text(&plan, &facts)?)
         };
         let hardware = self.inventory.as_ref().map(described).transpose()?;
-        Ok(toplevel::Request { workstation: Workstation::own(), hardware })
+        Ok(toplevel::InAdvance { workstation: Workstation::own(), hardware })
     }
 }
 

@@ -42,9 +42,9 @@ pub struct Owned {
 
 impl Owned {
     /// What is asked for, when something is.
-    pub fn request(&self) -> Option<owned::Request> {
+    pub fn request(&self) -> Option<owned::Repository> {
         let directory = self.flake.clone()?;
-        Some(owned::Request { directory, take_platform: self.take_platform })
+        Some(owned::Repository { directory, take_platform: self.take_platform })
     }
 
     /// The repository that travels with `document`: the owner's, or `flake`, the medium's own.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use bedplate_guests::vm::redefine::Wish;
 use bedplate_host_service::backup::record::Task as BackupTask;
-use bedplate_host_service::backup::retrieve::Request;
+use bedplate_host_service::backup::retrieve::Retrieval;
 use bedplate_host_service::backup::room::Room;
 use bedplate_host_service::command::{Back, LabTask, NotAsIntended};
 use bedplate_host_service::{command, etc};
@@ -421,7 +421,7 @@ fn run_backup(
         Backup::List { name } => command::list(host_file, name, json, out),
         Backup::Restore { name, to, snapshot, paths, ignore_room } => {
             let room = Room::given(*ignore_room);
-            let request = Request { name, snapshot: snapshot.as_deref(), paths, to, room };
+            let request = Retrieval { name, snapshot: snapshot.as_deref(), paths, to, room };
             command::retrieve(host_file, &request, json, out)
         }
         Backup::Drill { name, ignore_room } => {

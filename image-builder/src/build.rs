@@ -38,10 +38,10 @@ pub struct IsoRequest {
     /// The `host.toml` to personalise with; without one the medium asks.
     pub host: Option<PathBuf>,
     /// The owner's repository, for a medium that is personalised; without one, the medium's own.
-    pub repository: Option<owned::Request>,
+    pub repository: Option<owned::Repository>,
     /// The system to build in advance for a medium that is personalised; without one, the machine
     /// builds it.
-    pub toplevel: Option<toplevel::Request>,
+    pub toplevel: Option<toplevel::InAdvance>,
     /// Where to write the medium.
     pub output: PathBuf,
     /// Mirror of the packages; without one the machine's configuration decides.
@@ -117,9 +117,10 @@ pub fn build_iso(
     };
     // Packages take minutes: what cannot be written or cannot travel is refused before.
     let output = output::place(&request.output)?;
-    let look = |asked: &owned::Request| Ok((owned::look(&asked.directory)?, asked.take_platform));
+    let look =
+        |asked: &owned::Repository| Ok((owned::look(&asked.directory)?, asked.take_platform));
     let owned = request.repository.as_ref().map(look).transpose()?;
-    request.toplevel.as_ref().map(toplevel::Request::check).transpose()?;
+    request.toplevel.as_ref().map(toplevel::InAdvance::check).transpose()?;
     fs::create_dir_all(&request.cache).map_err(file("make", &request.cache))?;
     let platform = Platform::obtain(&request.cache, request.mirror.as_deref(), &mut enter)?;
 
@@ -213,7 +214,7 @@ struct System {
 }
 
 fn system(
-    asked: &toplevel::Request,
+    asked: &toplevel::InAdvance,
     answers: &Answers,
     images: &Images<'_>,
     cache: &Path,
@@ -382,7 +383,7 @@ impl Files {
         let files: Vec<(&str, &Path)> =
             files.iter().map(|(name, path)| (name.as_str(), *path)).collect();
         let _ = fs::remove_file(to);
-        let request = xorriso::Request {
+        let request = xorriso::Image {
             output: to,
             volume: MEDIUM_LABEL,
             esp: &self.esp,

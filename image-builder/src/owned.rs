@@ -23,7 +23,7 @@ pub struct Owned {
 
 /// Which repository is asked for.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct Repository {
     /// Its directory.
     pub directory: PathBuf,
     /// Whether the medium's description of the platform may replace another one.

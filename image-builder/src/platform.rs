@@ -127,7 +127,7 @@ fn make(
     on_stage(Stage::Packages);
     let root = store.join("tree");
     let as_root = rustix::process::geteuid().is_root();
-    let request = mmdebstrap::Request { suite: SUITE, mirror, packages: &packages(), as_root };
+    let request = mmdebstrap::Tree { suite: SUITE, mirror, packages: &packages(), as_root };
     let unpacked = mmdebstrap::stream(&request, |stream| tree::unpack(stream, &root));
     unpacked.map_err(tool("install the packages"))??;
 

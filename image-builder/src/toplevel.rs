@@ -41,7 +41,7 @@ const FORMAT: &str = "2";
 
 /// What is to be built in advance.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct InAdvance {
     /// Whose Nix builds it.
     pub workstation: Workstation,
     /// The text of `hardware.json`, made from the machine's inventory; without it, what the
@@ -80,7 +80,7 @@ impl Built {
     }
 }
 
-impl Request {
+impl InAdvance {
     /// Refuses a workstation without Nix. Nothing is written.
     pub fn check(&self) -> Result<(), Error> {
         self.workstation.version().map(drop).map_err(|source| match source {

@@ -26,7 +26,7 @@ fn medium(directory: &Path) -> PathBuf {
     let files: [(&str, &Path); 3] =
         [("live/aaa", &before), (ANSWERS_FILE, &area), ("live/zzz", &after)];
     let request =
-        xorriso::Request { output: &output, volume: "TEST", esp: &esp, bios: None, files: &files };
+        xorriso::Image { output: &output, volume: "TEST", esp: &esp, bios: None, files: &files };
     xorriso::make(&request).unwrap();
     output
 }

@@ -77,7 +77,7 @@ impl Workspace {
         let request = IsoRequest {
             host: Some(host.to_owned()),
             platform_nix: platform_nix.to_owned(),
-            toplevel: Some(toplevel::Request { workstation, hardware: None }),
+            toplevel: Some(toplevel::InAdvance { workstation, hardware: None }),
             ..self.request(output, &self.cache(), Some(tree))
         };
         Ok(build_iso(&request, &mut |_| ())?)

@@ -104,7 +104,7 @@ fn iso(story: &Story, raw: &Path) -> Result<PathBuf, Failure> {
     };
     cut().map_err(file("write", &partition))?;
     let request =
-        xorriso::Request { output: &iso, volume: "GUEST", esp: &partition, bios: None, files: &[] };
+        xorriso::Image { output: &iso, volume: "GUEST", esp: &partition, bios: None, files: &[] };
     xorriso::make(&request).map_err(|error| Failure::Unfit(error.to_string()))?;
     Ok(iso)
 }

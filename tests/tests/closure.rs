@@ -22,7 +22,7 @@ use bedplate_installer::steps::flake::Enrolment;
 use bedplate_model::facts::Facts;
 use bedplate_model::hardware;
 use bedplate_planner as planner;
-use bedplate_repository::host::Request;
+use bedplate_repository::host::NewHost;
 use bedplate_repository::{init, shipped, write};
 use bedplate_tests::evaluation::Evaluation;
 use bedplate_tests::medium::Workspace;
@@ -93,7 +93,7 @@ impl Machines {
     }
 
     fn build(&self, owner: &Path, hardware: Option<&str>) -> Built {
-        let request = toplevel::Request {
+        let request = toplevel::InAdvance {
             workstation: self.workstation(),
             hardware: hardware.map(str::to_owned),
         };
@@ -133,7 +133,7 @@ impl Machines {
         let root = self.place("owner");
         let description = Some(self.description.as_bytes());
         let request =
-            Request { name: NAME, document: &self.document, description, ..Request::default() };
+            NewHost { name: NAME, document: &self.document, description, ..Request::default() };
         write::write(&root, &init::decide(&request).unwrap().changes).unwrap();
         fs::remove_dir_all(root.join("nix/hosts").join(NAME)).unwrap();
         commit(&root);
@@ -345,7 +345,7 @@ fn t19_neither_the_repository_nor_a_key_in_it_gets_onto_the_medium() {
     let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n";
     fs::write(keyed.join("key"), key).unwrap();
     commit(&keyed);
-    let request = toplevel::Request { workstation: machines.workstation(), hardware: None };
+    let request = toplevel::InAdvance { workstation: machines.workstation(), hardware: None };
     let repository = Repository::Owned(owned::look(&keyed).unwrap().bundle(None).unwrap());
     let refused = request.build(&machines.document, &repository, &[]);
     // The document is one of the embedded platform, and this repository brings none.

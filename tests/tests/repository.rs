@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bedplate_image_builder::identity::with_own_id;
-use bedplate_repository::host::{self, Request};
+use bedplate_repository::host::{self, NewHost};
 use bedplate_repository::{init, literal, read, shipped, write};
 use bedplate_tests::evaluation::Evaluation;
 use bedplate_tests::medium::Workspace;
@@ -39,7 +39,7 @@ fn initialised(nix: &Evaluation, name: &str, description: Option<&str>) -> PathB
     let (root, document) = (nix.place().join(name), document());
     let description = description.map(str::as_bytes);
     let proposal =
-        init::decide(&Request { name, document: &document, description, ..Request::default() })
+        init::decide(&NewHost { name, document: &document, description, ..NewHost::default() })
             .unwrap();
     write::write(&root, &proposal.changes).unwrap();
     root
@@ -134,7 +134,7 @@ fn a_host_added_to_each_layout_evaluates_beside_those_that_are_there() {
         let (facts, document) = (read::facts(&root, None).unwrap(), document());
         let description = Some(description.as_bytes());
         let request =
-            Request { name: "attic", document: &document, description, ..Request::default() };
+            NewHost { name: "attic", document: &document, description, ..NewHost::default() };
         let proposal = host::decide(&facts, &request).unwrap();
         assert_eq!(proposal.left, [], "{layout}");
         write::write(&root, &proposal.changes).unwrap();

@@ -8,7 +8,7 @@ use bedplate_tools::secret::Secret;
 
 use super::access::Opener;
 use super::record::{self, Record};
-use super::retrieve::{Request, retrieve_by};
+use super::retrieve::{Retrieval, retrieve_by};
 use super::room::Room;
 use super::session::Session;
 use super::{BackupError, drill};
@@ -77,7 +77,8 @@ impl House {
 fn t40_what_a_restore_left_takes_no_room_from_the_next() {
     let house = House::new();
     let (to, left) = (house.at("back"), house.leave(".bedplate-partial-apps-back"));
-    let request = Request { name: "apps", snapshot: None, paths: &[], to: &to, room: Room::Asked };
+    let request =
+        Retrieval { name: "apps", snapshot: None, paths: &[], to: &to, room: Room::Asked };
     let back = retrieve_by(&house.context, &request, |context, _| Ok(house.session(context)));
     assert!(matches!(back, Err(BackupError::Full { .. })), "{back:?}");
     assert!(!left.exists(), "it was in the way of the room that is asked for");

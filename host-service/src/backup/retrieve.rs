@@ -21,7 +21,7 @@ use bedplate_resources::context::Context;
 
 /// What is wanted back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request<'a> {
+pub struct Retrieval<'a> {
     /// Name of the backup.
     pub name: &'a str,
     /// restic's id, or the start of it; the newest complete one otherwise.
@@ -44,14 +44,14 @@ pub struct Retrieved {
 }
 
 /// Restores into a new directory.
-pub fn retrieve(context: &Context, request: &Request<'_>) -> Result<Retrieved, BackupError> {
+pub fn retrieve(context: &Context, request: &Retrieval<'_>) -> Result<Retrieved, BackupError> {
     retrieve_by(context, request, Session::open)
 }
 
 /// As [`retrieve`]; `open` is asked when everything else is as it should be.
 pub(super) fn retrieve_by<'a>(
     context: &'a Context,
-    request: &Request<'a>,
+    request: &Retrieval<'a>,
     open: impl FnOnce(&'a Context, &'a str) -> Result<Session<'a>, BackupError>,
 ) -> Result<Retrieved, BackupError> {
     let to = request.to;

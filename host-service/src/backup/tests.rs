@@ -18,7 +18,7 @@ use bedplate_tools::secret::Secret;
 use super::access::Opener;
 use super::choice::NoChoice;
 use super::leftover::Leftovers;
-use super::retrieve::{Request, Retrieved, retrieve_by};
+use super::retrieve::{Retrieval, Retrieved, retrieve_by};
 use super::room::Room;
 use super::run::{self, Run};
 use super::session::Session;
@@ -120,7 +120,7 @@ impl House {
         room: Room,
     ) -> Result<Retrieved, BackupError> {
         let to = self.at(to);
-        let request = Request { name: "apps", snapshot, paths, to: &to, room };
+        let request = Retrieval { name: "apps", snapshot, paths, to: &to, room };
         retrieve_by(&self.context, &request, |context, _| Ok(self.open(context)))
     }
 

@@ -7,7 +7,7 @@ use bedplate_tools::restic::Snapshot;
 
 use super::Finished;
 use crate::backup::record::Task;
-use crate::backup::retrieve::{self, Request, Retrieved};
+use crate::backup::retrieve::{self, Retrieval, Retrieved};
 use crate::backup::room::Room;
 use crate::backup::run::{self, Run};
 use crate::backup::session::Session;
@@ -94,7 +94,7 @@ fn warn(name: &str, what: Option<&str>, out: &mut dyn Write) -> Finished {
 /// `bedplate-host backup restore NAME --to DIRECTORY`.
 pub fn retrieve(
     host_file: &Path,
-    request: &Request<'_>,
+    request: &Retrieval<'_>,
     json: bool,
     out: &mut dyn Write,
 ) -> Finished {

@@ -5,12 +5,12 @@ use bedplate_model::host::HostFile;
 use toml_edit::{DocumentMut, Item, Table, Value};
 
 use crate::error::Error;
-use crate::host::Request;
+use crate::host::NewHost;
 
 /// The text of `host.toml` with another name and directory of hosts, on another platform where one
 /// is asked for, and what it says. Comments and everything else stay as they are.
-pub(crate) fn fit(request: &Request<'_>, hosts: &str) -> Result<(String, HostFile), Error> {
-    let Request { name, document: text, .. } = *request;
+pub(crate) fn fit(request: &NewHost<'_>, hosts: &str) -> Result<(String, HostFile), Error> {
+    let NewHost { name, document: text, .. } = *request;
     rules::host_name(name).map_err(Error::rule)?;
     rules::relative_path(hosts).map_err(Error::rule)?;
     let mut tree: DocumentMut = text.parse().map_err(|error| {
@@ -48,7 +48,7 @@ mod tests {
     use crate::shipped;
 
     fn fitted(document: &str, name: &str, hosts: &str) -> Result<(String, HostFile), Error> {
-        fit(&Request { name, document, ..Request::default() }, hosts)
+        fit(&NewHost { name, document, ..NewHost::default() }, hosts)
     }
 
     #[test]

@@ -19,9 +19,9 @@ pub(crate) const LOCK_FILE: &str = "flake.lock";
 /// Locks a flake, run where it stands. What git does not know yet counts.
 const NIX_LOCK: &str = "nix --extra-experimental-features 'nix-command flakes' flake lock path:.";
 
-/// What is asked for.
+/// A host that is added to a repository, or begins one.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Request<'a> {
+pub struct NewHost<'a> {
     /// The host's name.
     pub name: &'a str,
     /// The document it starts from, with an id of its own.
@@ -35,7 +35,7 @@ pub struct Request<'a> {
 }
 
 /// What adding the host comes to.
-pub fn decide(facts: &Facts, request: &Request<'_>) -> Result<Proposal, Error> {
+pub fn decide(facts: &Facts, request: &NewHost<'_>) -> Result<Proposal, Error> {
     let (name, directory) = (request.name, facts.hosts.as_str());
     let (text, host) = document::fit(request, directory)?;
     let flake = Flake::parse(&facts.flake)?;
@@ -151,7 +151,7 @@ fn vendor(
 }
 
 /// A host of NixOS takes nothing from a medium.
-pub(crate) fn nothing_vendored(request: &Request<'_>) -> Result<(), Error> {
+pub(crate) fn nothing_vendored(request: &NewHost<'_>) -> Result<(), Error> {
     if request.description.is_some() { Err(Error::Medium) } else { Ok(()) }
 }
 

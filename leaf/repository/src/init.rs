@@ -5,12 +5,12 @@ use bedplate_model::host::Platform;
 use crate::change::{Added, Change, Files, Left, Proposal};
 use crate::document;
 use crate::error::Error;
-use crate::host::{self, FLAKE_FILE, LOCK_FILE, Request};
+use crate::host::{self, FLAKE_FILE, LOCK_FILE, NewHost};
 use crate::input;
 use crate::shipped::{self, DESCRIPTION, FLAKE, HOSTS, LOCK, PLATFORM};
 
 /// What a new repository consists of. `flake.nix` comes last: a directory without one is no flake.
-pub fn decide(request: &Request<'_>) -> Result<Proposal, Error> {
+pub fn decide(request: &NewHost<'_>) -> Result<Proposal, Error> {
     let (text, found) = document::fit(request, HOSTS)?;
     host::check_id(&found)?;
     input::expect_no_address(found.host.platform, request.address)?;
@@ -30,7 +30,7 @@ pub fn decide(request: &Request<'_>) -> Result<Proposal, Error> {
 }
 
 /// With the platform beside it, and a lock that needs no hash.
-fn embedded(request: &Request<'_>, hosts: Change) -> (Vec<Change>, Vec<Left>) {
+fn embedded(request: &NewHost<'_>, hosts: Change) -> (Vec<Change>, Vec<Left>) {
     let changes = vec![
         Change::Directory {
             path: PLATFORM.to_owned(),
@@ -48,7 +48,7 @@ fn embedded(request: &Request<'_>, hosts: Change) -> (Vec<Change>, Vec<Left>) {
 }
 
 /// With nixpkgs and this project's flake as inputs, which only Nix can lock.
-fn nixos(request: &Request<'_>, hosts: Change) -> Result<(Vec<Change>, Vec<Left>), Error> {
+fn nixos(request: &NewHost<'_>, hosts: Change) -> Result<(Vec<Change>, Vec<Left>), Error> {
     host::nothing_vendored(request)?;
     let flake = shipped::nixos_flake(input::checked(request.address)?);
     let flake = Change::File { path: FLAKE_FILE.to_owned(), content: flake.into_bytes() };
@@ -62,19 +62,19 @@ mod tests {
     #[test]
     fn a_new_repository_is_the_template_around_its_first_host() {
         let profile = shipped::profile("hypervisor").unwrap();
-        let example = Request {
+        let example = NewHost {
             name: "attic",
             document: profile,
             description: Some(b"{}"),
-            ..Request::default()
+            ..NewHost::default()
         };
         assert!(matches!(decide(&example), Err(Error::Example)));
         let own = profile.replace("00000000-0000-4000-8000-", "3f0c7a52-5d0e-4b8e-9d5e-");
-        let request = Request { document: &own, ..example };
+        let request = NewHost { document: &own, ..example };
         let proposal = decide(&request).unwrap();
         insta::assert_snapshot!("init", proposal.to_string());
         assert_eq!(proposal.left, []);
-        let bare = decide(&Request { description: None, ..request }).unwrap();
+        let bare = decide(&NewHost { description: None, ..request }).unwrap();
         assert!(matches!(bare.left.as_slice(), [Left::Platform { .. }]), "{:?}", bare.left);
     }
 
@@ -83,12 +83,12 @@ mod tests {
         let own = shipped::profile("hypervisor")
             .unwrap()
             .replace("00000000-0000-4000-8000-", "3f0c7a52-5d0e-4b8e-9d5e-");
-        let request = Request {
+        let request = NewHost {
             name: "attic",
             document: &own,
             platform: Some(Platform::Nixos),
             address: Some("git+https://git.example.org/bedplate"),
-            ..Request::default()
+            ..NewHost::default()
         };
         let proposal = decide(&request).unwrap();
         insta::assert_snapshot!("nixos", proposal.to_string());
@@ -103,11 +103,11 @@ mod tests {
         let text = std::str::from_utf8(document.unwrap()).unwrap();
         assert!(text.contains("platform = \"nixos\""), "{text}");
 
-        let embedded = Request { platform: None, ..request };
+        let embedded = NewHost { platform: None, ..request };
         assert!(matches!(decide(&embedded), Err(Error::AddressOfEmbedded)));
-        let nowhere = Request { address: None, ..request };
+        let nowhere = NewHost { address: None, ..request };
         assert!(matches!(decide(&nowhere), Err(Error::NoAddress)));
-        let medium = Request { description: Some(b"{}"), ..request };
+        let medium = NewHost { description: Some(b"{}"), ..request };
         assert!(matches!(decide(&medium), Err(Error::Medium)));
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bedplate_model::host::Platform;
 use bedplate_repository::change::{Change, Left, Proposal};
 use bedplate_repository::error::Error;
-use bedplate_repository::host::{self, Request};
+use bedplate_repository::host::{self, NewHost};
 use bedplate_repository::{init, read, shipped, write};
 use tempfile::TempDir;
 
@@ -57,7 +57,7 @@ fn decide(root: &Path, name: &str, id: &str) -> Result<Proposal, Error> {
     let document = document(id);
     host::decide(
         &facts,
-        &Request { name, document: &document, description: Some(b"{}"), ..Request::default() },
+        &NewHost { name, document: &document, description: Some(b"{}"), ..NewHost::default() },
     )
 }
 
@@ -96,7 +96,7 @@ fn a_second_host_in_a_repository_of_ours_needs_no_edit() {
     let place = tempfile::tempdir().unwrap();
     let first = document(ID);
     let request =
-        Request { name: "attic", document: &first, description: Some(b"{}"), ..Request::default() };
+        NewHost { name: "attic", document: &first, description: Some(b"{}"), ..NewHost::default() };
     write::write(place.path(), &init::decide(&request).unwrap().changes).unwrap();
     let second = decide(place.path(), "cellar", OTHER_ID).unwrap();
     insta::assert_snapshot!("ours", shown(&second));
@@ -169,7 +169,7 @@ fn what_stands_in_the_way_is_refused() {
     let elsewhere = repository("blueprint_layout");
     let facts = read::facts(elsewhere.path(), Some("hosts")).unwrap();
     let document = document(ID);
-    let request = Request { name: "attic", document: &document, ..Request::default() };
+    let request = NewHost { name: "attic", document: &document, ..NewHost::default() };
     let error = host::decide(&facts, &request).unwrap_err().to_string();
     assert!(
         error.starts_with("the flake lists the hosts in \"nix/hosts\", not in \"hosts\""),
@@ -211,7 +211,7 @@ fn t17_directories_of_hosts_that_nix_would_read_as_code_are_refused() {
     let place = of_flake("{ outputs = inputs: { nixosConfigurations = f ./at; }; }");
     let facts = read::facts(place.path(), Some("my@hosts")).unwrap();
     let document = document(ID);
-    let request = Request { name: "1st", document: &document, ..Request::default() };
+    let request = NewHost { name: "1st", document: &document, ..NewHost::default() };
     let proposal = host::decide(&facts, &request).unwrap();
     let entry = "// { \"1st\" = inputs.bedplate.lib.host \"1st\" (./. + \"/my@hosts/1st\"); }";
     assert!(shown(&proposal).contains(entry), "{}", shown(&proposal));
@@ -224,7 +224,7 @@ fn of_nixos(root: &Path, id: &str, address: Option<&str>) -> Result<Proposal, Er
     let platform = Some(Platform::Nixos);
     host::decide(
         &facts,
-        &Request { name, document: &document, platform, address, ..Request::default() },
+        &NewHost { name, document: &document, platform, address, ..NewHost::default() },
     )
 }
 
@@ -254,7 +254,7 @@ fn a_host_of_nixos_needs_the_flake_with_its_module() {
     assert!(matches!(relative, Err(Error::Address { .. })));
     let vendored = tempfile::tempdir().unwrap();
     let first = document(OTHER_ID);
-    let request = Request { name: "cellar", document: &first, ..Request::default() };
+    let request = NewHost { name: "cellar", document: &first, ..NewHost::default() };
     write::write(vendored.path(), &init::decide(&request).unwrap().changes).unwrap();
     let error = of_nixos(vendored.path(), ID, Some("path:/srv/bedplate")).unwrap_err();
     assert!(matches!(error, Error::Vendored { .. }), "{error}");

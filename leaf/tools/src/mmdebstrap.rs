@@ -10,7 +10,7 @@ const PROGRAM: &str = "mmdebstrap";
 
 /// What to make.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct Tree<'a> {
     /// Suite, for example `trixie`.
     pub suite: &'a str,
     /// Mirror; without one `mmdebstrap` chooses from the machine's configuration.
@@ -23,7 +23,7 @@ pub struct Request<'a> {
 
 /// Runs `mmdebstrap` and hands its tar to `consume`, whose own failure comes first.
 pub fn stream<T, E>(
-    request: &Request<'_>,
+    request: &Tree<'_>,
     consume: impl FnOnce(&mut dyn Read) -> Result<T, E>,
 ) -> Result<Result<T, E>, CommandError> {
     let mut log = tempfile::tempfile().map_err(start)?;
@@ -49,7 +49,7 @@ pub fn stream<T, E>(
     }
 }
 
-fn command(request: &Request<'_>) -> Command {
+fn command(request: &Tree<'_>) -> Command {
     let mode = if request.as_root { "root" } else { "unshare" };
     let mut command = Command::new(PROGRAM);
     command.args(["--variant=apt", "--format=tar", "--architectures=amd64"]);
@@ -60,7 +60,7 @@ fn command(request: &Request<'_>) -> Command {
     command
 }
 
-fn line(request: &Request<'_>) -> String {
+fn line(request: &Tree<'_>) -> String {
     let command = command(request);
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")

@@ -7,7 +7,7 @@ use crate::command::{CommandError, CommandExt as _};
 
 /// What goes into the image.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct Image<'a> {
     /// Where to write it.
     pub output: &'a Path,
     /// Volume identifier.
@@ -21,7 +21,7 @@ pub struct Request<'a> {
 }
 
 /// Writes the image; the same content gives the same bytes.
-pub fn make(request: &Request<'_>) -> Result<(), CommandError> {
+pub fn make(request: &Image<'_>) -> Result<(), CommandError> {
     let mut command = Command::new("xorriso");
     command.args(["-as", "mkisofs", "-o"]).arg(request.output);
     command.args(["-V", request.volume, "-R", "-quiet", "-graft-points"]);

@@ -8,7 +8,7 @@ use std::process::Command;
 use bedplate_events::Outcome;
 use bedplate_installer::answers::Repository;
 use bedplate_installer::steps::flake::Enrolment;
-use bedplate_repository::host::{self, Request};
+use bedplate_repository::host::{self, NewHost};
 use bedplate_repository::{read, write};
 use bedplate_tests::evaluation::Evaluation;
 use bedplate_tests::medium::Workspace;
@@ -38,7 +38,7 @@ fn owned(nix: &Evaluation, layout: &str, description: &str) -> (PathBuf, String,
     nix.lock(&root).unwrap();
     let (facts, document) = (read::facts(&root, None).unwrap(), document());
     let description = Some(description.as_bytes());
-    let request = Request { name: "attic", document: &document, description, ..Request::default() };
+    let request = NewHost { name: "attic", document: &document, description, ..NewHost::default() };
     let proposal = host::decide(&facts, &request).unwrap();
     assert_eq!(proposal.left, [], "{layout}");
     write::write(&root, &proposal.changes).unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_model::host::Platform;
 use bedplate_repository::change::Left;
-use bedplate_repository::host::{self, Request};
+use bedplate_repository::host::{self, NewHost};
 use bedplate_repository::{init, read, write};
 use bedplate_tests::medium::Workspace;
 use serde_json::{Value, json};
@@ -43,12 +43,12 @@ fn a_new_repository_of_nixos_is_locked_by_nix_and_hands_each_host_to_the_module(
     let nix = evaluation();
     let (address, document) = (own_flake(&nix), document());
     let root: PathBuf = nix.place().join("nixos");
-    let request = Request {
+    let request = NewHost {
         name: "attic",
         document: &document,
         platform: Some(Platform::Nixos),
         address: Some(&address),
-        ..Request::default()
+        ..NewHost::default()
     };
     write::write(&root, &init::decide(&request).unwrap().changes).unwrap();
     assert!(!root.join("flake.lock").exists());
@@ -62,11 +62,11 @@ fn a_new_repository_of_nixos_is_locked_by_nix_and_hands_each_host_to_the_module(
     parses(&nix, &root, 3);
 
     let facts = read::facts(&root, None).unwrap();
-    let request = Request { name: "cellar", address: None, ..request };
+    let request = NewHost { name: "cellar", address: None, ..request };
     let error = host::decide(&facts, &request).unwrap_err().to_string();
     assert!(error.contains("\"attic\" has the id"), "{error}");
     let second = super::document();
-    let proposal = host::decide(&facts, &Request { document: &second, ..request }).unwrap();
+    let proposal = host::decide(&facts, &NewHost { document: &second, ..request }).unwrap();
     assert_eq!(proposal.left, []);
     write::write(&root, &proposal.changes).unwrap();
     is_whole(&nix, &root, "cellar");
@@ -94,12 +94,12 @@ fn a_host_of_nixos_in_each_layout_evaluates_beside_those_that_are_there() {
         let before = oracle();
 
         let facts = read::facts(&root, None).unwrap();
-        let request = Request {
+        let request = NewHost {
             name: "attic",
             document: &document,
             platform: Some(Platform::Nixos),
             address: Some(&address),
-            ..Request::default()
+            ..NewHost::default()
         };
         let proposal = host::decide(&facts, &request).unwrap();
         assert!(matches!(proposal.left.as_slice(), [Left::Lock { .. }]), "{:?}", proposal.left);
