@@ -104,12 +104,12 @@ impl Kind for VirtualMachines {
     ) -> Result<Outcome, VmError> {
         match action {
             Action::MakeDirectory { vm } => {
-                directory::make(&Machine::find(context, vm)?.directory)?;
+                directory::make(&Declared::find(context, vm)?.directory)?;
             }
-            Action::FetchDisk { vm } => Machine::find(context, vm)?.fetch_disk(of_step)?,
-            Action::FetchInstaller { vm } => Machine::find(context, vm)?.fetch_iso(of_step)?,
+            Action::FetchDisk { vm } => Declared::find(context, vm)?.fetch_disk(of_step)?,
+            Action::FetchInstaller { vm } => Declared::find(context, vm)?.fetch_iso(of_step)?,
             Action::MakeDisk { vm, bytes } => {
-                disk::make_empty(&Machine::find(context, vm)?.checked_disk()?, *bytes)?;
+                disk::make_empty(&Declared::find(context, vm)?.checked_disk()?, *bytes)?;
             }
             Action::Enlarge { vm, bytes } => return self.enlarge(context, vm, *bytes),
             Action::WriteSeed { vm } => write_seed(context, vm)?,
@@ -137,7 +137,7 @@ impl Kind for VirtualMachines {
                 self.virsh.undefine(vm)?;
             }
             Action::DeleteDirectory { vm } => {
-                let machine = Machine::find(context, vm)?;
+                let machine = Declared::find(context, vm)?;
                 self.expect_unused(context, vm, &machine.directory)?;
                 directory::delete(machine.pool, &machine.directory, &context.mounts)?;
             }
@@ -186,7 +186,7 @@ impl VirtualMachines {
         decided: &str,
         kept: Option<&str>,
     ) -> Result<(), VmError> {
-        let machine = Machine::find(context, name)?;
+        let machine = Declared::find(context, name)?;
         machine.checked_disk()?;
         let accelerator = Accelerator::of_this_boot(&context.runtime, &context.state);
         let accelerator = accelerator.map_err(VmError::Probe)?;
@@ -221,7 +221,7 @@ impl VirtualMachines {
     }
 
     fn enlarge(&self, context: &Context, name: &str, bytes: u64) -> Result<Outcome, VmError> {
-        let disk = Machine::find(context, name)?.checked_disk()?;
+        let disk = Declared::find(context, name)?.checked_disk()?;
         if qemu_img::info(&disk, Some("qcow2"))?.virtual_size >= bytes {
             return Ok(Outcome::AlreadyDone);
         }
@@ -235,7 +235,7 @@ impl VirtualMachines {
 }
 
 fn write_seed(context: &Context, name: &str) -> Result<(), VmError> {
-    let machine = Machine::find(context, name)?;
+    let machine = Declared::find(context, name)?;
     let path = seed::path(&machine.directory);
     directory::check_file(&machine.directory, &path)?;
     let bytes = diff::wanted_seed(&context.intent, name, machine.vm);
@@ -259,13 +259,13 @@ fn forget(context: &Context, name: &str) -> Result<(), VmError> {
     }
 }
 
-struct Machine<'a> {
+struct Declared<'a> {
     vm: &'a Vm,
     pool: &'a Path,
     directory: PathBuf,
 }
 
-impl<'a> Machine<'a> {
+impl<'a> Declared<'a> {
     fn find(context: &'a Context, name: &str) -> Result<Self, VmError> {
         let vm = context.intent.vms.get(name);
         let vm = vm.ok_or_else(|| VmError::Changed(format!("there is no machine `{name}`")))?;
