@@ -5,26 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bedplate_formats::answers::ANSWERS_FILE;
-use bedplate_formats::boot::{Boot, Image, Inner, Live, MEDIUM_LABEL, TOPLEVEL, TREE};
-use bedplate_formats::system_image::FILE;
-use bedplate_model::plan::STORE_SUBVOLUME;
-use bedplate_tools::xorriso;
-use sha2::{Digest as _, Sha256};
-
 use crate::answers::{self, Answers, Flake, Repository};
-use crate::closure::{self, Closure};
-use crate::error::{Error, file, tool};
+use crate::closure;
+use crate::contents::{Contents, Images};
+use crate::error::{Error, file};
+use crate::output;
+use crate::outputs::{Iso, Output};
 use crate::owned;
-use crate::personalize::{self, FLAKE_FILE};
 use crate::platform::Platform;
-use crate::programs::{self, Programs};
-use crate::toplevel::{self, Built, Supplied};
+use crate::programs;
+use crate::toplevel::{self, Built};
 use crate::tree_nix::TreePrograms;
 use crate::verity_image::Verity;
-use crate::{boot_files, initrd, output};
-
-const BIOS_IMAGE: &str = "boot/grub/bios.img";
 
 /// What a medium is made of.
 #[derive(Debug, Clone)]
@@ -150,8 +142,8 @@ pub fn build_iso(
     images.system = system.as_ref();
 
     enter(Stage::BootFiles);
-    let files = Files::write(&work.0, &images, &flake_tar)?;
-    let size = write(&files, &images, answers.as_ref(), &output, &mut enter)?;
+    let contents = Contents::make(&work.0, &images, &flake_tar)?;
+    let size = write(&Iso, &contents, answers.as_ref(), &output, &mut enter)?;
     let (path, build, tree) = (request.output.clone(), images.build_id(), tree.path.clone());
     let toplevel = system.map(|system| system.built);
     let closure_bytes = programs.closure_bytes + toplevel.as_ref().map_or(0, Built::bytes);
@@ -159,23 +151,23 @@ pub fn build_iso(
     Ok(IsoReport { stages, path, size, build, tree, closure_bytes, toplevel })
 }
 
-/// Writes the medium with its answers, and returns its size in bytes.
+/// Writes the contents with their answers, and returns the size in bytes.
 fn write(
-    files: &Files,
-    images: &Images<'_>,
+    output: &dyn Output,
+    contents: &Contents,
     answers: Option<&Answers>,
-    output: &Path,
+    to: &Path,
     enter: &mut dyn FnMut(Stage),
 ) -> Result<u64, Error> {
     enter(Stage::Medium);
-    let partial = output.with_extension("iso.part");
-    files.medium(images, &partial)?;
+    let partial = to.with_extension("iso.part");
+    output.write(contents, &partial)?;
     if let Some(answers) = answers {
         enter(Stage::Answers);
-        personalize::personalize(&partial, answers)?;
+        output.answer(&partial, answers)?;
     }
-    fs::rename(&partial, output).map_err(file("rename", &partial))?;
-    Ok(fs::metadata(output).map_err(file("look at", output))?.len())
+    fs::rename(&partial, to).map_err(file("rename", &partial))?;
+    Ok(fs::metadata(to).map_err(file("look at", to))?.len())
 }
 
 /// The text of a host.toml; which encoding another one is in, or where it goes wrong, is said as
@@ -207,10 +199,10 @@ fn answers_of(
 }
 
 /// A system that was built in advance, and the image with its closure.
-struct System {
-    built: Built,
-    image: PathBuf,
-    verity: Verity,
+pub(crate) struct System {
+    pub(crate) built: Built,
+    pub(crate) image: PathBuf,
+    pub(crate) verity: Verity,
 }
 
 fn system(
@@ -255,141 +247,5 @@ struct Work(PathBuf);
 impl Drop for Work {
     fn drop(&mut self) {
         let _ = crate::platform::remove(&self.0);
-    }
-}
-
-/// What the live system is put together from, and what it installs.
-struct Images<'a> {
-    platform: &'a Platform,
-    programs: &'a Programs,
-    closure: Option<&'a Closure>,
-    system: Option<&'a System>,
-}
-
-impl Images<'_> {
-    /// Name, file and hashes of each.
-    fn all(&self) -> Vec<(&'static str, PathBuf, &Verity)> {
-        let tree = (TREE, self.platform.image(), &self.platform.record.verity);
-        let programs = ("programs", self.programs.image.clone(), &self.programs.verity);
-        let closure = self.closure.map(|one| ("closure", one.image.clone(), &one.verity));
-        let system = self.system.map(|one| (TOPLEVEL, one.image.clone(), &one.verity));
-        [tree, programs].into_iter().chain(closure).chain(system).collect()
-    }
-
-    /// The platform's store paths that the installer copies.
-    fn supplied(&self) -> Vec<Supplied> {
-        let tree = self.closure.map_or_else(|| self.platform.supplied_tree(), Closure::supplied);
-        let mut all = self.programs.supplied();
-        all.extend([tree, self.platform.supplied_modules()]);
-        all
-    }
-
-    /// Hash of what the live system consists of.
-    fn build_id(&self) -> String {
-        let mut hasher = Sha256::new();
-        for (_, _, verity) in self.all() {
-            hasher.update(&verity.root_hash);
-        }
-        hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    fn boot(&self) -> Boot {
-        let image = |(name, _, verity): (&str, PathBuf, &Verity)| Image {
-            name: name.to_owned(),
-            file: format!("live/{name}.{}", kind(name)),
-            kind: kind(name).to_owned(),
-            root_hash: verity.root_hash.clone(),
-            hash_offset: verity.hash_offset,
-            inner: holds_file_system(name)
-                .then(|| Inner { file: FILE.into(), subvolume: STORE_SUBVOLUME.into() }),
-        };
-        Boot::Live(Live {
-            build: self.build_id(),
-            images: self.all().into_iter().map(image).collect(),
-            tree: self.platform.record.tree.path.clone(),
-            overlay: "programs/live".to_owned(),
-        })
-    }
-}
-
-/// Whether the store of an image is a file system of its own, in a file that may be large.
-fn holds_file_system(name: &str) -> bool {
-    [TREE, TOPLEVEL].contains(&name)
-}
-
-/// The file system of an image, and the end of its name on the medium.
-fn kind(name: &str) -> &'static str {
-    if holds_file_system(name) { "erofs" } else { "squashfs" }
-}
-
-/// Files made for one medium.
-struct Files {
-    info: PathBuf,
-    menu: PathBuf,
-    build: PathBuf,
-    initrd: PathBuf,
-    flake: PathBuf,
-    answers: PathBuf,
-    esp: PathBuf,
-    bios: PathBuf,
-    sector: PathBuf,
-}
-
-impl Files {
-    fn write(work: &Path, images: &Images<'_>, flake: &[u8]) -> Result<Self, Error> {
-        let Images { platform, programs, .. } = images;
-        let put = |name: &str, content: &[u8]| {
-            let path = work.join(name);
-            fs::write(&path, content).map_err(file("write", &path)).map(|()| path)
-        };
-        let (initrd, esp, bios) =
-            (work.join("initrd"), work.join("esp.img"), work.join("bios.img"));
-        let parts = [platform.modules(), programs.initrd_program()];
-        initrd::write(&parts, &images.boot(), &initrd)?;
-        boot_files::esp(&platform.root(), &esp)?;
-        let sector = boot_files::bios(&platform.root(), &bios)?;
-        Ok(Self {
-            info: put("info", b"Bedplate\n")?,
-            menu: put("grub.cfg", boot_files::menu().as_bytes())?,
-            build: put("build", images.build_id().as_bytes())?,
-            flake: put("flake.tar", flake)?,
-            answers: put("answers.bin", &personalize::empty_area())?,
-            initrd,
-            esp,
-            bios,
-            sector,
-        })
-    }
-
-    fn medium(&self, images: &Images<'_>, to: &Path) -> Result<(), Error> {
-        let kernel = images.platform.kernel();
-        let mut files: Vec<(String, &Path)> = [
-            ("/.disk/info", &self.info),
-            ("/boot/grub/grub.cfg", &self.menu),
-            (BIOS_IMAGE, &self.bios),
-            ("/live/build", &self.build),
-            ("/live/vmlinuz", &kernel),
-            ("/live/initrd", &self.initrd),
-            (FLAKE_FILE, &self.flake),
-            (ANSWERS_FILE, &self.answers),
-        ]
-        .map(|(name, path)| (name.to_owned(), path.as_path()))
-        .into();
-        let all = images.all();
-        files.extend(
-            all.iter()
-                .map(|(name, path, _)| (format!("/live/{name}.{}", kind(name)), path.as_path())),
-        );
-        let files: Vec<(&str, &Path)> =
-            files.iter().map(|(name, path)| (name.as_str(), *path)).collect();
-        let _ = fs::remove_file(to);
-        let request = xorriso::Image {
-            output: to,
-            volume: MEDIUM_LABEL,
-            esp: &self.esp,
-            bios: Some((BIOS_IMAGE, &self.sector)),
-            files: &files,
-        };
-        xorriso::make(&request).map_err(tool("write the medium"))
     }
 }
