@@ -8,8 +8,8 @@ use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write a
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
-use bedplate_events::Sink;
-use bedplate_events::{Event, EventKind};
+use bedplate_events::progress::Progress;
+use bedplate_events::{Event, Sink};
 use bedplate_formats::passphrase;
 use bedplate_formats::remote;
 use bedplate_formats::remote::{REPORT_SCHEMA, Report, State};
@@ -242,7 +242,7 @@ fn decide(
 
 /// Shows events until the last; whether it went well, or none when there was no last.
 fn show(events: impl io::Read, sink: &mut dyn Sink) -> Option<bool> {
-    let mut events = BufReader::new(events);
+    let (mut events, mut progress) = (BufReader::new(events), Progress::default());
     loop {
         let mut line = Vec::new();
         let read = (&mut events).take(LONGEST_LINE).read_until(b'\n', &mut line).ok()?;
@@ -252,8 +252,9 @@ fn show(events: impl io::Read, sink: &mut dyn Sink) -> Option<bool> {
         // What a newer installer says beside what is known here is passed over.
         let Ok(event) = serde_json::from_slice::<Event>(&line) else { continue };
         sink.show(&event);
-        if let EventKind::PlanDone { success, .. } = event.kind {
-            return Some(success);
+        progress.follow(&event);
+        if let Some(end) = progress.end() {
+            return Some(end.success);
         }
     }
 }

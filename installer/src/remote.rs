@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use bedplate_events::{Event, EventKind};
+use bedplate_events::Event;
+use bedplate_events::progress::Progress;
 use bedplate_formats::answers as area;
 use bedplate_formats::passphrase;
 use bedplate_formats::remote::{self, State};
@@ -136,13 +137,15 @@ pub fn start(program: &Path, arguments: &[&str], lock: File) -> Result<(), StepE
 /// Copies the events of the newest run to `output`, line by line, until the run is over.
 pub fn follow(places: &Places, output: &mut impl Write) -> Result<(), StepError> {
     let mut lines = Lines { path: places.events(), reader: None, partial: String::new() };
+    let mut progress = Progress::default();
     loop {
         let runs = lock::is_held(&places.lock());
         while let Some(line) = lines.next().during("could not read the events")? {
             let what = "nobody reads the events any more; the installation goes on";
             output.write_all(line.as_bytes()).and_then(|()| output.flush()).during(what)?;
-            let event = serde_json::from_str::<Event>(&line).map(|event| event.kind);
-            if let Ok(EventKind::PlanDone { .. }) = event {
+            let told = serde_json::from_str::<Event>(&line);
+            told.iter().for_each(|event| progress.follow(event));
+            if progress.end().is_some() {
                 return Ok(());
             }
         }

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bedplate_engine::Reporter;
-use bedplate_events::{Event, EventKind};
+use bedplate_events::Event;
+use bedplate_events::progress::Progress;
 use bedplate_guests::vm::VirtualMachines;
 use bedplate_guests::vm::accelerator::Accelerator;
 use bedplate_guests::vm::domain;
@@ -134,19 +135,20 @@ impl SettledHost {
     pub fn converge(&self) -> Result<(Duration, usize), Failure> {
         let began = Instant::now();
         let context = self.context()?;
-        let (mut steps, mut failures) = (0, Vec::new());
-        let mut sink = |event: &Event| match &event.kind {
-            EventKind::StepDone { .. } => steps += 1,
-            EventKind::Failed { message, causes, .. } => {
-                failures.push(format!("{message}: {}", causes.join(": ")));
-            }
-            _ => {}
-        };
+        let mut progress = Progress::default();
+        let mut sink = |event: &Event| progress.follow(event);
         let kind = VirtualMachines::of(&self.uri);
         compared::prepare(kind, &context).perform(&context, &Reporter::to(&mut sink));
-        match failures.first() {
-            Some(first) => Err(Failure::Unfit(first.clone())),
-            None => Ok((began.elapsed(), steps)),
+        match progress.failures().first() {
+            Some(first) => {
+                let causes = first.causes.join(": ");
+                Err(Failure::Unfit(format!("{}: {causes}", first.message)))
+            }
+            None => {
+                let steps =
+                    progress.ended().iter().filter(|(_, ended)| ended.how.is_done()).count();
+                Ok((began.elapsed(), steps))
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bedplate_events::{Event, EventKind};
+use bedplate_events::Event;
+use bedplate_events::progress::Progress;
 
 /// Times of one installation, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,20 +20,18 @@ pub struct DiskFigure {
 impl DiskFigure {
     /// From the events of an installation; none when it did not get that far.
     pub fn of(events: &[Event]) -> Option<Self> {
+        let progress = Progress::of(events);
+        let mut ended = progress.ended();
+        ended.retain(|(_, ended)| ended.how.is_done());
+        let is_one =
+            |step: &str, prefixes: &[&str]| prefixes.iter().any(|one| step.starts_with(one));
         let begun = |prefix: &str| {
-            events.iter().find_map(|event| match &event.kind {
-                EventKind::StepStarted { step } if step.starts_with(prefix) => Some(event.at_ms),
-                _ => None,
-            })
+            let of = ended.iter().filter(|(step, _)| is_one(step, &[prefix]));
+            of.filter_map(|(_, ended)| ended.began).min()
         };
         let done = |prefixes: &[&str]| {
-            let ended = events.iter().filter_map(|event| match &event.kind {
-                EventKind::StepDone { step, .. } => {
-                    prefixes.iter().any(|prefix| step.starts_with(prefix)).then_some(event.at_ms)
-                }
-                _ => None,
-            });
-            ended.max()
+            let of = ended.iter().filter(|(step, _)| is_one(step, prefixes));
+            of.map(|(_, ended)| ended.at).max()
         };
         done(&["btrfs-"])?;
         Some(Self {
@@ -55,7 +54,7 @@ impl DiskFigure {
 
 #[cfg(test)]
 mod tests {
-    use bedplate_events::{EVENT_SCHEMA, Outcome};
+    use bedplate_events::{EVENT_SCHEMA, EventKind, Outcome};
 
     use super::*;
 

@@ -3,6 +3,7 @@
 //! On the wire an event is one line of JSON. Readers ignore fields they do not know.
 
 pub mod cause;
+pub mod progress;
 pub mod shown;
 
 use serde::{Deserialize, Serialize};

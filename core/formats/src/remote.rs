@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use bedplate_events::{Event, EventKind};
+use bedplate_events::Event;
+use bedplate_events::progress::Progress;
 
 /// Bytes of the length of a passphrase that is sent, the most significant first.
 const LENGTH_BYTES: usize = 4;
@@ -79,14 +80,12 @@ pub enum State {
 /// The state that `events` tell, one line of JSON each, of a run that `runs` still or not. Lines
 /// that are no event are passed over: the last may be written in part.
 pub fn state(events: &str, runs: bool) -> State {
-    let (mut begun, mut success) = (None, false);
+    let mut progress = Progress::default();
     for event in events.lines().filter_map(|line| serde_json::from_str::<Event>(line).ok()) {
-        match event.kind {
-            EventKind::PlanStarted { title, plan, .. } => begun = Some((title, plan)),
-            EventKind::PlanDone { success: well, .. } => success = well,
-            _ => {}
-        }
+        progress.follow(&event);
     }
+    let success = progress.end().is_some_and(|end| end.success);
+    let begun = progress.plan().map(|plan| (plan.title.clone(), plan.hash.clone()));
     match (begun, runs) {
         (None, true) => State::Busy,
         (None, false) => State::Waiting,
@@ -117,7 +116,7 @@ mod tests {
         assert_eq!(framed(&[&whole[..], b"x"].concat()), None);
         assert_eq!(framed(&frame(&[b'x'; LONGEST_PASSPHRASE + 1])), None);
     }
-    use bedplate_events::EVENT_SCHEMA;
+    use bedplate_events::{EVENT_SCHEMA, EventKind};
 
     fn lines(kinds: Vec<EventKind>) -> String {
         let line = |kind| {
@@ -161,6 +160,11 @@ mod tests {
     fn f1_an_installer_that_was_killed_did_not_succeed() {
         let cut = lines(vec![started()]) + "{\"schema\":1,\"sequ";
         assert!(matches!(state(&cut, false), State::Ended { success: false, .. }));
+        let second = lines(vec![started(), done(true), started()]);
+        assert!(
+            matches!(state(&second, false), State::Ended { success: false, .. }),
+            "the first did"
+        );
     }
 
     #[test]

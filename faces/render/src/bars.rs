@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bedplate_events::progress::{Progress, Running, Step};
 use bedplate_events::shown::{shown_line, shown_lines};
-use bedplate_events::{Event, EventKind, StepSummary, Unit};
+use bedplate_events::{Event, EventKind, Sink, Unit};
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::plain::{Plain, failure};
 use super::text::duration;
-use bedplate_events::Sink;
 
 const REFRESHES_A_SECOND: u8 = 10;
 /// What turns while something runs. The kernel's own font has these, and no prettier ones.
@@ -19,8 +19,8 @@ const TURNING: &str = "|/-\\ ";
 /// Bars for what runs, lines for what is done.
 pub struct Bars {
     multi: MultiProgress,
-    steps: Vec<StepSummary>,
-    running: BTreeMap<String, ProgressBar>,
+    progress: Progress,
+    bars: BTreeMap<String, ProgressBar>,
 }
 
 impl Bars {
@@ -28,12 +28,11 @@ impl Bars {
     pub fn on(terminal: Term) -> Self {
         let target = ProgressDrawTarget::term(terminal, REFRESHES_A_SECOND);
         let multi = MultiProgress::with_draw_target(target);
-        Self { multi, steps: Vec::new(), running: BTreeMap::new() }
+        Self { multi, progress: Progress::default(), bars: BTreeMap::new() }
     }
 
     fn title(&self, step: &str) -> String {
-        let found = self.steps.iter().find(|summary| summary.id == step);
-        shown_line(found.map_or(step, |summary| &summary.title))
+        shown_line(self.progress.title(step))
     }
 
     fn print(&self, line: &str) {
@@ -41,18 +40,38 @@ impl Bars {
         let _ = self.multi.println(line);
     }
 
-    fn begin(&mut self, step: &str) {
+    /// One bar for each step that runs, and none else.
+    fn arrange(&mut self) {
+        self.bars.retain(|step, bar| {
+            let runs = matches!(self.progress.step(step), Some(Step::Running(_)));
+            if !runs {
+                bar.finish_and_clear();
+            }
+            runs
+        });
+        for (step, _) in self.progress.running() {
+            if !self.bars.contains_key(step) {
+                self.bars.insert(step.to_owned(), self.begin(step));
+            }
+        }
+    }
+
+    fn begin(&self, step: &str) -> ProgressBar {
         let style = ProgressStyle::default_spinner().tick_chars(TURNING);
         let bar = ProgressBar::new_spinner().with_style(style).with_message(self.title(step));
         let bar = self.multi.add(bar);
         bar.enable_steady_tick(Duration::from_millis(120));
-        self.running.insert(step.to_owned(), bar);
+        bar
     }
 
-    fn progress(&mut self, step: &str, done: u64, total: Option<u64>, unit: Unit) {
-        let Some(bar) = self.running.get(step) else { return };
-        if let Some(total) = total {
-            let template = match unit {
+    fn moves(&self, step: &str) {
+        let Some(Step::Running(Running { amount: Some(amount), .. })) = self.progress.step(step)
+        else {
+            return;
+        };
+        let Some(bar) = self.bars.get(step) else { return };
+        if let Some(total) = amount.total {
+            let template = match amount.unit {
                 Unit::Bytes => {
                     "{spinner} {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
                 }
@@ -65,47 +84,68 @@ impl Bars {
             }
             bar.set_length(total);
         }
-        bar.set_position(done);
-    }
-
-    fn end(&mut self, step: &str) {
-        if let Some(bar) = self.running.remove(step) {
-            bar.finish_and_clear();
-        }
+        bar.set_position(amount.done);
     }
 }
 
 impl Sink for Bars {
     fn show(&mut self, event: &Event) {
+        self.progress.follow(event);
+        self.arrange();
         match &event.kind {
-            EventKind::PlanStarted { steps, .. } => {
-                self.steps.clone_from(steps);
-                let mut heading = Vec::new();
-                Plain::new(&mut heading).show(event);
-                self.print(String::from_utf8_lossy(&heading).trim_end());
-            }
-            EventKind::StepStarted { step } => self.begin(step),
-            EventKind::Progress { step, done, total, unit, .. } => {
-                self.progress(step, *done, *total, *unit);
-            }
+            EventKind::StepStarted { .. } => {}
+            EventKind::Progress { step, .. } => self.moves(step),
             EventKind::Warned { message, .. } => self.print(&format!("! {}", shown_lines(message))),
             EventKind::StepDone { step, milliseconds, .. } => {
-                self.end(step);
                 self.print(&format!("+ {} ({})", self.title(step), duration(*milliseconds)));
             }
             EventKind::Failed { .. } => {
-                for bar in std::mem::take(&mut self.running).into_values() {
-                    bar.finish_and_clear();
-                }
                 for line in failure(&event.kind) {
                     self.print(&line);
                 }
             }
-            EventKind::PlanDone { .. } => {
+            EventKind::PlanStarted { .. } | EventKind::PlanDone { .. } => {
                 let mut lines = Vec::new();
                 Plain::new(&mut lines).show(event);
                 self.print(String::from_utf8_lossy(&lines).trim_end());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bedplate_events::{EVENT_SCHEMA, Outcome};
+
+    use super::*;
+
+    #[test]
+    fn a_bar_stands_for_each_step_that_runs_and_for_no_other() {
+        let mut bars = Bars::on(Term::stderr());
+        bars.multi.set_draw_target(ProgressDrawTarget::hidden());
+        let mut show = |kind| {
+            bars.show(&Event { schema: EVENT_SCHEMA, sequence: 0, at_ms: 1, kind });
+            bars.bars.keys().cloned().collect::<Vec<_>>().join(" ")
+        };
+        let begin = |step: &str| EventKind::StepStarted { step: step.into() };
+        show(begin("a"));
+        assert_eq!(show(begin("b")), "a b");
+        // Its beginning was lost.
+        let (step, total, unit) = ("c".into(), Some(9), Unit::Items);
+        let moved = EventKind::Progress { step, done: 1, total, unit, note: None };
+        assert_eq!(show(moved), "a b c");
+        let outcome = Outcome::Done;
+        let done = EventKind::StepDone { step: "b".into(), outcome, milliseconds: 1 };
+        assert_eq!(show(done), "a c");
+        let failed = EventKind::Failed {
+            step: Some("a".into()),
+            device: None,
+            state: None,
+            message: String::new(),
+            causes: Vec::new(),
+            next: String::new(),
+        };
+        assert_eq!(show(failed), "c", "what runs beside it still does");
+        assert_eq!(show(EventKind::PlanDone { success: false, milliseconds: 1 }), "");
     }
 }

@@ -1,13 +1,12 @@
 //! Plain lines, for serial consoles and logs.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
+use bedplate_events::progress::{Amount, Progress, Step};
 use bedplate_events::shown::{shown_line, shown_lines};
-use bedplate_events::{DeviceState, Event, EventKind, Outcome, StepSummary, Unit};
+use bedplate_events::{DeviceState, Event, EventKind, Outcome, Sink};
 
 use super::text::{amount, bytes, duration};
-use bedplate_events::Sink;
 
 /// At most one progress line in this time.
 const PROGRESS_INTERVAL_MS: u64 = 1000;
@@ -15,8 +14,7 @@ const PROGRESS_INTERVAL_MS: u64 = 1000;
 /// Writes plain lines.
 pub struct Plain<W> {
     output: W,
-    steps: Vec<StepSummary>,
-    started: BTreeMap<String, u64>,
+    progress: Progress,
     /// The step whose line stands open, without its end.
     open: Option<String>,
     last_progress: u64,
@@ -25,7 +23,7 @@ pub struct Plain<W> {
 impl<W: Write + Send> Plain<W> {
     /// Lines go to `output`.
     pub fn new(output: W) -> Self {
-        Self { output, steps: Vec::new(), started: BTreeMap::new(), open: None, last_progress: 0 }
+        Self { output, progress: Progress::default(), open: None, last_progress: 0 }
     }
 
     fn write(&mut self, text: &str) {
@@ -39,19 +37,13 @@ impl<W: Write + Send> Plain<W> {
     }
 
     fn heading(&self, step: &str) -> String {
-        let total = self.steps.len();
+        let total = self.progress.announced().len();
         let width = total.to_string().len();
-        match self.steps.iter().position(|summary| summary.id == step) {
-            Some(index) => {
-                let title = self.steps.get(index).map_or(step, |summary| &summary.title);
-                format!("[{:>width$}/{total}] {}", index + 1, shown_line(title))
-            }
-            None => format!("[{:>width$}/{total}] {}", "?", shown_line(step)),
-        }
+        let place = self.progress.place(step).map_or("?".to_owned(), |place| place.to_string());
+        format!("[{place:>width$}/{total}] {}", shown_line(self.progress.title(step)))
     }
 
-    fn begin(&mut self, step: &str, at_ms: u64) {
-        self.started.insert(step.to_owned(), at_ms);
+    fn begin(&mut self, step: &str) {
         let heading = self.heading(step);
         let end = if self.open.is_some() { "\n" } else { "" };
         self.write(&format!("{end}{heading} ..."));
@@ -73,30 +65,26 @@ impl<W: Write + Send> Plain<W> {
         }
     }
 
-    fn progress(&mut self, at_ms: u64, kind: &EventKind) {
-        let EventKind::Progress { step, done, total, unit, note } = kind else { return };
-        let (done, total, unit) = (*done, *total, *unit);
+    fn moves(&mut self, step: &str, at_ms: u64) {
         if at_ms < self.last_progress + PROGRESS_INTERVAL_MS {
             return;
         }
-        self.last_progress = at_ms;
-        let elapsed = at_ms.saturating_sub(self.started.get(step).copied().unwrap_or(at_ms));
+        let Some(Step::Running(running)) = self.progress.step(step) else { return };
+        let Some(Amount { done, total, unit, note, .. }) = &running.amount else { return };
         let mut line = format!("{} ...", self.heading(step));
-        if done > 0 || total.is_some() {
-            line.push_str(&format!(" {}", amount(done, total, unit)));
+        if *done > 0 || total.is_some() {
+            line.push_str(&format!(" {}", amount(*done, *total, *unit)));
         }
-        if unit == Unit::Bytes && elapsed > 0 {
-            let rate = done.saturating_mul(1000) / elapsed;
+        if let Some(rate) = running.rate() {
             line.push_str(&format!(", {}/s", bytes(rate)));
-            if let Some(left) = total
-                .and_then(|total| total.saturating_sub(done).saturating_mul(1000).checked_div(rate))
-            {
-                line.push_str(&format!(", {} left", duration(left)));
-            }
+        }
+        if let Some(remaining) = running.remaining() {
+            line.push_str(&format!(", {} left", duration(remaining)));
         }
         if let Some(note) = note {
             line.push_str(&format!(" ({})", shown_line(note)));
         }
+        self.last_progress = at_ms;
         self.line(&line);
     }
 
@@ -116,13 +104,13 @@ impl<W: Write + Send> Plain<W> {
 
 impl<W: Write + Send> Sink for Plain<W> {
     fn show(&mut self, event: &Event) {
+        self.progress.follow(event);
         match &event.kind {
-            EventKind::PlanStarted { title, plan, steps, destroys } => {
-                self.steps.clone_from(steps);
+            EventKind::PlanStarted { title, plan, destroys, .. } => {
                 self.plan(title, plan.as_deref(), destroys);
             }
-            EventKind::StepStarted { step } => self.begin(step, event.at_ms),
-            EventKind::Progress { .. } => self.progress(event.at_ms, &event.kind),
+            EventKind::StepStarted { step } => self.begin(step),
+            EventKind::Progress { step, .. } => self.moves(step, event.at_ms),
             EventKind::Warned { message, .. } => {
                 self.line(&format!("WARNING {}", shown_lines(message)));
             }
@@ -172,7 +160,7 @@ pub fn failure(kind: &EventKind) -> Vec<String> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use bedplate_events::EVENT_SCHEMA;
+    use bedplate_events::{EVENT_SCHEMA, StepSummary, Unit};
 
     use super::*;
 
