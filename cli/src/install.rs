@@ -178,7 +178,7 @@ impl Install {
         } else if terminal.is_term() && terminal.size().1 >= BAR_COLUMNS {
             Box::new(Bars::on(terminal))
         } else {
-            Box::new(Plain::new(io::stdout()))
+            Box::new(Plain::of_installation(io::stdout()))
         }
     }
 

@@ -9,6 +9,7 @@ use bedplate_model::host::Export;
 use bedplate_model::plan;
 use bedplate_model::size;
 use bedplate_planner as planner;
+use bedplate_render::plain::DESTROYS_NOTHING;
 
 use crate::report::{self, Failure, Paint};
 
@@ -63,9 +64,7 @@ pub fn render(plan: &plan::Plan, paint: Paint) -> String {
     let mut out = String::new();
     let destroyed = plan.destroyed_lines();
     if destroyed.is_empty() {
-        out.push_str(
-            "Destroys nothing: every disk is blank, is kept or holds this plan's own work.\n",
-        );
+        out.push_str(&format!("{DESTROYS_NOTHING}\n"));
     } else {
         out.push_str(&format!("{}\n", paint.red("DESTROYS")));
         for line in &destroyed {

@@ -13,7 +13,6 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bedplate_events::Event;
 use bedplate_model::host::Platform;
 use bedplate_model::plan::BOOT;
 use bedplate_tools::ask_password;
@@ -33,7 +32,7 @@ use crate::host_key::{self, Taken};
 use crate::notify;
 use crate::pool::{self, Health};
 use crate::restore;
-use crate::show::{self, Format};
+use crate::show::{self, Format, Noticing};
 use bedplate_engine::in_time::ask;
 use bedplate_engine::{Reporter, StepReporter};
 use bedplate_guests::hold;
@@ -119,13 +118,9 @@ fn telling<T>(
     out: &mut (dyn Write + Send),
     work: impl FnOnce(&Reporter<'_>) -> T,
 ) -> (T, io::Result<()>) {
-    let mut written = Ok(());
-    let mut sink = |event: &Event| {
-        let result = show::event(out, format(json), event).and_then(|()| out.flush());
-        written = std::mem::replace(&mut written, Ok(())).and(result);
-    };
-    let done = work(&Reporter::to(&mut sink));
-    (done, written)
+    let mut output = Noticing::new(out);
+    let done = work(&Reporter::new(vec![show::sink(&mut output, format(json))]));
+    (done, output.written)
 }
 
 /// `bedplate-host converge`.

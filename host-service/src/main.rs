@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bedplate_events::cause::texts;
 use bedplate_guests::vm::redefine::Wish;
 use bedplate_host_service::backup::record::Task as BackupTask;
 use bedplate_host_service::backup::retrieve::Retrieval;
@@ -435,10 +436,5 @@ fn run_backup(
 }
 
 fn report(error: &dyn Error) {
-    eprintln!("bedplate-host: {error}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        eprintln!("  because: {inner}");
-        cause = inner.source();
-    }
+    eprintln!("bedplate-host: {}", texts(error).join("\n  because: "));
 }

@@ -32,7 +32,7 @@ fn is_terminal(path: &Path) -> bool {
 pub fn sinks() -> Vec<Box<dyn Sink>> {
     let terminals = terminals();
     if terminals.is_empty() {
-        return vec![Box::new(Plain::new(io::stdout()))];
+        return vec![Box::new(Plain::of_installation(io::stdout()))];
     }
     terminals.iter().filter_map(|path| sink(path)).collect()
 }
@@ -41,7 +41,7 @@ fn sink(path: &Path) -> Option<Box<dyn Sink>> {
     let file = OpenOptions::new().write(true).open(path).ok()?;
     let columns = rustix::termios::tcgetwinsize(&file).map_or(0, |size| size.ws_col);
     if is_serial(path) || columns < COLUMNS {
-        return Some(Box::new(Plain::new(file)));
+        return Some(Box::new(Plain::of_installation(file)));
     }
     let input = OpenOptions::new().read(true).open(path).ok()?;
     Some(Box::new(Bars::on(Term::read_write_pair(input, file))))

@@ -106,7 +106,7 @@ impl Sink for Bars {
             }
             EventKind::PlanStarted { .. } | EventKind::PlanDone { .. } => {
                 let mut lines = Vec::new();
-                Plain::new(&mut lines).show(event);
+                Plain::of_installation(&mut lines).show(event);
                 self.print(String::from_utf8_lossy(&lines).trim_end());
             }
         }

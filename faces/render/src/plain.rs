@@ -4,9 +4,20 @@ use std::io::Write;
 
 use bedplate_events::progress::{Amount, Progress, Step};
 use bedplate_events::shown::{shown_line, shown_lines};
-use bedplate_events::{DeviceState, Event, EventKind, Outcome, Sink};
+use bedplate_events::{DeviceState, Event, EventKind, Outcome, Sink, StepSummary};
 
 use super::text::{amount, bytes, duration};
+
+/// What is told of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Installation,
+    Host,
+}
+
+/// What is said of a plan for disks that loses no data.
+pub const DESTROYS_NOTHING: &str =
+    "Destroys nothing: every disk is blank, is kept or holds this plan's own work.";
 
 /// At most one progress line in this time.
 const PROGRESS_INTERVAL_MS: u64 = 1000;
@@ -14,6 +25,7 @@ const PROGRESS_INTERVAL_MS: u64 = 1000;
 /// Writes plain lines.
 pub struct Plain<W> {
     output: W,
+    of: Of,
     progress: Progress,
     /// The step whose line stands open, without its end.
     open: Option<String>,
@@ -21,9 +33,20 @@ pub struct Plain<W> {
 }
 
 impl<W: Write + Send> Plain<W> {
-    /// Lines go to `output`.
-    pub fn new(output: W) -> Self {
-        Self { output, progress: Progress::default(), open: None, last_progress: 0 }
+    /// An installation, which somebody watches: steps by their number and title, a line for each that is
+    /// finished when the step is.
+    pub fn of_installation(output: W) -> Self {
+        Self::new(output, Of::Installation)
+    }
+
+    /// What a host does, which is read in a journal afterwards: the plan is listed, and each step is told by
+    /// its id when it has ended.
+    pub fn of_host(output: W) -> Self {
+        Self::new(output, Of::Host)
+    }
+
+    fn new(output: W, of: Of) -> Self {
+        Self { output, of, progress: Progress::default(), open: None, last_progress: 0 }
     }
 
     fn write(&mut self, text: &str) {
@@ -37,16 +60,22 @@ impl<W: Write + Send> Plain<W> {
     }
 
     fn heading(&self, step: &str) -> String {
+        if self.of == Of::Host {
+            return format!("{}:", shown_line(step));
+        }
         let total = self.progress.announced().len();
         let width = total.to_string().len();
         let place = self.progress.place(step).map_or("?".to_owned(), |place| place.to_string());
-        format!("[{place:>width$}/{total}] {}", shown_line(self.progress.title(step)))
+        format!("[{place:>width$}/{total}] {} ...", shown_line(self.progress.title(step)))
     }
 
     fn begin(&mut self, step: &str) {
+        if self.of == Of::Host {
+            return;
+        }
         let heading = self.heading(step);
         let end = if self.open.is_some() { "\n" } else { "" };
-        self.write(&format!("{end}{heading} ..."));
+        self.write(&format!("{end}{heading}"));
         self.open = Some(step.to_owned());
     }
 
@@ -61,7 +90,7 @@ impl<W: Write + Send> Plain<W> {
             self.write(&format!(" {result}\n"));
         } else {
             let heading = self.heading(step);
-            self.line(&format!("{heading} ... {result}"));
+            self.line(&format!("{heading} {result}"));
         }
     }
 
@@ -71,7 +100,7 @@ impl<W: Write + Send> Plain<W> {
         }
         let Some(Step::Running(running)) = self.progress.step(step) else { return };
         let Some(Amount { done, total, unit, note, .. }) = &running.amount else { return };
-        let mut line = format!("{} ...", self.heading(step));
+        let mut line = self.heading(step);
         if *done > 0 || total.is_some() {
             line.push_str(&format!(" {}", amount(*done, *total, *unit)));
         }
@@ -90,14 +119,45 @@ impl<W: Write + Send> Plain<W> {
 
     fn plan(&mut self, title: &str, plan: Option<&str>, destroys: &[String]) {
         self.line(&format!("Bedplate: {}", shown_line(title)));
+        // What has a hash is a plan for disks.
         if let Some(plan) = plan {
-            self.line(&format!("Plan {plan}"));
-        }
-        if destroys.is_empty() {
-            self.line("Destroys nothing: every disk of the plan is blank or ours to finish.");
+            self.line(&format!("Plan {}", shown_line(plan)));
+            if destroys.is_empty() {
+                self.line(DESTROYS_NOTHING);
+            }
         }
         for line in destroys {
             self.line(&format!("DESTROYS {}", shown_line(line)));
+        }
+        if self.of == Of::Host {
+            let steps = self.progress.announced().iter();
+            let line = |step: &StepSummary| {
+                format!("  {}: {}", shown_line(&step.id), shown_line(&step.title))
+            };
+            let lines: Vec<String> = steps.map(line).collect();
+            lines.iter().for_each(|line| self.line(line));
+        }
+    }
+
+    fn warning(&mut self, step: Option<&str>, message: &str) {
+        let step = step.map(|step| format!("{}: ", shown_line(step))).unwrap_or_default();
+        self.line(&format!("WARNING {step}{}", shown_lines(message)));
+    }
+
+    fn over(&mut self, success: bool, took: &str) {
+        let nothing = self.progress.plan().is_some() && self.progress.ended().is_empty();
+        let (left, all) = (self.progress.left().count(), self.progress.announced().len());
+        match (success, self.of) {
+            (true, _) if nothing => self.line(&format!("Finished in {took}: nothing to do.")),
+            (true, _) => self.line(&format!("Finished in {took}.")),
+            (false, Of::Installation) => {
+                self.line(&format!("Stopped after {took}."));
+                self.line("Nothing further will be written. The machine stays as it is.");
+            }
+            (false, Of::Host) if left > 0 => self.line(&format!(
+                "Not everything was done ({took}): {left} of {all} steps were not begun."
+            )),
+            (false, Of::Host) => self.line(&format!("Not everything was done ({took}).")),
         }
     }
 }
@@ -111,9 +171,7 @@ impl<W: Write + Send> Sink for Plain<W> {
             }
             EventKind::StepStarted { step } => self.begin(step),
             EventKind::Progress { step, .. } => self.moves(step, event.at_ms),
-            EventKind::Warned { message, .. } => {
-                self.line(&format!("WARNING {}", shown_lines(message)));
-            }
+            EventKind::Warned { step, message } => self.warning(step.as_deref(), message),
             EventKind::StepDone { step, outcome, milliseconds } => {
                 self.end(step, *outcome, *milliseconds);
             }
@@ -122,12 +180,8 @@ impl<W: Write + Send> Sink for Plain<W> {
                     self.line(&line);
                 }
             }
-            EventKind::PlanDone { success: true, milliseconds } => {
-                self.line(&format!("Finished in {}.", duration(*milliseconds)));
-            }
-            EventKind::PlanDone { success: false, milliseconds } => {
-                self.line(&format!("Stopped after {}.", duration(*milliseconds)));
-                self.line("Nothing further will be written. The machine stays as it is.");
+            EventKind::PlanDone { success, milliseconds } => {
+                self.over(*success, &duration(*milliseconds));
             }
         }
     }
@@ -160,7 +214,7 @@ pub fn failure(kind: &EventKind) -> Vec<String> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use bedplate_events::{EVENT_SCHEMA, StepSummary, Unit};
+    use bedplate_events::{EVENT_SCHEMA, Unit};
 
     use super::*;
 
@@ -178,8 +232,12 @@ mod tests {
     }
 
     fn render(kinds: Vec<(u64, EventKind)>) -> String {
+        shown(Of::Installation, kinds)
+    }
+
+    fn shown(of: Of, kinds: Vec<(u64, EventKind)>) -> String {
         let buffer = Buffer::default();
-        let mut plain = Plain::new(buffer.clone());
+        let mut plain = Plain::new(buffer.clone(), of);
         for (sequence, (at_ms, kind)) in kinds.into_iter().enumerate() {
             let sequence = sequence as u64;
             plain.show(&Event { schema: EVENT_SCHEMA, sequence, at_ms, kind });
@@ -264,5 +322,50 @@ mod tests {
             ),
             (21, EventKind::PlanDone { success: false, milliseconds: 21 }),
         ]));
+    }
+
+    #[test]
+    fn what_a_host_does_reads_well_in_a_journal() {
+        let warned = EventKind::Warned {
+            step: Some("copy".into()),
+            message: "slow\nFAILED x\u{1b}[2J".into(),
+        };
+        let already = EventKind::StepDone {
+            step: "luks-vm1".into(),
+            outcome: Outcome::AlreadyDone,
+            milliseconds: 3,
+        };
+        let failed = EventKind::Failed {
+            step: Some("copy".into()),
+            device: None,
+            state: None,
+            message: "it broke".into(),
+            causes: vec!["no space".into()],
+            next: "make room".into(),
+        };
+        insta::assert_snapshot!(shown(
+            Of::Host,
+            vec![
+                (0, plan()),
+                (10, start("luks-vm1")),
+                (11, already),
+                (1000, start("copy")),
+                (2000, copied(30_000_000)),
+                (2500, warned),
+                (3000, failed),
+                (3001, EventKind::PlanDone { success: false, milliseconds: 3001 }),
+            ]
+        ));
+    }
+
+    #[test]
+    fn a_host_that_has_nothing_to_do_says_so() {
+        let title = "converge hv".to_owned();
+        let none = EventKind::PlanStarted { title, plan: None, steps: vec![], destroys: vec![] };
+        let over = |success| EventKind::PlanDone { success, milliseconds: 20 };
+        let failing = shown(Of::Host, vec![(0, none.clone()), (20, over(false))]);
+        assert!(!failing.contains("nothing to do"), "{failing}");
+        let told = shown(Of::Host, vec![(0, none), (20, over(true))]);
+        assert_eq!(told, "Bedplate: converge hv\nFinished in 0.1 s: nothing to do.\n");
     }
 }

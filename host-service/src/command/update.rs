@@ -3,13 +3,10 @@
 use std::io::Write;
 use std::path::Path;
 
-use bedplate_engine::Reporter;
-use bedplate_events::Event;
 use bedplate_platform::intent;
 use bedplate_platform::update::Update;
 
-use super::{Finished, NotAsIntended, format, lock};
-use crate::show;
+use super::{Finished, NotAsIntended, lock, telling};
 
 /// From the medium in `device`; `is_dry` shows the steps alone.
 pub fn update(
@@ -26,12 +23,7 @@ pub fn update(
         update.steps().try_for_each(|step| writeln!(out, "{step}"))?;
         return Ok(());
     }
-    let mut written = Ok(());
-    let mut sink = |event: &Event| {
-        let result = show::event(out, format(json), event).and_then(|()| out.flush());
-        written = std::mem::replace(&mut written, Ok(())).and(result);
-    };
-    let success = update.perform(&Reporter::to(&mut sink));
+    let (success, written) = telling(json, out, |reporter| update.perform(reporter));
     written?;
     if success { Ok(()) } else { Err(NotAsIntended::Update.into()) }
 }
