@@ -202,13 +202,18 @@ pub fn recover_if_idle(
             return Err(HoldError::File { path: runtime.join(LOCK), source });
         }
     }
-    let mut all = Recovered::default();
+    let (mut all, mut result) = (Recovered::default(), Ok(()));
     for driver in drivers {
-        let recovered = recover(&**driver, runtime)?;
-        all.free.extend(recovered.free);
-        all.left.extend(recovered.left);
+        // One kind whose notes cannot be read keeps no guest of another standing.
+        match recover(&**driver, runtime) {
+            Ok(recovered) => {
+                all.free.extend(recovered.free);
+                all.left.extend(recovered.left);
+            }
+            Err(error) => result = result.and(Err(error)),
+        }
     }
-    Ok(Some(all))
+    result.map(|()| Some(all))
 }
 
 /// Lets go what an earlier run held of one kind and did not let go. One that cannot be let go does not keep
