@@ -85,7 +85,9 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(failure) => {
-            failure.show();
+            if !failure.is_unread() {
+                failure.show();
+            }
             ExitCode::from(1)
         }
     }

@@ -1,6 +1,6 @@
 //! Failures as people see them.
 
-use bedplate_events::cause::texts;
+use bedplate_events::cause::{nobody_reads, texts};
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -77,6 +77,11 @@ impl Failure {
         let text = self.render(Paint { on: io::stderr().is_terminal() });
         // Nobody is left to be told when standard error is closed.
         drop(io::stderr().write_all(text.as_bytes()));
+    }
+
+    /// Whether nobody reads what is written any more.
+    pub fn is_unread(&self) -> bool {
+        matches!(self, Self::Other(error) if nobody_reads(error.as_ref()))
     }
 
     /// The failure and its causes as one text without colour, for documents that programs read.

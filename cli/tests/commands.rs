@@ -183,3 +183,16 @@ fn a_workstation_without_nix_is_told_what_to_do_before_anything_is_made() {
     assert_eq!(old.status.code(), Some(1));
     assert!(stderr(&old).contains("make it again"), "{}", stderr(&old));
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure_to_tell_of() {
+    for arguments in [&["schema"][..], &["plan", PROFILE, "--inventory", INVENTORY, "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bedplate"));
+        let output = command.args(arguments).current_dir(root).stdout(writer).output().unwrap();
+        assert!(!output.status.success(), "what is read may be cut");
+        assert_eq!(stderr(&output), "", "{arguments:?}");
+    }
+}

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bedplate_events::cause::texts;
+use bedplate_events::cause::{nobody_reads, texts};
 use bedplate_guests::vm::redefine::Wish;
 use bedplate_host_service::backup::record::Task as BackupTask;
 use bedplate_host_service::backup::retrieve::Retrieval;
@@ -327,7 +327,9 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(error.as_ref());
+            if !nobody_reads(error.as_ref()) {
+                report(error.as_ref());
+            }
             let differs = error.downcast_ref::<NotAsIntended>();
             differs.map_or(ExitCode::FAILURE, |differs| ExitCode::from(differs.exit_code()))
         }

@@ -133,7 +133,7 @@ impl Machines {
         let root = self.place("owner");
         let description = Some(self.description.as_bytes());
         let request =
-            NewHost { name: NAME, document: &self.document, description, ..Request::default() };
+            NewHost { name: NAME, document: &self.document, description, ..NewHost::default() };
         write::write(&root, &init::decide(&request).unwrap().changes).unwrap();
         fs::remove_dir_all(root.join("nix/hosts").join(NAME)).unwrap();
         commit(&root);

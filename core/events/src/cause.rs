@@ -1,6 +1,7 @@
 //! An error and what caused it: the one place where a chain of errors is walked to be shown.
 
 use std::error::Error;
+use std::io;
 use std::iter::successors;
 
 /// The error and its causes, outermost first.
@@ -18,9 +19,15 @@ pub fn in_line(error: &dyn Error) -> String {
     texts(error).join(": ")
 }
 
+/// Whether this is about a pipe that nobody reads any more, as after `| head`: that is no failure to tell of. A
+/// pipe to a program that was started is told with that program.
+pub fn nobody_reads(error: &(dyn Error + 'static)) -> bool {
+    let written = error.downcast_ref::<io::Error>();
+    written.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
 
     use super::*;
 
@@ -44,5 +51,11 @@ mod tests {
         let error = Unwritten(io::Error::other("disk on fire"));
         assert_eq!(in_line(&error), "could not write: disk on fire");
         assert_eq!(texts(&error.0), ["disk on fire"]);
+    }
+
+    #[test]
+    fn a_pipe_of_our_own_is_told_from_one_to_a_program() {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(nobody_reads(&closed()) && !nobody_reads(&Unwritten(closed())));
     }
 }
