@@ -12,10 +12,10 @@ use bedplate_events::shown::shown;
 use bedplate_facts::table as facts_table;
 use bedplate_model::facts::Facts;
 use bedplate_model::size;
+use bedplate_render::table::{Row, columns, table};
 use serde::Serialize;
 
 use self::inventories::{Answer, Inventories};
-use crate::plan::columns;
 use crate::report::{self, Failure};
 
 /// List the machines on the local network that were booted from the medium.
@@ -86,7 +86,7 @@ impl Discover {
         if found.is_empty() {
             format!("no machine answered within {} s\n", self.seconds)
         } else {
-            table(found)
+            table(&rows(found), columns())
         }
     }
 
@@ -129,7 +129,7 @@ fn block(name: &str, facts: &Facts, path: &str) -> String {
     format!("\n{}, written to {}\n{lines}", shown(name), shown(path))
 }
 
-fn table(found: &[Found]) -> String {
+fn rows(found: &[Found]) -> Vec<Row> {
     let row = |found: &Found| {
         let activity = match found.summary.activity {
             Activity::Waiting => "waiting",
@@ -146,9 +146,15 @@ fn table(found: &[Found]) -> String {
             disks.push(format!("{} more", found.summary.more_disks));
         }
         let addresses = found.addresses.join(" ");
-        [shown(&found.name), shown(&addresses), activity.to_owned(), memory, disks.join(", ")]
+        Row::from([
+            shown(&found.name),
+            shown(&addresses),
+            activity.to_owned(),
+            memory,
+            disks.join(", "),
+        ])
     };
-    columns(&found.iter().map(row).collect::<Vec<_>>())
+    found.iter().map(row).collect()
 }
 
 #[cfg(test)]
@@ -172,10 +178,14 @@ mod tests {
         };
         let disk = |transport: &str, size| Disk { transport: transport.to_owned(), size };
         let disks = vec![disk("nvme", 500_107_862_016), disk("sata", 4_000_787_030_016)];
-        insta::assert_snapshot!(table(&[
+        insta::assert_snapshot!(shown_table(&[
             machine("bedplate-3c4d5e.local", disks, 3),
             machine("bedplate-1.local", Vec::new(), 0),
         ]));
+    }
+
+    fn shown_table(found: &[Found]) -> String {
+        table(&rows(found), 100)
     }
 
     fn hypervisor() -> Facts {

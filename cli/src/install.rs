@@ -21,13 +21,14 @@ use bedplate_planner as planner;
 use bedplate_render::bars::Bars;
 use bedplate_render::json::JsonLines;
 use bedplate_render::plain::Plain;
+use bedplate_render::table::columns;
 use bedplate_tools::ssh::Target;
 use zeroize::Zeroizing;
 
 use crate::connection::{Login, Machine};
 use crate::personalize::Owned;
 use crate::plan;
-use crate::report::{self, Failure, Paint};
+use crate::report::{self, Failure};
 
 /// The connection ended before the installation did.
 const LOST: u8 = 5;
@@ -127,7 +128,7 @@ impl Install {
 
     /// Shows the plan and asks, unless the answer came with the command.
     fn agree(&self, plan: &Plan, machine: &Machine) -> Result<(), Failure> {
-        self.say(&plan::render(plan, Paint { on: !self.json && io::stdout().is_terminal() }))?;
+        self.say(&plan::render(plan, columns()))?;
         match &self.expect_plan {
             Some(asked) if *asked == plan.hash => return Ok(()),
             Some(asked) => {
@@ -166,9 +167,9 @@ impl Install {
 
     fn say(&self, text: &str) -> io::Result<()> {
         if self.json {
-            return io::stderr().write_all(text.as_bytes());
+            return anstream::stderr().write_all(text.as_bytes());
         }
-        io::stdout().write_all(text.as_bytes())
+        anstream::stdout().write_all(text.as_bytes())
     }
 
     fn sink(&self) -> Box<dyn Sink> {

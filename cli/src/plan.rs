@@ -1,17 +1,19 @@
 //! `bedplate plan`: what would an installation do?
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_events::shown::shown;
+use bedplate_events::shown::{shown, shown_line};
 use bedplate_model::facts::Facts;
 use bedplate_model::host::Export;
 use bedplate_model::plan;
 use bedplate_model::size;
 use bedplate_planner as planner;
 use bedplate_render::plain::DESTROYS_NOTHING;
+use bedplate_render::style::{BAD, STRONG, paint};
+use bedplate_render::table::{Row, columns, table};
 
-use crate::report::{self, Failure, Paint};
+use crate::report::{self, Failure};
 
 /// Show what an installation would do to a machine.
 #[derive(clap::Args)]
@@ -45,8 +47,7 @@ impl Plan {
         if self.json {
             writeln!(out, "{}", report::json(&plan)?)?;
         } else {
-            let paint = Paint { on: io::stdout().is_terminal() };
-            out.write_all(render(&plan, paint).as_bytes())?;
+            anstream::AutoStream::auto(out).write_all(render(&plan, columns()).as_bytes())?;
         }
         Ok(())
     }
@@ -59,22 +60,22 @@ pub fn read_facts(path: &Path) -> Result<Facts, Failure> {
         .map_err(|source| InventoryError { path: path.display().to_string(), source })?)
 }
 
-/// The plan for people: what it destroys first, then disks and steps.
-pub fn render(plan: &plan::Plan, paint: Paint) -> String {
+/// The plan for people, in colour: what it destroys first, then disks and steps.
+pub fn render(plan: &plan::Plan, columns: usize) -> String {
     let mut out = String::new();
     let destroyed = plan.destroyed_lines();
     if destroyed.is_empty() {
         out.push_str(&format!("{DESTROYS_NOTHING}\n"));
     } else {
-        out.push_str(&format!("{}\n", paint.red("DESTROYS")));
+        out.push_str(&format!("{}\n", paint(BAD, "DESTROYS")));
         for line in &destroyed {
-            out.push_str(&format!("  {}\n", paint.red(line)));
+            out.push_str(&format!("  {}\n", paint(BAD, shown_line(line))));
         }
     }
     for warning in &plan.warnings {
         out.push_str(&format!("warning: {warning}\n"));
     }
-    out.push_str(&format!("\n{}\n", paint.bold("Disks")));
+    out.push_str(&format!("\n{}\n", paint(STRONG, "Disks")));
     let row = |disk: &plan::DiskTarget| {
         let found = match disk {
             _ if plan.keeps(&disk.role) => "is kept with its data",
@@ -83,44 +84,34 @@ pub fn render(plan: &plan::Plan, paint: Paint) -> String {
             _ => "",
         };
         let serial = disk.serial.as_deref().map_or_else(|| "-".into(), shown);
-        [disk.role.clone(), disk.id.clone(), size::show(disk.size), serial, found.to_owned()]
+        Row::from([
+            disk.role.clone(),
+            disk.id.clone(),
+            size::show(disk.size),
+            serial,
+            found.to_owned(),
+        ])
     };
-    out.push_str(&columns(&plan.disks.iter().map(row).collect::<Vec<_>>()));
-    out.push_str(&format!("\n{}\n", paint.bold("Steps")));
+    out.push_str(&table(&plan.disks.iter().map(row).collect::<Vec<_>>(), columns));
+    out.push_str(&format!("\n{}\n", paint(STRONG, "Steps")));
     for (index, step) in plan.summaries().iter().enumerate() {
         out.push_str(&format!("  {:>2}  {}\n", index + 1, step.title));
     }
     if !plan.exports.is_empty() {
-        out.push_str(&format!("\n{}\n", paint.bold("Exports, once it runs")));
+        out.push_str(&format!("\n{}\n", paint(STRONG, "Exports, once it runs")));
         let row = |export: &Export| {
             let clients: Vec<String> = export.clients.iter().map(ToString::to_string).collect();
-            [export.path.clone(), clients.join(" "), export.options.join(",")]
+            Row::from([export.path.clone(), clients.join(" "), export.options.join(",")])
         };
-        out.push_str(&columns(&plan.exports.iter().map(row).collect::<Vec<_>>()));
+        out.push_str(&table(&plan.exports.iter().map(row).collect::<Vec<_>>(), columns));
     }
     let then = match plan.then {
         bedplate_model::host::Then::Reboot => "reboot",
         bedplate_model::host::Then::Poweroff => "power off",
         bedplate_model::host::Then::Wait => "wait",
     };
-    out.push_str(&format!("\nThen: {then}\nPlan: {}\n", paint.bold(&plan.hash)));
+    out.push_str(&format!("\nThen: {then}\nPlan: {}\n", paint(STRONG, &plan.hash)));
     out
-}
-
-/// No column is padded to more, however long one of its cells is.
-const WIDEST: usize = 200;
-
-/// Rows with their columns below each other.
-pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(|column| width(column).min(WIDEST));
-    let line = |row: &[String; N]| {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        format!("  {}\n", cells.join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -135,11 +126,9 @@ mod tests {
         let mut facts: Facts = serde_json::from_str(text).unwrap();
         for evil in ["\u{1b}[2J\nDestroys nothing".to_owned(), "x".repeat(65_536)] {
             facts.disks[0].serial = Some(evil);
-            let shown = render(&planner::plan(&host, &facts).unwrap(), Paint { on: false });
-            assert!(!shown.contains('\u{1b}') && !shown.contains("\nDestroys nothing\n"));
+            let shown = render(&planner::plan(&host, &facts).unwrap(), 80);
+            assert!(!shown.contains("\u{1b}[2J") && !shown.contains("\nDestroys nothing\n"));
             assert!(shown.len() < 8000, "{}", shown.len());
         }
-        let cell = |size| ["x".repeat(size), String::new()];
-        assert!(columns(&[cell(70_000), cell(1)]).len() < 80_000);
     }
 }

@@ -1,13 +1,16 @@
 //! Failures as people see them.
 
-use bedplate_events::cause::{nobody_reads, texts};
 use std::error::Error;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 
+use anstream::adapter::strip_str;
 use bedplate_document::{self as document, Problems};
+use bedplate_events::cause::{nobody_reads, texts};
 use bedplate_model::host::HostFile;
 use bedplate_planner::PlanError;
+use bedplate_render::excerpt::Excerpt;
+use bedplate_render::style::{BAD, STRONG, paint};
 
 /// Why a subcommand failed.
 #[derive(Debug)]
@@ -72,11 +75,10 @@ pub fn read_host(path: &Path) -> Result<HostFile, Failure> {
 }
 
 impl Failure {
-    /// Writes the failure to standard error, in colour on a terminal.
+    /// Writes the failure to standard error, in colour where that is wished for.
     pub fn show(&self) {
-        let text = self.render(Paint { on: io::stderr().is_terminal() });
         // Nobody is left to be told when standard error is closed.
-        drop(io::stderr().write_all(text.as_bytes()));
+        drop(anstream::stderr().write_all(self.render().as_bytes()));
     }
 
     /// Whether nobody reads what is written any more.
@@ -88,20 +90,20 @@ impl Failure {
     pub fn told(&self) -> String {
         match self {
             Self::Other(error) => texts(error.as_ref()).join(": "),
-            other => other.render(Paint { on: false }),
+            other => strip_str(&other.render()).to_string(),
         }
     }
 
-    fn render(&self, paint: Paint) -> String {
+    fn render(&self) -> String {
         match self {
-            Self::Document { problems, text } => render_problems(problems, text, paint),
-            Self::Refused(error) => render_refusals(error, paint),
-            Self::Other(error) => render_chain(error.as_ref(), paint),
+            Self::Document { problems, text } => render_problems(problems, text),
+            Self::Refused(error) => render_refusals(error),
+            Self::Other(error) => render_chain(error.as_ref()),
         }
     }
 }
 
-fn render_refusals(error: &PlanError, paint: Paint) -> String {
+fn render_refusals(error: &PlanError) -> String {
     let mut out = String::new();
     let (shown, more) = error.shown();
     for refusal in shown {
@@ -111,9 +113,9 @@ fn render_refusals(error: &PlanError, paint: Paint) -> String {
         };
         out.push_str(&format!(
             "{}: {}\n  {}: {}\n",
-            paint.red("refused"),
-            paint.bold(&format!("{place}{}", refusal.message)),
-            paint.bold("help"),
+            paint(BAD, "refused"),
+            paint(STRONG, format!("{place}{}", refusal.message)),
+            paint(STRONG, "help"),
             refusal.help
         ));
     }
@@ -124,36 +126,25 @@ fn render_refusals(error: &PlanError, paint: Paint) -> String {
     out
 }
 
-fn render_chain(error: &dyn Error, paint: Paint) -> String {
-    format!("{}: {}\n", paint.red("error"), texts(error).join("\n  caused by: "))
+fn render_chain(error: &dyn Error) -> String {
+    format!("{}: {}\n", paint(BAD, "error"), texts(error).join("\n  caused by: "))
 }
 
-/// Problems as rustc shows them: message, place, the line with a caret, help.
-pub fn render_problems(problems: &Problems, text: &str, paint: Paint) -> String {
+/// Problems, each with the line where it stands.
+fn render_problems(problems: &Problems, text: &str) -> String {
     let mut out = String::new();
+    let lines: Vec<&str> = text.lines().collect();
     for problem in problems.iter() {
-        let number = problem.line.to_string();
-        let margin = " ".repeat(number.len());
-        let line = text.lines().nth(problem.line.saturating_sub(1)).unwrap_or_default();
-        let shown: String =
-            line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(EXCERPT).collect();
-        let column = problem.column.saturating_sub(1).min(EXCERPT);
-        let width = problem.width.min(EXCERPT.saturating_sub(column)).max(1);
-        let caret = format!("{}{}", " ".repeat(column), "^".repeat(width));
-        let bar = paint.blue("|");
-        out.push_str(&format!(
-            "{error}: {message}\n{margin}{arrow} {file}:{at}:{column_number}\n{margin} {bar}\n{line_number} {bar} {shown}\n{margin} {bar} {caret}\n{margin} {bar} {help}: {advice}\n\n",
-            error = paint.red("error"),
-            message = paint.bold(&problem.message),
-            arrow = paint.blue("-->"),
-            file = problem.file,
-            at = problem.line,
-            column_number = problem.column,
-            line_number = paint.blue(&number),
-            caret = paint.red(&caret),
-            help = paint.bold("help"),
-            advice = problem.help,
-        ));
+        let excerpt = Excerpt {
+            file: &problem.file,
+            text: lines.get(problem.line.saturating_sub(1)).copied().unwrap_or_default(),
+            line: problem.line,
+            column: problem.column,
+            width: problem.width,
+            message: &problem.message,
+            help: &problem.help,
+        };
+        out.push_str(&format!("{}\n", excerpt.render()));
     }
     if problems.more() > 0 {
         out.push_str(&format!("and {} more\n\n", problems.more()));
@@ -162,35 +153,4 @@ pub fn render_problems(problems: &Problems, text: &str, paint: Paint) -> String 
     let noun = if count == 1 { "problem" } else { "problems" };
     out.push_str(&format!("{count} {noun}; nothing was done\n"));
     out
-}
-
-/// The longest excerpt of a line, in characters.
-const EXCERPT: usize = 160;
-
-/// Colours, or none.
-#[derive(Clone, Copy)]
-pub struct Paint {
-    /// Whether to colour.
-    pub on: bool,
-}
-
-impl Paint {
-    fn wrap(self, code: &str, text: &str) -> String {
-        if self.on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
-
-    /// Bold red.
-    pub fn red(self, text: &str) -> String {
-        self.wrap("1;31", text)
-    }
-
-    /// Bold blue.
-    pub fn blue(self, text: &str) -> String {
-        self.wrap("1;34", text)
-    }
-
-    /// Bold in the terminal's own colour.
-    pub fn bold(self, text: &str) -> String {
-        self.wrap("1", text)
-    }
 }

@@ -58,6 +58,23 @@ fn mistakes_are_shown_with_the_line_and_end_with_1() {
 }
 
 #[test]
+fn what_is_painted_says_the_same_and_is_not_painted_for_programs() {
+    let plan = ["plan", PROFILE, "--inventory", INVENTORY];
+    let mistakes = ["check", "core/document/tests/hosts/unknown_keys.toml"];
+    for arguments in [&plan[..], &mistakes] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bedplate"));
+        command.args(arguments).current_dir(root);
+        let plain = command.env_remove("CLICOLOR_FORCE").output().unwrap();
+        let painted = command.env("CLICOLOR_FORCE", "1").output().unwrap();
+        let text = |output: &Output| stdout(output) + &stderr(output);
+        assert!(!text(&plain).contains('\u{1b}'));
+        assert_ne!(text(&painted), text(&plain));
+        assert_eq!(anstream::adapter::strip_str(&text(&painted)).to_string(), text(&plain));
+    }
+}
+
+#[test]
 fn a_schedule_that_systemd_does_not_understand_is_a_mistake_and_one_not_asked_for_is_told() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = tempfile::tempdir().unwrap();

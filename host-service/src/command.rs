@@ -42,6 +42,7 @@ use bedplate_guests::vm::restart::{self, Patience};
 use bedplate_platform::activation;
 use bedplate_platform::generation;
 use bedplate_platform::intent;
+use bedplate_render::table::{Row, columns, table};
 use bedplate_resources::context::Context;
 use bedplate_resources::status::{Standing, Status, standing};
 
@@ -325,8 +326,17 @@ pub fn generation_list(json: bool, out: &mut dyn Write) -> Finished {
     if json {
         return Ok(writeln!(out, "{}", serde_json::to_string(&all)?)?);
     }
-    all.iter().try_for_each(|one| writeln!(out, "{one}"))?;
-    Ok(())
+    let rows: Vec<Row> = all.iter().map(generation_row).collect();
+    Ok(out.write_all(table(&rows, columns()).as_bytes())?)
+}
+
+fn generation_row(one: &generation::Listed) -> Row {
+    let toplevel = one.toplevel.display().to_string();
+    let number = format!("{:>3}", one.number);
+    Row {
+        cells: vec![number, one.standing().to_owned(), one.trial.to_string(), toplevel],
+        below: one.faults.iter().map(|fault| format!("broken: {fault}")).collect(),
+    }
 }
 
 /// `bedplate-host generation failed`, in an emergency.
@@ -450,4 +460,32 @@ pub(crate) fn lock(runtime: &Path) -> io::Result<File> {
 
 fn format(json: bool) -> Format {
     if json { Format::Json } else { Format::Plain }
+}
+
+#[cfg(test)]
+mod tests {
+    use bedplate_platform::generation::{Listed, Trial};
+
+    use super::*;
+
+    #[test]
+    fn a_generation_says_how_it_stands_and_what_is_broken_of_it() {
+        let listed = |number: u64, next: bool, faults| Listed {
+            number,
+            toplevel: Path::new("/nix/store").join(number.to_string()),
+            running: !next,
+            next,
+            trial: if next { Trial::TriesLeft(3) } else { Trial::CameUp },
+            faults,
+        };
+        let all =
+            [listed(12, true, vec!["the kernel is torn".to_owned()]), listed(2, false, vec![])];
+        let rows: Vec<Row> = all.iter().map(generation_row).collect();
+        let text = table(&rows, 80);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_ne!(lines.len(), 2, "what is broken has a line of its own");
+        assert_eq!(lines[0], "   12  boots next  untried, 3 tries left  /nix/store/12");
+        assert_eq!(lines[1], "      broken: the kernel is torn");
+        assert_eq!(lines[2], "    2  runs        has come up            /nix/store/2");
+    }
 }

@@ -338,7 +338,9 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let Arguments { host_file, json, task } = arguments;
-    let out = &mut io::stdout();
+    // What programs read goes out as it is; what people read, in colour where that is wished for.
+    let (mut plain, mut painted) = (io::stdout(), anstream::stdout());
+    let out: &mut (dyn io::Write + Send) = if *json { &mut plain } else { &mut painted };
     match task {
         Task::Converge { ignore_room } => {
             command::converge(host_file, Room::given(*ignore_room), *json, out)

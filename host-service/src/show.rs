@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 
 use bedplate_events::Sink;
-use bedplate_render::entries::{self, Entry};
+use bedplate_render::entries::{self, Entry, Tone};
 use bedplate_render::json::JsonLines;
 use bedplate_render::plain::Plain;
+use bedplate_render::table::columns;
 use bedplate_resources::status::{Standing, Status};
 
 /// How to write.
@@ -67,15 +68,15 @@ pub fn status(out: &mut dyn Write, format: Format, all: &[Status]) -> io::Result
         Format::Json => {
             all.iter().try_for_each(|one| writeln!(out, "{}", serde_json::to_string(one)?))
         }
-        Format::Plain => entries::write(out, &all.iter().map(entry).collect::<Vec<_>>()),
+        Format::Plain => entries::write(out, &all.iter().map(entry).collect::<Vec<_>>(), columns()),
     }
 }
 
 fn entry(one: &Status) -> Entry {
-    let word = match one.standing() {
-        Standing::Agrees => "ok",
-        Standing::Differs => "DIFFERS",
-        Standing::Stuck => "STUCK",
+    let (word, tone) = match one.standing() {
+        Standing::Agrees => ("ok", Tone::Well),
+        Standing::Differs => ("DIFFERS", Tone::Odd),
+        Standing::Stuck => ("STUCK", Tone::Bad),
     };
     let intent = one.intent.iter().map(|text| format!("intent:  {text}"));
     let reality = one.reality.iter().map(|text| format!("reality: {text}"));
@@ -85,7 +86,7 @@ fn entry(one: &Status) -> Entry {
     let notes = one.notes.iter().cloned();
     let lines = intent.chain(reality).chain(refused).chain(actions).chain(wants).chain(notes);
     let title = format!("{} {}", one.kind, one.name.as_deref().unwrap_or("*"));
-    Entry { word, title, lines: lines.collect() }
+    Entry { word, tone, title, lines: lines.collect() }
 }
 
 #[cfg(test)]
@@ -102,6 +103,7 @@ mod tests {
         let mut out = Vec::new();
         status(&mut out, Format::Plain, &[one]).unwrap();
         let text = String::from_utf8(out).unwrap();
+        let text = anstream::adapter::strip_str(&text).to_string();
         assert_eq!(text, "STUCK   backup apps\n          wants:   the newest is 3 days old\n");
     }
 

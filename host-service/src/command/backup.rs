@@ -16,6 +16,7 @@ use crate::handoff;
 use bedplate_events::cause::in_line;
 use bedplate_guests::hold::{self, Recovered, StillHeld};
 use bedplate_platform::intent;
+use bedplate_render::table::{Row, columns, table};
 
 /// `bedplate-host backup run NAME`.
 pub fn run(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Finished {
@@ -67,22 +68,21 @@ pub fn list(host_file: &Path, name: &str, json: bool, out: &mut dyn Write) -> Fi
     if json {
         return Ok(writeln!(out, "{}", serde_json::to_string(&found)?)?);
     }
-    for snapshot in &found {
-        writeln!(out, "{}", line(snapshot))?;
-    }
-    Ok(())
+    let rows: Vec<Row> = found.iter().map(row).collect();
+    Ok(out.write_all(table(&rows, columns()).as_bytes())?)
 }
 
 /// A snapshot for people.
-fn line(snapshot: &Snapshot) -> String {
+fn row(snapshot: &Snapshot) -> Row {
     let (id, time) = (choice::short(&snapshot.id), choice::time(&snapshot.time));
     let (files, bytes) = snapshot
         .summary
         .map(|size| (size.total_files_processed, size.total_bytes_processed))
         .unzip();
-    let size = files.zip(bytes).map(|(files, bytes)| format!("  {files} files, {bytes} bytes"));
-    let mark = if snapshot.is_complete() { "" } else { "  INCOMPLETE" };
-    format!("{id}  {time}{}{mark}", size.unwrap_or_default())
+    let files = files.map(|files| format!("{files} files")).unwrap_or_default();
+    let bytes = bytes.map(|bytes| format!("{bytes} bytes")).unwrap_or_default();
+    let mark = if snapshot.is_complete() { "" } else { "INCOMPLETE" };
+    Row::from([id, time, files, bytes, mark.to_owned()])
 }
 
 /// In the journal a warning is a warning.

@@ -25,7 +25,7 @@ use bedplate_model::plan::{BOOT, BOOT_MIRROR};
 pub use self::attempt::{Verdict, give_up};
 pub use self::copy::copy;
 use self::esp::Esp;
-pub use self::list::{Listed, list};
+pub use self::list::{Listed, Trial, list};
 pub use self::rebuild::{Next, REPOSITORY, RebuildError, go_to, rebuild, rollback};
 pub use self::record::record;
 pub use self::room::Lacking;

@@ -102,23 +102,26 @@ pub(super) fn trial(name: &str) -> Trial {
     }
 }
 
-impl std::fmt::Display for Listed {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let state = match (self.running, self.next) {
+impl Listed {
+    /// Whether it runs and boots next, in words.
+    pub fn standing(&self) -> &'static str {
+        match (self.running, self.next) {
             (true, true) => "runs, boots next",
             (true, false) => "runs",
             (false, true) => "boots next",
             (false, false) => "",
-        };
-        let trial = match self.trial {
-            Trial::CameUp => "has come up".to_owned(),
-            Trial::TriesLeft(left) => format!("untried, {left} tries left"),
-            Trial::GivenUp => "never came up, given up".to_owned(),
-            Trial::NoEntry => "not in the boot menu".to_owned(),
-        };
-        let (number, toplevel) = (self.number, self.toplevel.display());
-        write!(formatter, "{number:>5}  {state:<16}  {trial:<24}  {toplevel}")?;
-        self.faults.iter().try_for_each(|fault| write!(formatter, "\n       broken: {fault}"))
+        }
+    }
+}
+
+impl std::fmt::Display for Trial {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::CameUp => formatter.write_str("has come up"),
+            Self::TriesLeft(left) => write!(formatter, "untried, {left} tries left"),
+            Self::GivenUp => formatter.write_str("never came up, given up"),
+            Self::NoEntry => formatter.write_str("not in the boot menu"),
+        }
     }
 }
 
