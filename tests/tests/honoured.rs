@@ -39,11 +39,11 @@ fn keys() -> impl Iterator<Item = (&'static Block, &'static Key)> {
 }
 
 /// Where the sources are that look at a key of this place.
-fn readers(place: Place) -> &'static str {
+fn readers(place: Place) -> &'static [&'static str] {
     match place {
-        Place::Plan => "core/planner/src",
-        Place::Installer => "installer/src",
-        _ => "host-service/src",
+        Place::Plan => &["core/planner/src"],
+        Place::Installer => &["installer/src"],
+        _ => &["host-service/src", "machine/guests/src"],
     }
 }
 
@@ -160,7 +160,7 @@ fn wrong(place: Place, shown: &Shown, before: &BTreeMap<Place, String>) -> Optio
         Shown::Refused(path, value) => {
             parse(&changed(&[(path, value)])).is_ok().then(|| format!("{value} is accepted"))
         }
-        Shown::Read(file, _) if !file.starts_with(readers(place)) => another(),
+        Shown::Read(file, _) if !readers(place).iter().any(|of| file.starts_with(of)) => another(),
         Shown::Read(file, expression) => {
             let (mut text, root) = (String::new(), Workspace::own().root);
             let beside = PathBuf::from(format!("{file}.rs"));
