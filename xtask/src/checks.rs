@@ -70,6 +70,9 @@ const FULL: [&str; 16] = [
 /// Formatting, lints, licences where cargo-deny is installed, and every test without a VM.
 pub fn fast(full: bool) -> Result<(), Problem> {
     cargo::run(cargo().args(["fmt", "--all", "--check"]))?;
+    // The fuzzers are a workspace of their own: that its lock is out of date would be told of after the stories.
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    cargo::run(cargo().args(["update", "--workspace", "--locked", "--quiet"]).current_dir(fuzz))?;
     let lint =
         ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"];
     cargo::run(cargo().args(lint))?;
