@@ -107,5 +107,8 @@ mod tests {
             let wanted = ["serial-getty@ttyS0.service", "getty@tty1.service"];
             assert_eq!(shells.split_whitespace().collect::<Vec<_>>(), wanted, "{ends}");
         }
+        // And what was said last stays above that shell.
+        let shell = include_str!("../live/etc/systemd/system/getty@tty1.service.d/autologin.conf");
+        assert!(shell.lines().any(|line| line == "TTYVTDisallocate=no"), "{shell}");
     }
 }
