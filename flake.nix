@@ -9,15 +9,40 @@
     let
       system = "x86_64-linux";
       pkgs = nixpkgs.legacyPackages.${system};
-      programs = pkgs.callPackage ./nix/nixos/packages.nix { };
+      # Each by itself: a host that wants one pays for no other.
+      programs = pkgs: {
+        bedplate = pkgs.callPackage ./nix/nixos/bedplate.nix { };
+        bedplate-host = pkgs.callPackage ./nix/nixos/bedplate-host.nix { };
+        bedplate-installer = pkgs.callPackage ./nix/nixos/bedplate-installer.nix { };
+      };
+      ours = programs pkgs;
     in
     {
       nixosModules.default = ./nix/nixos/module.nix;
       lib = import ./nix/nixos/lib.nix { inherit nixpkgs; };
+      overlays.default = final: _: programs final;
 
-      packages.${system} = {
-        inherit (programs) bedplate bedplate-host bedplate-installer;
-        default = programs.bedplate;
+      packages.${system} = ours // {
+        default = ours.bedplate;
+      };
+      apps.${system}.default = {
+        type = "app";
+        program = "${ours.bedplate}/bin/bedplate";
+        meta.description = "Checks a host.toml and makes media and key sticks from it";
+      };
+      devShells.${system}.default = pkgs.mkShell {
+        inputsFrom = [ ours.bedplate-host ];
+        packages = [
+          pkgs.cargo
+          pkgs.clippy
+          pkgs.rustc
+          pkgs.rustfmt
+        ];
+      };
+      # `bedplate init --platform nixos` writes the same with the address of this repository in it.
+      templates.default = {
+        path = ./nix/nixos/template;
+        description = "A flake for machines that Bedplate installs, on NixOS";
       };
 
       checks.${system} = import ./nix/nixos/tests {

@@ -1,11 +1,11 @@
-//! What the flake's packages are built from (`nix/nixos/packages.nix`) holds every file that a program carries.
+//! What the flake's packages are built from (`nix/nixos/build.nix`) holds every file that a program carries.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-const PACKAGES: &str = "nix/nixos/packages.nix";
+const PACKAGES: &str = "nix/nixos/build.nix";
 const INCLUDES: [&str; 3] = ["include_str!", "include_bytes!", "include!"];
 
 fn root() -> PathBuf {

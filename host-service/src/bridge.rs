@@ -30,7 +30,7 @@ use bedplate_tools::ip::{self, IpError};
 use bedplate_tools::{programs, systemctl};
 
 use crate::lab;
-use bedplate_engine::StepReporter;
+use bedplate_engine::{StepFailure, StepReporter};
 use bedplate_events::cause::in_line;
 use bedplate_resources::context::Context;
 use bedplate_resources::kind::{Description, Kind, Resource};
@@ -38,7 +38,7 @@ use bedplate_tools::atomic::{self, WriteError};
 use bedplate_tools::digest;
 
 pub use applied::ApplyError;
-pub use files::files;
+pub use files::{files, is_awaited};
 pub use rollback::{Record, RollbackError, begin, take_back, try_again};
 
 use files::{DIRECTORY, PREFIX};
@@ -215,6 +215,8 @@ pub enum BridgeError {
     #[error("the change was taken back, the network is as before: {0}")]
     TakenBack(String),
 }
+
+impl StepFailure for BridgeError {}
 
 /// All bridges.
 pub struct Bridges;

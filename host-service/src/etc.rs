@@ -35,24 +35,30 @@ sandbox-fallback = false
 substituters =
 ";
 
-/// NICs that no bridge has taken.
-const OTHER_NICS: &str = "\
-[Match]
-Name=en* eth*
+/// NICs that no bridge has taken. The machine waits for one of them where it has no bridge to wait for.
+fn other_nics(host: &HostFile) -> String {
+    let awaited = if waits_for_a_bridge(host) { "no" } else { "yes" };
+    format!(
+        "[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\n\n\
+         [Link]\nRequiredForOnline={awaited}\n"
+    )
+}
 
-[Network]
-DHCP=yes
+fn waits_for_a_bridge(host: &HostFile) -> bool {
+    host.network.bridges.values().any(bridge::is_awaited)
+}
 
-[DHCPv4]
-ClientIdentifier=mac
-
-[Link]
-RequiredForOnline=no
-";
+/// Where no bridge has to have an address, any NIC that gets one is enough, and a machine whose cable is out
+/// is not kept waiting. Without it systemd waits two minutes for links that are not required, and fails.
+const WAIT_FOR_ANY: (&str, &str) = (
+    "systemd/system/systemd-networkd-wait-online.service.d/10-bedplate.conf",
+    "[Service]\nExecStart=\nExecStart=/usr/lib/systemd/systemd-networkd-wait-online --any --timeout=30\n\
+     SuccessExitStatus=1\n",
+);
 
 /// What systemd-networkd is told, by path under `/etc`, on either platform.
 fn network(host: &HostFile) -> Vec<(String, String)> {
-    let other = ("systemd/network/80-bedplate-other.network".to_owned(), OTHER_NICS.to_owned());
+    let other = ("systemd/network/80-bedplate-other.network".to_owned(), other_nics(host));
     std::iter::once(other).chain(bridge::files(host)).collect()
 }
 
@@ -76,6 +82,9 @@ pub fn entries(host: &HostFile, document: &str, parts: &Parts) -> BTreeMap<Strin
     );
     for (path, content) in network(host) {
         file(&path, content);
+    }
+    if !waits_for_a_bridge(host) {
+        file(WAIT_FOR_ANY.0, WAIT_FOR_ANY.1.to_owned());
     }
     file(firewall::FILE, firewall::rules(host));
     file(firewall::NFS_FILE, firewall::nfs_conf(host));

@@ -12,7 +12,8 @@ let
   os = defaults.os // told.os or { };
   unlock = defaults.unlock // told.unlock or { };
   nfs = defaults.nfs // told.nfs or { };
-  vms = map (vm: defaults.vm // vm) (builtins.attrValues (told.vms or { }));
+  namedVms = lib.mapAttrs (_: vm: defaults.vm // vm) (told.vms or { });
+  vms = builtins.attrValues namedVms;
   epochOfOsDisk = 0;
   derive = purpose: role: identity.derive told.host.id purpose role epochOfOsDisk;
   disk =
@@ -20,10 +21,18 @@ let
     told.disks.${role} or (throw "bedplate: ${toString document} has no [disks.${role}]");
   # As in the decoder: flash is what is named so, or an NVMe disk.
   media = role: (disk role).media or (if lib.hasPrefix "nvme-" (disk role).id then "ssd" else "hdd");
-  bridge = value: {
-    hasNic = value ? nic;
-    hasLeases = (defaults.bridge // value).nat;
-  };
+  bridge =
+    value:
+    let
+      addresses = value.addresses or [ ];
+      asksForLease = if value ? dhcp then value.dhcp else value ? nic && addresses == [ ];
+    in
+    {
+      hasNic = value ? nic;
+      hasLeases = (defaults.bridge // value).nat;
+      # Whether the machine counts as online only once this bridge has its address.
+      isAwaited = value ? nic && (asksForLease || addresses != [ ]);
+    };
 
   read = {
     host = defaults.host // told.host;
@@ -55,6 +64,10 @@ let
     # As in the decoder: only where something is exported.
     hasNfs3 = nfs.v3 && nfs.exports or [ ] != [ ];
     hasTpm = builtins.any (vm: vm.tpm) vms;
+    # Names of the guests that are to boot with Secure Boot.
+    secureBootVms = builtins.attrNames (
+      lib.filterAttrs (_: vm: vm.firmware == "uefi-secure-boot" && vm.state == "present") namedVms
+    );
     # Vendor and product of every USB device that a guest gets, in four digits.
     usbDevices =
       let

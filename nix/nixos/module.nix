@@ -27,7 +27,7 @@ in
     };
     package = lib.mkOption {
       type = lib.types.package;
-      default = (pkgs.callPackage ./packages.nix { }).bedplate-host;
+      default = pkgs.callPackage ./bedplate-host.nix { };
       defaultText = lib.literalMD "`bedplate-host` of this flake, built with the host's nixpkgs";
       description = "The package with `bin/bedplate-host`.";
     };
@@ -63,6 +63,15 @@ in
         path = cfg.document;
         name = "host.toml";
       };
+
+      # QEMU's firmware descriptors in nixpkgs name no variables with enrolled keys, and libvirt picks
+      # firmware by them: the guest could not be defined (seen in 26.11 pre-release, OVMF 202605).
+      assertions = map (name: {
+        assertion = false;
+        message =
+          "bedplate: vms.${name}.firmware = \"uefi-secure-boot\" cannot be had on NixOS: nixpkgs has no UEFI variables "
+          + "with Microsoft's keys for libvirt to give a guest. Write \"uefi\", or use the embedded platform.";
+      }) cfg.host.secureBootVms;
 
       warnings = lib.optional cfg.host.isExample (
         "bedplate: host.id of ${cfg.host.host.name} marks a profile's example; two machines with it "
@@ -107,6 +116,10 @@ in
       ) cfg.host.users;
 
       virtualisation.libvirtd.enable = lib.mkDefault true;
+      # Guests are started by bedplate-host, in their order and as host.toml defines them by then. They are
+      # shut down, not saved: what is saved comes back with the definition of before.
+      virtualisation.libvirtd.onBoot = lib.mkDefault "ignore";
+      virtualisation.libvirtd.onShutdown = lib.mkDefault "shutdown";
       # A guest's TPM is a program; libvirt refuses the guest without it.
       virtualisation.libvirtd.qemu.swtpm.enable = lib.mkIf cfg.host.hasTpm (lib.mkDefault true);
       # libvirtd's module asserts it.

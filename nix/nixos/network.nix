@@ -30,6 +30,10 @@ let
     lib.concatLists (lib.mapAttrsToList filesOf cfg.host.bridges)
     # NICs that no bridge has taken.
     ++ [ "systemd/network/80-bedplate-other.network" ];
+  isAwaited = lib.any (bridge: bridge.isAwaited) (builtins.attrValues cfg.host.bridges);
+  # One text for every host.toml: what it loads may change while the unit stays as it is.
+  loadRules = "${pkgs.nftables}/bin/nft -f /etc/${rules}";
+  rules = "bedplate/firewall.nft";
   # rpcbind's, and those that the module gives NFS's helpers.
   portsOfNfs3 = [ 111 ] ++ builtins.attrValues (import ./nfs-ports.nix);
 in
@@ -60,18 +64,36 @@ in
     # NFS is not served where these rules did not load: 2049 is open to every interface then.
     requiredBy = [ "nfs-server.service" ];
     wants = [ "network-pre.target" ];
+    # A ruleset of NixOS or of the owner flushes ours when it is loaded, and again whenever it is loaded
+    # anew: ours comes after it each time.
+    after = [ "nftables.service" ];
+    partOf = [ "nftables.service" ];
+    unitConfig.ReloadPropagatedFrom = "nftables.service";
     before = [
       "network-pre.target"
       "nfs-server.service"
     ];
+    # Other rules are loaded in the place of those that stand, and nothing is stopped for it: a restart
+    # would restart the NFS server.
+    reloadTriggers = [ rendered ];
     serviceConfig = {
       Type = "oneshot";
       RemainAfterExit = true;
-      ExecStart = "${pkgs.nftables}/bin/nft -f ${rendered}/bedplate/firewall.nft";
+      ExecStart = loadRules;
+      ExecReload = loadRules;
     };
   };
+  # Where no bridge of host.toml has to have an address, any NIC that gets one is enough, and a machine
+  # whose cable is out is not kept waiting: nothing of its own wants the network then.
+  systemd.network.wait-online = lib.mkIf (!isAwaited) {
+    anyInterface = lib.mkDefault true;
+    timeout = lib.mkDefault 30;
+  };
+  systemd.services.systemd-networkd-wait-online = lib.mkIf (!isAwaited) {
+    serviceConfig.SuccessExitStatus = 1;
+  };
   services.resolved.enable = lib.mkDefault true;
-  environment.etc = lib.genAttrs files (file: {
+  environment.etc = lib.genAttrs (files ++ [ rules ]) (file: {
     source = "${rendered}/${file}";
   });
 

@@ -155,6 +155,8 @@ let
       wantedBy = [ "multi-user.target" ];
       wants = [ "network-online.target" ];
       after = [ "network-online.target" ] ++ poolUnits;
+      # sendmail is a wrapper of NixOS: it stands in no package.
+      path = [ "/run/wrappers" ];
       serviceConfig = {
         Type = "oneshot";
         ExecStart = command "notify";

@@ -62,6 +62,22 @@ fn the_module_knows_every_place_of_a_secret() {
     );
 }
 
+#[test]
+fn what_the_claims_of_the_module_read_is_there() {
+    let claims = include_str!("../../../nix/nixos/tests/evaluate.nix");
+    let prefix = "../../../host-service/src/etc/snapshots + \"/";
+    let prefix = claims.split_once(prefix).unwrap().1.split_once("${test}").unwrap().0;
+    let directory =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../host-service/src/etc/snapshots");
+    let named: Vec<&str> =
+        claims.split("snapshot \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(named.len() > 2, "{named:?}");
+    for name in named {
+        let file = directory.join(format!("{prefix}{name}.snap"));
+        assert!(file.is_file(), "{}", file.display());
+    }
+}
+
 /// What the keys of that name mean where they are left out: in the one section, or wherever they are.
 fn absent(section: Option<&str>, name: &str) -> Vec<Absent> {
     let blocks = blocks().into_iter().filter(|block| section.is_none_or(|path| block.path == path));
@@ -94,7 +110,7 @@ fn the_defaults_of_the_module_are_those_of_the_keys() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 16);
+    assert_eq!(compared, 17);
 }
 
 /// The files of Nix below a directory.

@@ -46,13 +46,21 @@ pub(super) fn bridge_files(name: &str, bridge: &Bridge) -> Vec<(String, String)>
     files
 }
 
+/// Whether the machine counts as online only once this bridge has its address.
+pub fn is_awaited(bridge: &Bridge) -> bool {
+    bridge.nic.is_some() && is_addressed(bridge)
+}
+
+fn is_addressed(bridge: &Bridge) -> bool {
+    bridge.dhcp || !bridge.addresses.is_empty()
+}
+
 fn bridge_network(name: &str, bridge: &Bridge) -> String {
     let mut text = format!("[Match]\nName={name}\n\n[Link]\n");
-    let addressed = bridge.dhcp || !bridge.addresses.is_empty();
-    let online = if bridge.nic.is_some() && addressed { "routable" } else { "no" };
+    let online = if is_awaited(bridge) { "routable" } else { "no" };
     let _ = write!(text, "RequiredForOnline={online}\n\n[Network]\n");
     let _ = writeln!(text, "DHCP={}", if bridge.dhcp { "yes" } else { "no" });
-    if !addressed {
+    if !is_addressed(bridge) {
         text.push_str("LinkLocalAddressing=no\nIPv6AcceptRA=no\n");
     }
     if !bridge.dhcp {

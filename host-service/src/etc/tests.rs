@@ -1,6 +1,7 @@
-use bedplate_document as document;
-
 use std::fs;
+
+use bedplate_document as document;
+use bedplate_sample as sample;
 
 use super::*;
 
@@ -44,7 +45,7 @@ fn f9_an_entry_of_the_mirror_is_blessed_like_one_of_the_first_esp() {
     let mut host = document::parse(DOCUMENT, "host.toml").unwrap();
     let path = "etc/systemd/system/systemd-bless-boot.service.d/10-bedplate.conf";
     assert!(!all(&host, DOCUMENT).contains_key(path));
-    host.os.esp_mirror = Some("bulk1".into());
+    host.os.esp_mirror = "bulk1".parse().ok();
     let all = all(&host, DOCUMENT);
     let Some(Entry::File(content)) = all.get(path) else { panic!("no {path}") };
     assert!(content.contains("--path=/boot --path=/boot-mirror good"), "{content}");
@@ -86,6 +87,24 @@ fn f9_what_looks_after_disks_and_tells_does_not_go_by_the_clock() {
         assert!(timer.contains("OnBootSec=") && timer.contains("OnUnitInactiveSec="), "{timer}");
         assert!(!timer.contains("OnCalendar"), "{timer}");
     }
+}
+
+#[test]
+fn a_machine_without_a_bridge_to_wait_for_is_online_with_any_nic_and_soon() {
+    let file = "systemd/system/systemd-networkd-wait-online.service.d/10-bedplate.conf";
+    let other = "systemd/network/80-bedplate-other.network";
+    let mut host = sample::intent();
+    let text = |host: &HostFile, path: &str| match all(host, "").remove(&format!("etc/{path}")) {
+        Some(Entry::File(text)) => Some(text),
+        _ => None,
+    };
+    assert_eq!(text(&host, file), None);
+    assert!(text(&host, other).unwrap().contains("RequiredForOnline=no"));
+    for bridge in host.network.bridges.values_mut() {
+        bridge.nic = None;
+    }
+    assert!(text(&host, file).unwrap().contains("--any --timeout=30\nSuccessExitStatus=1"));
+    assert!(text(&host, other).unwrap().contains("RequiredForOnline=yes"));
 }
 
 #[test]

@@ -114,10 +114,20 @@ in
     };
     virtualisation.libvirtd = {
       enable = flag;
+      onBoot = optional (types.enum [
+        "start"
+        "ignore"
+      ]) "start";
+      onShutdown = optional (types.enum [
+        "shutdown"
+        "suspend"
+      ]) "suspend";
       qemu.swtpm.enable = flag;
     };
 
     systemd = {
+      network.wait-online.anyInterface = flag;
+      network.wait-online.timeout = optional types.int 120;
       services = named (
         unit
         // {
@@ -125,6 +135,9 @@ in
           wants = texts;
           after = texts;
           before = texts;
+          partOf = texts;
+          path = optional (types.listOf types.unspecified) [ ];
+          reloadTriggers = optional (types.listOf types.unspecified) [ ];
           environment = optional (types.attrsOf types.str) { };
           unitConfig = optional (types.attrsOf scalar) { };
           onFailure = texts;

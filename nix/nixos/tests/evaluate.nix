@@ -28,7 +28,7 @@ let
       runCommand =
         name: _: script:
         package name // { inherit script; };
-      callPackage = _: _: { bedplate-host = package "bedplate-host"; };
+      callPackage = file: _: package (lib.removeSuffix ".nix" (baseNameOf file));
     };
 
   evaluate =
@@ -76,7 +76,7 @@ let
   snapshot =
     test:
     builtins.readFile (
-      ../../../host-service/src/snapshots + "/bedplate_host_service__system__tests__${test}.snap"
+      ../../../host-service/src/etc/snapshots + "/bedplate_host_service__etc__tests__${test}.snap"
     );
   settings =
     text:
@@ -288,8 +288,38 @@ let
       && !small.virtualisation.libvirtd.qemu.swtpm.enable;
     "only clients of exports come through it" =
       (service "bedplate-firewall").serviceConfig.ExecStart
-      == "/package/nftables/bin/nft -f /package/bedplate-rendered-hypervisor/bedplate/firewall.nft"
+      == "/package/nftables/bin/nft -f /etc/bedplate/firewall.nft"
+      && lib.hasSuffix "/bedplate/firewall.nft" host.environment.etc."bedplate/firewall.nft".source
       && lib.elem "nfs-server.service" (service "bedplate-firewall").before;
+    "another host.toml reloads the firewall, and neither restarts it nor the NFS server" =
+      let
+        unit = config: removeAttrs config.systemd.services.bedplate-firewall [ "reloadTriggers" ];
+      in
+      unit small == unit host
+      && (service "bedplate-firewall").reloadTriggers != [ ]
+      && (service "bedplate-firewall").restartTriggers == [ ]
+      && (service "bedplate-firewall").serviceConfig.ExecReload
+      == (service "bedplate-firewall").serviceConfig.ExecStart;
+    "a ruleset of the owner that flushes ours is followed by ours" =
+      (service "bedplate-firewall").after == [ "nftables.service" ]
+      && (service "bedplate-firewall").partOf == [ "nftables.service" ]
+      && (service "bedplate-firewall").unitConfig.ReloadPropagatedFrom == "nftables.service";
+    "guests with Secure Boot are refused with the reason" =
+      let
+        failed = lib.filter (one: !one.assertion) (evaluate ./secure-boot.toml [ ]).assertions;
+      in
+      map (one: lib.hasInfix "vms.win.firmware" one.message) failed == [ true ]
+      && lib.all (one: one.assertion) host.assertions;
+    "guests are started by bedplate-host, and shut down" =
+      host.virtualisation.libvirtd.onBoot == "ignore"
+      && host.virtualisation.libvirtd.onShutdown == "shutdown";
+    "mail finds sendmail" = lib.elem "/run/wrappers" (service "bedplate-notify").path;
+    "a machine without a bridge to wait for is online with any NIC, and soon" =
+      !host.systemd.network.wait-online.anyInterface
+      && !(host.systemd.services ? systemd-networkd-wait-online)
+      && small.systemd.network.wait-online.anyInterface
+      && small.systemd.network.wait-online.timeout == 30
+      && small.systemd.services.systemd-networkd-wait-online.serviceConfig.SuccessExitStatus == 1;
     "NFS is not served without its firewall" =
       (service "bedplate-firewall").requiredBy == [ "nfs-server.service" ]
       && (service "bedplate-firewall").wantedBy == [ "multi-user.target" ];
