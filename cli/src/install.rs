@@ -16,6 +16,7 @@ use bedplate_formats::remote::{REPORT_SCHEMA, Report, State};
 use bedplate_image_builder::answers::{Answers, for_travel, unpack_flake};
 use bedplate_model::host::{HostFile, Recovery};
 use bedplate_model::identity::is_example;
+use bedplate_model::name::PlanHash;
 use bedplate_model::plan::Plan;
 use bedplate_planner as planner;
 use bedplate_render::bars::Bars;
@@ -82,9 +83,9 @@ enum InstallError {
     #[error("{host} is at something else: {}", .title.escape_debug())]
     Another { host: String, title: String },
     #[error("the plan's hash is {found}, not {asked}; nothing was sent")]
-    OtherPlan { found: String, asked: String },
+    OtherPlan { found: PlanHash, asked: String },
     #[error("nobody can be asked here; look at the plan, then give `--expect-plan {0}` or `--yes`")]
-    NotAsked(String),
+    NotAsked(PlanHash),
     #[error("the host's name was not typed; nothing was sent")]
     NotConfirmed,
     #[error("ssh could not be run")]

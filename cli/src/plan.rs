@@ -85,8 +85,8 @@ pub fn render(plan: &plan::Plan, columns: usize) -> String {
         };
         let serial = disk.serial.as_deref().map_or_else(|| "-".into(), shown);
         Row::from([
-            disk.role.clone(),
-            disk.id.clone(),
+            disk.role.to_string(),
+            disk.id.to_string(),
             size::show(disk.size),
             serial,
             found.to_owned(),

@@ -14,7 +14,7 @@ const LINES: [(&str, &str, &str); 11] = [
     (
         "core/model/src/host.rs",
         "    /// `[nfs]`: exported directories.",
-        "    /// `[lamps.<name>]`.\n    #[serde(default)] pub lamps: BTreeMap<String, Lamp>,",
+        "    /// `[lamps.<name>]`.\n    #[serde(default)] pub lamps: BTreeMap<GuestName, Lamp>,",
     ),
     (
         "core/model/src/host/guest.rs",

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::bridge::Bridges;
 use crate::secret::Secrets;
-use bedplate_engine::{Announced, Reporter};
+use bedplate_engine::{Announced, Reporter, StepFailure};
 use bedplate_events::cause::in_line;
 use bedplate_resources::compared;
 use bedplate_resources::context::Context;
@@ -36,6 +36,8 @@ pub fn expect_done(state: &Path) -> Result<(), NotHandedOver> {
     "the machine is not handed over: a secret does not open, so nothing is restored, and machines, exports and backups are not begun"
 )]
 struct Waits;
+
+impl StepFailure for Waits {}
 
 /// Whether the machine was handed over.
 pub fn is_done(state: &Path) -> bool {

@@ -12,6 +12,7 @@ use bedplate_host_service::backup::retrieve::Retrieval;
 use bedplate_host_service::backup::room::Room;
 use bedplate_host_service::command::{Back, LabTask, NotAsIntended};
 use bedplate_host_service::{command, etc};
+use bedplate_model::name::{ByIdName, NotAName, Role};
 use bedplate_planner::pool_history::Word;
 use bedplate_planner::{MemberRequest, MemberTask};
 use bedplate_platform::{toplevel, update};
@@ -155,7 +156,7 @@ enum Pool {
         /// Of several histories, keep the one on this role's disk: what only the others hold is given
         /// up.
         #[arg(long, value_name = "ROLE", conflicts_with = "give_up_newer")]
-        keep: Option<String>,
+        keep: Option<Role>,
     },
     /// Note that nothing asks for keys of a pool any more; its unit says so, however opening it ended.
     #[command(hide = true)]
@@ -176,7 +177,7 @@ enum Pool {
     /// Take a role's disk out of its pool, or forget one that is lost.
     Remove {
         /// Its role.
-        role: String,
+        role: Role,
         /// Do it, instead of only showing the plan.
         #[arg(long)]
         yes: bool,
@@ -191,10 +192,10 @@ enum Pool {
 #[derive(clap::Args)]
 struct Change {
     /// Its role.
-    role: String,
+    role: Role,
     /// Name of the new disk under /dev/disk/by-id; without it the `id` in host.toml.
-    #[arg(long, value_name = "NAME")]
-    disk: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = disk_name)]
+    disk: Option<ByIdName>,
     /// Destroy what stands on the new disk.
     #[arg(long)]
     wipe: bool,
@@ -203,10 +204,14 @@ struct Change {
     yes: bool,
 }
 
+/// A name under `/dev/disk/by-id`, with the directory or without.
+fn disk_name(text: &str) -> Result<ByIdName, NotAName> {
+    text.trim_start_matches("/dev/disk/by-id/").parse()
+}
+
 impl Change {
     fn request(&self, task: MemberTask) -> MemberRequest<'_> {
-        let id = self.disk.as_deref().map(|id| id.trim_start_matches("/dev/disk/by-id/"));
-        MemberRequest { task, role: &self.role, id, wipe: self.wipe }
+        MemberRequest { task, role: &self.role, id: self.disk.as_ref(), wipe: self.wipe }
     }
 }
 

@@ -20,7 +20,7 @@ use bedplate_tools::command::CommandError;
 use bedplate_tools::exportfs::{self, Exported};
 use bedplate_tools::systemctl;
 
-use bedplate_engine::StepReporter;
+use bedplate_engine::{StepFailure, StepReporter};
 use bedplate_events::cause::in_line;
 use bedplate_resources::context::{Context, pool_mount};
 use bedplate_resources::kind::{Description, Kind, Resource};
@@ -166,6 +166,8 @@ pub enum NfsError {
         path: String,
     },
 }
+
+impl StepFailure for NfsError {}
 
 /// All exports.
 pub struct Exports;

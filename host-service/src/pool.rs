@@ -27,6 +27,7 @@ use std::fmt;
 use std::path::Path;
 
 use bedplate_model::host::HostFile;
+use bedplate_model::name::Role;
 use bedplate_planner::pool_history::Word;
 
 use bedplate_platform::intent;
@@ -93,7 +94,7 @@ pub(crate) fn file_system(host: &HostFile, name: &str) -> &'static dyn PoolFileS
 }
 
 /// How often the disk of a role was replaced.
-pub fn epoch(host: &HostFile, role: &str) -> Result<u32, PoolError> {
+pub fn epoch(host: &HostFile, role: &Role) -> Result<u32, PoolError> {
     let pool = host.pools.iter().find(|(_, pool)| pool.disks.iter().any(|one| one == role));
     let Some((name, _)) = pool else { return Ok(0) };
     Ok(record::Record::read(name)?.epochs.get(role).copied().unwrap_or(0))

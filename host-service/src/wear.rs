@@ -15,6 +15,7 @@ use bedplate_tools::smartctl::{self, Answer, Smart};
 
 use bedplate_engine::parallel::at_once;
 use bedplate_events::cause::in_line;
+use bedplate_model::name::Role;
 use bedplate_resources::context::Context;
 use bedplate_resources::status::Status;
 use bedplate_tools::atomic;
@@ -28,7 +29,7 @@ const FILE: &str = "smart.json";
 const BY_ID: &str = "/dev/disk/by-id";
 
 /// What the disks said, by role, or why one could not be asked.
-type Observed = BTreeMap<String, Result<Smart, String>>;
+type Observed = BTreeMap<Role, Result<Smart, String>>;
 
 /// How the disks stand that say something of it.
 pub fn compared(context: &Context) -> Vec<Status> {
@@ -63,7 +64,7 @@ fn observe(
         device.exists().then(|| ask(&device))
     });
     for ((role, disk), answer) in disks.into_iter().zip(answers) {
-        let last = before.get(&disk.id);
+        let last = before.get(disk.id.as_str());
         let said = if let Some(answer) = answer {
             said(answer, last, &disk.id)
         } else {
@@ -72,7 +73,7 @@ fn observe(
             last.filter(is_bad).cloned().map(Ok)
         };
         let newest = said.as_ref().and_then(|said| said.as_ref().ok()).or(last);
-        known.extend(newest.map(|newest| (disk.id.clone(), newest.clone())));
+        known.extend(newest.map(|newest| (disk.id.to_string(), newest.clone())));
         found.extend(said.map(|said| (role.clone(), said)));
     }
     kept.write(&host.health, &known);
@@ -317,7 +318,7 @@ mod tests {
         let mut asked = asked.into_inner().unwrap();
         asked.sort();
         assert_eq!(asked, ["ata-B1", "ata-B2"], "disks that are there");
-        assert_eq!(first, [("bulk1".to_owned(), Ok(failing))].into());
+        assert_eq!(first, [("bulk1".parse().unwrap(), Ok(failing))].into());
         let later = observe(&host, place.path(), &kept, &|_| Ok(Answer::Asleep));
         assert_eq!(later, first);
     }
@@ -344,7 +345,7 @@ mod tests {
         fs::remove_file(&disk).unwrap();
         assert!(look(&host, Answer::Silent).unwrap().wants[0].contains("pool replace bulk1"));
         // The disk in its place is another one.
-        host.disks.get_mut("bulk1").unwrap().id = "ata-B3".into();
+        host.disks.get_mut("bulk1").unwrap().id = "ata-B3".parse().unwrap();
         fs::write(place.path().join("ata-B3"), "").unwrap();
         assert!(look(&host, Answer::Asleep).is_none());
         // One that was well is missed by its pool alone.

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use bedplate_model::host::{HostFile, Wipe};
+use bedplate_model::name::Role;
 
 use crate::error::RUN_AGAIN;
 use crate::health::Trouble;
@@ -30,7 +31,7 @@ pub fn after(host: &HostFile, ledger: &Ledger, trouble: Option<&Trouble>, full: 
         return join(repair, nothing);
     }
     let same = trouble.is_some() || full;
-    let blank = |role: &String| host.disks.get(role).is_some_and(|disk| disk.wipe == Wipe::Blank);
+    let blank = |role: &Role| host.disks.get(role).is_some_and(|disk| disk.wipe == Wipe::Blank);
     let again = if touched.iter().any(blank) {
         "write `wipe = \"ours\"` for the disks and boot the medium again; \
          a run of the same plan finishes what this one began"
@@ -69,6 +70,8 @@ mod tests {
     use bedplate_document as document;
     use bedplate_model::plan::Step;
 
+    use bedplate_model::name::PlanHash;
+
     use super::*;
     use crate::error::{During as _, StepError};
 
@@ -83,7 +86,7 @@ mod tests {
         let plan = bedplate_model::plan::Plan {
             sections: Default::default(),
             schema: 1,
-            hash: String::new(),
+            hash: PlanHash::default(),
             host_id: uuid::Uuid::nil(),
             host_name: String::new(),
             destroys: Vec::new(),
@@ -104,7 +107,7 @@ mod tests {
     #[test]
     fn a_failure_after_the_commit_point_never_asks_to_install_again() {
         let esp = bedplate_model::plan::BootPartition {
-            role: "os".into(),
+            role: "os".parse().unwrap(),
             partition: 1,
             guid: uuid::Uuid::nil(),
             mount: "/boot".into(),
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn f2_a_run_that_may_not_finish_another_is_told_how() {
-        let begun = ledger(Some(&Step::Seal { roles: vec!["vm1".into()] }));
+        let begun = ledger(Some(&Step::Seal { roles: vec!["vm1".parse().unwrap()] }));
         let trouble = Trouble::Errors("x".into());
         let said = after(&host("blank"), &begun, Some(&trouble), false);
         assert!(said.contains("wipe = \"ours\""), "{said}");
@@ -135,7 +138,7 @@ mod tests {
         let told: Result<(), _> = Err(io::Error::other("nix: No space left on device"));
         assert!(is_full(&told.during("could not build").unwrap_err()));
         assert!(!is_full(&StepError::new("no")));
-        let begun = ledger(Some(&Step::Seal { roles: vec!["os".into()] }));
+        let begun = ledger(Some(&Step::Seal { roles: vec!["os".parse().unwrap()] }));
         assert!(after(&host("ours"), &begun, None, true).contains("larger disk"));
     }
 }

@@ -6,6 +6,7 @@ use bedplate_engine::{StepReporter, Task, Works, side_by_side};
 use bedplate_events::{EventKind, Outcome, Unit};
 use bedplate_model::facts::Facts;
 use bedplate_model::identity::mapper_name;
+use bedplate_model::name::{MapperName, Role};
 use bedplate_model::plan::{DiskTarget, Plan, Step};
 
 use crate::context::Context;
@@ -130,7 +131,7 @@ fn perform(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<Outcome,
         Step::Seal { roles } => {
             // A seal says that all before it is on the disks: a repair does none of it again.
             rustix::fs::sync();
-            try_each(roles, movers(), &|role: &String| luks::seal(context, role))?;
+            try_each(roles, movers(), &|role: &Role| luks::seal(context, role))?;
             Ok(Outcome::Done)
         }
         Step::WriteBootEntry { esp, mirror } => boot::write_entry(context, esp, mirror.as_ref()),
@@ -139,15 +140,15 @@ fn perform(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<Outcome,
 }
 
 /// Whether a sealed volume is among these mappings.
-fn hold_sealed(disks: &[DiskTarget], mappers: &[String]) -> bool {
+fn hold_sealed(disks: &[DiskTarget], mappers: &[MapperName]) -> bool {
     disks.iter().any(|disk| disk.sealed && mappers.contains(&mapper_name(&disk.role)))
 }
 
-fn verify_keys(context: &Context<'_>, id: &str, roles: &[String]) -> Result<Outcome, StepError> {
+fn verify_keys(context: &Context<'_>, id: &str, roles: &[Role]) -> Result<Outcome, StepError> {
     let permits = luks::permits(luks::measure(context)?);
     let total = u64::try_from(roles.len()).ok();
     let done = std::sync::atomic::AtomicU64::new(0);
-    try_each(roles, permits, &|role: &String| {
+    try_each(roles, permits, &|role: &Role| {
         luks::verify(context, role)?;
         let now = done.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
         StepReporter::new(context.reporter, id).progress(now, total, Unit::Items, None);
@@ -180,8 +181,8 @@ mod tests {
 
     fn disk(role: &str, sealed: bool) -> DiskTarget {
         DiskTarget {
-            role: role.into(),
-            id: format!("nvme-{role}"),
+            role: role.parse().unwrap(),
+            id: format!("nvme-{role}").parse().unwrap(),
             serial: None,
             wwn: None,
             size: 1 << 40,
@@ -196,8 +197,9 @@ mod tests {
     #[test]
     fn f1_one_sealed_member_makes_the_whole_file_system_a_sealed_one() {
         let disks = [disk("os", false), disk("vm1", false), disk("vm2", true)];
-        let mappers =
-            |roles: &[&str]| roles.iter().map(|role| mapper_name(role)).collect::<Vec<_>>();
+        let mappers = |roles: &[&str]| {
+            roles.iter().map(|role| mapper_name(&role.parse().unwrap())).collect::<Vec<_>>()
+        };
         assert!(hold_sealed(&disks, &mappers(&["vm1", "vm2"])));
         assert!(!hold_sealed(&disks, &mappers(&["os"])));
     }

@@ -1,9 +1,10 @@
 //! What a step that failed says.
 
-use bedplate_events::cause::texts;
 use std::error::Error;
 
+use bedplate_engine::StepFailure;
 use bedplate_events::DeviceState;
+use bedplate_events::cause::texts;
 
 /// What to do after most failures.
 pub const RUN_AGAIN: &str = "repair the cause and boot the medium again; \
@@ -49,6 +50,20 @@ impl StepError {
     pub fn causes(&self) -> Vec<String> {
         let source = self.source.as_ref().map(|source| &**source as &(dyn Error + 'static));
         source.map(texts).unwrap_or_default()
+    }
+}
+
+impl StepFailure for StepError {
+    fn next(&self) -> Option<String> {
+        self.next.clone()
+    }
+
+    fn device(&self) -> Option<String> {
+        self.device.clone()
+    }
+
+    fn state(&self) -> Option<DeviceState> {
+        self.state
     }
 }
 

@@ -1,5 +1,6 @@
 //! Failures as events: step, disk as its owner knows it, its state, why, and what to do next.
 
+use bedplate_engine::failed;
 use bedplate_events::{DeviceState, EventKind};
 use bedplate_model::plan::{DiskTarget, Step};
 
@@ -11,14 +12,7 @@ use crate::health::Trouble;
 
 /// A failure while nothing was planned yet, or after everything was done.
 pub fn outside_the_plan(error: &StepError) -> EventKind {
-    EventKind::Failed {
-        step: None,
-        device: error.device.clone(),
-        state: error.state,
-        message: error.what.clone(),
-        causes: error.causes(),
-        next: error.next.clone().unwrap_or_else(|| RUN_AGAIN.to_owned()),
-    }
+    failed(None, error, RUN_AGAIN)
 }
 
 /// A step that failed.

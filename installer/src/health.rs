@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use bedplate_model::facts::Facts;
+use bedplate_model::name::Role;
 use bedplate_model::plan::Plan;
 
 /// The longest record the kernel gives.
@@ -26,7 +27,7 @@ pub enum Trouble {
 #[derive(Debug)]
 pub struct Health {
     /// Role by kernel name.
-    roles: BTreeMap<String, String>,
+    roles: BTreeMap<String, Role>,
     sys_block: PathBuf,
     kernel: Mutex<Kernel>,
 }
@@ -35,14 +36,14 @@ pub struct Health {
 struct Kernel {
     log: Option<File>,
     /// The first error of each role.
-    errors: BTreeMap<String, String>,
+    errors: BTreeMap<Role, String>,
 }
 
 impl Health {
     /// Watches the disks of a plan from now on.
     pub fn watch(plan: &Plan, facts: &Facts) -> Self {
         let role = |disk: &bedplate_model::plan::DiskTarget| {
-            let found = facts.disks.iter().find(|facts| facts.by_id.contains(&disk.id))?;
+            let found = facts.disks.iter().find(|facts| facts.has_id(&disk.id))?;
             Some((found.kernel_name.clone(), disk.role.clone()))
         };
         let roles = plan.disks.iter().filter_map(role).collect();
@@ -52,14 +53,14 @@ impl Health {
     }
 
     /// What befell the disks so far, by role.
-    pub fn look(&self) -> BTreeMap<String, Trouble> {
+    pub fn look(&self) -> BTreeMap<Role, Trouble> {
         let mut kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
         for line in kernel.log.as_mut().map(new_lines).unwrap_or_default() {
             if let Some(role) = disk_of_error(&line).and_then(|disk| self.roles.get(disk)) {
                 kernel.errors.entry(role.clone()).or_insert(line);
             }
         }
-        let mut found: BTreeMap<String, Trouble> = kernel
+        let mut found: BTreeMap<Role, Trouble> = kernel
             .errors
             .iter()
             .map(|(role, line)| (role.clone(), Trouble::Errors(line.clone())))
@@ -129,10 +130,10 @@ mod tests {
         std::fs::create_dir(sys_block.path().join("sda")).unwrap();
         let roles = [("sda", "os"), ("sdb", "vm1")];
         let health = Health {
-            roles: roles.map(|(name, role)| (name.into(), role.into())).into(),
+            roles: roles.map(|(name, role)| (name.into(), role.parse().unwrap())).into(),
             sys_block: sys_block.path().to_owned(),
             kernel: Mutex::new(Kernel { log: None, errors: BTreeMap::new() }),
         };
-        assert_eq!(health.look(), BTreeMap::from([("vm1".to_owned(), Trouble::Gone)]));
+        assert_eq!(health.look(), BTreeMap::from([("vm1".parse().unwrap(), Trouble::Gone)]));
     }
 }

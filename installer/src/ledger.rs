@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bedplate_events::DeviceState;
+use bedplate_model::name::Role;
 use bedplate_model::plan::{Plan, Step};
 
 /// What this run has written so far.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Roles on which a step that writes is complete.
-    written: Mutex<BTreeSet<String>>,
+    written: Mutex<BTreeSet<Role>>,
     /// Roles on which a step that writes was begun.
-    begun: Mutex<BTreeSet<String>>,
+    begun: Mutex<BTreeSet<Role>>,
     committed: AtomicBool,
 }
 
@@ -37,7 +38,7 @@ impl Ledger {
     }
 
     /// Roles that something may have been written to.
-    pub fn touched(&self) -> BTreeSet<String> {
+    pub fn touched(&self) -> BTreeSet<Role> {
         lock(&self.begun).clone()
     }
 
@@ -65,7 +66,7 @@ impl Ledger {
     }
 }
 
-fn lock(roles: &Mutex<BTreeSet<String>>) -> MutexGuard<'_, BTreeSet<String>> {
+fn lock(roles: &Mutex<BTreeSet<Role>>) -> MutexGuard<'_, BTreeSet<Role>> {
     roles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -14,6 +14,7 @@ use bedplate_installer::facts::Source;
 use bedplate_installer::places::{DIRECTORY, Places};
 use bedplate_installer::run::{Order, Run, explain};
 use bedplate_installer::{access, announce, answers, failure, media, remote, steps};
+use bedplate_model::name::PlanHash;
 use bedplate_render::json::JsonLines;
 use bedplate_tools::secret::Secret;
 use clap::{Parser, Subcommand};
@@ -47,7 +48,7 @@ enum Command {
     Run {
         /// Set by `receive`: what was sent is installed, by the plan of this hash.
         #[arg(long, hide = true)]
-        sent: Option<String>,
+        sent: Option<PlanHash>,
         /// Set by `run` itself, once its mounts are its own.
         #[arg(long, hide = true)]
         own_mounts: bool,
@@ -111,7 +112,7 @@ fn told(result: Result<(), StepError>) -> bool {
 
 /// Starts again in a mount namespace of its own: services of the live system that keep a copy
 /// of its mounts would otherwise hold the target's volumes open for ever.
-fn with_own_mounts(sent: Option<String>) -> Result<(), StepError> {
+fn with_own_mounts(sent: Option<PlanHash>) -> Result<(), StepError> {
     let what = "could not start in a mount namespace of its own";
     let failed =
         |error: io::Error| StepError { source: Some(error.into()), ..StepError::new(what) };
@@ -120,7 +121,7 @@ fn with_own_mounts(sent: Option<String>) -> Result<(), StepError> {
     command.args(["--mount", "--propagation", "slave"]).arg(program);
     command.args(std::env::args_os().skip(1).take_while(|word| word != "run"));
     command.args(["run", "--own-mounts"]);
-    command.args(sent.iter().flat_map(|hash| ["--sent", hash]));
+    command.args(sent.iter().flat_map(|hash| ["--sent", hash.as_str()]));
     Err(failed(command.exec()))
 }
 

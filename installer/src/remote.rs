@@ -202,6 +202,7 @@ pub fn flake(places: &Places) -> Result<Vec<u8>, StepError> {
 #[cfg(test)]
 mod tests {
     use bedplate_formats::answers::{HEADER_BYTES, Header};
+    use bedplate_model::name::PlanHash;
 
     use super::*;
     use crate::facts::Source;
@@ -259,7 +260,7 @@ mod tests {
         assert!(!places.recovery().exists());
         // Started without what it needs.
         drop(send());
-        let order = Order::Sent { plan: "sha256-x".into() };
+        let order = Order::Sent { plan: PlanHash::default() };
         let source = Source::Inventory(place.path().join("none"));
         assert!(!Run { places: places.clone(), source, order }.run());
         assert!(!places.recovery().exists());

@@ -43,6 +43,7 @@ use crate::steps::{boot, flake, stick};
 use crate::waiting;
 use bedplate_engine::Reporter;
 use bedplate_events::cause::texts;
+use bedplate_model::name::PlanHash;
 
 /// Where a harness listens.
 const PORT: &str = "/dev/virtio-ports/org.bedplate.events";
@@ -55,7 +56,7 @@ pub enum Order {
     /// It was sent by somebody who agreed to the plan of this hash.
     Sent {
         /// The hash.
-        plan: String,
+        plan: PlanHash,
     },
 }
 
@@ -169,7 +170,7 @@ impl Run {
         let typed = media::looked(|| self.sole(), || self.consent(&host, &plan, sent))?;
         reporter.emit(EventKind::PlanStarted {
             title: plan.title(),
-            plan: Some(plan.hash.clone()),
+            plan: Some(plan.hash.to_string()),
             steps: plan.summaries(),
             destroys: plan.destroyed_lines(),
         });

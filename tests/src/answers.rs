@@ -187,7 +187,7 @@ mod tests {
         let (disks, host) = answered(Sizes::Small);
         assert!(!bedplate_model::identity::is_example(host.host.id));
         for disk in &disks[..8] {
-            assert_eq!(host.disks[&disk.role].id, disk.by_id());
+            assert_eq!(host.disks[disk.role.as_str()].id, disk.by_id());
         }
         assert_eq!(
             host.unlock.sticks[0].id.as_deref(),

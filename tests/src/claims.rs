@@ -213,7 +213,7 @@ fn volumes(evidence: &Evidence) -> Seen {
     collect_crypt(&tree["blockdevices"], &mut found);
     found.sort();
     found.dedup();
-    let wanted = |role: &str| found.contains(&bedplate_model::identity::mapper_name(role));
+    let wanted = |role: &str| found.contains(&format!("bedplate-{role}"));
     let all = INSTALLED.iter().all(|(role, _)| wanted(role));
     verdict(all && found.len() == INSTALLED.len(), format!("{}: {}", found.len(), found.join(" ")))
 }

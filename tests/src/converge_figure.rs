@@ -97,7 +97,7 @@ impl SettledHost {
             .map_err(file("look at", &context.runtime))?;
         let mut script = String::new();
         for name in &self.names {
-            let vm = &context.intent.vms[name];
+            let vm = &context.intent.vms[name.as_str()];
             let place = self.pool().join(name);
             let wanted = domain::define(&context.intent, name, vm, &place, accelerator)
                 .map_err(file("define", &place))?;

@@ -34,7 +34,7 @@ const LARGE_FILE: usize = 64 << 20;
 const MEDIA: &str = "/run/figure";
 const TARGET: &str = "/mnt/figure";
 /// The encrypted volume that is copied to, its disk, and how large that is.
-const VOLUME: &str = "figure";
+const VOLUME: &str = "bedplate-figure";
 const TARGET_ROLE: &str = "target";
 const TARGET_BYTES: u64 = 4 << 30;
 /// The program that does what the installer does.

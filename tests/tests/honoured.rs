@@ -115,7 +115,7 @@ fn plan(host: &HostFile) -> String {
         Ok(plan) => plan,
         Err(refusals) => return format!("{refusals:?}"),
     };
-    plan.hash.clear();
+    plan.hash = Default::default();
     plan.sections.clear();
     serde_json::to_string(&plan).unwrap()
 }

@@ -97,8 +97,7 @@ impl Target {
         let node = fs::canonicalize(path).map_err(|source| failed("find", source))?;
         let kernel = node.file_name().and_then(|kernel| kernel.to_str()).unwrap_or_default();
         let found = disks::read_one(&Roots::looking(probe::by_wipefs), kernel);
-        let facts =
-            found.filter(|facts| facts.by_id.iter().any(|id| id == name)).ok_or_else(not_stable)?;
+        let facts = found.filter(|facts| facts.has_id(name)).ok_or_else(not_stable)?;
         let machine = machine::read(&Roots::identity());
         if let Some(why) = never(&facts, host).or_else(|| unclear(name, &machine)) {
             return Err(TargetError::Never { name: name.to_owned(), why });
@@ -161,7 +160,7 @@ impl Target {
 
 /// What no consent outweighs.
 fn never(facts: &DiskFacts, host: &HostFile) -> Option<String> {
-    let role = host.disks.iter().find(|(_, disk)| facts.by_id.contains(&disk.id));
+    let role = host.disks.iter().find(|(_, disk)| facts.has_id(&disk.id));
     if let Some((role, _)) = role {
         return Some(format!("it is `disks.{role}` of host.toml"));
     }
@@ -183,7 +182,7 @@ fn doubts(facts: &DiskFacts, stick: &Stick, has_keyfile: bool) -> Vec<String> {
     if !facts.removable && facts.transport != "usb" {
         found.push(format!("it is no removable device ({})", facts.transport));
     }
-    if let Some(id) = stick.id.as_ref().filter(|id| !facts.by_id.contains(id)) {
+    if let Some(id) = stick.id.as_ref().filter(|id| !facts.has_id(id)) {
         found.push(format!("host.toml says that {} is {id}", stick.volume_id));
     }
     if has_keyfile {
@@ -243,7 +242,7 @@ mod tests {
         let held = DiskFacts { holders: vec!["mounted at /home".into()], ..facts() };
         assert_eq!(never(&held, &host()).as_deref(), Some("it is in use: mounted at /home"));
         let host = host();
-        let os = DiskFacts { by_id: vec![host.disks["os"].id.clone()], ..facts() };
+        let os = DiskFacts { by_id: vec![host.disks["os"].id.to_string()], ..facts() };
         assert_eq!(never(&os, &host).as_deref(), Some("it is `disks.os` of host.toml"));
     }
 
@@ -289,7 +288,7 @@ mod tests {
 
     #[test]
     fn t22_a_keyfile_and_another_stick_than_the_named_one_are_told() {
-        let named = Stick { id: Some("usb-Other".into()), ..stick() };
+        let named = Stick { id: "usb-Other".parse().ok(), ..stick() };
         let found = doubts(&facts(), &named, true);
         assert_eq!(found, ["host.toml says that 1A2B-3C4D is usb-Other", "it holds a keyfile"]);
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bedplate_engine::StepReporter;
 use bedplate_events::Outcome;
 use bedplate_model::host::{GuestSection as _, HostFile, Lamp};
+use bedplate_model::name::GuestName;
 use bedplate_resources::compared::{Prepared, prepare};
 use bedplate_resources::context::Context;
 use bedplate_resources::kind::{Kind, Resource};
@@ -27,13 +28,13 @@ impl Kind for Lamps {
     const ADVICE: &'static str = "change the bulb";
 
     fn observe(&self, context: &Context) -> io::Result<Vec<String>> {
-        let burns = |name: &&String| context.runtime.join(name).exists();
-        Ok(context.intent.lamps.keys().filter(burns).cloned().collect())
+        let burns = |name: &&GuestName| context.runtime.join(name).exists();
+        Ok(context.intent.lamps.keys().filter(burns).map(ToString::to_string).collect())
     }
 
     fn diff(intent: &HostFile, burning: &Vec<String>) -> Vec<Resource<String>> {
-        let dark = intent.lamps.keys().filter(|name| !burning.contains(name));
-        dark.map(|name| Resource::new(name, vec![name.clone()])).collect()
+        let dark = intent.lamps.keys().filter(|name| !burning.iter().any(|it| **name == *it));
+        dark.map(|name| Resource::new(name, vec![name.to_string()])).collect()
     }
 
     fn perform(&self, context: &Context, name: &String, _: &StepReporter<'_>) -> io::Result<Outcome> {

@@ -9,5 +9,5 @@ pub(super) const LAMP: Block = block("lamps.<name>", &[
 ]);
 
 pub(crate) fn lamp(section: &Section<'_>) -> Lamp {
-    Lamp { pool: section.text("pool") }
+    Lamp { pool: section.name("pool") }
 }

@@ -13,6 +13,7 @@ use super::{machines, network, services};
 use bedplate_model::host::{
     Disk, Host, HostFile, Install, Media, Os, Pool, Recovery, SCHEMA, Stick, Unlock, User,
 };
+use bedplate_model::name::{ByIdName, PoolName, Role};
 
 pub(super) fn host_file(decoder: &Decoder<'_>, table: &Table) -> HostFile {
     let root = Section::open(decoder, table, &DOCUMENT, String::new());
@@ -20,18 +21,18 @@ pub(super) fn host_file(decoder: &Decoder<'_>, table: &Table) -> HostFile {
     HostFile {
         schema: SCHEMA,
         host: host(&root.section("host")),
-        disks: root.named("disks", |_, section| disk(section)),
+        disks: root.named("disks", |_: &Role, section| disk(section)),
         os: os(&root.section("os")),
-        pools: root.named("pools", |_, section| pool(section)),
+        pools: root.named("pools", |_: &PoolName, section| pool(section)),
         unlock: unlock(&root.section("unlock")),
         network: network::network(&root.section("network")),
         vms: root.named("vms", machines::vm),
         nfs: services::nfs(&root.section("nfs")),
-        backups: root.named("backups", |_, section| services::backup(section)),
+        backups: root.named("backups", |_: &String, section| services::backup(section)),
         notify: root.some_section("notify").as_ref().map(services::notify),
         health: services::health(&root.section("health")),
         restore: root.some_section("restore").as_ref().map(services::restore),
-        secrets: root.named("secrets", |_, section| secret::file(section)),
+        secrets: root.named("secrets", |_: &String, section| secret::file(section)),
         flake: services::flake(&root.section("flake")),
         install: install(&root.section("install")),
     }
@@ -45,7 +46,7 @@ fn host(section: &Section<'_>) -> Host {
         state_version: section.text("state_version"),
         timezone: section.text("timezone"),
         locale: section.text("locale"),
-        users: section.named("users", |_, user| User {
+        users: section.named("users", |_: &String, user| User {
             ssh_keys: user.texts("ssh_keys"),
             groups: user.texts("groups"),
         }),
@@ -53,7 +54,7 @@ fn host(section: &Section<'_>) -> Host {
 }
 
 fn disk(section: &Section<'_>) -> Disk {
-    let id = section.text("id");
+    let id: ByIdName = section.name("id");
     let guess = if id.starts_with("nvme-") { Media::Ssd } else { Media::Hdd };
     Disk {
         expect_serial: section.some_text("expect_serial"),
@@ -66,9 +67,9 @@ fn disk(section: &Section<'_>) -> Disk {
 
 fn os(section: &Section<'_>) -> Os {
     Os {
-        disk: section.text("disk"),
+        disk: section.name("disk"),
         esp_size: section.size("esp_size"),
-        esp_mirror: section.some_text("esp_mirror"),
+        esp_mirror: section.some_name("esp_mirror"),
         subvolumes: section.text_map("subvolumes"),
     }
 }
@@ -77,7 +78,7 @@ fn pool(section: &Section<'_>) -> Pool {
     section.word("raid");
     Pool {
         mount: section.text("mount"),
-        disks: section.texts("disks"),
+        disks: section.names("disks"),
         scrub: services::when(section, "scrub"),
     }
 }
@@ -100,13 +101,13 @@ fn recovery(unlock: &Section<'_>) -> Recovery {
 }
 
 fn stick(section: &Section<'_>) -> Stick {
-    Stick { volume_id: section.text("volume_id").to_ascii_uppercase(), id: section.some_text("id") }
+    Stick { volume_id: section.text("volume_id").to_ascii_uppercase(), id: section.some_name("id") }
 }
 
 fn install(section: &Section<'_>) -> Install {
     Install {
         unattended: section.boolean("unattended"),
-        expect_plan: section.some_text("expect_plan"),
+        expect_plan: section.some_name("expect_plan"),
         then: section.choice("then", &document::THENS),
     }
 }

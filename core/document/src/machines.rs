@@ -3,16 +3,17 @@
 use super::keys::vms;
 use super::section::Section;
 use bedplate_model::host::{CloudInit, Download, UsbDevice, Vm};
+use bedplate_model::name::GuestName;
 
-pub(super) fn vm(name: &str, section: &Section<'_>) -> Vm {
+pub(super) fn vm(name: &GuestName, section: &Section<'_>) -> Vm {
     let image = |key| section.some_section(key).as_ref().map(download);
     let seed = section.some_section("cloud_init");
     Vm {
         state: section.choice("state", &vms::STATES),
-        pool: section.text("pool"),
+        pool: section.name("pool"),
         vcpu: section.integer("vcpu"),
         ram_mb: section.integer("ram_mb"),
-        mac_address: section.some_text("mac_address").map(|mac| mac.to_ascii_lowercase()),
+        mac_address: section.some_mac("mac_address"),
         disk_gb: section.some_integer("disk_gb"),
         disk_image: image("disk_image"),
         iso_image: image("iso_image"),

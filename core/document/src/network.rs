@@ -14,17 +14,14 @@ const NOWHERE: Cidr = Cidr { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), prefix:
 pub(super) fn network(section: &Section<'_>) -> Network {
     Network {
         lan_cidr: Cidr::try_from(section.text("lan_cidr")).unwrap_or(NOWHERE),
-        bridges: section.named("bridges", |_, section| bridge(section)),
+        bridges: section.named("bridges", |_: &String, section| bridge(section)),
     }
 }
 
 fn bridge(section: &Section<'_>) -> Bridge {
     let nic = match section.some_text("nic") {
         Some(name) => Some(Nic::Name(name)),
-        None => section
-            .some_section("nic")
-            .and_then(|nic| nic.some_text("mac"))
-            .map(|mac| Nic::Mac(mac.to_ascii_lowercase())),
+        None => section.some_section("nic").and_then(|nic| nic.some_mac("mac")).map(Nic::Mac),
     };
     let addresses = section.texts("addresses");
     let dns = section.texts("dns");

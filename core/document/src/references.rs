@@ -8,11 +8,13 @@ mod machines;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use super::problem::quote;
 use super::section::{Decoder, nearest};
 use bedplate_events::shown::listed;
 use bedplate_model::host::{Backup, Derivation, HostFile, Pool, Recovery, SecretReference};
+use bedplate_model::name::PoolName;
 
 /// Directories that are never the mount of a pool, nor hold one.
 const RESERVED: [&str; 13] = [
@@ -43,11 +45,11 @@ pub(super) fn resolve(decoder: &Decoder<'_>, host: &mut HostFile) {
 }
 
 /// The pool whose mount holds `path`.
-fn pool_of<'p>(pools: &'p BTreeMap<String, Pool>, path: &str) -> Option<&'p str> {
+fn pool_of<'p>(pools: &'p BTreeMap<PoolName, Pool>, path: &str) -> Option<&'p PoolName> {
     pools
         .iter()
         .find(|(_, pool)| !pool.mount.is_empty() && within(path, &pool.mount))
-        .map(|(name, _)| name.as_str())
+        .map(|(name, _)| name)
 }
 
 /// The directory itself, and every one that it lies in, but for `/`.
@@ -96,15 +98,15 @@ impl Report<'_> {
     }
 
     /// What a mistyped name may have meant, or what there is.
-    fn known<'n>(
+    fn known<'n, N: AsRef<str> + Display + 'n>(
         &self,
-        names: impl ExactSizeIterator<Item = &'n String> + Clone,
+        names: impl ExactSizeIterator<Item = &'n N> + Clone,
         wanted: &str,
     ) -> String {
         let left = self.guesses.get().checked_sub(names.len());
         let near = left.and_then(|left| {
             self.guesses.set(left);
-            let names: Vec<&str> = names.clone().map(String::as_str).collect();
+            let names: Vec<&str> = names.clone().map(AsRef::as_ref).collect();
             nearest(wanted, &names)
         });
         match near {
@@ -258,7 +260,7 @@ impl Report<'_> {
                 continue;
             }
             match pool_of(&host.pools, &export.path) {
-                Some(pool) => export.pool = pool.to_owned(),
+                Some(pool) => export.pool = pool.clone(),
                 None => self.outside(&path, &export.path, &host.pools),
             }
             if seen.contains(&export.path) {
@@ -272,7 +274,7 @@ impl Report<'_> {
         }
     }
 
-    fn outside(&self, key: &str, path: &str, pools: &BTreeMap<String, Pool>) {
+    fn outside(&self, key: &str, path: &str, pools: &BTreeMap<PoolName, Pool>) {
         if pools.values().any(|pool| pool.mount.is_empty()) {
             return; // That pool's mount is reported; the path may well be in it.
         }
@@ -294,8 +296,7 @@ impl Report<'_> {
         for (name, backup) in &mut host.backups {
             let key = format!("backups.{name}");
             if backup.repository.starts_with('/') {
-                backup.repository_pool =
-                    pool_of(&host.pools, &backup.repository).map(str::to_owned);
+                backup.repository_pool = pool_of(&host.pools, &backup.repository).cloned();
                 if backup.repository_pool.is_none() {
                     self.outside(&format!("{key}.repository"), &backup.repository, &host.pools);
                 }

@@ -8,6 +8,7 @@ mod names;
 mod paths;
 mod ssh;
 
+use bedplate_model::name::is_sha256;
 use uuid::Uuid;
 
 use super::problem::quote;
@@ -108,12 +109,7 @@ pub fn locale(text: &str) -> Result<(), Wrong> {
 
 /// SHA-256 or plan hash.
 pub fn sha256(text: &str) -> Result<(), Wrong> {
-    require(
-        text.len() == 64 && hexadecimal(text),
-        text,
-        "a SHA-256",
-        "write 64 hexadecimal digits in lower case",
-    )
+    require(is_sha256(text), text, "a SHA-256", "write 64 hexadecimal digits in lower case")
 }
 
 /// restic's id of a snapshot, or `latest`.

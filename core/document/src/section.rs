@@ -11,6 +11,7 @@ use toml_edit::{Item, TableLike, Value};
 use super::keys::{self, Absent, Block, Defaults, Form, Key};
 use super::problem::{Marked, Problems, quote};
 use super::rules::Wrong;
+use values::{Name, read_name};
 
 /// Collects problems and remembers where every value stood.
 pub(super) struct Decoder<'a> {
@@ -215,11 +216,11 @@ impl<'a> Section<'a> {
     }
 
     /// What is read from each of the tables below `name`, by the names that the user gave them.
-    pub(super) fn named<T>(
+    pub(super) fn named<N: Name + Ord, T>(
         &self,
         name: &str,
-        read: impl Fn(&str, &Section<'a>) -> T,
-    ) -> BTreeMap<String, T> {
+        read: impl Fn(&N, &Section<'a>) -> T,
+    ) -> BTreeMap<N, T> {
         let mut found = BTreeMap::new();
         let parent = self.value(name).and_then(Item::as_table_like);
         let (Some(parent), Some(Form::Named(rule, block))) = (parent, self.form(name)) else {
@@ -230,16 +231,20 @@ impl<'a> Section<'a> {
             let path = format!("{}.{child}", self.child(name));
             self.decoder
                 .remember(&path, item.span().filter(|_| !implicit(item)).or(key_span.clone()));
-            if let Err(wrong) = rule(child) {
-                let wrong = wrong.about(&format!("{}.<name>", self.child(name)));
-                let (span, place) = (key_span.unwrap_or(0..0), self.child(name));
-                self.decoder.report_span(span, &place, wrong.message, wrong.help);
-                continue;
-            }
+            let own = match rule(child).and_then(|()| read_name::<N>(child)) {
+                Ok(own) => own,
+                Err(wrong) => {
+                    let wrong = wrong.about(&format!("{}.<name>", self.child(name)));
+                    let (span, place) = (key_span.unwrap_or(0..0), self.child(name));
+                    self.decoder.report_span(span, &place, wrong.message, wrong.help);
+                    continue;
+                }
+            };
             match item.as_table_like() {
                 Some(table) => {
                     let section = Section::open(self.decoder, table, block, path);
-                    found.insert(child.to_owned(), read(child, &section));
+                    let value = read(&own, &section);
+                    found.insert(own, value);
                 }
                 None => self.decoder.report(
                     &path,

@@ -10,6 +10,7 @@ use super::source;
 use bedplate_model::host::{
     Backup, Cidr, Export, Flake, Health, Keep, Nfs, Notify, Push, Restore, Upkeep,
 };
+use bedplate_model::name::PoolName;
 
 pub(super) fn nfs(section: &Section<'_>) -> Nfs {
     let exports = section.tables("exports");
@@ -25,7 +26,7 @@ fn export(section: &Section<'_>) -> Export {
     }
     Export {
         path: section.text("path"),
-        pool: String::new(),
+        pool: PoolName::default(),
         clients: clients.into_iter().filter_map(|text| Cidr::try_from(text).ok()).collect(),
         options: section.texts("options"),
     }

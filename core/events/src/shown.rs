@@ -50,9 +50,12 @@ pub fn shown_lines(text: &str) -> String {
 }
 
 /// Names one after another; of many the first, and how many more.
-pub fn listed<'n>(names: impl ExactSizeIterator<Item = &'n String>, between: &str) -> String {
+pub fn listed<'n, N: AsRef<str> + ?Sized + 'n>(
+    names: impl ExactSizeIterator<Item = &'n N>,
+    between: &str,
+) -> String {
     let more = names.len().saturating_sub(LISTED);
-    let first: Vec<&str> = names.take(LISTED).map(String::as_str).collect();
+    let first: Vec<&str> = names.take(LISTED).map(AsRef::as_ref).collect();
     let first = first.join(between);
     if more == 0 { first } else { format!("{first} and {more} more") }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bedplate_model::name::MapperName;
 use bedplate_model::plan::Holder;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -75,7 +76,7 @@ pub struct Unlock {
     /// UUID of the OS disk's LUKS header.
     pub luks_uuid: Uuid,
     /// Name under `/dev/mapper`.
-    pub mapper: String,
+    pub mapper: MapperName,
     /// Whether discards pass through.
     pub discard: bool,
     /// VFAT volume ids of the key sticks.

@@ -125,6 +125,13 @@ pub struct DiskFacts {
     pub bedplate: Option<Found>,
 }
 
+impl DiskFacts {
+    /// Whether this is one of its names under `/dev/disk/by-id`.
+    pub fn has_id(&self, id: &str) -> bool {
+        self.by_id.iter().any(|name| name == id)
+    }
+}
+
 /// A signature on a disk or on a partition of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Signature {

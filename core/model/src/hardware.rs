@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::facts::{Facts, NicFacts};
+use crate::facts::{DiskFacts, Facts, NicFacts};
 use crate::plan::{DiskTarget, Plan};
 
 /// Name of the file in the host's directory.
@@ -37,8 +37,8 @@ pub struct NotRead;
 impl Needs {
     /// Those of the plan's disks and of every network interface.
     pub fn of(plan: &Plan, facts: &Facts) -> Result<Self, NotRead> {
-        let chosen = |by_id: &Vec<String>| plan.disks.iter().any(|disk| by_id.contains(&disk.id));
-        let disks = facts.disks.iter().filter(|disk| chosen(&disk.by_id));
+        let chosen = |found: &&DiskFacts| plan.disks.iter().any(|disk| found.has_id(&disk.id));
+        let disks = facts.disks.iter().filter(chosen);
         Ok(Self {
             disk_modules: united(disks.map(|disk| &disk.modules)),
             nic_modules: united(facts.nics.iter().map(|nic| &nic.modules)),

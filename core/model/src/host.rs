@@ -19,6 +19,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::name::{ByIdName, GuestName, Mac, PlanHash, PoolName, Role};
+
 pub use address::{PlacedAddress, is_link_local};
 pub use backup::{Backup, Keep, Restore, Upkeep};
 pub use flake::{Flake, HttpsSource, Push, Source, SourcePlace, SshSource, VolumeSource};
@@ -39,17 +41,17 @@ pub struct HostFile {
     /// `[host]`: who the machine is.
     pub host: Host,
     /// `[disks.<role>]`: every disk the installer may touch, by role.
-    pub disks: BTreeMap<String, Disk>,
+    pub disks: BTreeMap<Role, Disk>,
     /// `[os]`: what stands on the OS disk.
     pub os: Os,
     /// `[pools.<name>]`: btrfs RAID1 pools.
-    pub pools: BTreeMap<String, Pool>,
+    pub pools: BTreeMap<PoolName, Pool>,
     /// `[unlock]`: how the volumes are opened at boot.
     pub unlock: Unlock,
     /// `[network]`: bridges and the LAN.
     pub network: Network,
     /// `[vms.<name>]`: virtual machines.
-    pub vms: BTreeMap<String, Vm>,
+    pub vms: BTreeMap<GuestName, Vm>,
     /// `[nfs]`: exported directories.
     pub nfs: Nfs,
     /// `[backups.<name>]`: restic backups.
@@ -124,7 +126,7 @@ pub struct User {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
     /// A name under `/dev/disk/by-id` (no slash).
-    pub id: String,
+    pub id: ByIdName,
     /// The serial the disk must report, when given.
     pub expect_serial: Option<String>,
     /// The size the disk must have, in bytes, when given.
@@ -163,12 +165,12 @@ pub enum Wipe {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Os {
     /// Role of the OS disk.
-    pub disk: String,
+    pub disk: Role,
     /// Size of the EFI system partition, in bytes.
     pub esp_size: u64,
     /// Role of a second disk that carries a copy of the EFI system partition: a disk of its own
     /// or a member of a pool.
-    pub esp_mirror: Option<String>,
+    pub esp_mirror: Option<Role>,
     /// btrfs subvolume name to mount point: `root` -> `/`, `home` -> `/home`, `nix` -> `/nix`.
     pub subvolumes: BTreeMap<String, String>,
 }
@@ -179,7 +181,7 @@ pub struct Pool {
     /// Absolute mount point.
     pub mount: String,
     /// Roles of the members, in the order written.
-    pub disks: Vec<String>,
+    pub disks: Vec<Role>,
     /// When everything is read and repaired: a systemd calendar expression, or never.
     #[serde(default = "monthly", skip_serializing_if = "is_monthly")]
     pub scrub: Option<String>,
@@ -318,7 +320,7 @@ pub struct Stick {
     /// VFAT volume id in upper-case hexadecimal, such as `1A2B-3C4D`.
     pub volume_id: String,
     /// by-id name. Only with it may the installer format the stick.
-    pub id: Option<String>,
+    pub id: Option<ByIdName>,
 }
 
 /// Section `[network]` of `host.toml`: the LAN, and the bridges of the machine.
@@ -412,7 +414,7 @@ pub enum Nic {
     /// By interface name, such as `enp5s0`.
     Name(String),
     /// By MAC address, lower case with colons.
-    Mac(String),
+    Mac(Mac),
 }
 
 /// Section `[nfs]` of `host.toml`: what the machine exports.
@@ -431,7 +433,7 @@ pub struct Export {
     /// Directory to export, inside the mount of a pool.
     pub path: String,
     /// The pool whose mount the path is in (found by validation).
-    pub pool: String,
+    pub pool: PoolName,
     /// Clients; `lan_cidr` when the document names none.
     pub clients: Vec<Cidr>,
     /// Export options of exports(5), such as `rw`, `no_subtree_check`.
@@ -444,7 +446,7 @@ pub struct Install {
     /// Whether the installer goes ahead without asking.
     pub unattended: bool,
     /// The only plan hash that may be executed, when given (64 hexadecimal digits).
-    pub expect_plan: Option<String>,
+    pub expect_plan: Option<PlanHash>,
     /// What happens after a successful installation.
     pub then: Then,
 }

@@ -5,6 +5,8 @@
 
 use uuid::Uuid;
 
+use crate::name::{Mac, MapperName, Role};
+
 /// Ids with this prefix mark a profile's example; `iso` and `personalize` replace them.
 pub const EXAMPLE_ID_PREFIX: &str = "00000000-0000-4000-8000-";
 
@@ -64,31 +66,28 @@ pub fn epoch_of(host: Uuid, purpose: Purpose, name: &str, uuid: &str) -> Option<
 }
 
 /// The name under `/dev/mapper` of the opened LUKS volume of a role.
-pub fn mapper_name(role: &str) -> String {
-    format!("bedplate-{role}")
+pub fn mapper_name(role: &Role) -> MapperName {
+    member_mapper(role, 0)
 }
 
 /// The name under `/dev/mapper` of the opened LUKS volume of a role whose disk was replaced
 /// `epoch` times: the old disk and the new one can be open at once.
-pub fn member_mapper(role: &str, epoch: u32) -> String {
-    match epoch {
-        0 => mapper_name(role),
-        _ => format!("{}.{epoch}", mapper_name(role)),
-    }
+pub fn member_mapper(role: &Role, epoch: u32) -> MapperName {
+    MapperName::of(role, epoch)
 }
 
 /// Whether a name under `/dev/mapper` is that of a member of `role`, of any epoch.
-pub fn is_member_mapper(role: &str, mapper: &str) -> bool {
+pub fn is_member_mapper(role: &Role, mapper: &str) -> bool {
     let base = mapper_name(role);
-    let epoch = mapper.strip_prefix(&base).and_then(|rest| rest.strip_prefix('.'));
-    mapper == base || epoch.is_some_and(|epoch| epoch.parse::<u32>().is_ok())
+    let epoch = mapper.strip_prefix(base.as_str()).and_then(|rest| rest.strip_prefix('.'));
+    base == mapper || epoch.is_some_and(|epoch| epoch.parse::<u32>().is_ok())
 }
 
 /// A locally administered MAC address in QEMU's range for a VM without one of its own.
-pub fn mac_address(host: Uuid, vm: &str) -> String {
+pub fn mac_address(host: Uuid, vm: &str) -> Mac {
     let digest = Uuid::new_v5(&host, format!("mac/{vm}").as_bytes());
     let [a, b, c, ..] = *digest.as_bytes();
-    format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")
+    Mac::of([0x52, 0x54, 0x00, a, b, c])
 }
 
 /// Whether `id` marks a profile's example.

@@ -8,6 +8,7 @@ pub mod facts;
 pub mod hardware;
 pub mod host;
 pub mod identity;
+pub mod name;
 pub mod nic;
 pub mod plan;
 pub mod size;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::host::{Export, HttpsSource, Push, Recovery, SshSource, Stick, Then};
+use crate::name::{ByIdName, MapperName, PlanHash, PoolName, Role};
 
 /// The subvolume that holds the store, and the directory beside the description of its image that it is
 /// mounted at.
@@ -48,7 +49,7 @@ pub struct Plan {
     /// Schema of this document, 1.
     pub schema: u32,
     /// The plan hash: lower-case hexadecimal SHA-256.
-    pub hash: String,
+    pub hash: PlanHash,
     /// The `host.id` of `host.toml`, from which the ids in the steps are derived.
     pub host_id: Uuid,
     /// The `host.name` of `host.toml`.
@@ -75,9 +76,9 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destroyed {
     /// Role of the disk.
-    pub role: String,
+    pub role: Role,
     /// by-id name.
-    pub id: String,
+    pub id: ByIdName,
     /// What stands there, one line each: `btrfs "photos" on partition 1, 500 GB`.
     pub content: Vec<String>,
 }
@@ -86,9 +87,9 @@ pub struct Destroyed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskTarget {
     /// Role in `host.toml`.
-    pub role: String,
+    pub role: Role,
     /// by-id name.
-    pub id: String,
+    pub id: ByIdName,
     /// Serial found.
     pub serial: Option<String>,
     /// WWN found.
@@ -117,7 +118,7 @@ pub enum Step {
     /// Re-check the identity of every disk; nothing is written.
     CheckDisks {
         /// Roles to check.
-        roles: Vec<String>,
+        roles: Vec<Role>,
     },
     /// Make sure the key sticks carry the same keyfile, recovery passphrase and generated secrets.
     PrepareStick {
@@ -140,7 +141,7 @@ pub enum Step {
     /// file system. Comes before anything is destroyed; nothing is formatted.
     KeepPool {
         /// Name of the pool.
-        name: String,
+        name: PoolName,
         /// File system id that every opened member carries.
         fsid: Uuid,
         /// Its members, in order.
@@ -150,13 +151,13 @@ pub enum Step {
     /// formatted.
     OpenSystem {
         /// Role of the disk.
-        role: String,
+        role: Role,
         /// Partition number.
         partition: u32,
         /// UUID of the header.
         uuid: Uuid,
         /// Name under `/dev/mapper`.
-        mapper: String,
+        mapper: MapperName,
     },
     /// Find which system is installed: the newest of its profile is the one that boots again.
     FindSystem,
@@ -172,7 +173,7 @@ pub enum Step {
     /// Write the partition table of one disk.
     Partition {
         /// Role of the disk.
-        role: String,
+        role: Role,
         /// GUID of the disk label.
         guid: Uuid,
         /// Partitions in order, numbered from 1.
@@ -181,7 +182,7 @@ pub enum Step {
     /// Make the VFAT file system of the EFI system partition.
     FormatEsp {
         /// Role of the disk.
-        role: String,
+        role: Role,
         /// Partition number.
         partition: u32,
         /// Volume label, at most 11 characters.
@@ -192,7 +193,7 @@ pub enum Step {
     /// Make the LUKS2 header of one member, with both keyslots and the unsealed token, and open it.
     FormatLuks {
         /// Role of the disk.
-        role: String,
+        role: Role,
         /// Partition number.
         partition: u32,
         /// UUID of the header.
@@ -200,7 +201,7 @@ pub enum Step {
         /// Label of the header.
         label: String,
         /// Name under `/dev/mapper`.
-        mapper: String,
+        mapper: MapperName,
     },
     /// Make a btrfs file system over opened members.
     MakeBtrfs {
@@ -213,7 +214,7 @@ pub enum Step {
         /// Whether data and metadata are RAID1 (pools) or single/dup (OS disk).
         raid1: bool,
         /// Names under `/dev/mapper`, in order.
-        members: Vec<String>,
+        members: Vec<MapperName>,
         /// Subvolumes to create.
         subvolumes: Vec<Subvolume>,
     },
@@ -227,7 +228,7 @@ pub enum Step {
         /// File system id.
         fsid: Uuid,
         /// Name under `/dev/mapper`.
-        member: String,
+        member: MapperName,
         /// Subvolumes that it holds in the end.
         subvolumes: Vec<Subvolume>,
         /// How much is written, in bytes.
@@ -263,12 +264,12 @@ pub enum Step {
     /// Test both keyslots of every member and back up its header to the stick.
     VerifyKeys {
         /// Roles of the disks whose members are tested.
-        roles: Vec<String>,
+        roles: Vec<Role>,
     },
     /// Mark every LUKS header as belonging to a finished installation.
     Seal {
         /// Roles of the disks whose headers are marked.
-        roles: Vec<String>,
+        roles: Vec<Role>,
     },
     /// Install the boot loader and write the boot entry; the rename of the entry on `esp` is the
     /// commit point.
@@ -330,20 +331,20 @@ impl BuildInputs {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptMember {
     /// Role of the disk.
-    pub role: String,
+    pub role: Role,
     /// Number of the partition that holds LUKS.
     pub partition: u32,
     /// UUID of its header.
     pub uuid: Uuid,
     /// Name under `/dev/mapper`.
-    pub mapper: String,
+    pub mapper: MapperName,
 }
 
 /// An EFI system partition that the machine boots from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootPartition {
     /// Role of the disk.
-    pub role: String,
+    pub role: Role,
     /// Partition number.
     pub partition: u32,
     /// Its unique GUID.
@@ -404,20 +405,20 @@ pub enum MountSource {
     /// A subvolume of the OS file system.
     OsSubvolume {
         /// Name under `/dev/mapper`.
-        mapper: String,
+        mapper: MapperName,
         /// Subvolume name.
         name: String,
     },
     /// An EFI system partition.
     Esp {
         /// Role of the disk.
-        role: String,
+        role: Role,
         /// Partition number.
         partition: u32,
     },
     /// A pool.
     Pool {
         /// Names under `/dev/mapper` of its members.
-        members: Vec<String>,
+        members: Vec<MapperName>,
     },
 }

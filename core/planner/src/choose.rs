@@ -8,11 +8,12 @@ pub(super) use bedplate_events::shown::shown;
 use bedplate_model::facts::{DiskFacts, Facts};
 use bedplate_model::host::{Disk, HostFile, Wipe};
 use bedplate_model::identity::{Purpose, derive};
+use bedplate_model::name::Role;
 
 /// A role with the one disk its id names.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Choice<'a> {
-    pub(super) role: &'a str,
+    pub(super) role: &'a Role,
     pub(super) disk: &'a Disk,
     pub(super) facts: &'a DiskFacts,
     /// What the disk is for.
@@ -66,12 +67,12 @@ impl Choice<'_> {
 
 /// The roles in the order of the plan: the OS disk, a mirror of its own, then the pools' members
 /// as written.
-fn roles(host: &HostFile) -> impl Iterator<Item = (&str, Part)> {
-    let mirror = host.os.esp_mirror.as_deref();
-    let members = || host.pools.values().flat_map(|pool| pool.disks.iter().map(String::as_str));
+fn roles(host: &HostFile) -> impl Iterator<Item = (&Role, Part)> {
+    let mirror = host.os.esp_mirror.as_ref();
+    let members = || host.pools.values().flat_map(|pool| &pool.disks);
     let own = mirror.filter(|role| !members().any(|member| member == *role));
     let part = move |role| if Some(role) == mirror { Part::MirrorMember } else { Part::Member };
-    std::iter::once((host.os.disk.as_str(), Part::Os))
+    std::iter::once((&host.os.disk, Part::Os))
         .chain(own.map(|role| (role, Part::Mirror)))
         .chain(members().map(move |role| (role, part(role))))
 }
@@ -85,7 +86,7 @@ pub(super) fn disks<'a>(
     let mut chosen = Vec::new();
     for (role, part) in roles(host) {
         let Some(disk) = host.disks.get(role) else { continue };
-        let mut named = facts.disks.iter().filter(|facts| facts.by_id.contains(&disk.id));
+        let mut named = facts.disks.iter().filter(|facts| facts.has_id(&disk.id));
         match (named.next(), named.next()) {
             (Some(facts), None) => chosen.push(Choice { role, disk, facts, part }),
             (Some(_), Some(_)) => refusals.push(Refusal::disk(

@@ -10,6 +10,7 @@ use super::{date, kept, missing, sections};
 use bedplate_model::facts::{DiskFacts, Facts, Found, Signature, kind};
 use bedplate_model::host::{HostFile, Wipe};
 use bedplate_model::identity::{Purpose, derive};
+use bedplate_model::name::Role;
 use bedplate_model::plan::Destroyed;
 use bedplate_model::size;
 
@@ -19,7 +20,7 @@ pub(super) struct Verdict<'a> {
     /// What is destroyed.
     pub(super) destroys: Vec<Destroyed>,
     /// Roles whose unfinished installation is finished.
-    pub(super) resume: BTreeSet<&'a str>,
+    pub(super) resume: BTreeSet<&'a Role>,
 }
 
 /// What stands on one disk.
@@ -43,7 +44,7 @@ impl Content<'_> {
 }
 
 /// What stands on `disk`, when its role is `role` of host `host`.
-pub(super) fn content<'a>(disk: &'a DiskFacts, host: Uuid, role: &str, part: Part) -> Content<'a> {
+pub(super) fn content<'a>(disk: &'a DiskFacts, host: Uuid, role: &Role, part: Part) -> Content<'a> {
     let partitions = part.luks().or(part.esp()).unwrap_or(0);
     let within =
         |signature: &Signature| signature.partition.is_none_or(|number| number <= partitions);
@@ -63,7 +64,7 @@ pub(super) fn content<'a>(disk: &'a DiskFacts, host: Uuid, role: &str, part: Par
 /// Whether the signatures are those of an installation cut off before its header was complete:
 /// the table is one that only this host and role can have, and beside it stands nothing but what
 /// such a run leaves. A header counts only where it was seen that no key opens it.
-fn is_torn(signatures: &[Signature], host: Uuid, role: &str, part: Part) -> bool {
+fn is_torn(signatures: &[Signature], host: Uuid, role: &Role, part: Part) -> bool {
     let carries = |signature: &Signature, purpose| {
         let wanted = derive(host, purpose, role, 0).to_string();
         signature.uuid.as_ref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&wanted))
@@ -191,7 +192,7 @@ fn lost_header(choice: &Choice<'_>, other: &Choice<'_>) -> Refusal {
 
 /// What to do about a header of which no copy is whole. Where the key stick keeps its copy is said by
 /// `bedplate_keystick::layout`, too.
-fn restore(role: &str) -> String {
+fn restore(role: &Role) -> String {
     format!(
         "put the header back with `cryptsetup luksHeaderRestore`: a copy is on the key stick, \
          bedplate/headers/{role}.img.zst; only `wipe = \"any\"` formats it"

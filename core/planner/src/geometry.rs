@@ -39,7 +39,7 @@ pub(super) fn partitions(host: &HostFile, choice: &Choice<'_>) -> Vec<Partition>
     let start = esp.as_ref().map_or(ALIGNMENT, |esp| esp.start + esp.length);
     let luks = choice.part.luks().map(|number| Partition {
         number,
-        name: mapper_name(choice.role),
+        name: mapper_name(choice.role).into(),
         kind: PartitionKind::Luks,
         guid: derive(id, Purpose::GptLuks, choice.role, 0),
         start,

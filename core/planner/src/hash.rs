@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use super::choose::Choice;
 use super::content::{Content, content};
 use bedplate_model::host::{HostFile, Wipe};
+use bedplate_model::name::PlanHash;
 
 /// What of a disk the hash covers; never its kernel name, sequence number or place in the facts.
 #[derive(Serialize)]
@@ -31,7 +32,7 @@ struct Hashed<'a> {
 ///
 /// Left out are `install.expect_plan`, which holds the hash, and `wipe` but for `never`: it permits
 /// and does not change the plan, so that an interrupted run can be finished by allowing it.
-pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> String {
+pub(super) fn of(host: &HostFile, chosen: &[Choice<'_>]) -> PlanHash {
     let contents: Vec<Content<'_>> = chosen
         .iter()
         .map(|choice| content(choice.facts, host.host.id, choice.role, choice.part))
@@ -57,7 +58,7 @@ enum Counted {
     Signatures,
 }
 
-fn digest(host: &HostFile, chosen: &[Choice<'_>], counted: fn(Content<'_>) -> Counted) -> String {
+fn digest(host: &HostFile, chosen: &[Choice<'_>], counted: fn(Content<'_>) -> Counted) -> PlanHash {
     let mut document = host.clone();
     document.install.expect_plan = None;
     // To keep a disk is another plan; the other policies only permit.
@@ -69,7 +70,7 @@ fn digest(host: &HostFile, chosen: &[Choice<'_>], counted: fn(Content<'_>) -> Co
     disks.sort_unstable_by_key(|disk| disk.role);
     // Serialising these types cannot fail: every map has string keys.
     let bytes = serde_json::to_vec(&Hashed { host: document, disks }).unwrap_or_default();
-    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    PlanHash::of(Sha256::digest(&bytes).into())
 }
 
 fn identity<'a>(

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use bedplate_model::facts::{DiskFacts, Facts};
 use bedplate_model::host::{HostFile, Pool, Wipe};
 use bedplate_model::identity::{Purpose, derive, epoch_of, mapper_name};
+use bedplate_model::name::{PoolName, Role};
 use bedplate_model::plan::{KeptMember, Step};
 
 use super::choose::Choice;
@@ -16,7 +17,7 @@ pub(super) fn is_kept(host: &HostFile, pool: &Pool) -> bool {
 
 /// Partition and UUID of the finished volume of `role` of this host, when the disk carries it.
 /// `pool replace` raises the epoch of a role: any of them is ours.
-pub(super) fn volume(host: &HostFile, role: &str, disk: &DiskFacts) -> Option<(u32, Uuid)> {
+pub(super) fn volume(host: &HostFile, role: &Role, disk: &DiskFacts) -> Option<(u32, Uuid)> {
     let found = disk.bedplate.as_ref().filter(|found| found.sealed)?;
     epoch_of(host.host.id, Purpose::Luks, role, &found.luks_uuid)?;
     let on_partition = disk.signatures.iter().find_map(|signature| {
@@ -28,18 +29,22 @@ pub(super) fn volume(host: &HostFile, role: &str, disk: &DiskFacts) -> Option<(u
 
 /// The name of the finished pool that `role` belongs to: another member carries its sealed
 /// volume, and the document does not give it up.
-pub(super) fn finished_pool<'h>(host: &'h HostFile, facts: &Facts, role: &str) -> Option<&'h str> {
+pub(super) fn finished_pool<'h>(
+    host: &'h HostFile,
+    facts: &Facts,
+    role: &Role,
+) -> Option<&'h PoolName> {
     let (name, pool) = host.pools.iter().find(|(_, pool)| pool.disks.iter().any(|m| m == role))?;
     let is_sealed = |disk: &&DiskFacts| disk.bedplate.as_ref().is_some_and(|found| found.sealed);
     let sealed: Vec<&DiskFacts> = facts.disks.iter().filter(is_sealed).collect();
     if sealed.is_empty() {
         return None;
     }
-    let stands = |other: &&String| {
+    let stands = |other: &&Role| {
         let Some(disk) = host.disks.get(*other).filter(|disk| disk.wipe != Wipe::Any) else {
             return false;
         };
-        let mut named = sealed.iter().filter(|facts| facts.by_id.contains(&disk.id));
+        let mut named = sealed.iter().filter(|facts| facts.has_id(&disk.id));
         named.any(|facts| volume(host, other, facts).is_some())
     };
     pool.disks.iter().filter(|other| *other != role).any(|other| stands(&other)).then_some(name)
@@ -54,7 +59,7 @@ pub(super) fn pools(host: &HostFile, chosen: &[Choice<'_>]) -> Vec<Step> {
         members: pool
             .disks
             .iter()
-            .filter_map(|role| member(host, chosen.iter().find(|choice| choice.role == *role)?))
+            .filter_map(|role| member(host, chosen.iter().find(|choice| choice.role == role)?))
             .collect(),
     })
     .collect()

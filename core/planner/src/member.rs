@@ -21,6 +21,7 @@ use super::{content, fitness, geometry};
 use bedplate_model::facts::{DiskFacts, Facts};
 use bedplate_model::host::{Disk, HostFile, Pool, Wipe};
 use bedplate_model::identity::{Purpose, derive, esp_volume_id, member_mapper};
+use bedplate_model::name::{ByIdName, MapperName, PlanHash, PoolName, Role};
 use bedplate_model::plan::{Destroyed, DiskTarget, Partition};
 
 pub use step::{Leaving, MemberStep};
@@ -46,9 +47,9 @@ pub struct MemberRequest<'a> {
     /// Whether a disk is replaced, added or removed.
     pub task: MemberTask,
     /// Whose disk.
-    pub role: &'a str,
+    pub role: &'a Role,
     /// by-id name of the disk; none takes the one of `host.toml`.
-    pub id: Option<&'a str>,
+    pub id: Option<&'a ByIdName>,
     /// Whether what stands on the disk may be destroyed.
     pub wipe: bool,
 }
@@ -63,7 +64,7 @@ pub struct PoolFacts {
     /// The numbers of the devices that it lacks, and whose they were.
     pub missing: BTreeMap<u64, Owner>,
     /// Roles whose disk dropped out while it was mounted: the kernel still counts them as devices.
-    pub dropped: BTreeSet<String>,
+    pub dropped: BTreeSet<Role>,
     /// Whether something is not RAID1.
     pub mixed: bool,
     /// The epoch the role's disk has, or had.
@@ -80,7 +81,7 @@ pub struct PoolFacts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// The disk of this role, or one before it.
-    Role(String),
+    Role(Role),
     /// A disk of a role that host.toml no longer names.
     Former,
     /// Nothing says it.
@@ -92,15 +93,15 @@ pub enum Owner {
 pub struct MemberPlan {
     /// Lower-case hexadecimal SHA-256 of what identifies host, role and disk; the new header
     /// carries it.
-    pub hash: String,
+    pub hash: PlanHash,
     /// What is wanted.
     pub task: MemberTask,
     /// Name of the pool.
-    pub pool: String,
+    pub pool: PoolName,
     /// Where it is mounted.
     pub mount: String,
     /// Role of the disk.
-    pub role: String,
+    pub role: Role,
     /// What is destroyed.
     pub destroys: Vec<Destroyed>,
     /// The disk that is written to, when one still has to be.
@@ -153,7 +154,7 @@ struct Situation<'a> {
     facts: &'a Facts,
     pool: &'a PoolFacts,
     request: &'a MemberRequest<'a>,
-    name: &'a str,
+    name: &'a PoolName,
     intent: &'a Pool,
 }
 
@@ -201,7 +202,7 @@ impl Situation<'_> {
         let (role, epoch) = (self.request.role, self.pool.next_epoch);
         let mapper = member_mapper(role, epoch);
         let uuid = derive(self.host.host.id, Purpose::Luks, role, epoch);
-        let joined = self.pool.devices.contains(&mapper);
+        let joined = self.pool.devices.contains(mapper.as_str());
         if self.request.task == MemberTask::Add
             && self.own_device().is_some_and(|own| own != mapper)
         {
@@ -242,7 +243,7 @@ impl Situation<'_> {
                 MemberStep::FormatLuks {
                     partition: luks,
                     uuid,
-                    label: mapper.clone(),
+                    label: mapper.to_string(),
                     mapper: mapper.clone(),
                 },
                 MemberStep::Record { epoch },
@@ -276,15 +277,17 @@ impl Situation<'_> {
     }
 
     /// The device of the role that is in the file system.
-    fn own_device(&self) -> Option<String> {
+    fn own_device(&self) -> Option<MapperName> {
         let epochs = [self.pool.next_epoch, self.pool.epoch];
         let mut names = epochs.iter().map(|epoch| member_mapper(self.request.role, *epoch));
-        names.find(|name| self.pool.devices.contains(name))
+        names.find(|name| self.pool.devices.contains(name.as_str()))
     }
 
-    fn leaving(&self, new: &str) -> Result<Option<Leaving>, PlanError> {
+    fn leaving(&self, new: &MapperName) -> Result<Option<Leaving>, PlanError> {
         let before = (0..self.pool.next_epoch).map(|epoch| member_mapper(self.request.role, epoch));
-        let open = before.filter(|name| name != new).find(|name| self.pool.devices.contains(name));
+        let open = before
+            .filter(|name| name != new)
+            .find(|name| self.pool.devices.contains(name.as_str()));
         match open {
             Some(mapper) => Ok(Some(Leaving::Mapper(mapper))),
             None => Ok(self.own_missing()?.map(Leaving::Missing)),
@@ -299,7 +302,7 @@ impl Situation<'_> {
             return Err(refused(message, "write it"));
         };
         let disk = self.wanted(intended);
-        let named = |facts: &&DiskFacts| facts.by_id.contains(&disk.id);
+        let named = |facts: &&DiskFacts| facts.has_id(&disk.id);
         let found: Vec<&DiskFacts> = self.facts.disks.iter().filter(named).collect();
         let [facts] = found.as_slice() else {
             let message = if found.is_empty() {
@@ -352,9 +355,9 @@ impl Situation<'_> {
     /// What host.toml says of the role's disk holds for the disk it names, not for another.
     fn wanted(&self, intended: &Disk) -> Disk {
         let id = self.request.id.unwrap_or(&intended.id);
-        let same = id == intended.id;
+        let same = *id == intended.id;
         Disk {
-            id: id.to_owned(),
+            id: id.clone(),
             expect_serial: intended.expect_serial.clone().filter(|_| same),
             expect_size: intended.expect_size.filter(|_| same),
             media: intended.media,
@@ -376,7 +379,7 @@ impl Situation<'_> {
             self.host.host.id, self.name, self.pool.next_epoch
         );
         hasher.update(text);
-        let hash = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = PlanHash::of(hasher.finalize().into());
         let warnings = self.warnings(disk.as_ref());
         MemberPlan {
             hash,

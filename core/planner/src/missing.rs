@@ -7,19 +7,20 @@ use super::refusal::Refusal;
 use super::{fitness, kept, naming, sticks};
 use bedplate_model::facts::{DiskFacts, Facts};
 use bedplate_model::host::{Disk, HostFile};
+use bedplate_model::name::Role;
 use bedplate_model::size;
 
 /// More disks are not listed.
 const MOST_LISTED: usize = 12;
 
 pub(super) fn refusal(
-    role: &str,
+    role: &Role,
     part: Part,
     disk: &Disk,
     host: &HostFile,
     facts: &Facts,
 ) -> Refusal {
-    if facts.disks.iter().any(|facts| facts.partition_by_id.contains(&disk.id)) {
+    if facts.disks.iter().any(|facts| facts.partition_by_id.iter().any(|name| disk.id == *name)) {
         let help = "write the id of the whole disk";
         return Refusal::disk(role, &disk.id, "this id names a partition".into(), help);
     }
@@ -42,7 +43,7 @@ pub(super) fn refusal(
 }
 
 /// The role's own finished volume is there, on a disk of another name.
-pub(super) fn renamed(role: &str, host: &HostFile, facts: &Facts) -> Option<(String, String)> {
+pub(super) fn renamed(role: &Role, host: &HostFile, facts: &Facts) -> Option<(String, String)> {
     let mut own = facts.disks.iter().filter(|disk| kept::volume(host, role, disk).is_some());
     let (Some(disk), None) = (own.next(), own.next()) else { return None };
     let here = naming::described(disk);

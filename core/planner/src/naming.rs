@@ -52,7 +52,7 @@ pub(super) fn best<'a>(disk: &'a DiskFacts, facts: &Facts) -> Option<&'a str> {
         of_content(id).is_none()
             && !is_bare(id, disk, facts)
             && sharing(id, disk, facts).next().is_none()
-            && facts.disks.iter().filter(|other| other.by_id.contains(id)).count() == 1
+            && facts.disks.iter().filter(|other| other.has_id(id)).count() == 1
     };
     let mut names = disk.by_id.iter().filter(stays).collect::<Vec<_>>();
     names.sort_unstable_by_key(|name| (name.starts_with("wwn-"), *name));

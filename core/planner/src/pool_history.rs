@@ -9,6 +9,7 @@ mod judge;
 
 use std::collections::BTreeSet;
 
+use bedplate_model::name::Role;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -137,7 +138,7 @@ pub fn needs_record(kept: &Kept, opening: &Opening, word: &Word) -> bool {
 
 /// Why members that are all there are not kept as they are: one of them is behind another, or is
 /// being resynchronised. None when all carry the same mark, or none carries any.
-pub fn uneven(marks: &[(String, Option<Mark>)]) -> Option<String> {
+pub fn uneven(marks: &[(Role, Option<Mark>)]) -> Option<String> {
     let known: Vec<&Mark> = marks.iter().filter_map(|(_, mark)| mark.as_ref()).collect();
     let first = known.first()?;
     let even = |mark: &Option<Mark>| {
@@ -162,14 +163,14 @@ pub enum Place {
     /// The record on the OS disk.
     Record,
     /// The header of this role's disk.
-    Member(String),
+    Member(Role),
 }
 
 /// In what order `mark` is written to the record and to its members, of which each comes with the
 /// mark that it carries. Whoever is new to it comes last: were it first and went alone, those that
 /// had everything before would not know that there is another now. Where nobody is new the record
 /// comes first: what is left behind is told by it.
-pub fn places(mark: &Mark, members: &[(String, Option<Mark>)]) -> Vec<Place> {
+pub fn places(mark: &Mark, members: &[(Role, Option<Mark>)]) -> Vec<Place> {
     let had_all = |carried: &Option<Mark>| {
         carried.as_ref().is_some_and(|carried| {
             let joins = carried.joining.is_some();
@@ -177,7 +178,7 @@ pub fn places(mark: &Mark, members: &[(String, Option<Mark>)]) -> Vec<Place> {
         })
     };
     let (old, new): (Vec<_>, Vec<_>) = members.iter().partition(|(_, carried)| had_all(carried));
-    let place = |all: Vec<&(String, Option<Mark>)>| {
+    let place = |all: Vec<&(Role, Option<Mark>)>| {
         all.into_iter().map(|(role, _)| Place::Member(role.clone())).collect::<Vec<_>>()
     };
     let (old, new) = (place(old), place(new));

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use bedplate_model::name::Role;
+
 /// One reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Role of the disk; none for the machine.
-    pub role: Option<String>,
+    pub role: Option<Role>,
     /// by-id name of the disk.
     pub id: Option<String>,
     /// What stands against it.
@@ -20,7 +22,7 @@ impl Refusal {
         Self { role: None, id: None, message, help: help.into() }
     }
 
-    pub(super) fn disk(role: &str, id: &str, message: String, help: impl Into<String>) -> Self {
+    pub(super) fn disk(role: &Role, id: &str, message: String, help: impl Into<String>) -> Self {
         Self { role: Some(role.to_owned()), id: Some(id.to_owned()), message, help: help.into() }
     }
 }

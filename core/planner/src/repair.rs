@@ -106,7 +106,7 @@ pub(super) fn steps(host: &HostFile, chosen: &[Choice<'_>], repair: &Repair<'_, 
     );
     steps.extend(repair.disks.iter().find_map(|choice| open(host, choice)));
     let (esp, mirror) = steps::boot_partitions(host, chosen);
-    let mirror = mirror.filter(|mirror| repair.disks.iter().any(|it| it.role == mirror.role));
+    let mirror = mirror.filter(|mirror| repair.disks.iter().any(|it| *it.role == mirror.role));
     let is_pool = |mount: &Mount| matches!(mount.source, MountSource::Pool { .. });
     let mut mounts = steps::mounts(host, &esp, mirror.as_ref());
     mounts.retain(|mount| !is_pool(mount));

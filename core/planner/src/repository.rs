@@ -96,7 +96,7 @@ fn volume(wanted: &VolumeSource, host: &HostFile, facts: &Facts) -> Result<Found
         let help = format!("put the repository on one of {}", READ.join(", "));
         return Err(refused(format!("holds {}, which is not read", shown(kind)), help));
     }
-    let role = host.disks.iter().find(|(_, disk)| found.disk.by_id.contains(&disk.id));
+    let role = host.disks.iter().find(|(_, disk)| found.disk.has_id(&disk.id));
     if let Some((role, _)) = role {
         let help = "put the repository on a disk without a role, such as a stick".to_owned();
         return Err(refused(format!("is on the disk `{role}`"), help));

@@ -7,6 +7,7 @@ use super::{geometry, kept};
 use bedplate_model::facts::{Facts, SystemImageFacts};
 use bedplate_model::host::{Flake, HostFile, Platform, Wipe};
 use bedplate_model::identity::{Purpose, derive, esp_volume_id, mapper_name};
+use bedplate_model::name::Role;
 use bedplate_model::plan::{
     BOOT, BOOT_MIRROR, BootPartition, BuildInputs, Mount, MountSource, PartitionKind, Step,
     Subvolume,
@@ -22,7 +23,7 @@ pub(super) fn of(
     chosen: &[Choice<'_>],
     fetch: Option<Step>,
 ) -> Vec<Step> {
-    let names = |of: &mut dyn Iterator<Item = &Choice<'_>>| -> Vec<String> {
+    let names = |of: &mut dyn Iterator<Item = &Choice<'_>>| -> Vec<Role> {
         of.map(|choice| choice.role.to_owned()).collect()
     };
     let written = || chosen.iter().filter(|choice| !choice.kept());
@@ -99,7 +100,7 @@ fn luks(host: &HostFile, choice: &Choice<'_>) -> Option<Step> {
     Some(Step::FormatLuks {
         partition: choice.part.luks()?,
         uuid: derive(host.host.id, Purpose::Luks, &role, 0),
-        label: mapper_name(&role),
+        label: mapper_name(&role).into(),
         mapper: mapper_name(&role),
         role,
     })
@@ -141,11 +142,11 @@ fn takes_image(host: &HostFile, chosen: &[Choice<'_>], size: u64) -> bool {
 fn pools(host: &HostFile) -> Vec<Step> {
     let made = host.pools.iter().filter(|(_, pool)| !kept::is_kept(host, pool));
     let pools = made.map(|(name, pool)| Step::MakeBtrfs {
-        name: name.clone(),
-        label: name.clone(),
+        name: name.to_string(),
+        label: name.to_string(),
         fsid: derive(host.host.id, Purpose::Btrfs, name, 0),
         raid1: true,
-        members: pool.disks.iter().map(|role| mapper_name(role)).collect(),
+        members: pool.disks.iter().map(mapper_name).collect(),
         subvolumes: Vec::new(),
     });
     pools.collect()
@@ -156,7 +157,7 @@ pub(super) fn boot_partitions(
     host: &HostFile,
     chosen: &[Choice<'_>],
 ) -> (BootPartition, Option<BootPartition>) {
-    let partition = |role: &str, partition, mount: &str| BootPartition {
+    let partition = |role: &Role, partition, mount: &str| BootPartition {
         role: role.to_owned(),
         partition,
         guid: derive(host.host.id, Purpose::GptEsp, role, 0),
@@ -192,9 +193,7 @@ pub(super) fn mounts(
     let mut pools: Vec<_> = host.pools.values().collect();
     pools.sort_unstable_by_key(|pool| &pool.mount);
     let pools = pools.into_iter().map(|pool| Mount {
-        source: MountSource::Pool {
-            members: pool.disks.iter().map(|role| mapper_name(role)).collect(),
-        },
+        source: MountSource::Pool { members: pool.disks.iter().map(mapper_name).collect() },
         target: pool.mount.clone(),
     });
     subvolumes.chain(esps).chain(pools).collect()

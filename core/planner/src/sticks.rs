@@ -8,7 +8,7 @@ use bedplate_model::host::{HostFile, Stick};
 
 /// Whether a disk is the key stick, by its name or by the volume on it.
 pub(super) fn is_stick(stick: &Stick, disk: &DiskFacts) -> bool {
-    stick.id.as_ref().is_some_and(|id| disk.by_id.contains(id)) || carries(disk, &stick.volume_id)
+    stick.id.as_ref().is_some_and(|id| disk.has_id(id)) || carries(disk, &stick.volume_id)
 }
 
 fn carries(disk: &DiskFacts, volume_id: &str) -> bool {
@@ -43,8 +43,7 @@ pub(super) fn check(host: &HostFile, facts: &Facts, refusals: &mut Vec<Refusal>)
 
 /// Why the disk that answers to this name must not become a key stick, and what to do about it.
 pub fn stick_fault(id: &str, facts: &Facts) -> Option<(String, String)> {
-    let named: Vec<&DiskFacts> =
-        facts.disks.iter().filter(|disk| disk.by_id.iter().any(|name| name == id)).collect();
+    let named: Vec<&DiskFacts> = facts.disks.iter().filter(|disk| disk.has_id(id)).collect();
     let twins = facts.disks.iter().filter(|disk| {
         named.iter().any(|first| first.number == disk.number || clone_of(first, disk))
     });

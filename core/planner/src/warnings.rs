@@ -7,6 +7,7 @@ use super::naming::described;
 use super::twins::{one_device, same};
 use bedplate_model::facts::{DiskFacts, kind};
 use bedplate_model::host::{HostFile, Pool};
+use bedplate_model::name::Role;
 use bedplate_model::size;
 
 /// So much of a pool may lack a second place without a word: members of one size differ by less.
@@ -41,9 +42,9 @@ pub(super) fn of_pool(name: &str, members: &[Choice<'_>]) -> Vec<String> {
 /// Headers of finished volumes that have one copy left. They are not mended in silence: the first
 /// broken sector of a disk is seldom the last.
 pub(super) fn broken_headers<'a>(
-    disks: impl Iterator<Item = (&'a str, &'a DiskFacts)>,
+    disks: impl Iterator<Item = (&'a Role, &'a DiskFacts)>,
 ) -> Vec<String> {
-    let told = |(role, disk): (&str, &DiskFacts)| {
+    let told = |(role, disk): (&Role, &DiskFacts)| {
         let is_sealed = disk.bedplate.as_ref().is_some_and(|found| found.sealed);
         let which = ["primary", "secondary"].into_iter().find(|which| {
             let wanted = kind::broken_copy(which);

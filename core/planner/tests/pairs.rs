@@ -89,7 +89,7 @@ fn t07_a_medium_left_in_the_machine_it_installed_anew_writes_nothing() {
     let plan = plan(&pair.host, &pair.facts).unwrap();
     let mut after = pair.facts.clone();
     let os = after.disks.iter_mut().find_map(|disk| disk.bedplate.as_mut()).unwrap();
-    (os.plan, os.sections) = (plan.hash, plan.sections);
+    (os.plan, os.sections) = (plan.hash.into(), plan.sections);
     assert!(is_finished(&pair.host, &after));
 }
 

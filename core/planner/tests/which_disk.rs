@@ -83,7 +83,7 @@ fn refused(words: &[&str], bend: Bend<'_>) -> String {
 }
 
 fn named(host: &mut HostFile, role: &str, id: &str) {
-    host.disks.get_mut(role).unwrap().id = id.into();
+    host.disks.get_mut(role).unwrap().id = id.parse().unwrap();
 }
 
 fn share_wwn(facts: &mut Facts, wwn: &str) {
@@ -162,7 +162,7 @@ const STICK: &str = "usb-Pebble_Stick_0042-0:0";
 
 /// A blank stick that is to be made the key stick, and perhaps its twin.
 fn sticks(host: &mut HostFile, facts: &mut Facts, twin: Option<&str>) {
-    host.unlock.sticks = vec![Stick { volume_id: "1A2B-3C4D".into(), id: Some(STICK.into()) }];
+    host.unlock.sticks = vec![Stick { volume_id: "1A2B-3C4D".into(), id: STICK.parse().ok() }];
     facts.disks.push(disk("sdc", &[STICK], "0042", "usb", 16_000_000_000));
     if let Some(serial) = twin {
         facts.disks.push(disk("sdd", &[], serial, "usb", 16_000_000_000));

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use bedplate_engine::StepFailure;
 use bedplate_tools::command::CommandError;
 use bedplate_tools::restic::Unread;
 
@@ -170,6 +171,8 @@ pub enum BackupError {
     #[error("the newest snapshot on record, {0}, is not in the repository")]
     Lost(String),
 }
+
+impl StepFailure for BackupError {}
 
 /// A name may hold anything (T18).
 fn quoted(paths: &[PathBuf]) -> String {

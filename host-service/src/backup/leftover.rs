@@ -18,6 +18,7 @@ use super::source::{self, DIRECTORY, SourceError};
 use super::{drill, session};
 use crate::restore;
 use bedplate_engine::StepReporter;
+use bedplate_model::name::PoolName;
 use bedplate_resources::context::Context;
 use bedplate_resources::kind::{Description, Kind, Resource};
 
@@ -108,7 +109,7 @@ impl Kind for Leftovers {
 
 /// Pools that are mounted, with their mounts.
 fn mounted(context: &Context) -> impl Iterator<Item = (&str, &Path)> {
-    let pools = context.intent.pools.keys().map(String::as_str);
+    let pools = context.intent.pools.keys().map(PoolName::as_str);
     pools.filter_map(|pool| Some((pool, Path::new(context.pool_mount(pool).ok()?))))
 }
 

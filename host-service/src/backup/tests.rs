@@ -65,7 +65,7 @@ impl House {
         let apps = intent.backups.get_mut("apps").unwrap();
         apps.paths = vec![text(at("bulk/apps")), text(at("vmstore/haos"))];
         let own = text(at("bulk/repository"));
-        apps.repository_pool = repository.is_none().then(|| "bulk".to_owned());
+        apps.repository_pool = repository.is_none().then(|| "bulk".parse().unwrap());
         apps.repository = repository.unwrap_or(own);
         apps.keep.daily = 1;
         (apps.keep.weekly, apps.keep.monthly) = (0, 0);

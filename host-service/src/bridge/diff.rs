@@ -227,7 +227,8 @@ pub(super) fn describe(intent: &HostFile, observed: &Observed, name: &str) -> Op
     let bridge = intent.network.bridges.get(name)?;
     let nic = match &bridge.nic {
         None => "isolated",
-        Some(Nic::Name(nic) | Nic::Mac(nic)) => nic,
+        Some(Nic::Name(nic)) => nic,
+        Some(Nic::Mac(mac)) => mac,
     };
     let addresses = match (bridge.dhcp, bridge.addresses.as_slice()) {
         (true, _) => "DHCP".to_owned(),

@@ -96,7 +96,7 @@ fn t58_only_a_gateway_outside_that_is_meant_is_written_as_on_link() {
 
 #[test]
 fn a_nic_by_mac_does_not_match_the_bridge_that_takes_its_address() {
-    let text = port_network("br0", &Nic::Mac("04:42:1a:01:02:03".into()), false);
+    let text = port_network("br0", &Nic::Mac("04:42:1a:01:02:03".parse().unwrap()), false);
     assert!(text.contains("MACAddress=04:42:1a:01:02:03\nType=ether\nKind=!*\n"), "{text}");
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_engine::{Announced, Reporter, StepReporter, in_turn};
+use bedplate_engine::{Announced, Reporter, StepFailure, StepReporter, in_turn};
 use bedplate_events::{Outcome, StepSummary};
 use bedplate_tools::command::CommandError;
 
@@ -78,6 +78,8 @@ pub enum LabError {
     #[error("the lab is not complete")]
     Incomplete,
 }
+
+impl StepFailure for LabError {}
 
 /// Makes copies of `machines` on `bridge`.
 pub fn clone(
@@ -187,7 +189,7 @@ fn disks(host: &HostFile) -> Vec<(String, PathBuf)> {
     let drivers = bedplate_guests::drivers();
     let disk = |guest: Guest<'_>| {
         let driver = drivers.iter().find(|driver| driver.section() == guest.section)?;
-        Some((guest.name.to_owned(), driver.copies()?.disk(host, guest.name)?))
+        Some((guest.name.to_string(), driver.copies()?.disk(host, guest.name)?))
     };
     host.guests().filter_map(disk).collect()
 }

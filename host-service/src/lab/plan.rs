@@ -157,7 +157,7 @@ pub fn clones(
         let source = facts.sources.get(machine);
         let source = source.ok_or_else(|| Refusal::NoSnapshot(machine.clone()))?;
         let name = name(machine);
-        if facts.known.contains_key(&name) || intent.guests().any(|other| other.name == name) {
+        if facts.known.contains_key(&name) || intent.guests().any(|other| *other.name == name) {
             return Err(Refusal::Taken(name));
         }
         let place = place(Path::new(mount));
@@ -285,7 +285,7 @@ mod tests {
         let uuid = |xml: &str| xml.split("<uuid>").nth(1).unwrap()[..36].to_owned();
         assert_ne!(uuid(xml), uuid(&own));
         assert!(own.contains("52:54:00:12:34:56") && !xml.contains("52:54:00:12:34:56"));
-        assert!(xml.contains(&identity::mac_address(intent.host.id, "lab-haos")));
+        assert!(xml.contains(identity::mac_address(intent.host.id, "lab-haos").as_str()));
         assert!(own.contains("hostdev") && !xml.contains("hostdev"));
         assert!(own.contains("<vlan>") && !xml.contains("<vlan>"));
         assert!(!xml.contains("/mnt/vmstore/haos") && xml.contains("bridge=\"br-test\""), "{xml}");

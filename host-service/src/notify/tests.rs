@@ -11,7 +11,8 @@ use super::*;
 use crate::pool::{Health, MemberState, MemberStatus, Resyncing, Status};
 
 fn status(health: Health, state: MemberState) -> Status {
-    let vm1 = MemberStatus { role: "vm1".into(), id: "nvme-1".into(), state, device: None };
+    let vm1 =
+        MemberStatus { role: "vm1".parse().unwrap(), id: "nvme-1".into(), state, device: None };
     let next = if health == Health::Whole { vec![] } else { vec!["vm1 is missing".into()] };
     Status {
         name: "vmstore".into(),
@@ -323,7 +324,7 @@ fn t43_what_the_receiver_says_is_shown_and_a_long_message_fits_it() {
 #[test]
 fn t44_a_disk_that_is_brought_up_to_date_is_told_once_and_not_with_each_percent() {
     let under_way = |percent| Status {
-        resync: Some(Resyncing { role: "vm1".into(), percent: Some(percent) }),
+        resync: Some(Resyncing { role: "vm1".parse().unwrap(), percent: Some(percent) }),
         ..status(Health::Degraded, MemberState::Resyncing)
     };
     let condition = |status: &Status| observe::pools::pool_condition(status).unwrap();

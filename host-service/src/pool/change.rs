@@ -36,6 +36,7 @@ use super::record::Record;
 use super::tend;
 use crate::esp_mirror;
 use bedplate_events::cause::in_line;
+use bedplate_model::name::MapperName;
 
 /// Where the key stick is mounted while it is read or written.
 const STICK: &str = "/run/bedplate/pool-stick";
@@ -273,7 +274,7 @@ impl<'a> Change<'a> {
         let pool = &self.plan.pool;
         let fsid = derive(self.host.host.id, Purpose::Btrfs, pool, 0).to_string();
         let live = Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?;
-        let live = live.ok_or_else(|| PoolError::NotMounted { pool: pool.clone() })?;
+        let live = live.ok_or_else(|| PoolError::NotMounted { pool: pool.to_string() })?;
         Ok(facts::number(self.host, &Record::read(pool)?, &live, &self.plan.role, mapper))
     }
 
@@ -302,7 +303,7 @@ impl<'a> Change<'a> {
     }
 
     /// Name under `/dev/mapper` of the volume that this change brings into the pool.
-    fn joining(&self) -> Option<String> {
+    fn joining(&self) -> Option<MapperName> {
         let (host, role) = (self.host.host.id, &self.plan.role);
         self.plan.steps.iter().find_map(|step| match step {
             MemberStep::FormatLuks { mapper, .. } | MemberStep::Join { mapper } => {

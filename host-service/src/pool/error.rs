@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bedplate_luks::LuksError;
+use bedplate_model::name::Role;
 use bedplate_tools::command::CommandError;
 
 /// A pool that could not be opened or changed.
@@ -47,7 +48,7 @@ pub enum PoolError {
     #[error("{devices} carry the same LUKS header as member `{role}`: unplug the copy")]
     Cloned {
         /// Role of the member whose header is on more than one device.
-        role: String,
+        role: Role,
         /// The devices.
         devices: String,
     },
@@ -105,7 +106,7 @@ pub enum PoolError {
         /// Which pool.
         pool: String,
         /// Which role.
-        role: String,
+        role: Role,
     },
     /// A mark that a member needs before it is written to.
     #[error(
@@ -116,7 +117,7 @@ pub enum PoolError {
         /// Which pool.
         pool: String,
         /// The role of the member.
-        role: String,
+        role: Role,
         /// What is wrong, for people.
         why: String,
     },
@@ -132,7 +133,7 @@ pub enum PoolError {
         /// Which pool.
         pool: String,
         /// Whose disk.
-        role: String,
+        role: Role,
         /// What is wrong, for people.
         why: String,
     },

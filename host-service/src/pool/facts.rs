@@ -10,6 +10,7 @@ use bedplate_luks as luks;
 use bedplate_model::facts::{Facts, FirmwareKind};
 use bedplate_model::host::{HostFile, Pool};
 use bedplate_model::identity::{Purpose, derive, epoch_of, member_mapper};
+use bedplate_model::name::Role;
 use bedplate_planner::{Owner, PoolFacts, SCHEMA};
 use bedplate_tools::block;
 use bedplate_tools::btrfs;
@@ -42,7 +43,7 @@ pub fn machine() -> Facts {
 }
 
 /// What is known of the pool that `role` belongs to; nothing when it belongs to none.
-pub fn pool(host: &HostFile, role: &str) -> Result<PoolFacts, ChangeError> {
+pub fn pool(host: &HostFile, role: &Role) -> Result<PoolFacts, ChangeError> {
     let Some((name, pool)) =
         host.pools.iter().find(|(_, pool)| pool.disks.iter().any(|r| r == role))
     else {
@@ -103,7 +104,7 @@ pub(super) fn owners(
         let Some((uuid, _)) = known.find(|(_, known)| *known == number) else {
             return Owner::Unknown;
         };
-        let is_of = |role: &&String| epoch_of(host.host.id, Purpose::Luks, role, uuid).is_some();
+        let is_of = |role: &&Role| epoch_of(host.host.id, Purpose::Luks, role, uuid).is_some();
         pool.disks.iter().find(is_of).cloned().map_or(Owner::Former, Owner::Role)
     };
     numbers.iter().map(|number| (*number, owner(number))).collect()
@@ -115,7 +116,7 @@ pub(super) fn number(
     host: &HostFile,
     record: &Record,
     live: &Live,
-    role: &str,
+    role: &Role,
     mapper: &str,
 ) -> Option<u64> {
     let is_it = |uuid: &str| {
@@ -130,7 +131,7 @@ pub(super) fn number(
 /// Whether the volume of a role at an epoch is sealed; none when it is not there.
 fn sealed(
     host: &HostFile,
-    role: &str,
+    role: &Role,
     epoch: u32,
     headers: &[Header],
 ) -> Result<Option<bool>, ChangeError> {
@@ -156,12 +157,12 @@ fn current(host: &HostFile, headers: &[Header]) -> Result<BTreeSet<String>, Chan
 }
 
 /// Role and device of a member that is in the pool, other than `role`.
-pub fn model(host: &HostFile, name: &str, role: &str) -> Result<(String, PathBuf), ChangeError> {
+pub fn model(host: &HostFile, name: &str, role: &Role) -> Result<(Role, PathBuf), ChangeError> {
     let unknown = || PoolError::Unknown { name: name.to_owned() };
     let pool = host.pools.get(name).ok_or_else(unknown)?;
     let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
     let members = Members::find(host, pool, &Record::read(name)?, &headers(&blocks))?;
-    let open = |member: &&Member| member.role != role && luks::is_open(&member.mapper);
+    let open = |member: &&Member| member.role != *role && luks::is_open(&member.mapper);
     let model = members.found.values().find(open).ok_or_else(unknown)?;
     Ok((model.role.clone(), model.node.clone()))
 }

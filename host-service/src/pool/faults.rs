@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bedplate_model::name::Role;
+
 /// What fails for this long is not a disk that is about to be ready.
 const LASTS: Duration = Duration::from_secs(10);
 /// As often it was tried at least: one try may take longer than [`LASTS`].
@@ -27,11 +29,11 @@ impl Fault {
 
 /// The members that fail, by role.
 #[derive(Debug, Default)]
-pub(super) struct Faults(BTreeMap<String, Fault>);
+pub(super) struct Faults(BTreeMap<Role, Fault>);
 
 impl Faults {
     /// One try failed.
-    pub fn failed(&mut self, role: &str, why: String, now: Instant) {
+    pub fn failed(&mut self, role: &Role, why: String, now: Instant) {
         let fault = self.0.entry(role.to_owned());
         let fault = fault.or_insert_with(|| Fault { why: String::new(), since: now, times: 0 });
         fault.why = why;
@@ -39,26 +41,26 @@ impl Faults {
     }
 
     /// It went well, or the disk is gone: what was wrong before counts no more.
-    pub fn passed(&mut self, role: &str) {
+    pub fn passed(&mut self, role: &Role) {
         self.0.remove(role);
     }
 
     /// Roles whose fault lasts, and what is wrong.
-    pub fn lasting(&self, now: Instant) -> BTreeMap<String, String> {
+    pub fn lasting(&self, now: Instant) -> BTreeMap<Role, String> {
         self.those(|fault| fault.lasts(now))
     }
 
     /// Whether the fault of a role lasts.
-    pub fn is_lasting(&self, role: &str, now: Instant) -> bool {
+    pub fn is_lasting(&self, role: &Role, now: Instant) -> bool {
         self.0.get(role).is_some_and(|fault| fault.lasts(now))
     }
 
     /// Roles whose fault may pass, and what is wrong.
-    pub fn passing(&self, now: Instant) -> BTreeMap<String, String> {
+    pub fn passing(&self, now: Instant) -> BTreeMap<Role, String> {
         self.those(|fault| !fault.lasts(now))
     }
 
-    fn those(&self, wanted: impl Fn(&Fault) -> bool) -> BTreeMap<String, String> {
+    fn those(&self, wanted: impl Fn(&Fault) -> bool) -> BTreeMap<Role, String> {
         let those = self.0.iter().filter(|(_, fault)| wanted(fault));
         those.map(|(role, fault)| (role.clone(), fault.why.clone())).collect()
     }
@@ -71,19 +73,20 @@ mod tests {
     #[test]
     fn t44_a_member_that_fails_once_is_tried_again_before_it_counts_as_damaged() {
         let (mut faults, begun) = (Faults::default(), Instant::now());
+        let [vm2, vm3]: [Role; 2] = ["vm2", "vm3"].map(|role| role.parse().unwrap());
         let at = |seconds| begun + Duration::from_secs(seconds);
-        faults.failed("vm2", "Input/output error".into(), begun);
+        faults.failed(&vm2, "Input/output error".into(), begun);
         // Neither one try that took long, nor many in a moment, say that it lasts.
         assert_eq!(faults.lasting(at(60)).len(), 0);
-        (0..50).for_each(|_| faults.failed("vm2", "no such device".into(), at(1)));
+        (0..50).for_each(|_| faults.failed(&vm2, "no such device".into(), at(1)));
         assert_eq!(faults.lasting(at(1)).len(), 0);
-        assert_eq!(faults.passing(at(1))["vm2"], "no such device");
-        assert_eq!(faults.lasting(at(10)).keys().collect::<Vec<_>>(), ["vm2"]);
+        assert_eq!(faults.passing(at(1))[&vm2], "no such device");
+        assert_eq!(faults.lasting(at(10)).keys().collect::<Vec<_>>(), [&vm2]);
         assert_eq!(faults.passing(at(10)).len(), 0);
-        assert!(faults.is_lasting("vm2", at(10)) && !faults.is_lasting("vm3", at(10)));
+        assert!(faults.is_lasting(&vm2, at(10)) && !faults.is_lasting(&vm3, at(10)));
         // Once it went well it begins anew.
-        faults.passed("vm2");
-        faults.failed("vm2", "Input/output error".into(), at(11));
+        faults.passed(&vm2);
+        faults.failed(&vm2, "Input/output error".into(), at(11));
         assert_eq!(faults.lasting(at(30)).len(), 0);
     }
 }

@@ -22,6 +22,7 @@ use super::member::{Member, Members};
 use super::record::Record;
 use crate::backup::record::now;
 use bedplate_events::cause::in_line;
+use bedplate_model::name::Role;
 
 /// How often a header is tried to be marked, and the time in between.
 const TRIES: u32 = 3;
@@ -34,7 +35,7 @@ const NAME_BYTES: usize = 6;
 #[derive(Debug, Default)]
 pub struct Marked {
     /// Roles whose header could not be written, and why.
-    pub failed: BTreeMap<String, String>,
+    pub failed: BTreeMap<Role, String>,
     /// Why the record could not be written.
     pub record: Option<String>,
     /// Whether the record stays and says something else.
@@ -142,7 +143,8 @@ pub fn keep(
 /// The members that are part of what is mounted, as far as their disks are still there.
 pub fn mounted<'m>(members: &'m Members, live: &Live) -> Vec<&'m Member> {
     let is_there = |member: &&Member| {
-        live.devices.contains(&member.mapper) && !live.silent.contains(&member.mapper)
+        live.devices.contains(member.mapper.as_str())
+            && !live.silent.contains(member.mapper.as_str())
     };
     members.found.values().filter(is_there).collect()
 }
@@ -174,7 +176,7 @@ pub fn settle(
     let mut record = Record::read(name)?;
     let head = newest_of(&record, &mounted(members, live));
     let mut all = holders(members, live, head.as_ref());
-    all.extend(joining.filter(|new| !live.devices.contains(&new.mapper)));
+    all.extend(joining.filter(|new| !live.devices.contains(new.mapper.as_str())));
     let uuids: BTreeSet<String> = all.iter().map(|member| member.luks_uuid.clone()).collect();
     let mark = match head {
         Some(mark) if mark.members == uuids && mark.target.is_none() => mark,
@@ -190,10 +192,10 @@ pub fn settle(
 
 /// The roles whose disks a mark names, with the ids of host.toml: what to plug in.
 pub fn wanted(host: &HostFile, pool: &Pool, mark: &Mark) -> Vec<String> {
-    let named = |role: &&String| {
+    let named = |role: &&Role| {
         mark.members.iter().any(|uuid| epoch_of(host.host.id, Purpose::Luks, role, uuid).is_some())
     };
-    let described = |role: &String| {
+    let described = |role: &Role| {
         let id = host.disks.get(role).map_or("no id", |disk| disk.id.as_str());
         format!("{role} ({id})")
     };
@@ -209,7 +211,7 @@ pub fn when(mark: &Mark) -> String {
 }
 
 /// The UUID that the header of a role has, by the record.
-pub fn uuid_of(host: &HostFile, record: &Record, role: &str) -> String {
+pub fn uuid_of(host: &HostFile, record: &Record, role: &Role) -> String {
     let epoch = record.epochs.get(role).copied().unwrap_or(0);
     derive(host.host.id, Purpose::Luks, role, epoch).to_string()
 }

@@ -14,6 +14,7 @@ use bedplate_tools::secret::Secret;
 
 use super::{PoolError, file};
 use bedplate_events::cause::in_line;
+use bedplate_model::name::PoolName;
 
 /// Where stage 1 leaves a typed passphrase.
 const PASSPHRASE: &str = "/run/bedplate/passphrase";
@@ -161,7 +162,7 @@ fn forget_unless_needed(
     settled: &Path,
     passphrase: &Path,
 ) -> Result<(), PoolError> {
-    let is_settled = |name: &String| settled.join(name).exists();
+    let is_settled = |name: &PoolName| settled.join(name).exists();
     if host.pools.keys().all(is_settled) { forget_in(passphrase) } else { Ok(()) }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_model::host::{HostFile, Media, Pool};
 use bedplate_model::identity::{Purpose, epoch_of, is_member_mapper, member_mapper};
+use bedplate_model::name::{MapperName, Role};
 use bedplate_tools::block::Block;
 use bedplate_tools::signature::Signature;
 
@@ -24,7 +25,7 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Its role.
-    pub role: String,
+    pub role: Role,
     /// How often the role's disk was replaced.
     pub epoch: u32,
     /// UUID of its LUKS header.
@@ -32,7 +33,7 @@ pub struct Member {
     /// The device.
     pub node: PathBuf,
     /// Name under `/dev/mapper`.
-    pub mapper: String,
+    pub mapper: MapperName,
     /// Whether discards pass through.
     pub discard: bool,
 }
@@ -41,7 +42,7 @@ pub struct Member {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Members {
     /// By role.
-    pub found: BTreeMap<String, Member>,
+    pub found: BTreeMap<Role, Member>,
     /// Disks that were replaced or taken out, and came back.
     pub former: Vec<Member>,
 }
@@ -85,7 +86,7 @@ impl Members {
     }
 }
 
-fn member(host: &HostFile, role: &str, header: &Header) -> Option<Member> {
+fn member(host: &HostFile, role: &Role, header: &Header) -> Option<Member> {
     let epoch = epoch_of(host.host.id, Purpose::Luks, role, &header.uuid)?;
     Some(Member {
         role: role.to_owned(),
@@ -97,16 +98,15 @@ fn member(host: &HostFile, role: &str, header: &Header) -> Option<Member> {
     })
 }
 
-fn cloned(role: &str, members: &[Member]) -> PoolError {
+fn cloned(role: &Role, members: &[Member]) -> PoolError {
     let name = |member: &Member| member.node.display().to_string();
     let names: Vec<_> = members.iter().map(name).collect();
     PoolError::Cloned { role: role.to_owned(), devices: names.join(" and ") }
 }
 
 /// The role whose mapping, of any epoch, is called `mapper`.
-pub fn role_of<'p>(pool: &'p Pool, mapper: &str) -> Option<&'p str> {
-    let roles = pool.disks.iter().map(String::as_str);
-    roles.into_iter().find(|role| is_member_mapper(role, mapper))
+pub fn role_of<'p>(pool: &'p Pool, mapper: &str) -> Option<&'p Role> {
+    pool.disks.iter().find(|role| is_member_mapper(role, mapper))
 }
 
 /// The node of a mapping.

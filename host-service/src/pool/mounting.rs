@@ -17,6 +17,7 @@ use super::member::{Member, mapped};
 use super::open::Seen;
 use super::record::Record;
 use bedplate_events::cause::in_line;
+use bedplate_model::name::Role;
 
 /// What is mounted, and how.
 pub(super) struct Mounting<'a> {
@@ -27,7 +28,7 @@ pub(super) struct Mounting<'a> {
     /// The directory that it is mounted at.
     pub mount: &'a str,
     /// Its roles in host.toml.
-    pub roles: &'a [String],
+    pub roles: &'a [Role],
     /// What is there.
     pub seen: &'a Seen,
     /// What was decided.
@@ -43,7 +44,7 @@ impl Mounting<'_> {
         &self,
         record: &mut Record,
         warnings: &mut Vec<String>,
-    ) -> Result<BTreeMap<String, String>, PoolError> {
+    ) -> Result<BTreeMap<Role, String>, PoolError> {
         let current = self.members(&self.wanted.current);
         self.note(record);
         let mark = &self.wanted.mark;
@@ -92,7 +93,7 @@ impl Mounting<'_> {
         &self,
         current: &[&Member],
         warnings: &mut Vec<String>,
-    ) -> Option<BTreeMap<String, String>> {
+    ) -> Option<BTreeMap<Role, String>> {
         let is_torn =
             |member: &&&Member| Superblock::is_torn(&mapped(&member.mapper)).unwrap_or(false);
         let torn: Vec<&Member> = current.iter().filter(is_torn).copied().collect();
@@ -131,7 +132,7 @@ impl Mounting<'_> {
     }
 
     fn note(&self, record: &mut Record) {
-        let lacks = |role: &&String| self.wanted.lost > 0 && !self.wanted.current.contains(*role);
+        let lacks = |role: &&Role| self.wanted.lost > 0 && !self.wanted.current.contains(*role);
         record.away = self.roles.iter().filter(lacks).cloned().collect();
         record.stale = self.wanted.doubtful.clone();
         // Those that are mounted come last: what the others say may be long past.
@@ -148,11 +149,11 @@ impl Mounting<'_> {
         self.seen.present.get(&member.role).is_some_and(|(_, block)| block.hidden)
     }
 
-    fn member(&self, role: &String) -> Option<&Member> {
+    fn member(&self, role: &Role) -> Option<&Member> {
         self.seen.present.get(role).map(|(member, _)| member)
     }
 
-    fn members<'r>(&self, roles: impl IntoIterator<Item = &'r String>) -> Vec<&Member> {
+    fn members<'r>(&self, roles: impl IntoIterator<Item = &'r Role>) -> Vec<&Member> {
         roles.into_iter().filter_map(|role| self.member(role)).collect()
     }
 }

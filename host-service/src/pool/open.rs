@@ -26,6 +26,7 @@ use super::record::Record;
 use super::refused;
 use super::status::is_mounted;
 use bedplate_events::cause::in_line;
+use bedplate_model::name::Role;
 
 /// How long members are waited for that were not there at the last boot either. A disk that
 /// needs longer is left out once more, said to be missing, and brought up to date when it comes.
@@ -51,7 +52,7 @@ pub struct Opened {
     pub degraded: bool,
     /// Roles of members that are not part of it; none when the disk that is lacking had no role any
     /// more.
-    pub missing: Vec<String>,
+    pub missing: Vec<Role>,
     /// What its owner should know.
     pub warnings: Vec<String>,
     /// Every key that was tried on a member, and what that cost.
@@ -150,17 +151,17 @@ pub(super) fn lacking_warnings(
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Seen {
     /// Unlocked, and part of the file system, also when it is behind.
-    pub present: BTreeMap<String, (Member, Superblock)>,
+    pub present: BTreeMap<Role, (Member, Superblock)>,
     /// Unlocked, and part of no file system or another one.
-    pub foreign: BTreeMap<String, Member>,
+    pub foreign: BTreeMap<Role, Member>,
     /// There, and no key opens them.
-    pub locked: BTreeSet<String>,
+    pub locked: BTreeSet<Role>,
     /// There, and unusable.
-    pub damaged: BTreeMap<String, String>,
+    pub damaged: BTreeMap<Role, String>,
     /// There, and it could not be looked at just now.
-    pub failing: BTreeMap<String, String>,
+    pub failing: BTreeMap<Role, String>,
     /// What the headers of those say that are present; none when it is no mark.
-    pub marks: BTreeMap<String, Option<Mark>>,
+    pub marks: BTreeMap<Role, Option<Mark>>,
     /// Replaced or taken out.
     pub former: Vec<Member>,
 }
@@ -248,13 +249,13 @@ impl<'a> Opening<'a> {
     }
 
     /// Roles whose disk, or what is on it, is not there.
-    fn lacking(&self, seen: &Seen) -> Vec<String> {
+    fn lacking(&self, seen: &Seen) -> Vec<Role> {
         self.pool.disks.iter().filter(|role| !seen.present.contains_key(*role)).cloned().collect()
     }
 
-    fn patience(&self, seen: &Seen, lacking: &[String]) -> Duration {
+    fn patience(&self, seen: &Seen, lacking: &[Role]) -> Duration {
         let timeout = Duration::from_secs(self.host.unlock.timeout_seconds.into());
-        let media = |role: &String| self.host.disks.get(role).map(|disk| disk.media);
+        let media = |role: &Role| self.host.disks.get(role).map(|disk| disk.media);
         let awaited: Vec<_> = lacking
             .iter()
             .filter(|role| !self.record.away.contains(*role) && !seen.damaged.contains_key(*role))
@@ -363,7 +364,7 @@ impl<'a> Opening<'a> {
     fn shut_for_good(&mut self, member: &Member) {
         let Member { role, mapper, .. } = member;
         let is_worth_it = self.faults.is_lasting(role, Instant::now()) && luks::is_open(mapper);
-        if !is_worth_it || !self.shut.insert(mapper.clone()) {
+        if !is_worth_it || !self.shut.insert(mapper.to_string()) {
             return;
         }
         let why = match luks::close(mapper) {
@@ -428,7 +429,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Why a role is lacking, and what to do.
-    fn describe(&self, role: &str, seen: &Seen) -> String {
+    fn describe(&self, role: &Role, seen: &Seen) -> String {
         let id = self.host.disks.get(role).map_or("no id", |disk| disk.id.as_str());
         if let Some(why) = seen.damaged.get(role) {
             format!(

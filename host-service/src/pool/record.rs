@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bedplate_model::name::Role;
 use bedplate_planner::pool_history::Mark;
 use bedplate_tools::sync;
 use serde::{Deserialize, Serialize};
@@ -20,12 +21,12 @@ const DIRECTORY: &str = "/var/lib/bedplate/pools";
 #[serde(default)]
 pub struct Record {
     /// The epoch of each role that was replaced or added: a disk of another epoch is no member.
-    pub epochs: BTreeMap<String, u32>,
+    pub epochs: BTreeMap<Role, u32>,
     /// Roles that were not there when the pool was mounted last.
-    pub away: BTreeSet<String>,
+    pub away: BTreeSet<Role>,
     /// Roles that came back and were mounted as they were, of before there were marks; cleared by a
     /// scrub.
-    pub stale: BTreeSet<String>,
+    pub stale: BTreeSet<Role>,
     /// The era in which the pool was mounted last.
     pub mark: Option<Mark>,
     /// A generation that every member had reached in that era: one that is below it is behind.
@@ -58,7 +59,7 @@ impl Record {
 
     /// From now on the disk of a role is the one of `epoch`. It missed nothing, whatever the one
     /// before it did. Whether that is new.
-    pub fn raise(&mut self, role: &str, epoch: u32) -> bool {
+    pub fn raise(&mut self, role: &Role, epoch: u32) -> bool {
         let before = self.clone();
         self.epochs.insert(role.to_owned(), epoch);
         self.away.remove(role);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bedplate_model::host::{HostFile, Pool};
+use bedplate_model::name::Role;
 use bedplate_planner::pool_history::{Mark, Refusal, Side};
 
 use super::history::{wanted, when};
@@ -66,8 +67,8 @@ fn described(host: &HostFile, pool: &Pool, side: &Side) -> String {
     format!("{who}{}{generation}", since.unwrap_or_default())
 }
 
-fn list(roles: &BTreeSet<String>) -> String {
-    roles.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+fn list(roles: &BTreeSet<Role>) -> String {
+    roles.iter().map(Role::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn named(roles: &[String]) -> String {

@@ -60,8 +60,8 @@ impl Resync<'_> {
     /// Whether the kernel is at it, or has just come to its end.
     pub fn is_under_way(&self, record: &Record) -> bool {
         let is_target = record.mark.as_ref().and_then(|mark| mark.target.as_ref());
-        let inside = self.live.devices.contains(&self.member.mapper);
-        self.live.targets.contains(&self.member.mapper)
+        let inside = self.live.devices.contains(self.member.mapper.as_str());
+        self.live.targets.contains(self.member.mapper.as_str())
             || inside && is_target == Some(&self.member.luks_uuid)
     }
 

@@ -21,6 +21,7 @@ use super::record::Record;
 use super::tend::{dropped, is_left_over};
 use crate::backup::record::now;
 use bedplate_events::cause::in_line;
+use bedplate_model::name::Role;
 use bedplate_resources::status as resource;
 
 /// How a pool stands.
@@ -50,7 +51,7 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Resyncing {
     /// Its role.
-    pub role: String,
+    pub role: Role,
     /// How much of it is done; none while that cannot be said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percent: Option<u8>,
@@ -74,7 +75,7 @@ pub enum Health {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MemberStatus {
     /// Its role.
-    pub role: String,
+    pub role: Role,
     /// The id that host.toml gives.
     pub id: String,
     /// How it stands.
@@ -266,9 +267,9 @@ pub(super) struct Reality<'a> {
     /// What is kept.
     pub record: Record,
     /// Roles whose volume is not finished.
-    pub unsealed: BTreeSet<String>,
+    pub unsealed: BTreeSet<Role>,
     /// Roles whose disk dropped out while the pool was mounted.
-    pub dropped: BTreeSet<String>,
+    pub dropped: BTreeSet<Role>,
     /// The mounted file system; none when it is not mounted.
     pub live: Option<Live>,
     /// Errors that its devices counted.
@@ -282,7 +283,7 @@ pub(super) struct Reality<'a> {
 pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Status {
     let empty = Pool::default();
     let pool = host.pools.get(name).unwrap_or(&empty);
-    let inside: BTreeSet<&str> = reality
+    let inside: BTreeSet<&Role> = reality
         .live
         .iter()
         .flat_map(|live| &live.devices)
@@ -298,8 +299,8 @@ pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Statu
             let under_way = match (&reality.live, found) {
                 (Some(live), Some(member)) => {
                     let target = reality.record.mark.as_ref().and_then(|mark| mark.target.as_ref());
-                    let inside = live.devices.contains(&member.mapper);
-                    live.targets.contains(&member.mapper)
+                    let inside = live.devices.contains(member.mapper.as_str());
+                    live.targets.contains(member.mapper.as_str())
                         || inside && target == Some(&member.luks_uuid)
                 }
                 _ => false,
@@ -307,7 +308,7 @@ pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Statu
             let state = match (&reality.live, found) {
                 (Some(_), _) if reality.dropped.contains(role) => MemberState::DroppedOut,
                 (Some(_), Some(_)) if under_way => MemberState::Resyncing,
-                (Some(_), _) if inside.contains(role.as_str()) => MemberState::InPool,
+                (Some(_), _) if inside.contains(role) => MemberState::InPool,
                 (Some(live), None) if live.missing == 0 => MemberState::NotAdded,
                 (_, None) => MemberState::Missing,
                 (Some(live), Some(_))
@@ -323,7 +324,7 @@ pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Statu
             };
             MemberStatus {
                 role: role.clone(),
-                id: host.disks.get(role).map(|disk| disk.id.clone()).unwrap_or_default(),
+                id: host.disks.get(role).map(|disk| disk.id.to_string()).unwrap_or_default(),
                 state,
                 device: found.map(|member| member.node.display().to_string()),
             }

@@ -9,6 +9,7 @@ use bedplate_events::EventKind;
 use bedplate_luks as luks;
 use bedplate_model::host::HostFile;
 use bedplate_model::identity::member_mapper;
+use bedplate_model::name::Role;
 use bedplate_planner::{MemberPlan, MemberRequest, PoolFacts, plan_member};
 use bedplate_tools::systemctl;
 
@@ -28,7 +29,7 @@ const NEXT: &str = "mend the cause and run the same command again: it goes on wh
 pub fn plan(host: &HostFile, request: &MemberRequest<'_>) -> Result<MemberPlan, ChangeError> {
     let pool = facts::pool(host, request.role)?;
     let left = member_mapper(request.role, pool.next_epoch);
-    if luks::is_open(&left) && !pool.devices.contains(&left) {
+    if luks::is_open(&left) && !pool.devices.contains(left.as_str()) {
         luks::close(&left).map_err(PoolError::Luks)?;
     }
     if may_hold_mirror(host, &pool, request.role) {
@@ -40,9 +41,9 @@ pub fn plan(host: &HostFile, request: &MemberRequest<'_>) -> Result<MemberPlan, 
 
 /// Whether the copy of the ESP is mounted from a disk of which an interrupted run made everything but a
 /// member: at every boot the copy follows the epoch that is on record.
-fn may_hold_mirror(host: &HostFile, pool: &PoolFacts, role: &str) -> bool {
+fn may_hold_mirror(host: &HostFile, pool: &PoolFacts, role: &Role) -> bool {
     let is_unfinished = pool.next_epoch == pool.epoch;
-    let is_in = pool.devices.contains(&member_mapper(role, pool.next_epoch));
+    let is_in = pool.devices.contains(member_mapper(role, pool.next_epoch).as_str());
     host.os.esp_mirror.as_deref() == Some(role) && is_unfinished && !is_in
 }
 
@@ -50,7 +51,7 @@ fn may_hold_mirror(host: &HostFile, pool: &PoolFacts, role: &str) -> bool {
 pub fn announce(plan: &MemberPlan, reporter: &Reporter<'_>) {
     let announced = Announced {
         title: plan.title(),
-        plan: Some(plan.hash.clone()),
+        plan: Some(plan.hash.to_string()),
         steps: plan.summaries(),
         destroys: plan.destroyed_lines(),
     };
@@ -114,13 +115,14 @@ mod tests {
     #[test]
     fn f10_a_replacement_that_was_cut_off_is_not_in_the_way_of_its_own_next_run() {
         let mut host = sample::intent();
-        host.os.esp_mirror = Some("vm2".into());
-        let new = member_mapper("vm2", 1);
+        host.os.esp_mirror = "vm2".parse().ok();
+        let [vm1, vm2]: [Role; 2] = ["vm1", "vm2"].map(|role| role.parse().unwrap());
+        let new = member_mapper(&vm2, 1).into();
         let cut = || PoolFacts { epoch: 1, next_epoch: 1, ..PoolFacts::default() };
-        assert!(may_hold_mirror(&host, &cut(), "vm2"));
+        assert!(may_hold_mirror(&host, &cut(), &vm2));
         // Another role's disk, one that is in the pool, and one that still works and is to be replaced.
-        assert!(!may_hold_mirror(&host, &cut(), "vm1"));
-        assert!(!may_hold_mirror(&host, &PoolFacts { devices: [new].into(), ..cut() }, "vm2"));
-        assert!(!may_hold_mirror(&host, &PoolFacts { next_epoch: 2, ..cut() }, "vm2"));
+        assert!(!may_hold_mirror(&host, &cut(), &vm1));
+        assert!(!may_hold_mirror(&host, &PoolFacts { devices: [new].into(), ..cut() }, &vm2));
+        assert!(!may_hold_mirror(&host, &PoolFacts { next_epoch: 2, ..cut() }, &vm2));
     }
 }

@@ -21,6 +21,7 @@ use super::record::Record;
 use super::resync::{Came, Resync};
 use super::status::{is_mounted, is_unsealed};
 use bedplate_events::cause::in_line;
+use bedplate_model::name::Role;
 
 /// Looks after every pool; `tell` gets a line for each thing that was done. One that cannot be looked
 /// after hides no other.
@@ -163,7 +164,7 @@ impl<'a> Found<'a> {
                 member,
                 live: &self.live,
             };
-            let inside = self.live.devices.contains(&member.mapper);
+            let inside = self.live.devices.contains(member.mapper.as_str());
             let back = !inside && self.live.missing > 0 && !is_unsealed(&member.node);
             if !back && !resync.is_under_way(&record) {
                 continue;
@@ -210,7 +211,7 @@ impl<'a> Found<'a> {
         let uuids: BTreeSet<String> = mounted.iter().map(|one| one.luks_uuid.clone()).collect();
         let same = record.mark.as_ref().is_some_and(|mark| mark.members == uuids);
         for member in mounted {
-            if let Some(number) = self.live.numbers.get(&member.mapper) {
+            if let Some(number) = self.live.numbers.get(member.mapper.as_str()) {
                 record.number(&member.luks_uuid, *number);
             }
         }
@@ -236,13 +237,14 @@ pub(super) fn dropped(
     pool: &Pool,
     live: &Live,
     headers: &[Header],
-) -> Vec<String> {
-    let is_gone = |role: &&String| {
+) -> Vec<Role> {
+    let is_gone = |role: &&Role| {
         let uuid = history::uuid_of(host, record, role);
         let epoch = record.epochs.get(*role).copied().unwrap_or(0);
         let mapper = bedplate_model::identity::member_mapper(role, epoch);
         let is_here = headers.iter().any(|header| header.uuid == uuid);
-        live.devices.contains(&mapper) && (!is_here || live.silent.contains(&mapper))
+        live.devices.contains(mapper.as_str())
+            && (!is_here || live.silent.contains(mapper.as_str()))
     };
     pool.disks.iter().filter(is_gone).cloned().collect()
 }
@@ -252,5 +254,5 @@ pub(super) fn is_left_over(record: &Record, live: &Live, member: &Member) -> boo
     let trusted = record.mark.as_ref().is_none_or(|mark| {
         mark.members.contains(&member.luks_uuid) || mark.target.as_ref() == Some(&member.luks_uuid)
     });
-    live.devices.contains(&member.mapper) && !trusted && luks::is_open(&member.mapper)
+    live.devices.contains(member.mapper.as_str()) && !trusted && luks::is_open(&member.mapper)
 }

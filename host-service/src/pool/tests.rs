@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bedplate_model::host::Media;
@@ -19,6 +21,10 @@ fn host() -> HostFile {
     bedplate_document::parse(text, "host.toml").unwrap()
 }
 
+fn name<N: FromStr<Err: Debug>>(text: &str) -> N {
+    text.parse().unwrap()
+}
+
 fn header(role: &str, epoch: u32, node: &str) -> Header {
     let uuid = derive(host().host.id, Purpose::Luks, role, epoch).to_string();
     Header { uuid, node: node.into() }
@@ -30,7 +36,7 @@ fn find(record: &Record, headers: &[Header]) -> Result<Members, PoolError> {
 }
 
 fn replaced(role: &str, epoch: u32) -> Record {
-    Record { epochs: BTreeMap::from([(role.to_owned(), epoch)]), ..Record::default() }
+    Record { epochs: BTreeMap::from([(name(role), epoch)]), ..Record::default() }
 }
 
 #[test]
@@ -69,8 +75,8 @@ fn t04_a_cloned_header_is_refused() {
 fn a_mapping_tells_its_role() {
     let host = host();
     let pool = &host.pools["vmstore"];
-    assert_eq!(role_of(pool, "bedplate-vm1"), Some("vm1"));
-    assert_eq!(role_of(pool, "bedplate-vm1.12"), Some("vm1"));
+    assert_eq!(role_of(pool, "bedplate-vm1"), Some(&name("vm1")));
+    assert_eq!(role_of(pool, "bedplate-vm1.12"), Some(&name("vm1")));
     assert_eq!(role_of(pool, "bedplate-vm12"), None);
     assert_eq!(role_of(pool, "bedplate-bulk1"), None);
 }
@@ -106,7 +112,7 @@ fn verdict(live: Option<Live>, record: Record, headers: &[Header]) -> Status {
 }
 
 fn verdict_of(live: Option<Live>, record: Record, headers: &[Header], unsealed: &[&str]) -> Status {
-    let unsealed = unsealed.iter().map(|role| (*role).to_owned()).collect();
+    let unsealed = unsealed.iter().map(|role| name(role)).collect();
     let host = host();
     let members = find(&record, headers).unwrap();
     let open = live.is_some();
@@ -142,7 +148,7 @@ fn f4_status_says_what_is_wrong_and_what_to_type() {
     assert_eq!((down.health, down.health.exit_code()), (Health::Down, 4));
     assert_eq!(down.members[0].state, MemberState::Locked);
 
-    let stale = Record { stale: BTreeSet::from(["vm2".to_owned()]), ..Record::default() };
+    let stale = Record { stale: BTreeSet::from([name("vm2")]), ..Record::default() };
     let stale = verdict(Some(live(&["vm1", "vm2", "vm3"], 0)), stale, &all);
     assert!(stale.to_string().contains("pool scrub vmstore"), "{stale}");
 
@@ -176,13 +182,13 @@ fn f4_a_pool_that_lacks_a_disk_of_no_role_is_said_to_be_degraded() {
 
 #[test]
 fn f4_a_new_disk_missed_nothing_of_what_the_old_one_missed() {
-    let roles = || BTreeSet::from(["vm1".to_owned(), "vm2".to_owned()]);
+    let roles = || BTreeSet::from([name("vm1"), name("vm2")]);
     let mut record = Record { away: roles(), stale: roles(), ..Record::default() };
-    assert!(record.raise("vm1", 1));
+    assert!(record.raise(&name("vm1"), 1));
     assert_eq!(record.epochs["vm1"], 1);
     assert!(!record.away.contains("vm1") && !record.stale.contains("vm1"));
     assert!(record.away.contains("vm2") && record.stale.contains("vm2"));
-    assert!(!record.raise("vm1", 1));
+    assert!(!record.raise(&name("vm1"), 1));
 }
 
 #[test]
@@ -289,7 +295,7 @@ fn t44_a_refusal_names_what_to_plug_in_and_the_one_command_that_gives_up() {
     let pool = &host.pools["vmstore"];
     let why =
         |refusal: &Refusal| refused::why(&host, pool, "vmstore", refusal, &["vm2 (x)".into()]);
-    let present = BTreeSet::from(["vm2".to_owned()]);
+    let present = BTreeSet::from([name("vm2")]);
     let newest = Some(Box::new(mark(&["vm1", "vm3"])));
     let behind = why(&Refusal::Behind { present: present.clone(), newest });
     let vm1 = format!("vm1 ({})", host.disks["vm1"].id);
@@ -300,7 +306,7 @@ fn t44_a_refusal_names_what_to_plug_in_and_the_one_command_that_gives_up() {
     let unproven = why(&Refusal::NoProof { present });
     assert!(unproven.contains("vm2 (x)") && unproven.contains("--give-up-newer"), "{unproven}");
     let side = |role: &str, generation| Side {
-        roles: BTreeSet::from([role.to_owned()]),
+        roles: BTreeSet::from([name(role)]),
         mark: Some(mark(&[role])),
         generation,
     };
@@ -329,13 +335,13 @@ fn t44_a_missing_device_is_known_by_its_number_to_be_whose_it_was() {
     let whose = |record: &Record| facts::owners(&host, pool, record, &[2]).remove(&2).unwrap();
     assert_eq!(whose(&record), Owner::Unknown);
     record.number(&uuid("vm2", 0), 2);
-    assert_eq!(whose(&record), Owner::Role("vm2".into()));
+    assert_eq!(whose(&record), Owner::Role(name("vm2")));
     // The new disk of the role is another device; the number of the old one stays its own.
     record.number(&uuid("vm2", 1), 4);
-    assert_eq!(whose(&record), Owner::Role("vm2".into()));
+    assert_eq!(whose(&record), Owner::Role(name("vm2")));
     // btrfs gives a number again that nobody has.
     record.number(&uuid("vm3", 0), 2);
-    assert_eq!(whose(&record), Owner::Role("vm3".into()));
+    assert_eq!(whose(&record), Owner::Role(name("vm3")));
     assert!(!record.numbers.contains_key(&uuid("vm2", 0)));
     record.number(&uuid("gone", 0), 2);
     assert_eq!(whose(&record), Owner::Former);
@@ -349,11 +355,11 @@ fn t44_a_header_that_cannot_be_read_is_not_one_without_a_mark() {
     let blank = place.path().join("blank");
     std::fs::write(&blank, vec![0; 64 << 10]).unwrap();
     let member = |node: PathBuf| Member {
-        role: "vm2".into(),
+        role: name("vm2"),
         epoch: 0,
         luks_uuid: String::new(),
         node,
-        mapper: "bedplate-vm2".into(),
+        mapper: name("bedplate-vm2"),
         discard: false,
     };
     assert!(matches!(history::try_read(&member(blank)), Ok(None)));
@@ -371,7 +377,7 @@ fn t44_a_disk_that_dropped_out_leaves_by_the_number_that_it_had() {
     record.number(&uuid("vm2", 1), 4);
     let mut live = live(&["vm1", "vm2", "vm2.1", "vm3"], 0);
     live.numbers = BTreeMap::from([("bedplate-vm1".to_owned(), 1), ("bedplate-vm2.1".into(), 5)]);
-    let number = |live: &Live, mapper| facts::number(&host, &record, live, "vm2", mapper);
+    let number = |live: &Live, mapper| facts::number(&host, &record, live, &name("vm2"), mapper);
     assert_eq!(number(&live, "bedplate-vm2"), Some(2), "it says nothing itself any more");
     assert_eq!(number(&live, "bedplate-vm2.1"), Some(5), "what a device says goes before");
     assert_eq!(number(&live, "bedplate-vm2.2"), None);

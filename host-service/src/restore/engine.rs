@@ -19,7 +19,7 @@ use crate::backup::room::{self, Held, Room};
 use crate::backup::session::{Session, wanted};
 use crate::backup::source::Wanted;
 use crate::backup::{BackupError, drill};
-use bedplate_engine::StepReporter;
+use bedplate_engine::{StepFailure, StepReporter};
 use bedplate_events::cause::in_line;
 use bedplate_resources::context::Context;
 use bedplate_resources::kind::{Kind, Resource};
@@ -65,6 +65,8 @@ pub enum RestoreError {
     #[error("there is nothing to restore of `{0}`")]
     Nothing(String),
 }
+
+impl StepFailure for RestoreError {}
 
 /// All restores of `host.toml`.
 #[derive(Debug, Clone, Copy, Default)]

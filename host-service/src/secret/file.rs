@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use bedplate_engine::StepFailure;
 use bedplate_model::host::SecretFile;
 use bedplate_tools::secret::Secret;
 use rustix::fs::{Gid, Uid, fchown, fstatfs};
@@ -47,6 +48,8 @@ pub enum FileError {
         source: io::Error,
     },
 }
+
+impl StepFailure for FileError {}
 
 /// Whom a file belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

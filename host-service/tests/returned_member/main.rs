@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bedplate_model::name::Role;
 use bedplate_planner::pool_history::{
     Decision, Fresh, Kept, Mark, Opening, Place, Refusal, Seen, Standing, Word, judge, places,
 };
@@ -129,22 +130,22 @@ fn t44_what_a_rescue_system_wrote_to_one_disk_is_never_mixed_with_the_other() {
         put(mount, &mut files, "images/vm", 2, 8 * MIB);
     }
     forget(&[a, b]);
-    let members = BTreeSet::from(["A".to_owned(), "B".to_owned()]);
+    let members = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
     let fresh = |id: &str| Fresh { id: id.into(), now: 1, host: "h".into() };
     let mark = fresh("e0").after([], members, None);
     let seen = |uuid: &str, node: &Path| {
         let block = Superblock::read(node).unwrap().unwrap();
         let (generation, devices, standing) = (block.generation, block.devices, Standing::Member);
         let mark = Some(mark.clone());
-        (uuid.to_owned(), Seen { uuid: uuid.into(), mark, generation, devices, standing })
+        (uuid.parse().unwrap(), Seen { uuid: uuid.into(), mark, generation, devices, standing })
     };
-    let both = BTreeMap::from([seen("A", a), seen("B", b)]);
-    assert_eq!(both["A"].generation, both["B"].generation + 1, "one transaction for all of it");
+    let both = BTreeMap::from([seen("a", a), seen("b", b)]);
+    assert_eq!(both["a"].generation, both["b"].generation + 1, "one transaction for all of it");
     let record = Kept { known: true, mark: Some(mark.clone()), ..Kept::default() };
     let decision = judge(&both, &record, &Word::None, &fresh("e1"));
     let Decision::Open(opening) = decision else { panic!("{decision:?}") };
-    assert_eq!(opening.behind, BTreeSet::from(["B".to_owned()]));
-    assert_eq!((opening.lost, opening.mark.members), (1, BTreeSet::from(["A".to_owned()])));
+    assert_eq!(opening.behind, BTreeSet::from(["b".parse().unwrap()]));
+    assert_eq!((opening.lost, opening.mark.members), (1, BTreeSet::from(["a".to_owned()])));
 }
 
 /// A disk that comes back to a pool whose every chunk is allocated and hardly used, as it is after some time
@@ -212,8 +213,8 @@ enum Event {
 const EVENTS: [Event; 5] =
     [Event::WithoutA, Event::WithoutB, Event::Both, Event::LoseOne, Event::Replace];
 
-fn role(number: usize) -> String {
-    format!("r{number}")
+fn role(number: usize) -> Role {
+    format!("r{number}").parse().unwrap()
 }
 
 impl Life {
@@ -325,7 +326,7 @@ impl Life {
         nodes: &BTreeMap<usize, PathBuf>,
         told: &[Event],
     ) {
-        let is = |roles: &BTreeSet<String>| -> BTreeSet<usize> {
+        let is = |roles: &BTreeSet<Role>| -> BTreeSet<usize> {
             nodes.keys().filter(|number| roles.contains(&role(**number))).copied().collect()
         };
         let (mut current, behind) = (is(&opening.current), is(&opening.behind));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bedplate_disks::pool_fs::{self, Making, Opening};
 use bedplate_events::Outcome;
 use bedplate_model::host::FileSystem;
+use bedplate_model::name::MapperName;
 use bedplate_model::plan::{Mount, MountSource, Subvolume};
 use bedplate_tools::btrfs;
 use bedplate_tools::mount::{Access, Mount as SystemMount, unmount};
@@ -31,7 +32,7 @@ pub struct Make<'a> {
     /// How it comes about.
     pub origin: Origin<'a>,
     /// Names under `/dev/mapper`.
-    pub members: &'a [String],
+    pub members: &'a [MapperName],
     /// Subvolumes at the top level.
     pub subvolumes: &'a [Subvolume],
     /// Whether a member is sealed: then the file system holds data, and is never made anew.
@@ -161,7 +162,7 @@ impl Make<'_> {
     }
 }
 
-fn nodes(members: &[String]) -> Vec<PathBuf> {
+fn nodes(members: &[MapperName]) -> Vec<PathBuf> {
     members.iter().map(|member| Path::new("/dev/mapper").join(member)).collect()
 }
 

@@ -157,8 +157,8 @@ mod tests {
     #[test]
     fn f1_a_disk_with_a_sealed_volume_is_never_laid_out() {
         let target = |sealed| DiskTarget {
-            role: "vm1".into(),
-            id: "nvme-VM1".into(),
+            role: "vm1".parse().unwrap(),
+            id: "nvme-VM1".parse().unwrap(),
             serial: None,
             wwn: None,
             size: SIZE,

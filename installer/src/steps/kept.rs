@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_events::{DeviceState, Outcome};
 use bedplate_luks::KEYFILE_SLOT;
+use bedplate_model::name::{MapperName, Role};
 use bedplate_model::plan::{KeptMember, Step};
 use bedplate_planner::pool_history::{Mark, TOKEN, uneven};
 use bedplate_tools::mount::unmount;
@@ -85,7 +86,7 @@ fn behind_the_others(name: &str, behind: &str) -> StepError {
 
 /// Members are written one after the other: a power cut leaves one generation between them. A member that
 /// lacks one transaction looks the same, and is written anew by the installed system: nothing is written here.
-fn lagging(generations: &[(String, u64)]) -> Option<String> {
+fn lagging(generations: &[(Role, u64)]) -> Option<String> {
     let newest = generations.iter().map(|(_, generation)| *generation).max()?;
     let behind = generations.iter().filter(|(_, own)| own.saturating_add(1) < newest);
     let behind: Vec<&str> = behind.map(|(role, _)| role.as_str()).collect();
@@ -147,7 +148,7 @@ fn is_finished(device: &Path, uuid: Uuid) -> Result<(), StepError> {
 }
 
 /// Whether the plan keeps the pool over these mappings.
-pub fn is_kept(context: &Context<'_>, mappers: &[String]) -> bool {
+pub fn is_kept(context: &Context<'_>, mappers: &[MapperName]) -> bool {
     context.plan.steps.iter().any(|step| match step {
         Step::KeepPool { members, .. } => {
             members.iter().any(|member| mappers.contains(&member.mapper))
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn t44_a_member_that_missed_writes_is_not_kept_as_it_is() {
         let of = |all: &[(&str, u64)]| {
-            let all: Vec<_> = all.iter().map(|(role, own)| ((*role).to_owned(), *own)).collect();
+            let all: Vec<_> = all.iter().map(|(role, own)| (role.parse().unwrap(), *own)).collect();
             lagging(&all)
         };
         assert_eq!(of(&[("a", 90), ("b", 89)]), None);

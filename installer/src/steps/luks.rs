@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::device::{lend_partition, lend_volume, owner_name};
 use crate::error::{During as _, StepError};
 use bedplate_events::cause::texts;
+use bedplate_model::name::MapperName;
 
 /// How long deriving from the recovery passphrase takes.
 const DERIVATION: Duration = Duration::from_millis(1000);
@@ -82,7 +83,7 @@ enum Task {
     Format {
         uuid: Uuid,
         label: String,
-        mapper: String,
+        mapper: MapperName,
         token: Token,
         argon: ArgonCost,
         discard: bool,
@@ -341,7 +342,7 @@ mod tests {
             task: Task::Format {
                 uuid: UUID,
                 label: "bedplate-vm1".to_owned(),
-                mapper: "bedplate-test-sealed".to_owned(),
+                mapper: "bedplate-test-sealed".parse().unwrap(),
                 token: Token { plan: plan.to_owned(), ..token() },
                 argon: ArgonCost::minimal(),
                 discard: false,

@@ -28,7 +28,7 @@ impl From<&DiskTarget> for Identity {
     fn from(target: &DiskTarget) -> Self {
         Self {
             owner_name: format!("{} ({})", target.role, target.id),
-            id: target.id.clone(),
+            id: target.id.to_string(),
             serial: target.serial.clone(),
             wwn: target.wwn.clone(),
             size: target.size,

@@ -1,10 +1,11 @@
 //! One place through which every event goes.
 
-use std::error::Error;
 use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use bedplate_events::{EVENT_SCHEMA, Event, EventKind, Sink, Unit, cause};
+use bedplate_events::{EVENT_SCHEMA, Event, EventKind, Sink, Unit};
+
+use crate::failure::{StepFailure, failed};
 
 /// At most one line of progress of a step in this time.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -78,20 +79,8 @@ impl<'a> Reporter<'a> {
     }
 
     /// Something failed: a step, or what belongs to none. `next` says what to do about it.
-    pub fn fail(&self, step: Option<&str>, error: &dyn Error, next: &str) {
+    pub fn fail(&self, step: Option<&str>, error: &(impl StepFailure + 'static), next: &str) {
         self.emit(failed(step, error, next));
-    }
-}
-
-/// The event of a failure that no device is to blame for.
-pub(crate) fn failed(step: Option<&str>, error: &dyn Error, next: &str) -> EventKind {
-    EventKind::Failed {
-        step: step.map(str::to_owned),
-        device: None,
-        state: None,
-        message: error.to_string(),
-        causes: cause::texts(error).split_off(1),
-        next: next.to_owned(),
     }
 }
 

@@ -1,11 +1,10 @@
 //! Running the steps of a plan.
 
-use std::error::Error;
-
 use bedplate_events::{EventKind, Outcome, StepSummary};
 
+use crate::failure::{StepFailure, failed};
 use crate::parallel::{Unfinished, try_each_in_turn};
-use crate::reporter::{Reporter, StepReporter, failed};
+use crate::reporter::{Reporter, StepReporter};
 
 /// What is told before the first step.
 #[derive(Debug, Clone, Default)]
@@ -98,8 +97,9 @@ pub fn side_by_side<S: Sync, W: Works<S>>(
     all.is_ok()
 }
 
-/// Carries out steps one after the other, until one fails; `next` says what to do about that.
-pub fn in_turn<'s, S: 's, E: Error>(
+/// Carries out steps one after the other, until one fails; `next` says what to do about that, unless
+/// the failure does.
+pub fn in_turn<'s, S: 's, E: StepFailure + 'static>(
     steps: impl IntoIterator<Item = (String, &'s S)>,
     reporter: &Reporter<'_>,
     next: &str,
@@ -144,6 +144,8 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("it is broken")]
     struct Broken;
+
+    impl StepFailure for Broken {}
 
     /// What was told, a word each.
     fn words(events: &[EventKind]) -> Vec<String> {

@@ -141,7 +141,7 @@ pub fn affected<'h>(host: &'h HostFile, paths: &[PathBuf]) -> Vec<Guest<'h>> {
 /// Of `guests`, those of the kind of `driver`, by name.
 pub fn names(driver: &dyn GuestDriver, guests: &[Guest<'_>]) -> Vec<String> {
     let of_kind = guests.iter().filter(|guest| guest.section == driver.section());
-    of_kind.map(|guest| guest.name.to_owned()).collect()
+    of_kind.map(|guest| guest.name.to_string()).collect()
 }
 
 /// Two backups must not hold and let go the same guest: released when it is dropped.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use bedplate_engine::{Announced, Reporter, StepReporter, in_turn};
+use bedplate_engine::{Announced, Reporter, StepFailure, StepReporter, in_turn};
 use bedplate_events::StepSummary;
 use bedplate_events::cause::in_line;
 
@@ -145,6 +145,8 @@ fn perform_resource<K: Kind>(
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Refused(String);
+
+impl StepFailure for Refused {}
 
 fn step_id<K: Kind>(name: &str, index: usize) -> String {
     format!("{}-{name}-{}", K::NAME, index + 1)

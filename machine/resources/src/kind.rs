@@ -10,7 +10,7 @@ use bedplate_events::Outcome;
 use bedplate_model::host::HostFile;
 
 use crate::context::Context;
-use bedplate_engine::StepReporter;
+use bedplate_engine::{StepFailure, StepReporter};
 
 /// Observe, decide, act. Deciding is pure and its result is data.
 pub trait Kind {
@@ -19,11 +19,11 @@ pub trait Kind {
     /// One thing to do. Its text is what people read.
     type Action: Display + Debug + Serialize;
     /// Why something could not be observed or done.
-    type Error: std::error::Error + 'static;
+    type Error: StepFailure + 'static;
 
     /// For people and for step names: `vm`, `export`.
     const NAME: &'static str;
-    /// What to do about a failure.
+    /// What to do about a failure that does not say it.
     const ADVICE: &'static str;
     /// Whether it may take hours. Then it has locks of its own, comes last, and nobody waits for it.
     const SLOW: bool = false;

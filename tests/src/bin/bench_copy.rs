@@ -13,6 +13,7 @@ use bedplate_installer::meter::Meter;
 use bedplate_installer::steps::btrfs::{Make, Origin};
 use bedplate_installer::steps::closure;
 use bedplate_installer::steps::system_image::Source;
+use bedplate_model::name::{MapperName, NotAName};
 use bedplate_model::plan::STORE_SUBVOLUME;
 use bedplate_model::plan::Subvolume;
 use bedplate_tests::Failure;
@@ -32,7 +33,11 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     ended(match arguments.as_slice() {
         [word, image, volume, target] if word == COPY => {
-            copy(Path::new(image), volume, Path::new(target)).map_err(unfit)
+            let volume =
+                volume.parse().map_err(|error: NotAName| Failure::Unfit(error.to_string()));
+            volume.and_then(|volume| {
+                copy(Path::new(image), &volume, Path::new(target)).map_err(unfit)
+            })
         }
         _ => measure(),
     })
@@ -43,7 +48,7 @@ fn unfit(error: StepError) -> Failure {
 }
 
 /// The steps of the installer: the file system is written and mounted, its paths are registered.
-fn copy(image: &Path, volume: &str, target: &Path) -> Result<(), StepError> {
+fn copy(image: &Path, volume: &MapperName, target: &Path) -> Result<(), StepError> {
     let reporter = Reporter::new(Vec::new());
     let source = Source::open_in(image)?;
     let meter = Meter::new(&reporter, COPY, source.bytes());
@@ -52,7 +57,7 @@ fn copy(image: &Path, volume: &str, target: &Path) -> Result<(), StepError> {
         label: COPY,
         fsid: Uuid::from_u128(FSID),
         origin: Origin::Medium(source, meter),
-        members: &[volume.to_owned()],
+        members: std::slice::from_ref(volume),
         subvolumes: &[store],
         sealed: false,
     }

@@ -10,7 +10,8 @@ use bedplate_formats::boot::{BOOT_FILE, Boot, Unlock};
 use bedplate_host_service::firewall;
 use bedplate_host_service::nfs::{self, Exports};
 use bedplate_model::host::{HostFile, Media};
-use bedplate_model::identity::{Purpose, derive, mapper_name, member_mapper};
+use bedplate_model::identity::{Purpose, derive, member_mapper};
+use bedplate_model::name::Role;
 use bedplate_platform::intent;
 use bedplate_resources::kind::Kind as _;
 use bedplate_tools::mounts::Mounts;
@@ -238,18 +239,21 @@ fn keys(stage1: &Unlock) -> Keys {
 
 fn subvolumes(stage1: &Unlock) -> BTreeMap<String, Source> {
     let of = |(name, target): (&String, &String)| {
-        (target.clone(), Source::Subvolume { mapper: stage1.mapper.clone(), name: name.clone() })
+        (
+            target.clone(),
+            Source::Subvolume { mapper: stage1.mapper.to_string(), name: name.clone() },
+        )
     };
     stage1.subvolumes.iter().map(of).collect()
 }
 
 fn first_volume(stage1: &Unlock) -> Result<(String, Volume), Failure> {
     let Unlock { luks_uuid, mapper, discard, .. } = stage1;
-    let role = mapper.strip_prefix(&mapper_name(""));
+    let role = mapper.strip_prefix("bedplate-");
     let role = role.ok_or_else(|| unfit(format!("{mapper} is the volume of no role")))?;
     let (uuid, discard) = (*luks_uuid, *discard);
     let opened_by = STAGE_1.to_owned();
-    Ok((role.to_owned(), Volume { uuid, mapper: mapper.clone(), discard, opened_by }))
+    Ok((role.to_owned(), Volume { uuid, mapper: mapper.to_string(), discard, opened_by }))
 }
 
 struct Pool {
@@ -264,14 +268,14 @@ struct Pool {
 fn pool_of(host: &HostFile, name: &str) -> Result<Pool, Failure> {
     let pool = host.pools.get(name);
     let pool = pool.ok_or_else(|| unfit(format!("the document has no pool {name}")))?;
-    let volume = |role: &String| Volume {
+    let volume = |role: &Role| Volume {
         uuid: derive(host.host.id, Purpose::Luks, role, 0),
-        mapper: member_mapper(role, 0),
+        mapper: member_mapper(role, 0).into(),
         discard: host.disks.get(role).is_some_and(|disk| disk.media == Media::Ssd),
         opened_by: name.to_owned(),
     };
     let volumes: BTreeMap<_, _> =
-        pool.disks.iter().map(|role| (role.clone(), volume(role))).collect();
+        pool.disks.iter().map(|role| (role.to_string(), volume(role))).collect();
     let source = Source::Pool {
         file_system: derive(host.host.id, Purpose::Btrfs, name, 0),
         members: volumes.values().map(|volume| volume.mapper.clone()).collect(),

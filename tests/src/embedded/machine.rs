@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bedplate_model::host::{HostFile, Nic};
+use bedplate_model::name::GuestName;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -144,7 +145,7 @@ impl Bridge {
     pub fn of(bridge: &bedplate_model::host::Bridge) -> Self {
         let nic = |nic: &Nic| match nic {
             Nic::Name(name) => name.clone(),
-            Nic::Mac(mac) => mac.clone(),
+            Nic::Mac(mac) => mac.to_string(),
         };
         Self {
             nics: bridge.nic.iter().map(nic).collect(),
@@ -160,7 +161,7 @@ impl Bridge {
 
 /// The machines of a document.
 pub fn vms(host: &HostFile) -> Result<BTreeMap<String, Value>, Failure> {
-    let one = |(name, vm)| Ok((String::clone(name), json(vm)?));
+    let one = |(name, vm): (&GuestName, _)| Ok((name.to_string(), json(vm)?));
     host.vms.iter().map(one).collect()
 }
 

@@ -81,10 +81,10 @@ impl<'p> LaidOut<'p> {
                 self.headers.insert(role, (*uuid, mapper));
             }
             Step::MakeBtrfs { name, fsid, members, raid1: true, .. } => {
-                self.pools.insert(members.iter().cloned().collect(), (name, *fsid));
+                self.pools.insert(members.iter().map(ToString::to_string).collect(), (name, *fsid));
             }
             Step::KeepPool { name, fsid, members } => {
-                let mappers = members.iter().map(|member| member.mapper.clone()).collect();
+                let mappers = members.iter().map(|member| member.mapper.to_string()).collect();
                 self.pools.insert(mappers, (name, *fsid));
                 let headers =
                     members.iter().map(|one| (one.role.as_str(), (one.uuid, one.mapper.as_str())));
@@ -114,7 +114,7 @@ impl<'p> LaidOut<'p> {
     fn source(&self, source: &MountSource) -> Result<Source, Failure> {
         match source {
             MountSource::OsSubvolume { mapper, name } => {
-                Ok(Source::Subvolume { mapper: mapper.clone(), name: name.clone() })
+                Ok(Source::Subvolume { mapper: mapper.to_string(), name: name.clone() })
             }
             MountSource::Esp { role, partition } => {
                 let guid = self.partitions.get(&(role.as_str(), *partition));
@@ -122,7 +122,7 @@ impl<'p> LaidOut<'p> {
                 Ok(Source::Esp { partition: *guid })
             }
             MountSource::Pool { members } => {
-                let members: BTreeSet<String> = members.iter().cloned().collect();
+                let members: BTreeSet<String> = members.iter().map(ToString::to_string).collect();
                 let pool = self.pools.get(&members);
                 let (_, file_system) =
                     pool.ok_or_else(|| unfit(format!("no step makes the pool over {members:?}")))?;

@@ -131,7 +131,7 @@ fn a_pool_that_is_kept_is_brought_up_as_the_one_it_was() {
         assert!(document.contains(&header));
         document = document.replace(&header, &format!("{header}wipe = \"never\"\n"));
         let disk = document::parse(FULL, "host.toml").unwrap().disks[role].id.clone();
-        let disk = facts.disks.iter_mut().find(|facts| facts.by_id.contains(&disk)).unwrap();
+        let disk = facts.disks.iter_mut().find(|facts| facts.has_id(&disk)).unwrap();
         let luks_uuid = derive(id, Purpose::Luks, role, 0).to_string();
         disk.signatures = vec![Signature {
             partition: Some(1),

@@ -25,7 +25,7 @@ const HAOS: Defaults = &[
 pub(super) const GUEST: Block = Block { path: "vms.<name>", kinds: &[("haos", HAOS)], one_of: &[], keys: &[
     key("state", Choice(&words(STATES)), Default(Value::Text("present")), Machines, "\"present\"", "`present`, or `absent`: stopped, undefined, its directory deleted."),
     key("kind", Choice(&words(KINDS)), Default(Value::Text("generic")), Machines, "\"haos\"", "`generic`, or `haos` for Home Assistant OS: what its makers say of memory, disk and bus where nothing else is written, and never Secure Boot."),
-    key("pool", Text(rules::role), Default(Value::Text("vmstore")), Machines, "\"vmstore\"", "Pool whose `<mount>/<vm>/` holds the VM's files."),
+    key("pool", Text(rules::pool), Default(Value::Text("vmstore")), Machines, "\"vmstore\"", "Pool whose `<mount>/<vm>/` holds the VM's files."),
     key("vcpu", Integer(1, 512), Default(Value::Integer(2)), Machines, "2", "Virtual processors."),
     key("ram_mb", Integer(64, 16_777_216), Default(Value::Integer(2048)), Machines, "4096", "Memory in MiB."),
     key("mac_address", Text(rules::mac), Derived("derived from host.id and the name"), Machines, "\"52:54:00:12:34:56\"", "MAC address."),

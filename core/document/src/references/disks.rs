@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Report;
 use crate::problem::quote;
 use bedplate_model::host::{HostFile, Wipe};
+use bedplate_model::name::Role;
 
 impl Report<'_> {
     /// Each disk has one use.
@@ -87,8 +88,7 @@ impl Report<'_> {
 
     /// The OS disk and the mirror of its ESP are written; a pool is kept whole or not at all.
     fn kept(&self, host: &HostFile) {
-        let never =
-            |role: &String| host.disks.get(role).is_some_and(|disk| disk.wipe == Wipe::Never);
+        let never = |role: &Role| host.disks.get(role).is_some_and(|disk| disk.wipe == Wipe::Never);
         let wrong = |role: &str, message: String, help: &str| {
             self.wrong(&format!("disks.{role}.wipe"), message, help);
         };

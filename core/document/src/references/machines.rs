@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use super::{Report, within};
 use crate::rules;
 use bedplate_model::host::{Bridge, Firmware, HostFile, Nic, Pool, State, UsbDevice, Vm, VmKind};
+use bedplate_model::name::PoolName;
 
 impl Report<'_> {
     pub(super) fn vm(
         &self,
         name: &str,
         vm: &mut Vm,
-        pools: &BTreeMap<String, Pool>,
+        pools: &BTreeMap<PoolName, Pool>,
         bridges: &BTreeMap<String, Bridge>,
     ) {
         let path = format!("vms.{name}");

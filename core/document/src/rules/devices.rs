@@ -1,6 +1,9 @@
 //! What hardware is called by.
 
+use bedplate_model::name::{ByIdName, is_any_mac, is_by_id_of_anything, is_unicast};
+
 use super::super::problem::quote;
+
 use super::{Wrong, hexadecimal, only, require, starts_plainly};
 
 /// A name under `/dev/disk/by-id` of a whole disk.
@@ -10,18 +13,14 @@ pub fn by_id(text: &str) -> Result<(), Wrong> {
         let help = format!("write only the name: {}", quote(bare));
         return Err(Wrong { message: format!("{} is a path", quote(text)), help });
     }
-    let fits = starts_plainly(text) && only(text, "#+-.:=@_,") && text.len() <= 200;
     require(
-        fits,
+        is_by_id_of_anything(text),
         text,
         "a name under /dev/disk/by-id",
         "write it as `ls /dev/disk/by-id` shows it, without the directory",
     )?;
-    let is_partition = text.rsplit_once("-part").is_some_and(|(_, number)| {
-        !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
-    });
     require(
-        !is_partition,
+        ByIdName::fits(text),
         text,
         "a whole disk but a partition",
         "leave `-part…` off: whole disks only",
@@ -37,15 +36,10 @@ pub fn serial(text: &str) -> Result<(), Wrong> {
 
 /// Unicast MAC address.
 pub fn mac(text: &str) -> Result<(), Wrong> {
-    let octets: Vec<&str> = text.split(':').collect();
-    let well_formed = octets.len() == 6
-        && octets.iter().all(|octet| octet.len() == 2 && hexadecimal(&octet.to_ascii_lowercase()));
-    let is_zero = octets.iter().all(|octet| *octet == "00");
     let help = "write it as \"52:54:00:12:34:56\"";
-    require(well_formed && !is_zero, text, "a MAC address", help)?;
-    let first = u8::from_str_radix(octets.first().copied().unwrap_or_default(), 16).unwrap_or(1);
+    require(is_any_mac(text), text, "a MAC address", help)?;
     require(
-        first & 1 == 0,
+        is_unicast(text),
         text,
         "the address of one interface",
         "the first octet of a unicast address is even",

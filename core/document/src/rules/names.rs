@@ -1,6 +1,9 @@
 //! Names: of hosts, disks, pools, machines, accounts, volumes, interfaces and packages.
 
+use bedplate_model::name::{GuestName, Role};
+
 use super::super::problem::quote;
+
 use super::{Wrong, hexadecimal, only, require, starts_plainly, starts_with};
 
 /// Names that every machine has for itself, as the hosts files of distributions have them.
@@ -31,12 +34,8 @@ pub fn host_name(text: &str) -> Result<(), Wrong> {
 
 /// Names of disks, pools and backups: they become GPT names, mapper names and units.
 pub fn role(text: &str) -> Result<(), Wrong> {
-    let fits = starts_with(text, char::is_ascii_lowercase)
-        && only(text, "_-")
-        && !text.chars().any(|c| c.is_ascii_uppercase())
-        && text.len() <= 24;
     require(
-        fits,
+        Role::fits(text),
         text,
         "a name that can stand here",
         "use a-z, 0-9, `_` and `-`, a letter first, at most 24 characters",
@@ -56,8 +55,12 @@ pub fn pool(text: &str) -> Result<(), Wrong> {
 
 /// Names of virtual machines.
 pub fn vm(text: &str) -> Result<(), Wrong> {
-    let fits = starts_plainly(text) && only(text, "_-") && text.len() <= 48;
-    require(fits, text, "a name for a VM", "use letters, 0-9, `_` and `-`, at most 48 characters")
+    require(
+        GuestName::fits(text),
+        text,
+        "a name for a VM",
+        "use letters, 0-9, `_` and `-`, at most 48 characters",
+    )
 }
 
 /// Names of users and groups.

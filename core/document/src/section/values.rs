@@ -2,6 +2,8 @@
 //! cannot stand there is reported, and is as if it were left out.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use toml_edit::Item;
 
@@ -9,6 +11,7 @@ use super::{Section, found, nearest};
 use crate::keys::{Form, Value, either};
 use crate::problem::quote;
 use crate::rules::Wrong;
+use bedplate_model::name::Mac;
 use bedplate_model::size;
 
 impl Section<'_> {
@@ -27,6 +30,35 @@ impl Section<'_> {
         }
         let Value::Text(text) = self.default(name)? else { return None };
         Some(text.to_owned())
+    }
+
+    /// The name, the empty one where there is none.
+    pub(crate) fn name<N: Name + Default>(&self, key: &str) -> N {
+        self.some_name(key).unwrap_or_default()
+    }
+
+    pub(crate) fn some_name<N: Name>(&self, key: &str) -> Option<N> {
+        self.name_of(key, self.some_text(key)?)
+    }
+
+    /// A MAC address, in letters of any case.
+    pub(crate) fn some_mac(&self, key: &str) -> Option<Mac> {
+        self.name_of(key, self.some_text(key)?.to_ascii_lowercase())
+    }
+
+    fn name_of<N: Name>(&self, key: &str, text: String) -> Option<N> {
+        let wrong = |wrong: Wrong| self.wrong(key, wrong.about(&self.child(key)));
+        read_name(&text).map_err(wrong).ok()
+    }
+
+    /// The names, none where there are none; empty ones stand for those that are wrong.
+    pub(crate) fn names<N: Name + Default>(&self, key: &str) -> Vec<N> {
+        let texts = self.texts(key).into_iter().enumerate();
+        let name = |(index, text): (usize, String)| match text.is_empty() {
+            true => N::default(),
+            false => self.name_of(&format!("{key}[{index}]"), text).unwrap_or_default(),
+        };
+        texts.map(name).collect()
     }
 
     /// The number, 0 where there is none.
@@ -173,6 +205,17 @@ impl Section<'_> {
         }
         map
     }
+}
+
+/// A name of its own kind, or a plain string that some rule has looked at.
+pub(crate) trait Name: FromStr<Err: Display> {}
+
+impl<N: FromStr<Err: Display>> Name for N {}
+
+/// The text as a name. Where the rule of its key has taken it, this does, too.
+pub(super) fn read_name<N: Name>(text: &str) -> Result<N, Wrong> {
+    let help = "write a name that can stand here".to_owned();
+    text.parse().map_err(|error: N::Err| Wrong { message: error.to_string(), help })
 }
 
 /// The bytes of a size from `least` to `most`, or what to write instead.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::SecretReference;
+use crate::name::PoolName;
 
 /// Section `[backups.<name>]` of `host.toml`: what is stored, where to, and how often.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,7 +11,7 @@ pub struct Backup {
     /// restic repository; an absolute path for a local one.
     pub repository: String,
     /// The pool whose mount a local repository needs (found by validation).
-    pub repository_pool: Option<String>,
+    pub repository_pool: Option<PoolName>,
     /// Absolute paths to back up, each inside the mount of a pool.
     pub paths: Vec<String>,
     /// systemd calendar expression, such as `daily`.

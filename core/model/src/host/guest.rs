@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{HostFile, Pool, Vm};
+use crate::name::{GuestName, Mac, PoolName};
 
 /// Whether something declared should exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,15 +27,15 @@ pub struct Guest<'a> {
     /// The section that declares guests of its kind, such as `vms`.
     pub section: &'static str,
     /// Its name in that section.
-    pub name: &'a str,
+    pub name: &'a GuestName,
     /// Present or absent.
     pub state: State,
     /// Name of the pool that its files are on; it must be mounted before the guest starts.
-    pub pool: &'a str,
+    pub pool: &'a PoolName,
     /// Bridge of its NIC; none for a guest without one of its own.
     pub bridge: Option<&'a str>,
     /// The MAC address that is written down for it.
-    pub mac_address: Option<&'a str>,
+    pub mac_address: Option<&'a Mac>,
     /// The directories that are its own, and that go with it. None while its pool is not known.
     pub owns: Vec<PathBuf>,
 }
@@ -58,19 +59,19 @@ pub trait GuestSection {
     const SECTION: &'static str;
 
     /// What it shares with guests of other kinds.
-    fn guest<'a>(&'a self, name: &'a str, pools: &BTreeMap<String, Pool>) -> Guest<'a>;
+    fn guest<'a>(&'a self, name: &'a GuestName, pools: &BTreeMap<PoolName, Pool>) -> Guest<'a>;
 }
 
 fn of_kind<'a, K: GuestSection>(
-    all: &'a BTreeMap<String, K>,
-    pools: &'a BTreeMap<String, Pool>,
+    all: &'a BTreeMap<GuestName, K>,
+    pools: &'a BTreeMap<PoolName, Pool>,
 ) -> impl Iterator<Item = Guest<'a>> {
     all.iter().map(|(name, one)| one.guest(name, pools))
 }
 
 fn retain<K: GuestSection>(
-    all: &mut BTreeMap<String, K>,
-    pools: &BTreeMap<String, Pool>,
+    all: &mut BTreeMap<GuestName, K>,
+    pools: &BTreeMap<PoolName, Pool>,
     keep: &mut dyn FnMut(&Guest<'_>) -> bool,
 ) {
     all.retain(|name, one| keep(&one.guest(name, pools)));
@@ -89,7 +90,11 @@ impl HostFile {
 }
 
 /// The directory of a guest called `name` on its pool: none while the pool is not known.
-pub(super) fn directory(pool: &str, name: &str, pools: &BTreeMap<String, Pool>) -> Vec<PathBuf> {
+pub(super) fn directory(
+    pool: &PoolName,
+    name: &GuestName,
+    pools: &BTreeMap<PoolName, Pool>,
+) -> Vec<PathBuf> {
     let pool = pools.get(pool).filter(|pool| !pool.mount.is_empty());
-    pool.map(|pool| Path::new(&pool.mount).join(name)).into_iter().collect()
+    pool.map(|pool| Path::new(&pool.mount).join(name.as_str())).into_iter().collect()
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Pool;
 use super::guest::{Guest, GuestSection, State, directory};
+use crate::name::{GuestName, Mac, PoolName};
 
 /// Section `[vms.<name>]` of `host.toml`: one virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,13 +14,13 @@ pub struct Vm {
     /// Present or absent.
     pub state: State,
     /// Name of the pool whose `<mount>/<vm>/` directory holds the VM's files.
-    pub pool: String,
+    pub pool: PoolName,
     /// Virtual processors.
     pub vcpu: u32,
     /// Memory in MiB.
     pub ram_mb: u32,
     /// MAC address; derived from `host.id` and the name when absent.
-    pub mac_address: Option<String>,
+    pub mac_address: Option<Mac>,
     /// Wanted size of the disk in GiB; a disk is only ever enlarged.
     pub disk_gb: Option<u32>,
     /// A disk image to start from.
@@ -61,14 +62,14 @@ pub struct Vm {
 impl GuestSection for Vm {
     const SECTION: &'static str = "vms";
 
-    fn guest<'a>(&'a self, name: &'a str, pools: &BTreeMap<String, Pool>) -> Guest<'a> {
+    fn guest<'a>(&'a self, name: &'a GuestName, pools: &BTreeMap<PoolName, Pool>) -> Guest<'a> {
         Guest {
             section: Self::SECTION,
             name,
             state: self.state,
             pool: &self.pool,
             bridge: Some(&self.bridge),
-            mac_address: self.mac_address.as_deref(),
+            mac_address: self.mac_address.as_ref(),
             owns: directory(&self.pool, name, pools),
         }
     }

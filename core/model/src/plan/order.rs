@@ -2,13 +2,14 @@
 
 use super::{MountSource, Plan, Step};
 use crate::identity::mapper_name;
+use crate::name::{MapperName, Role};
 
 impl Plan {
     /// For each step the numbers of those that must have ended well before it begins: all before it, but for
     /// those that it may run beside. Those lay out disks, or make volumes and what stands on them, and write
     /// to other disks. Between the two it is measured, on a machine at rest, what a volume may cost.
     pub fn after(&self) -> Vec<Vec<usize>> {
-        let roles: Vec<Vec<String>> =
+        let roles: Vec<Vec<Role>> =
             self.steps.iter().map(|step| self.roles_written(step)).collect();
         let are_apart = |one: usize, other: usize| match (roles.get(one), roles.get(other)) {
             (Some(one), Some(other)) => !one.iter().any(|role| other.contains(role)),
@@ -29,7 +30,7 @@ impl Plan {
     }
 
     /// Roles of the disks that a step writes to.
-    pub fn roles_written(&self, step: &Step) -> Vec<String> {
+    pub fn roles_written(&self, step: &Step) -> Vec<Role> {
         match step {
             Step::Partition { role, .. }
             | Step::FormatEsp { role, .. }
@@ -58,7 +59,7 @@ impl Plan {
     }
 
     /// The disk that carries the root of the target.
-    fn system_disk(&self) -> Option<String> {
+    fn system_disk(&self) -> Option<Role> {
         self.steps.iter().find_map(|step| match step {
             Step::Mount { mounts } => {
                 let root = mounts.iter().find(|mount| mount.target == "/")?;
@@ -68,7 +69,7 @@ impl Plan {
         })
     }
 
-    fn behind(&self, source: &MountSource) -> Vec<String> {
+    fn behind(&self, source: &MountSource) -> Vec<Role> {
         match source {
             MountSource::OsSubvolume { mapper, .. } => {
                 self.roles_behind(std::slice::from_ref(mapper))
@@ -78,7 +79,7 @@ impl Plan {
         }
     }
 
-    fn roles_behind(&self, mappers: &[String]) -> Vec<String> {
+    fn roles_behind(&self, mappers: &[MapperName]) -> Vec<Role> {
         let roles = self.disks.iter().map(|disk| &disk.role);
         roles.filter(|role| mappers.contains(&mapper_name(role))).cloned().collect()
     }

@@ -3,6 +3,7 @@
 use super::super::refusal::PlanError;
 use super::{Owner, Situation, refused};
 use bedplate_model::identity::is_member_mapper;
+use bedplate_model::name::Role;
 
 impl Situation<'_> {
     /// The number of the missing device that was the role's. What nothing is known of is taken for
@@ -24,9 +25,9 @@ impl Situation<'_> {
     }
 
     /// A role that has lost its disk, as far as it is known.
-    pub(super) fn lost_role(&self) -> Option<&str> {
+    pub(super) fn lost_role(&self) -> Option<&Role> {
         self.pool.missing.values().find_map(|owner| match owner {
-            Owner::Role(role) => Some(role.as_str()),
+            Owner::Role(role) => Some(role),
             Owner::Former | Owner::Unknown => None,
         })
     }
@@ -44,17 +45,17 @@ impl Situation<'_> {
     }
 
     /// Other roles of which no device is in the pool, and of which none is known to be missing.
-    fn absent_others(&self) -> Vec<&str> {
-        let is_in = |role: &str| {
-            let own = Owner::Role(role.to_owned());
+    fn absent_others(&self) -> Vec<&Role> {
+        let is_in = |role: &Role| {
+            let own = Owner::Role(role.clone());
             self.pool.devices.iter().any(|mapper| is_member_mapper(role, mapper))
                 || self.pool.missing.values().any(|owner| *owner == own)
         };
-        let roles = self.intent.disks.iter().map(String::as_str);
+        let roles = self.intent.disks.iter();
         roles.filter(|role| *role != self.request.role && !is_in(role)).collect()
     }
 
-    fn ambiguous(&self, others: &[&str]) -> PlanError {
+    fn ambiguous(&self, others: &[&Role]) -> PlanError {
         let role = self.request.role;
         let Some(other) = others.first() else {
             return refused(

@@ -47,7 +47,7 @@ impl Situation<'_> {
     pub(super) fn taken(&self, choice: &Choice<'_>) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         for (role, disk) in &self.host.disks {
-            if role != choice.role && choice.facts.by_id.contains(&disk.id) {
+            if role != choice.role && choice.facts.has_id(&disk.id) {
                 refusals.push(choice.refuse(
                     format!("this is the disk of `{role}`"),
                     "give the name of another disk",

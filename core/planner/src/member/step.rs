@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use bedplate_model::name::MapperName;
 use bedplate_model::plan::Partition;
 
 /// One step.
@@ -37,7 +38,7 @@ pub enum MemberStep {
         /// Label of the header.
         label: String,
         /// Name under `/dev/mapper`.
-        mapper: String,
+        mapper: MapperName,
     },
     /// Keep durably that disks of this epoch, and no others, are members.
     Record {
@@ -47,7 +48,7 @@ pub enum MemberStep {
     /// Add the opened volume to the file system.
     Join {
         /// Name under `/dev/mapper`.
-        mapper: String,
+        mapper: MapperName,
     },
     /// Copy everything off a device, or from the other copies, and take it out.
     Leave {
@@ -75,5 +76,5 @@ pub enum Leaving {
     /// One that is not there, by its number in the file system: `missing` would name any.
     Missing(u64),
     /// The opened volume of this name.
-    Mapper(String),
+    Mapper(MapperName),
 }

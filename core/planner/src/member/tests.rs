@@ -1,3 +1,6 @@
+use std::fmt::Debug;
+use std::str::FromStr;
+
 use super::*;
 use bedplate_document as document;
 use bedplate_model::facts::{FirmwareKind, Found, Signature};
@@ -45,8 +48,17 @@ fn lost() -> PoolFacts {
     }
 }
 
+fn name<N: FromStr<Err: Debug>>(text: &str) -> N {
+    text.parse().unwrap()
+}
+
+/// One that lasts as long as the tests.
+fn named<N: FromStr<Err: Debug>>(text: &str) -> &'static N {
+    Box::leak(Box::new(name(text)))
+}
+
 fn request(task: MemberTask) -> MemberRequest<'static> {
-    MemberRequest { task, role: "vm2", id: Some("nvme-NEW"), wipe: false }
+    MemberRequest { task, role: named("vm2"), id: Some(named("nvme-NEW")), wipe: false }
 }
 
 fn ids(plan: &MemberPlan) -> Vec<&'static str> {
@@ -110,7 +122,7 @@ fn f4_a_disk_that_still_works_is_copied_off() {
     let plan =
         plan_member(&host(), &facts(blank("nvme-NEW")), &pool, &request(MemberTask::Replace))
             .unwrap();
-    let leaving = Leaving::Mapper("bedplate-vm2".into());
+    let leaving = Leaving::Mapper(name("bedplate-vm2"));
     assert!(plan.steps.contains(&MemberStep::Leave { device: leaving }));
 }
 
@@ -145,7 +157,7 @@ fn t07_nothing_that_this_machine_needs_is_ever_taken() {
     assert!(refusal(locked, &pool, &allowed).contains("a member of a pool"));
 
     let mut other = blank("nvme-NEW");
-    other.by_id.push(host.disks["bulk2"].id.clone());
+    other.by_id.push(host.disks["bulk2"].id.to_string());
     assert!(refusal(other, &lost(), &allowed).contains("the disk of `bulk2`"));
 
     let mut open = blank("nvme-NEW");
@@ -169,13 +181,13 @@ fn a_change_that_makes_no_sense_is_refused() {
     assert!(refusal(disk(), &lost(), &request(MemberTask::Add)).contains("lacks a disk"));
     let two = PoolFacts { missing: BTreeMap::new(), ..lost() };
     assert!(refusal(disk(), &two, &request(MemberTask::Replace)).contains("pool add vm2"));
-    let last = MemberRequest { role: "vm1", ..request(MemberTask::Remove) };
+    let last = MemberRequest { role: named("vm1"), ..request(MemberTask::Remove) };
     assert!(refusal(disk(), &two, &last).contains("RAID1 needs 2"));
     let down = PoolFacts { mounted: false, ..lost() };
     assert!(refusal(disk(), &down, &request(MemberTask::Replace)).contains("pool open vmstore"));
-    let nobody = MemberRequest { role: "vm9", ..request(MemberTask::Replace) };
+    let nobody = MemberRequest { role: named("vm9"), ..request(MemberTask::Replace) };
     assert!(refusal(disk(), &lost(), &nobody).contains("no pool"));
-    let gone = MemberRequest { id: Some("nvme-GONE"), ..request(MemberTask::Replace) };
+    let gone = MemberRequest { id: Some(named("nvme-GONE")), ..request(MemberTask::Replace) };
     assert!(refusal(disk(), &lost(), &gone).contains("no such disk"));
 }
 
@@ -184,7 +196,7 @@ fn t44_nothing_is_changed_while_another_disk_has_dropped_out() {
     let pool = |dropped: &str| PoolFacts {
         devices: ["bedplate-vm1", "bedplate-vm2", "bedplate-vm3"].map(str::to_owned).into(),
         missing: BTreeMap::new(),
-        dropped: BTreeSet::from([dropped.to_owned()]),
+        dropped: BTreeSet::from([name(dropped)]),
         ..lost()
     };
     for task in [MemberTask::Replace, MemberTask::Add, MemberTask::Remove] {
@@ -193,7 +205,7 @@ fn t44_nothing_is_changed_while_another_disk_has_dropped_out() {
     }
     for task in [MemberTask::Replace, MemberTask::Remove] {
         let plan = plan_member(&host(), &facts(blank("nvme-NEW")), &pool("vm2"), &request(task));
-        let leaving = Leaving::Mapper("bedplate-vm2".into());
+        let leaving = Leaving::Mapper(name("bedplate-vm2"));
         assert!(plan.unwrap().steps.contains(&MemberStep::Leave { device: leaving }));
     }
 }
@@ -209,7 +221,7 @@ fn a_disk_leaves_a_pool_that_can_spare_it() {
 #[test]
 fn f4_the_disk_with_the_copy_of_the_esp_is_replaced_with_a_copy_of_its_own() {
     let mut host = host();
-    host.os.esp_mirror = Some("vm2".into());
+    host.os.esp_mirror = Some(name("vm2"));
     let replace = |disk: DiskFacts, pool: &PoolFacts| {
         plan_member(&host, &facts(disk), pool, &request(MemberTask::Replace)).unwrap()
     };
@@ -267,7 +279,7 @@ fn t56_a_new_member_is_known_by_a_name_of_its_own_and_is_no_key_stick() {
         other.serial = Some("OTHER".into());
         facts.disks.push(other);
         bend(&mut facts, &mut host);
-        let request = MemberRequest { id: Some(id), ..request(MemberTask::Replace) };
+        let request = MemberRequest { id: Some(named(id)), ..request(MemberTask::Replace) };
         plan_member(&host, &facts, &lost(), &request).map_err(|error| error.to_string())
     };
     let refused = |id, words, bend: &dyn Fn(&mut Facts, &mut HostFile)| {
@@ -285,7 +297,7 @@ fn t56_a_new_member_is_known_by_a_name_of_its_own_and_is_no_key_stick() {
     refused("nvme-NEW", "this is a key stick", &|_, host| {
         let volume_id = "0000-0001".into();
         host.unlock.sticks =
-            vec![bedplate_model::host::Stick { volume_id, id: Some("nvme-NEW".into()) }];
+            vec![bedplate_model::host::Stick { volume_id, id: Some(name("nvme-NEW")) }];
     });
 }
 
@@ -294,7 +306,7 @@ fn with_members(new: DiskFacts, size: u64) -> Facts {
     let member = |(role, number): (&str, u32)| DiskFacts {
         number: format!("259:{number}"),
         kernel_name: format!("nvme{number}n1"),
-        by_id: vec![host().disks[role].id.clone()],
+        by_id: vec![host().disks[role].id.to_string()],
         serial: Some(role.to_owned()),
         wwn: Some(format!("eui.000000000000000{number}")),
         size,
@@ -335,7 +347,8 @@ fn t56_what_a_pool_lacks_by_its_disks_is_told_before_it_is_changed() {
             by_id: vec!["nvme-eui.00000000000000aa".into()],
             ..new()
         };
-        let request = MemberRequest { id: Some("nvme-eui.00000000000000aa"), ..request(task) };
+        let request =
+            MemberRequest { id: Some(named("nvme-eui.00000000000000aa")), ..request(task) };
         let mut pool = lost();
         pool.missing.retain(|_, _| task == MemberTask::Replace);
         let all = with_members(shared, new().size);
@@ -343,7 +356,7 @@ fn t56_what_a_pool_lacks_by_its_disks_is_told_before_it_is_changed() {
         assert!(plan.warnings[0].contains("lost together"), "{:?}", plan.warnings);
     }
     // What is left when one goes.
-    let unequal = MemberRequest { role: "vm2", id: None, ..request(MemberTask::Remove) };
+    let unequal = MemberRequest { role: named("vm2"), id: None, ..request(MemberTask::Remove) };
     let mut all = with_members(new(), 100 << 30);
     all.disks[1].size = 400 << 30;
     let plan = plan_member(&host(), &all, &lost(), &unequal).unwrap();
@@ -382,8 +395,8 @@ fn t46_a_member_s_header_is_formatted_only_when_no_key_opens_it_and_then_it_is_t
 fn with_new_role() -> HostFile {
     let mut host = host();
     let intended = host.disks["vm2"].clone();
-    host.disks.insert("vm4".into(), Disk { id: "nvme-NEW".into(), ..intended });
-    host.pools.get_mut("vmstore").unwrap().disks.push("vm4".into());
+    host.disks.insert(name("vm4"), Disk { id: name("nvme-NEW"), ..intended });
+    host.pools.get_mut("vmstore").unwrap().disks.push(name("vm4"));
     host
 }
 
@@ -392,11 +405,12 @@ fn t44_a_role_that_never_joined_takes_out_nobody_else_s_missing_device() {
     let host = with_new_role();
     let ask = |owner: Owner, task, role: &str| {
         let pool = PoolFacts { missing: BTreeMap::from([(2, owner)]), ..lost() };
-        let request = MemberRequest { task, role, id: Some("nvme-NEW"), wipe: false };
+        let request =
+            MemberRequest { task, role: named(role), id: Some(named("nvme-NEW")), wipe: false };
         plan_member(&host, &facts(blank("nvme-NEW")), &pool, &request)
             .map_err(|error| error.to_string())
     };
-    let vm2 = || Owner::Role("vm2".into());
+    let vm2 = || Owner::Role(name("vm2"));
     for task in [MemberTask::Remove, MemberTask::Replace] {
         // It is known whose it is.
         let told = ask(vm2(), task, "vm4").unwrap_err();
@@ -429,18 +443,18 @@ fn t44_a_replacement_that_was_cut_off_takes_out_nobody_else_s_missing_device() {
         missing: BTreeMap::from([(3, owner)]),
         ..lost()
     };
-    let again = |owner, role| {
-        let request = MemberRequest { role, ..request(MemberTask::Replace) };
+    let again = |owner, role: &str| {
+        let request = MemberRequest { role: named(role), ..request(MemberTask::Replace) };
         plan_member(&host(), &facts(blank("nvme-NEW")), &pool(owner), &request)
             .map_err(|error| error.to_string())
     };
-    let plan = again(Owner::Role("vm3".into()), "vm2").unwrap();
+    let plan = again(Owner::Role(name("vm3")), "vm2").unwrap();
     assert_eq!(ids(&plan), ["convert", "save-header", "seal"]);
     let told = again(Owner::Unknown, "vm2").unwrap_err();
     assert!(told.contains("`bedplate-host pool replace vm3` comes first"), "{told}");
     // What it comes to an end by is not in its own way.
     let leaving = MemberStep::Leave { device: Leaving::Missing(3) };
     assert!(again(Owner::Unknown, "vm3").unwrap().steps.contains(&leaving));
-    let plan = again(Owner::Role("vm2".into()), "vm2").unwrap();
+    let plan = again(Owner::Role(name("vm2")), "vm2").unwrap();
     assert_eq!(plan.steps[0], leaving);
 }

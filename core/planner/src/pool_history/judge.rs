@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bedplate_model::name::Role;
+
 use super::{Fresh, Mark};
 
 /// Superblocks are written one after the other: a power cut leaves this much between them. So does one
@@ -46,9 +48,9 @@ pub struct Kept {
     /// A generation that every member of that era had reached.
     pub generation: u64,
     /// Roles that were not there when the pool was mounted last.
-    pub away: BTreeSet<String>,
+    pub away: BTreeSet<Role>,
     /// Roles that came back, and were mounted with the others as they were: of before there were marks.
-    pub stale: BTreeSet<String>,
+    pub stale: BTreeSet<Role>,
 }
 
 /// What somebody has said in so many words.
@@ -60,7 +62,7 @@ pub enum Word {
     /// Go on with what is here, whatever those that are not here hold.
     GiveUpNewer,
     /// Of several histories, go on with the one that this role's disk holds.
-    Keep(String),
+    Keep(Role),
 }
 
 /// What follows.
@@ -76,18 +78,18 @@ pub enum Decision {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
     /// Roles that hold the newest history, and are mounted.
-    pub current: BTreeSet<String>,
+    pub current: BTreeSet<Role>,
     /// The role that is being resynchronised, and goes on to be.
-    pub target: Option<String>,
+    pub target: Option<Role>,
     /// Roles that are there and behind: never mounted as they are.
-    pub behind: BTreeSet<String>,
+    pub behind: BTreeSet<Role>,
     /// How many devices the file system lacks.
     pub lost: usize,
     /// What every one that is mounted carries before it is mounted.
     pub mark: Mark,
     /// Roles that are mounted although they missed writes, because too many are lost without them: a scrub is
     /// due.
-    pub doubtful: BTreeSet<String>,
+    pub doubtful: BTreeSet<Role>,
 }
 
 /// Why it may not be mounted.
@@ -96,23 +98,23 @@ pub enum Refusal {
     /// More are lost than RAID1 bears.
     TooFew {
         /// Roles that could be mounted.
-        current: BTreeSet<String>,
+        current: BTreeSet<Role>,
         /// Roles that are there and behind.
-        behind: BTreeSet<String>,
+        behind: BTreeSet<Role>,
         /// How many devices the file system lacks.
         lost: usize,
     },
     /// All that are here were left behind by a newer history.
     Behind {
         /// Roles that are here.
-        present: BTreeSet<String>,
+        present: BTreeSet<Role>,
         /// The newest mark, when there is one; its members are what to plug in.
         newest: Option<Box<Mark>>,
     },
     /// A member is missing that may hold a newer history.
     NoProof {
         /// Roles that are here.
-        present: BTreeSet<String>,
+        present: BTreeSet<Role>,
     },
     /// Each was written to without the other.
     TwoHistories {
@@ -125,7 +127,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Side {
     /// Roles that are here and hold it; none when only the OS disk knows of it.
-    pub roles: BTreeSet<String>,
+    pub roles: BTreeSet<Role>,
     /// Its mark; none of before there were marks.
     pub mark: Option<Mark>,
     /// Its generation, which does not say which is newer.
@@ -133,7 +135,7 @@ pub struct Side {
 }
 
 /// Decides from what the members that are here, and the OS disk, know.
-pub fn judge(seen: &BTreeMap<String, Seen>, kept: &Kept, word: &Word, fresh: &Fresh) -> Decision {
+pub fn judge(seen: &BTreeMap<Role, Seen>, kept: &Kept, word: &Word, fresh: &Fresh) -> Decision {
     let asked = Asked { seen, kept, word, fresh };
     if seen.is_empty() {
         let (current, behind) = (BTreeSet::new(), BTreeSet::new());
@@ -152,7 +154,7 @@ pub fn judge(seen: &BTreeMap<String, Seen>, kept: &Kept, word: &Word, fresh: &Fr
 }
 
 struct Asked<'a> {
-    seen: &'a BTreeMap<String, Seen>,
+    seen: &'a BTreeMap<Role, Seen>,
     kept: &'a Kept,
     word: &'a Word,
     fresh: &'a Fresh,
@@ -160,9 +162,9 @@ struct Asked<'a> {
 
 /// Members that are mounted together, by their generations.
 struct Level {
-    current: BTreeSet<String>,
+    current: BTreeSet<Role>,
     /// Those of them that may lack a transaction, and without which too many would be lost.
-    doubtful: BTreeSet<String>,
+    doubtful: BTreeSet<Role>,
 }
 
 /// The history that goes on.
@@ -177,7 +179,7 @@ impl Asked<'_> {
     fn by_marks(&self) -> Result<Decision, Refusal> {
         let Chosen { head, by_word } = self.choose()?;
         let has_all = |one: &Seen| self.has_all_of(one, &head);
-        let marked: BTreeMap<&String, &Seen> =
+        let marked: BTreeMap<&Role, &Seen> =
             self.seen.iter().filter(|(_, one)| has_all(one)).collect();
         let newest = marked.values().map(|one| one.generation).max().unwrap_or(0);
         let noted = match &self.kept.mark {
@@ -270,7 +272,7 @@ impl Asked<'_> {
                 && !self.is_first(one, head)
                 && newest < one.generation
         };
-        let untold: BTreeSet<String> = self
+        let untold: BTreeSet<Role> = self
             .seen
             .iter()
             .filter(|(_, one)| is_untold(one))
@@ -286,7 +288,7 @@ impl Asked<'_> {
 
     /// What is being resynchronised goes on only in the era it was begun in: since then nothing was
     /// mounted without it.
-    fn target(&self, head: &Mark, current: &BTreeSet<String>) -> Option<String> {
+    fn target(&self, head: &Mark, current: &BTreeSet<Role>) -> Option<Role> {
         let wanted = head.target.as_ref()?;
         let is = |one: &Seen| {
             let joins = one.mark.as_ref().and_then(|mark| mark.joining.as_deref());
@@ -325,7 +327,7 @@ impl Asked<'_> {
     /// says who was away, or nothing does.
     fn without_marks(&self) -> Result<Decision, Refusal> {
         let usable = |one: &Seen| one.standing != Standing::Target;
-        let here: BTreeSet<String> =
+        let here: BTreeSet<Role> =
             self.seen.iter().filter(|(_, one)| usable(one)).map(|(r, _)| r.clone()).collect();
         if let Word::Keep(role) = self.word {
             let only = here.iter().filter(|one| *one == role).cloned().collect();
@@ -333,7 +335,7 @@ impl Asked<'_> {
         }
         let by_word = *self.word == Word::GiveUpNewer;
         let missed = self.kept.away.union(&self.kept.stale).cloned().collect::<BTreeSet<_>>();
-        let took_part: BTreeSet<String> = here.difference(&missed).cloned().collect();
+        let took_part: BTreeSet<Role> = here.difference(&missed).cloned().collect();
         if took_part.is_empty() && !by_word {
             // Both were away in turn, or all that are here were.
             let both = here.len() > 1 && !here.is_disjoint(&self.kept.stale);
@@ -365,12 +367,12 @@ impl Asked<'_> {
     /// dropped out while the pool was mounted, and nobody noticed, lacks as little as one transaction, and
     /// is written anew. A power cut in between two superblocks looks the same, but where RAID1 could not
     /// have been written to without those that lag, it was one.
-    fn level(&self, all: BTreeSet<String>, all_here: bool) -> Level {
+    fn level(&self, all: BTreeSet<Role>, all_here: bool) -> Level {
         let newest = self.newest(&all);
         let (mut current, lag): (BTreeSet<_>, BTreeSet<_>) =
             all.into_iter().partition(|role| self.generation(role) == newest);
-        let is_usual = |role: &&String| self.generation(role).saturating_add(USUAL_LAG) >= newest;
-        let usual: BTreeSet<String> = lag.iter().filter(is_usual).cloned().collect();
+        let is_usual = |role: &&Role| self.generation(role).saturating_add(USUAL_LAG) >= newest;
+        let usual: BTreeSet<Role> = lag.iter().filter(is_usual).cloned().collect();
         if usual.is_empty() || self.lost(&current) <= MOST_LOST {
             return Level { current, doubtful: BTreeSet::new() };
         }
@@ -382,8 +384,8 @@ impl Asked<'_> {
 
     fn open_unmarked(
         &self,
-        current: BTreeSet<String>,
-        doubtful: BTreeSet<String>,
+        current: BTreeSet<Role>,
+        doubtful: BTreeSet<Role>,
     ) -> Result<Decision, Refusal> {
         let (behind, lost) = (self.rest(&current, None), self.lost(&current));
         if current.is_empty() || lost > MOST_LOST {
@@ -395,22 +397,22 @@ impl Asked<'_> {
         Ok(Decision::Open(Opening { current, target: None, behind, lost, mark, doubtful }))
     }
 
-    fn unmarked_sides(&self, here: &BTreeSet<String>) -> Refusal {
+    fn unmarked_sides(&self, here: &BTreeSet<Role>) -> Refusal {
         Refusal::TwoHistories { sides: here.iter().map(|role| self.unmarked_side(role)).collect() }
     }
 
-    fn unmarked_side(&self, role: &str) -> Side {
-        let roles = BTreeSet::from([role.to_owned()]);
+    fn unmarked_side(&self, role: &Role) -> Side {
+        let roles = BTreeSet::from([role.clone()]);
         Side { roles, mark: None, generation: self.generation(role) }
     }
 
-    fn rest(&self, current: &BTreeSet<String>, target: Option<&String>) -> BTreeSet<String> {
+    fn rest(&self, current: &BTreeSet<Role>, target: Option<&Role>) -> BTreeSet<Role> {
         let others = self.seen.keys().filter(|role| !current.contains(*role));
         others.filter(|role| Some(*role) != target).cloned().collect()
     }
 
     /// The file system itself says how many devices it has.
-    fn lost(&self, current: &BTreeSet<String>) -> usize {
+    fn lost(&self, current: &BTreeSet<Role>) -> usize {
         let members = current.iter().filter_map(|role| self.seen.get(role));
         let devices = members.max_by_key(|one| one.generation).map_or(0, |one| one.devices);
         usize::try_from(devices).unwrap_or(usize::MAX).saturating_sub(current.len())
@@ -420,15 +422,15 @@ impl Asked<'_> {
         self.seen.get(role).map_or(0, |one| one.generation)
     }
 
-    fn newest(&self, roles: &BTreeSet<String>) -> u64 {
+    fn newest(&self, roles: &BTreeSet<Role>) -> u64 {
         roles.iter().map(|role| self.generation(role)).max().unwrap_or(0)
     }
 
-    fn uuids(&self, roles: &BTreeSet<String>) -> BTreeSet<String> {
+    fn uuids(&self, roles: &BTreeSet<Role>) -> BTreeSet<String> {
         roles.iter().filter_map(|role| Some(self.seen.get(role)?.uuid.clone())).collect()
     }
 
-    fn roles(&self) -> BTreeSet<String> {
+    fn roles(&self) -> BTreeSet<Role> {
         self.seen.keys().cloned().collect()
     }
 }

@@ -1,5 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::fmt::Debug;
+use std::str::FromStr;
+
+use bedplate_model::name::Role;
+
 use super::*;
 
 mod lives;
@@ -8,8 +13,12 @@ fn fresh(id: &str) -> Fresh {
     Fresh { id: id.to_owned(), now: 1, host: "h".to_owned() }
 }
 
-fn names(all: &[&str]) -> BTreeSet<String> {
-    all.iter().map(|one| (*one).to_owned()).collect()
+fn name<N: FromStr<Err: Debug>>(text: &str) -> N {
+    text.parse().unwrap()
+}
+
+fn names<N: FromStr<Err: Debug> + Ord>(all: &[&str]) -> BTreeSet<N> {
+    all.iter().map(|one| name(one)).collect()
 }
 
 fn mark(line: &[&str], members: &[&str]) -> Mark {
@@ -28,8 +37,8 @@ fn one(uuid: &str, mark: Option<Mark>, generation: u64) -> Seen {
 }
 
 /// Roles are the UUIDs in lower case.
-fn seen(all: &[Seen]) -> BTreeMap<String, Seen> {
-    all.iter().map(|one| (one.uuid.to_lowercase(), one.clone())).collect()
+fn seen(all: &[Seen]) -> BTreeMap<Role, Seen> {
+    all.iter().map(|one| (name(&one.uuid.to_lowercase()), one.clone())).collect()
 }
 
 fn kept(mark: Option<Mark>) -> Kept {
@@ -93,7 +102,7 @@ fn t44_what_each_wrote_without_the_other_is_refused_and_one_is_kept_by_name() {
         let roles: Vec<_> = sides.iter().map(|side| side.roles.clone()).collect();
         assert!(roles.contains(&names(&["a"])) && roles.contains(&names(&["b"])), "{roles:?}");
     }
-    let word = Word::Keep("a".to_owned());
+    let word = Word::Keep(name("a"));
     let opening = opened(judge(&seen(&both), &kept(Some(b.clone())), &word, &fresh("new")));
     assert_eq!((&opening.current, &opening.behind), (&names(&["a"]), &names(&["b"])));
     assert_eq!(opening.mark.line, ["eb", "e0", "ea", "new"]);
@@ -222,7 +231,7 @@ fn t44_what_is_being_resynchronised_goes_on_only_when_nothing_was_mounted_withou
     assert_eq!((later.target, later.behind), (None, names(&["b"])));
 
     // Alone it is of no use while it is half written, whatever is said.
-    for word in [Word::None, Word::GiveUpNewer, Word::Keep("b".into())] {
+    for word in [Word::None, Word::GiveUpNewer, Word::Keep(name("b"))] {
         let only = seen(&[half(Standing::Target)]);
         refused(judge(&only, &kept(Some(era.clone())), &word, &fresh("new")));
     }
@@ -264,7 +273,7 @@ fn t44_marks_are_bounded_and_what_is_no_mark_is_none() {
 fn t44_members_that_are_not_even_are_named() {
     let (whole, alone) = (mark(&["e0"], &["A", "B"]), mark(&["e0", "e1"], &["A"]));
     let of = |a: Option<&Mark>, b: Option<&Mark>| {
-        uneven(&[("a".to_owned(), a.cloned()), ("b".to_owned(), b.cloned())])
+        uneven(&[(name("a"), a.cloned()), (name("b"), b.cloned())])
     };
     assert_eq!(of(Some(&whole), Some(&whole)), None);
     assert_eq!(of(None, None), None, "of before there were marks");
@@ -354,7 +363,7 @@ fn t22_a_pool_whose_headers_were_put_back_from_their_copies_opens_at_a_word() {
     // Kept by name beside one that has its mark, which is behind from now on.
     let alone = mark(&["e0", "eb"], &["B"]);
     let two = [one("A", None, 50), one("B", Some(alone.clone()), 60)];
-    let opening = say(&two, &Word::Keep("a".into()));
+    let opening = say(&two, &Word::Keep(name("a")));
     assert_eq!((&opening.current, &opening.behind), (&names(&["a"]), &names(&["b"])));
     assert!(alone.precedes(&opening.mark), "{:?}", opening.mark);
 }
@@ -371,7 +380,7 @@ fn t22_a_newer_member_whose_header_was_put_back_is_never_written_over_by_an_olde
             let last = sides.last().unwrap();
             assert_eq!((&last.roles, last.generation), (&names(&["a"]), 90));
         }
-        let word = Word::Keep("a".into());
+        let word = Word::Keep(name("a"));
         let opening = opened(judge(&seen(&both), &record, &word, &fresh("new")));
         assert_eq!((opening.current, opening.behind), (names(&["a"]), names(&["b"])));
     }

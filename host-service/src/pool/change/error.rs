@@ -3,8 +3,11 @@
 use std::io;
 
 use bedplate_disks::ClaimError;
+use bedplate_engine::StepFailure;
+use bedplate_events::DeviceState;
 use bedplate_keystick as keystick;
 use bedplate_luks::LuksError;
+use bedplate_model::name::Role;
 use bedplate_planner::PlanError;
 use bedplate_tools::command::CommandError;
 use uuid::Uuid;
@@ -22,13 +25,13 @@ pub enum ChangeError {
     #[error("the pool could not be looked at or changed")]
     Pool(#[from] PoolError),
     /// The disk is another one than was planned with, or somebody uses it.
-    #[error("{} was not written to: {}; run the command again", .0.disk, .0.fault)]
+    #[error("it was not written to: {}", .0.fault)]
     Claim(ClaimError),
     /// A step that writes to a disk, and a plan without one.
     #[error("the plan of {0} names no disk; nothing was changed")]
-    NoDisk(String),
+    NoDisk(Role),
     /// The disk could not be written.
-    #[error("{disk}: could not {action}; what stood there is lost, run the same command again")]
+    #[error("could not {action}; what stood there is lost")]
     Disk {
         /// Role and by-id name.
         disk: String,
@@ -40,7 +43,7 @@ pub enum ChangeError {
     },
     /// The new disk does not take what is written to it.
     #[error(
-        "{disk}: it did not take {count} of the writes that fill it. The disks that the pool had keep everything, but what has no checksums (NOCOW) may be read from the new one until the machine is restarted without it: turn the machine off, take the disk out, and run the same command with another one"
+        "it did not take {count} of the writes that fill it. The disks that the pool had keep everything, but what has no checksums (NOCOW) may be read from the new one until the machine is restarted without it"
     )]
     NotTaken {
         /// Role and by-id name.
@@ -49,9 +52,7 @@ pub enum ChangeError {
         count: u64,
     },
     /// A volume where one is to be made.
-    #[error(
-        "{disk}: a LUKS volume that this change did not make stands on it; it was not written to. Run the command again, or erase the disk with `wipefs`"
-    )]
+    #[error("a LUKS volume that this change did not make stands on it; it was not written to")]
     Volume {
         /// Role and by-id name.
         disk: String,
@@ -72,7 +73,7 @@ pub enum ChangeError {
         /// Which key.
         what: &'static str,
         /// Which member it was tried on.
-        role: String,
+        role: Role,
     },
     /// Passphrase that nobody can be asked for.
     #[error(
@@ -80,15 +81,15 @@ pub enum ChangeError {
     )]
     NoPassphrase,
     /// Just written, and it does not open.
-    #[error("the {what} does not open the new volume of {role}; run the same command again")]
+    #[error("the {what} does not open the new volume of {role}")]
     KeyLost {
         /// Which key.
         what: &'static str,
         /// Of which role.
-        role: String,
+        role: Role,
     },
     /// A volume.
-    #[error("{disk}: an encrypted volume could not be made or opened; run the same command again")]
+    #[error("an encrypted volume could not be made or opened")]
     Luks {
         /// Role and by-id name.
         disk: String,
@@ -97,10 +98,10 @@ pub enum ChangeError {
         source: Box<LuksError>,
     },
     /// A header that should be there.
-    #[error("the LUKS header {0} is on no disk; plug the disk in and run the same command again")]
+    #[error("the LUKS header {0} is on no disk")]
     NoHeader(Uuid),
     /// A command.
-    #[error("{action}; run the same command again")]
+    #[error("{action}")]
     Command {
         /// What failed.
         action: &'static str,
@@ -109,8 +110,43 @@ pub enum ChangeError {
         source: CommandError,
     },
     /// The record.
-    #[error("the state of the pool could not be kept; run the same command again")]
+    #[error("the state of the pool could not be kept")]
     Record(#[from] WriteError),
+}
+
+impl StepFailure for ChangeError {
+    fn next(&self) -> Option<String> {
+        let next = match self {
+            Self::NotTaken { .. } => {
+                "turn the machine off, take the disk out, and run the same command with another one"
+            }
+            Self::Volume { .. } => "run the command again, or erase the disk with `wipefs`",
+            Self::NoHeader(_) => "plug the disk in and run the same command again",
+            _ => return None,
+        };
+        Some(next.to_owned())
+    }
+
+    fn device(&self) -> Option<String> {
+        match self {
+            Self::Claim(error) => Some(error.disk.clone()),
+            Self::Disk { disk, .. }
+            | Self::NotTaken { disk, .. }
+            | Self::Volume { disk }
+            | Self::Luks { disk, .. } => Some(disk.clone()),
+            _ => None,
+        }
+    }
+
+    fn state(&self) -> Option<DeviceState> {
+        match self {
+            Self::Claim(_) | Self::Volume { .. } => Some(DeviceState::Untouched),
+            Self::Disk { .. } | Self::NotTaken { .. } | Self::Luks { .. } => {
+                Some(DeviceState::Partial)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl From<ClaimError> for ChangeError {

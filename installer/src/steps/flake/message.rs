@@ -91,7 +91,7 @@ mod tests {
         insta::assert_snapshot!("hardware", hardware::text(&plan, &facts).unwrap());
         let said = of(&plan, &host, &facts, &needs, None);
         assert!(!said.contains('\u{1b}'), "{said}");
-        insta::assert_snapshot!("message", said.replace(&plan.hash, "HASH"));
+        insta::assert_snapshot!("message", said.replace(plan.hash.as_str(), "HASH"));
     }
 
     #[test]

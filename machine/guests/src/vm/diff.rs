@@ -179,7 +179,7 @@ pub fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
     let foreign = observed
         .domains
         .iter()
-        .filter(|(name, found)| found.intent.is_some() && !intent.vms.contains_key(*name));
+        .filter(|(name, found)| found.intent.is_some() && !intent.vms.contains_key(name.as_str()));
     let foreign = foreign.map(|(name, _)| Resource {
         notes: vec![format!(
             "{name} was made by Bedplate and is no longer declared; it is left alone \

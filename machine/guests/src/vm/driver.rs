@@ -122,8 +122,8 @@ fn tend_unit(programs: &str, pools: &str) -> String {
 
 impl Copies for VirtualMachines {
     fn disk(&self, host: &HostFile, guest: &str) -> Option<PathBuf> {
-        let vm = host.vms.get(guest)?;
-        let directory = vm.guest(guest, &host.pools).owns.into_iter().next()?;
+        let (name, vm) = host.vms.get_key_value(guest)?;
+        let directory = vm.guest(name, &host.pools).owns.into_iter().next()?;
         Some(domain::disk_path(&directory, vm))
     }
 

@@ -20,7 +20,7 @@ use super::observe::{self, DomainFound, Observed};
 use super::seed;
 use super::usb;
 use super::users;
-use bedplate_engine::StepReporter;
+use bedplate_engine::{StepFailure, StepReporter};
 use bedplate_resources::context::Context;
 use bedplate_resources::kind::{Description, Kind, Resource};
 use bedplate_tools::atomic::{self, WriteError};
@@ -56,6 +56,8 @@ pub enum VmError {
     #[error("{0}")]
     Changed(String),
 }
+
+impl StepFailure for VmError {}
 
 /// All virtual machines.
 #[derive(Debug, Clone)]

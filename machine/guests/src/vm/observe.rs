@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_libvirt::{Domain, Off, State as Standing};
 use bedplate_model::host::{Firmware, State, Vm};
+use bedplate_model::name::GuestName;
 use bedplate_tools::qcow2;
 use bedplate_tools::virsh::Virsh;
 
@@ -134,15 +135,16 @@ pub fn observe(virsh: &Virsh, context: &Context) -> Result<Observed, VmError> {
     let logs = Path::new(memory::LOGS);
     observed.domains = domains.iter().map(|one| (one.name.clone(), domain(one, logs))).collect();
     for (name, vm) in &context.intent.vms {
-        let found = observed.domains.get_mut(name);
+        let found = observed.domains.get_mut(name.as_str());
         let files = files(context, name, vm, found.as_deref());
         if let Some(found) = found.filter(|found| found.intent.is_some()) {
             layers(context, name, vm, found);
         }
-        observed.files.insert(name.clone(), files);
+        observed.files.insert(name.to_string(), files);
     }
-    let is_removal = |(name, vm): (&String, &Vm)| {
-        vm.state == State::Absent && observed.files.get(name).is_some_and(|found| found.directory)
+    let is_removal = |(name, vm): (&GuestName, &Vm)| {
+        vm.state == State::Absent
+            && observed.files.get(name.as_str()).is_some_and(|found| found.directory)
     };
     if context.intent.vms.iter().any(is_removal) {
         for one in &domains {

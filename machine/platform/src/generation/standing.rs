@@ -12,6 +12,7 @@ use super::esp::Esp;
 use super::{GenerationError, entry_number, is_mount_point};
 use bedplate_engine::in_time::ask;
 use bedplate_events::cause::in_line;
+use bedplate_model::name::Role;
 use bedplate_resources::status::Status;
 
 /// In `status`.
@@ -24,12 +25,12 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub fn compared(host: &HostFile) -> Vec<Status> {
     let roles =
         [Some((&host.os.disk, BOOT)), host.os.esp_mirror.as_ref().map(|it| (it, BOOT_MIRROR))];
-    let found: Vec<(&String, Result<Chain, GenerationError>)> =
+    let found: Vec<(&Role, Result<Chain, GenerationError>)> =
         roles.into_iter().flatten().map(|(role, place)| (role, look_in_time(place))).collect();
     let first = found.first().and_then(|(_, chain)| chain.as_ref().ok()).map(generations);
-    let judge = |(role, looked): &(&String, Result<Chain, GenerationError>)| match looked {
+    let judge = |(role, looked): &(&Role, Result<Chain, GenerationError>)| match looked {
         Ok(looked) => judge(host, role, looked, first.as_ref()),
-        Err(error) => Status::unseen(KIND, Some((*role).clone()), in_line(error)),
+        Err(error) => Status::unseen(KIND, Some(role.to_string()), in_line(error)),
     };
     found.iter().map(judge).collect()
 }

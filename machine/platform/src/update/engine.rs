@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_engine::{Announced, Reporter, StepReporter, in_turn};
+use bedplate_engine::{Announced, Reporter, StepFailure, StepReporter, in_turn};
 use bedplate_events::{Outcome, StepSummary};
 use bedplate_formats::platform::{DESCRIPTION, Part};
 use bedplate_tools::command::CommandError;
@@ -61,6 +61,8 @@ pub enum StepError {
     #[error("the system was not built")]
     Rebuild(#[from] RebuildError),
 }
+
+impl StepFailure for StepError {}
 
 /// Where things stand.
 pub struct Engine<'a> {

@@ -1,6 +1,8 @@
 //! The lives of pools: every order of what can happen to two and to three disks, walked with a model
 //! of the disks, of the record on the OS disk, and of what each disk holds.
 
+use bedplate_model::name::Role;
+
 use super::*;
 
 /// What a disk carries. `data` numbers what was written last.
@@ -96,8 +98,8 @@ impl World {
         fresh(&format!("e{}", self.names))
     }
 
-    fn role(number: usize) -> String {
-        format!("r{number}")
+    fn role(number: usize) -> Role {
+        name(&format!("r{number}"))
     }
 
     fn decide(&mut self, event: Event) -> Decision {
@@ -116,7 +118,7 @@ impl World {
         judge(&seen, &self.record, &Word::None, &fresh)
     }
 
-    fn numbers(&self, roles: &BTreeSet<String>) -> Vec<usize> {
+    fn numbers(&self, roles: &BTreeSet<Role>) -> Vec<usize> {
         (0..self.disks.len()).filter(|number| roles.contains(&Self::role(*number))).collect()
     }
 

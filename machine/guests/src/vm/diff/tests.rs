@@ -98,7 +98,7 @@ fn t38_a_defined_machine_whose_disk_is_gone_gets_no_new_one_in_its_place() {
     assert!(!refused(&intent, &observed).contains("it still runs"));
     // Nothing is to be found at the new place after `pool` or `dest` was changed.
     let vm = intent.vms.get_mut("haos").unwrap();
-    vm.pool = "bulk".into();
+    vm.pool = "bulk".parse().unwrap();
     vm.disk_image.as_mut().unwrap().dest = "/mnt/bulk/haos/haos.qcow2".into();
     assert!(refused(&intent, &observed).contains("/mnt/bulk/haos/haos.qcow2"));
     // So it is for an empty disk, and once it is undefined it begins anew.
@@ -168,7 +168,7 @@ fn t35_the_key_stick_is_handed_to_no_guest() {
 fn t38_two_machines_on_one_disk_are_refused() {
     let mut intent = sample::intent();
     let twin = intent.vms["haos"].clone();
-    intent.vms.insert("twin".into(), twin);
+    intent.vms.insert("twin".parse().unwrap(), twin);
     let observed = as_wanted(&intent);
     assert!(diff(&intent, &observed).iter().all(|one| one.refused.is_some()));
 }
@@ -178,7 +178,7 @@ fn a_disk_that_cannot_be_read_is_told_of_its_machine_alone() {
     let mut intent = sample::intent();
     let mut twin = intent.vms["haos"].clone();
     twin.disk_image.as_mut().unwrap().dest = "/mnt/vmstore/twin/twin.qcow2".into();
-    intent.vms.insert("twin".into(), twin);
+    intent.vms.insert("twin".parse().unwrap(), twin);
     let mut observed = as_wanted(&intent);
     observed.files.get_mut("haos").unwrap().trouble = Some("no qcow2".into());
     let resources = diff(&intent, &observed);
@@ -193,7 +193,7 @@ fn machines_with_a_place_are_started_by_us_in_their_order() {
         let mut vm = intent.vms["haos"].clone();
         vm.disk_image.as_mut().unwrap().dest = format!("/mnt/vmstore/{name}/{name}.qcow2");
         vm.start_order = order;
-        intent.vms.insert(name.into(), vm);
+        intent.vms.insert(name.parse().unwrap(), vm);
     }
     let observed = Observed { mounts: sample::mounts(), ..Observed::default() };
     let titles = titles(&intent, &observed);

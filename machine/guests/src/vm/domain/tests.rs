@@ -25,7 +25,6 @@ fn t34_no_string_leaves_its_attribute_or_element() {
     let xml = defined(|vm| {
         vm.bridge = attack.into();
         vm.disk_image.as_mut().unwrap().dest = attack.into();
-        vm.mac_address = Some(attack.into());
         vm.usb_devices[0].vendor_id = attack.into();
     })
     .xml;
