@@ -61,11 +61,13 @@ pub(super) fn nic_name(text: &str) -> Result<(), Wrong> {
         return wrong("is no NIC: the machine speaks to itself by it", help.into());
     }
     if let Some((nic, vlan)) = vlan(text) {
+        // 0 and 4095 are no VLANs of their own, and no VM is put into them.
+        let into = if matches!(vlan, 1..=4094) { vlan.to_string() } else { "…".to_owned() };
         return wrong(
             "is a VLAN, which stands on a NIC and is none",
             format!(
                 "write `nic = \"{nic}\"` and `vlan_aware = true`: every VLAN then comes in by the \
-                 NIC, `vlan = {vlan}` in `[vms.<name>]` puts a VM into one, and the machine itself \
+                 NIC, `vlan = {into}` in `[vms.<name>]` puts a VM into one, and the machine itself \
                  is in the untagged one"
             ),
         );
@@ -76,14 +78,21 @@ pub(super) fn nic_name(text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// NIC and number of a VLAN by the names that Linux gives: `enp5s0.20`, `vlan20`.
+/// NIC and number of a VLAN by the names that Linux gives: `enp5s0.20`, `vlan20`; of one within
+/// another, the outer.
 fn vlan(name: &str) -> Option<(&str, u16)> {
-    let (nic, number) = match name.rsplit_once('.') {
+    let (nic, numbers) = match name.split_once('.') {
+        Some(("vlan", number)) => ("enp5s0", number),
         Some(split) => split,
         None => ("enp5s0", name.strip_prefix("vlan")?),
     };
-    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-    Some((nic, number.parse().ok().filter(|number| digits && *number < 4096)?))
+    let number = |text: &str| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u16>().ok().filter(|number| digits && *number < 4096)
+    };
+    let mut numbers = numbers.split('.').map(number);
+    let outer = numbers.next()??;
+    numbers.all(|inner| inner.is_some()).then_some((nic, outer))
 }
 
 /// Why no machine has this address, when that is so.
@@ -100,17 +109,30 @@ fn fault(address: IpAddr) -> Option<&'static str> {
         Some("is a multicast address, which belongs to no machine")
     } else if reserved {
         Some("is reserved, and no machine may have it")
-    } else if address.to_canonical() != address {
+    } else if is_ipv4_within(address) {
         Some("is an IPv4 address written as IPv6")
     } else {
         None
     }
 }
 
+/// Mapped as `::ffff:192.168.1.1`, or compatible as `::192.168.1.1`, which nothing routes (RFC 4291,
+/// 2.5.5).
+fn is_ipv4_within(address: IpAddr) -> bool {
+    let IpAddr::V6(within) = address else { return false };
+    let is_compatible = within.segments()[..6].iter().all(|segment| *segment == 0);
+    is_compatible || address.to_canonical() != address
+}
+
 fn ip(text: &str) -> Result<IpAddr, Wrong> {
     text.parse().map_err(|_| Wrong {
         message: format!("{} is not an IP address", quote(text)),
-        help: "write it as \"192.168.1.1\"".into(),
+        help: match text.split_once('%') {
+            Some((address, _)) if address.parse::<IpAddr>().is_ok() => {
+                format!("write only {}: the link is that of the bridge", quote(address))
+            }
+            _ => "write it as \"192.168.1.1\"".into(),
+        },
     })
 }
 
@@ -138,6 +160,14 @@ pub(super) fn name_server(text: &str) -> Result<(), Wrong> {
     }
 }
 
+/// Nobody has a network with more addresses than 10.0.0.0/8, or than the private ones of IPv6.
+const WIDEST: u8 = 8;
+
+fn widest(address: IpAddr) -> u8 {
+    // fc00::/7 is all that is private.
+    if address.is_ipv4() { WIDEST } else { 7 }
+}
+
 /// An address that the machine can have, with the prefix of its network.
 pub(super) fn own_address(text: &str) -> Result<(), Wrong> {
     let Some(placed) = PlacedAddress::parse(text) else {
@@ -154,6 +184,10 @@ pub(super) fn own_address(text: &str) -> Result<(), Wrong> {
     }
     if placed.prefix == 0 {
         return wrong("has all addresses there are in its network", example());
+    }
+    if placed.prefix < WIDEST {
+        let help = format!("{}: the prefix counts the bits that name the network", example());
+        return wrong("has a great part of all addresses in its network", help);
     }
     let network = placed.network();
     let alone = if placed.address.is_ipv4() { 32 } else { 128 };
@@ -185,6 +219,10 @@ pub(super) fn client(text: &str) -> Result<(), Wrong> {
     match Cidr::try_from(text.to_owned()) {
         Ok(cidr) if cidr.prefix == 0 => {
             Err(Wrong { message: format!("{} is everyone", quote(text)), help })
+        }
+        Ok(cidr) if cidr.prefix < widest(cidr.address) => {
+            let message = format!("{} is a great part of everyone", quote(text));
+            Err(Wrong { message, help })
         }
         Ok(_) => Ok(()),
         Err(message) => Err(Wrong { message, help }),

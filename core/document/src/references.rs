@@ -44,12 +44,24 @@ pub(super) fn resolve(decoder: &Decoder<'_>, host: &mut HostFile) {
     report.push(host);
 }
 
-/// The pool whose mount holds `path`.
-fn pool_of<'p>(pools: &'p BTreeMap<PoolName, Pool>, path: &str) -> Option<&'p PoolName> {
-    pools
-        .iter()
-        .find(|(_, pool)| !pool.mount.is_empty() && within(path, &pool.mount))
-        .map(|(name, _)| name)
+/// The pools by their mounts.
+struct Mounts<'p> {
+    pools: BTreeMap<&'p str, &'p PoolName>,
+    /// Whether the mount of one is reported, and may be anywhere.
+    is_one_unknown: bool,
+}
+
+impl<'p> Mounts<'p> {
+    fn of(pools: &'p BTreeMap<PoolName, Pool>) -> Self {
+        let known = pools.iter().filter(|(_, pool)| !pool.mount.is_empty());
+        let known: BTreeMap<_, _> = known.map(|(name, pool)| (pool.mount.as_str(), name)).collect();
+        Self { pools: known, is_one_unknown: pools.values().any(|pool| pool.mount.is_empty()) }
+    }
+
+    /// The pool whose mount holds `path`.
+    fn pool_of(&self, path: &str) -> Option<&'p PoolName> {
+        around_directory(path).find_map(|directory| self.pools.get(directory).copied())
+    }
 }
 
 /// The directory itself, and every one that it lies in, but for `/`.
@@ -250,6 +262,7 @@ impl Report<'_> {
 
     fn exports(&self, host: &mut HostFile) {
         let lan = host.network.lan_cidr;
+        let mounts = Mounts::of(&host.pools);
         let mut seen: BTreeSet<String> = BTreeSet::new();
         for (index, export) in host.nfs.exports.iter_mut().enumerate() {
             let path = format!("nfs.exports[{index}].path");
@@ -259,9 +272,9 @@ impl Report<'_> {
             if export.path.is_empty() {
                 continue;
             }
-            match pool_of(&host.pools, &export.path) {
+            match mounts.pool_of(&export.path) {
                 Some(pool) => export.pool = pool.clone(),
-                None => self.outside(&path, &export.path, &host.pools),
+                None => self.outside(&path, &export.path, &mounts),
             }
             if seen.contains(&export.path) {
                 self.wrong(
@@ -274,15 +287,14 @@ impl Report<'_> {
         }
     }
 
-    fn outside(&self, key: &str, path: &str, pools: &BTreeMap<PoolName, Pool>) {
-        if pools.values().any(|pool| pool.mount.is_empty()) {
+    fn outside(&self, key: &str, path: &str, mounts: &Mounts<'_>) {
+        if mounts.is_one_unknown {
             return; // That pool's mount is reported; the path may well be in it.
         }
-        let help = if pools.is_empty() {
+        let help = if mounts.pools.is_empty() {
             "declare a pool first: `[pools.<name>]`".to_owned()
         } else {
-            let mounts = pools.values().map(|pool| &pool.mount);
-            format!("choose a directory below {}", listed(mounts, " or "))
+            format!("choose a directory below {}", listed(mounts.pools.keys(), " or "))
         };
         self.wrong(key, format!("{path} is in no pool"), help);
     }
@@ -293,12 +305,13 @@ impl Report<'_> {
             Recovery::Prompt => vec![host.unlock.keyfile.clone()],
         };
         let generated = host.stick_secrets();
+        let mounts = Mounts::of(&host.pools);
         for (name, backup) in &mut host.backups {
             let key = format!("backups.{name}");
             if backup.repository.starts_with('/') {
-                backup.repository_pool = pool_of(&host.pools, &backup.repository).cloned();
+                backup.repository_pool = mounts.pool_of(&backup.repository).cloned();
                 if backup.repository_pool.is_none() {
-                    self.outside(&format!("{key}.repository"), &backup.repository, &host.pools);
+                    self.outside(&format!("{key}.repository"), &backup.repository, &mounts);
                 }
             }
             if backup.paths.is_empty() {
@@ -312,8 +325,8 @@ impl Report<'_> {
                 backup.paths.iter().enumerate().filter(|(_, path)| !path.is_empty())
             {
                 let place = format!("{key}.paths[{index}]");
-                if pool_of(&host.pools, path).is_none() {
-                    self.outside(&place, path, &host.pools);
+                if mounts.pool_of(path).is_none() {
+                    self.outside(&place, path, &mounts);
                 }
                 if within(&backup.repository, path) || within(path, &backup.repository) {
                     let help = "put the repository elsewhere, best on the other pool";

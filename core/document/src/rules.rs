@@ -78,9 +78,15 @@ pub fn state_version(text: &str) -> Result<(), Wrong> {
     require(fits, text, "a NixOS release", "write it as \"26.05\"")
 }
 
-/// Files beside the zones that are none, and zones that stand for no time.
-const NO_ZONES: [&str; 6] =
-    ["leapseconds", "posixrules", "localtime", "Factory", "SECURITY", "tzdata"];
+/// Files beside the zones that are none, zones that stand for no time, and directories of zones.
+#[rustfmt::skip]
+const NO_ZONES: [&str; 29] = [
+    "leapseconds", "posixrules", "localtime", "Factory", "SECURITY", "tzdata",
+    "Africa", "America", "America/Argentina", "America/Indiana", "America/Kentucky",
+    "America/North_Dakota", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Brazil",
+    "Canada", "Chile", "Etc", "Europe", "Indian", "Mexico", "Pacific", "US", "SystemV", "posix",
+    "right",
+];
 
 /// IANA time zone.
 pub fn timezone(text: &str) -> Result<(), Wrong> {
@@ -91,7 +97,20 @@ pub fn timezone(text: &str) -> Result<(), Wrong> {
             .all(|part| starts_with(part, char::is_ascii_alphabetic) && only(part, "_+-"))
         && !NO_ZONES.contains(&text)
         && text.len() <= 64;
-    require(fits, text, "a time zone", "write an IANA name such as \"Europe/Brussels\" or \"UTC\"")
+    require(
+        fits,
+        text,
+        "a time zone",
+        "write an IANA name such as \"Europe/Brussels\" or \"UTC\"",
+    )?;
+    match text.strip_prefix("right/") {
+        // Such zones count leap seconds, and no clock of Linux does.
+        Some(zone) => Err(Wrong {
+            message: format!("{} is seconds off: it counts leap seconds twice", quote(text)),
+            help: format!("write \"{zone}\""),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// UTF-8 locale.

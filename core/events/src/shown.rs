@@ -50,12 +50,9 @@ pub fn shown_lines(text: &str) -> String {
 }
 
 /// Names one after another; of many the first, and how many more.
-pub fn listed<'n, N: AsRef<str> + ?Sized + 'n>(
-    names: impl ExactSizeIterator<Item = &'n N>,
-    between: &str,
-) -> String {
+pub fn listed(names: impl ExactSizeIterator<Item = impl AsRef<str>>, between: &str) -> String {
     let more = names.len().saturating_sub(LISTED);
-    let first: Vec<&str> = names.take(LISTED).map(AsRef::as_ref).collect();
+    let first: Vec<String> = names.take(LISTED).map(|name| name.as_ref().to_owned()).collect();
     let first = first.join(between);
     if more == 0 { first } else { format!("{first} and {more} more") }
 }

@@ -17,3 +17,13 @@ pub fn is_wireless_name(name: &str) -> bool {
             })
             .is_some_and(numbered)
 }
+
+/// Whether software makes interfaces of such names, as no NIC has them: `br1`, `bond0`, `tun0`.
+pub fn is_of_software(name: &str) -> bool {
+    const KINDS: [&str; 16] = [
+        "bond", "br", "docker", "dummy", "gre", "ifb", "macvlan", "macvtap", "sit", "tap", "team",
+        "tun", "veth", "virbr", "vnet", "wg",
+    ];
+    let numbered = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    KINDS.iter().any(|kind| name.strip_prefix(kind).is_some_and(numbered))
+}

@@ -1,13 +1,13 @@
 //! Whether the NICs that the document names are there, and can be ports of bridges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::choose::shown;
 use super::refusal::Refusal;
 use bedplate_events::shown::listed;
 use bedplate_model::facts::{Facts, NicFacts};
 use bedplate_model::host::{HostFile, Nic, Platform};
-use bedplate_model::nic::{WIRED, is_wireless_name};
+use bedplate_model::nic::{WIRED, is_of_software, is_wireless_name};
 
 /// Refuses what would leave the machine without a network. An inventory that says nothing about NICs
 /// refuses nothing.
@@ -15,25 +15,43 @@ pub(super) fn nics(host: &HostFile, facts: &Facts, refusals: &mut Vec<Refusal>) 
     if facts.nics.is_empty() {
         return;
     }
+    let (called, addressed) = (called(facts), addressed(facts));
+    let meant = |wanted: &Nic| match wanted {
+        Nic::Name(name) => called.get(name.as_str()).cloned().unwrap_or_default(),
+        Nic::Mac(mac) => addressed.get(&mac.to_ascii_lowercase()).cloned().unwrap_or_default(),
+    };
     let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut ports: BTreeMap<String, &NicFacts> = BTreeMap::new();
     for (name, bridge) in &host.network.bridges {
-        if facts.nics.iter().any(|nic| is_called(nic, name)) {
+        if called.contains_key(name.as_str()) {
             let message = format!("`network.bridges.{name}`: a NIC of the machine has this name");
             let help = "give the bridge another name, such as \"br0\"";
             refusals.push(Refusal::machine(message, help));
         }
         let Some(wanted) = bridge.nic.as_ref().filter(|nic| !is_made(nic, host)) else { continue };
-        match one(wanted, facts) {
+        match one(wanted, &meant(wanted), facts) {
             Ok(nic) => match taken.insert(&nic.name, name) {
                 Some(first) => refusals.push(refuse(
                     name,
                     &format!("`network.bridges.{first}` has {} already", named(nic)),
                     format!("a NIC stands on one bridge; {}", there_are(facts)),
                 )),
-                None => refusals.extend(unfit(name, nic, facts)),
+                None => {
+                    ports.insert(nic.mac.to_ascii_lowercase(), nic);
+                    refusals.extend(unfit(name, nic, facts));
+                }
             },
             Err((message, help)) => refusals.push(refuse(name, &message, help)),
         }
+    }
+    // A bridge has the address of its NIC: what is meant for the guest would go to the machine.
+    for guest in host.guests() {
+        let port = guest.mac_address.and_then(|mac| ports.get(mac.as_str()));
+        refusals.extend(port.map(|nic| {
+            let message =
+                format!("`{}.mac_address`: {} of the machine has it", guest.place(), named(nic));
+            Refusal::machine(message, "leave it out: it is then derived from the name")
+        }));
     }
 }
 
@@ -42,14 +60,17 @@ fn refuse(bridge: &str, message: &str, help: String) -> Refusal {
 }
 
 /// The one NIC that is meant, or what stands against it.
-fn one<'f>(wanted: &Nic, facts: &'f Facts) -> Result<&'f NicFacts, (String, String)> {
-    let is_meant = |nic: &&NicFacts| match wanted {
-        Nic::Name(name) => is_called(nic, name),
-        Nic::Mac(mac) => nic.mac.eq_ignore_ascii_case(mac),
-    };
-    let meant: Vec<&NicFacts> = facts.nics.iter().filter(is_meant).collect();
-    match (meant.as_slice(), wanted) {
+fn one<'f>(
+    wanted: &Nic,
+    meant: &[&'f NicFacts],
+    facts: &Facts,
+) -> Result<&'f NicFacts, (String, String)> {
+    match (meant, wanted) {
         ([nic], _) => Ok(nic),
+        ([], Nic::Name(name)) if is_of_software(name) => {
+            let message = format!("`{name}` is no NIC but made by software, and is not there");
+            Err((message, format!("write the name of a NIC; {}", there_are(facts))))
+        }
         ([], Nic::Name(name)) => {
             let help = format!(
                 "{}; a NIC that was put into another slot has another name, and the same MAC: \
@@ -79,9 +100,23 @@ fn is_made(nic: &Nic, host: &HostFile) -> bool {
     host.host.platform == Platform::Nixos && matches!(nic, Nic::Name(name) if is_bound(name))
 }
 
-/// networkd matches the other names of an interface, too.
-fn is_called(nic: &NicFacts, name: &str) -> bool {
-    nic.name == name || nic.other_names.iter().any(|other| other == name)
+/// The NICs by each of their names: networkd matches the other names of an interface, too.
+fn called(facts: &Facts) -> BTreeMap<&str, Vec<&NicFacts>> {
+    let mut called: BTreeMap<&str, Vec<&NicFacts>> = BTreeMap::new();
+    for nic in &facts.nics {
+        let names: BTreeSet<&String> = nic.other_names.iter().chain([&nic.name]).collect();
+        names.into_iter().for_each(|name| called.entry(name).or_default().push(nic));
+    }
+    called
+}
+
+/// The NICs by their MAC.
+fn addressed(facts: &Facts) -> BTreeMap<String, Vec<&NicFacts>> {
+    let mut addressed: BTreeMap<String, Vec<&NicFacts>> = BTreeMap::new();
+    for nic in &facts.nics {
+        addressed.entry(nic.mac.to_ascii_lowercase()).or_default().push(nic);
+    }
+    addressed
 }
 
 /// A bridge takes frames of Ethernet, from any sender.

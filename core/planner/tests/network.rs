@@ -252,7 +252,9 @@ fn t58_an_address_stands_once_and_a_network_on_one_bridge() {
 
 #[test]
 fn t58_a_name_that_every_machine_has_is_no_name_for_a_host() {
-    for name in ["localhost", "localhost.localdomain", "ip6-localhost", "box.localhost"] {
+    let names = ["localhost", "localhost.localdomain", "ip6-localhost", "box.localhost"];
+    // Distributions have these for everyone on the link.
+    for name in names.into_iter().chain(["ip6-allnodes", "ip6-allrouters", "broadcasthost"]) {
         let text = MINIMAL.replace("\"box\"", &format!("\"{name}\""));
         let told = parse(&text, "host.toml").unwrap_err().to_string();
         assert!(told.contains("every machine's name for itself"), "{told}");
@@ -274,7 +276,16 @@ fn t58_a_file_beside_the_time_zones_is_none() {
         let told = zoned(zone).unwrap_err().to_string();
         assert!(told.contains("not a time zone"), "{zone}: {told}");
     }
-    for zone in ["UTC", "Etc/GMT+1", "America/Argentina/Buenos_Aires", "EST5EDT", "GB-Eire"] {
+    // Directories of zones, which a workstation without zones cannot look into.
+    for zone in ["Europe", "America", "America/Argentina", "Etc", "posix", "right", "US"] {
+        let told = zoned(zone).unwrap_err().to_string();
+        assert!(told.contains("not a time zone"), "{zone}: {told}");
+    }
+    let told = zoned("right/Europe/Zurich").unwrap_err().to_string();
+    assert!(told.contains("leap seconds") && told.contains("write \"Europe/Zurich\""), "{told}");
+    for zone in
+        ["UTC", "Etc/GMT+1", "America/Argentina/Buenos_Aires", "EST5EDT", "GB-Eire", "posix/UTC"]
+    {
         assert!(zoned(zone).is_ok(), "{zone}");
     }
 }
@@ -369,4 +380,116 @@ fn t18_t59_names_of_nics_are_escaped_and_not_all_of_many_are_told() {
         (0..300).map(|at| nic(&format!("eth{at}"), "02:00:00:00:00:01")).collect();
     let told = refusals("nic = \"enp5s0\"", &many);
     assert!(told.contains("and 280 more") && told.len() < 2000, "{told}");
+}
+
+#[test]
+fn t58_a_guest_has_not_the_address_of_the_machine_s_own_nic() {
+    let there = [nic("enp5s0", "04:42:1A:01:02:03"), nic("eno1", "04:42:1a:01:02:04")];
+    let pool = PROFILE.split("[pools.").nth(1).unwrap().split(']').next().unwrap();
+    let guest = |bridge: &str, mac: &str| {
+        let zeros = "0".repeat(64);
+        format!(
+            "{bridge}\n[vms.one]\npool = \"{pool}\"\nbridge = \"br0\"\nmac_address = \"{mac}\"\n\
+             disk_image = {{ url = \"https://example.org/x\", sha256 = \"{zeros}\" }}"
+        )
+    };
+    let told = refusals(&guest("nic = \"enp5s0\"", "04:42:1A:01:02:03"), &there);
+    assert!(told.contains("`vms.one.mac_address`: `enp5s0` of the machine has it"), "{told}");
+    assert_eq!(refusals(&guest("nic = \"enp5s0\"", "52:54:00:01:02:03"), &there), "");
+    // A card that is on no bridge meets no guest.
+    assert_eq!(refusals(&guest("nic = \"enp5s0\"", "04:42:1a:01:02:04"), &there), "");
+}
+
+#[test]
+fn t58_what_software_makes_is_told_apart_from_a_nic_in_another_slot() {
+    let there = [nic("enp5s0", "04:42:1a:01:02:03")];
+    for name in ["bond0", "team1", "br1", "virbr0", "tun0", "tap3", "veth0", "vnet2", "wg0"] {
+        let told = refusals(&format!("nic = \"{name}\""), &there);
+        assert!(told.contains("made by software") && !told.contains("slot"), "{told}");
+    }
+    for name in ["enp6s0", "brick0", "br", "bondage", "usb0"] {
+        let told = refusals(&format!("nic = \"{name}\""), &there);
+        assert!(told.contains("another slot"), "{told}");
+    }
+}
+
+#[test]
+fn t58_a_vlan_is_told_with_a_number_that_a_guest_can_have() {
+    for (name, words) in [
+        ("enp5s0.0", "`vlan = …`"),
+        ("enp5s0.4095", "`vlan = …`"),
+        ("enp5s0.4094", "`vlan = 4094`"),
+        ("enp5s0.20.30", "nic = \"enp5s0\"` and"),
+        ("vlan.5", "nic = \"enp5s0\"` and"),
+    ] {
+        let network = format!("[network.bridges.br0]\nnic = \"{name}\"");
+        refused(&[(&network, "network.bridges.br0.nic", words)]);
+    }
+}
+
+#[test]
+fn t58_a_prefix_is_no_octal_number_and_no_network_is_half_the_world() {
+    let address = "network.bridges.br0.addresses[0]";
+    for (text, words) in [
+        ("192.168.1.5/024", "not an address with prefix"),
+        ("fd00::5/064", "not an address with prefix"),
+        ("192.168.1.5/2", "a great part of all addresses"),
+        ("fd00::5/6", "a great part of all addresses"),
+        ("::192.168.1.5/96", "written as IPv6"),
+    ] {
+        refused(&[(&format!("[network.bridges.br0]\naddresses = [\"{text}\"]"), address, words)]);
+    }
+    for (lan, words) in [
+        ("0.0.0.0/1", "a great part of everyone"),
+        ("10.0.0.0/7", "a great part of everyone"),
+        ("2000::/3", "a great part of everyone"),
+    ] {
+        refused(&[(&format!("[network]\nlan_cidr = \"{lan}\""), "network.lan_cidr", words)]);
+    }
+    accepted(&[
+        "[network]\nlan_cidr = \"10.0.0.0/8\"",
+        "[network]\nlan_cidr = \"fc00::/7\"",
+        "[network.bridges.br0]\naddresses = [\"10.0.0.5/8\", \"fd00::5/8\"]",
+    ]);
+}
+
+#[test]
+fn t58_a_name_server_is_no_network_and_no_broadcast() {
+    let server = "network.bridges.br0.dns[1]";
+    let bridge = |dns: &str| {
+        format!(
+            "[network.bridges.br0]\naddresses = [\"192.168.1.5/24\"]\ndns = [\"1.1.1.1\", \"{dns}\"]"
+        )
+    };
+    refused(&[
+        (&bridge("192.168.1.255"), server, "first or last"),
+        (&bridge("192.168.1.0"), server, "first or last"),
+        (&bridge("::1.1.1.1"), server, "written as IPv6"),
+        (&bridge("fe80::1%br0"), server, "write only `fe80::1`"),
+    ]);
+    // Where one is wrong, nothing is said of the place of another.
+    let two = bridge("1.1.1.1.1\", \"192.168.1.255");
+    refused(&[(&two, server, "not an IP address")]);
+    accepted(&[&bridge("192.168.2.255"), &bridge("127.0.0.1"), &bridge("fe80::1")]);
+}
+
+#[test]
+fn t58_no_other_network_lies_in_that_of_guests_behind_the_host() {
+    let guests =
+        |address: &str| format!("[network.bridges.a]\nnat = true\naddresses = [\"{address}\"]\n");
+    let second = |lines: &str| format!("{}[network.bridges.b]\n{lines}", guests("10.0.0.1/8"));
+    let first_address = "network.bridges.a.addresses[0]";
+    refused(&[
+        (&guests("192.168.0.1/16"), first_address, "that of the LAN, 192.168.1.0/24"),
+        (&second("addresses = [\"10.1.1.5/24\"]"), first_address, "10.1.1.0/24"),
+        (
+            &second("nat = true\naddresses = [\"10.1.1.5/24\"]"),
+            "network.bridges.b.addresses[0]",
+            "10.0.0.0/8",
+        ),
+    ]);
+    accepted(&[
+        &second("addresses = [\"192.168.2.5/24\"]"),
+        &format!("[network]\nlan_cidr = \"10.0.0.0/8\"\n{}", guests("10.9.0.1/24")),
+    ]);
 }

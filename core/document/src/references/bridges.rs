@@ -10,12 +10,23 @@ use bedplate_model::host::{Bridge, Cidr, HostFile, Nic, PlacedAddress, is_link_l
 const OWN_NETWORK: &str = "write `addresses = [\"10.9.0.1/24\"]`, or another network that is in \
     use nowhere else";
 
+/// More name servers than any resolver asks are not looked at.
+const MOST_SERVERS: usize = 100;
+
 /// A network that a bridge has, with what is said when another has it too.
 struct Taken {
     network: Cidr,
     bridge: usize,
     path: String,
     nat: bool,
+}
+
+impl Taken {
+    /// Whether this and the other cannot be in use side by side.
+    fn is_one_with(&self, other: &Cidr) -> bool {
+        let holds = self.network.prefix <= other.prefix && self.network.contains(other.address);
+        self.network.is_one_with(other) || (self.nat && holds)
+    }
 }
 
 impl Report<'_> {
@@ -38,6 +49,7 @@ impl Report<'_> {
             }
             self.nat(&path, bridge);
             self.gateway(&path, bridge, &own);
+            self.name_servers(&path, bridge);
         }
         self.addresses_twice(host);
         self.networks(host);
@@ -132,6 +144,22 @@ impl Report<'_> {
         }
     }
 
+    /// The address of a network itself, or its broadcast, answers nobody.
+    fn name_servers(&self, path: &str, bridge: &Bridge) {
+        if self.incomplete(&format!("{path}.dns")) {
+            return; // One is reported, and the others no longer stand where they were written.
+        }
+        let networks: Vec<Cidr> = bridge.placed().map(PlacedAddress::network).collect();
+        for (index, server) in bridge.dns.iter().enumerate().take(MOST_SERVERS) {
+            let Some(network) = networks.iter().find(|network| is_no_host(network, *server)) else {
+                continue;
+            };
+            let message =
+                format!("{server} is no machine in {network}, but its first or last address");
+            self.wrong(&format!("{path}.dns[{index}]"), message, "write that of a name server");
+        }
+    }
+
     /// An address is that of one bridge, once.
     fn addresses_twice(&self, host: &HostFile) {
         let mut seen: BTreeMap<IpAddr, String> = BTreeMap::new();
@@ -154,7 +182,8 @@ impl Report<'_> {
 
     /// No two bridges have one network, and guests behind the host have none that is the LAN: the
     /// machine would look for the one where the other is. A network may lie in one that is as wide as
-    /// a site: of two routes the narrower counts.
+    /// a site: of two routes the narrower counts. It may not lie in that of guests behind the host,
+    /// who would look for it among themselves, and get leases from it.
     fn networks(&self, host: &HostFile) {
         let mut taken = taken(host);
         taken.sort_by_key(|it| (it.network.address, it.network.prefix, it.bridge));
@@ -162,7 +191,7 @@ impl Report<'_> {
         // Of networks in this order one that overlaps with any before it lies in the widest.
         let mut widest: Option<&Taken> = None;
         for it in &taken {
-            let is_one = |other: &&Taken| other.network.is_one_with(&it.network);
+            let is_one = |other: &&Taken| other.is_one_with(&it.network);
             match widest.filter(is_one) {
                 Some(other) if other.bridge != it.bridge => {
                     told.insert(self.network_twice(other, it));
@@ -172,7 +201,7 @@ impl Report<'_> {
             }
         }
         let lan = host.network.lan_cidr;
-        let is_lan = |it: &&Taken| it.nat && lan.is_one_with(&it.network);
+        let is_lan = |it: &&Taken| it.nat && it.is_one_with(&lan);
         for it in taken.iter().filter(|it| !told.contains(it.path.as_str())).filter(is_lan) {
             let message = format!("its network {} is that of the LAN, {lan}", it.network);
             let help = format!("{OWN_NETWORK}; if the LAN is another, write `lan_cidr` as it is");

@@ -9,7 +9,7 @@ use super::{Wrong, hexadecimal, only, require, starts_plainly};
 /// A name under `/dev/disk/by-id` of a whole disk.
 pub fn by_id(text: &str) -> Result<(), Wrong> {
     let bare = text.strip_prefix("/dev/disk/by-id/");
-    if let Some(bare) = bare {
+    if let Some(bare) = bare.map(whole_disk).filter(|bare| by_id(bare).is_ok()) {
         let help = format!("write only the name: {}", quote(bare));
         return Err(Wrong { message: format!("{} is a path", quote(text)), help });
     }
@@ -25,6 +25,18 @@ pub fn by_id(text: &str) -> Result<(), Wrong> {
         "a whole disk but a partition",
         "leave `-part…` off: whole disks only",
     )
+}
+
+/// The name of the disk that a name of a partition begins with; that of a disk as it is.
+fn whole_disk(text: &str) -> &str {
+    match text.rsplit_once("-part") {
+        Some((disk, number))
+            if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            disk
+        }
+        _ => text,
+    }
 }
 
 /// Serial numbers.

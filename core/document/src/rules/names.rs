@@ -7,7 +7,13 @@ use super::super::problem::quote;
 use super::{Wrong, hexadecimal, only, require, starts_plainly, starts_with};
 
 /// Names that every machine has for itself, as the hosts files of distributions have them.
-const OWN_NAMES: [&str; 7] = [
+const OWN_NAMES: [&str; 13] = [
+    "broadcasthost",
+    "ip6-allhosts",
+    "ip6-allnodes",
+    "ip6-allrouters",
+    "ip6-localnet",
+    "ip6-mcastprefix",
     "localhost",
     "localhost4",
     "localhost6",

@@ -101,3 +101,14 @@ fn a_key_that_was_cut_or_is_of_another_kind_lets_nobody_in() {
     assert!(ssh_key(&key[..76]).is_err());
     assert!(ssh_key(&key.replace("ssh-ed25519", "ssh-rsa")).is_err());
 }
+
+#[test]
+fn t56_a_path_of_a_disk_is_told_with_a_name_that_is_accepted() {
+    for (path, name) in [("ata-A_1", "ata-A_1"), ("ata-A_1-part2", "ata-A_1")] {
+        let wrong = by_id(&format!("/dev/disk/by-id/{path}")).unwrap_err();
+        assert_eq!(wrong.help, format!("write only the name: `{name}`"));
+    }
+    let nameless = by_id("/dev/disk/by-id/").unwrap_err();
+    assert!(!nameless.help.contains("``"), "{nameless:?}");
+    assert!(by_id("ata-A_1-part2").is_err() && by_id("ata-A_1-part").is_ok());
+}

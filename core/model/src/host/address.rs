@@ -18,7 +18,9 @@ impl PlacedAddress {
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = text.split_once('/')?;
         let address: IpAddr = address.parse().ok()?;
-        let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
+        // networkd reads `024` as an octal number.
+        let is_octal = prefix.len() > 1 && prefix.starts_with('0');
+        let digits = !is_octal && prefix.bytes().all(|byte| byte.is_ascii_digit());
         let prefix = prefix.parse().ok().filter(|prefix| digits && *prefix <= width(address))?;
         Some(Self { address, prefix })
     }
