@@ -93,7 +93,8 @@ pub struct DiskFacts {
     pub sector_size: u32,
     /// Whether it rotates.
     pub rotational: bool,
-    /// `nvme`, `sata`, `scsi`, `usb`, `virtio`, `mmc`, `loop`, `zram`, `optical`, `floppy`, `md`, `dm`, `nbd` or `unknown`.
+    /// `nvme`, `sata`, `scsi`, `usb`, `virtio`, `mmc`, `loop`, `zram`, `optical`, `floppy`, `md`, `dm`, `nbd`,
+    /// `aoe`, `rbd`, `drbd`, `bcache`, `zvol`, `ram` or `unknown`.
     pub transport: String,
     /// What the disk is reached by over a network: `iscsi`, or `tcp`, `rdma` and the like of NVMe;
     /// none for a disk of the machine itself.

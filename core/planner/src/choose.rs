@@ -21,7 +21,7 @@ pub(super) struct Choice<'a> {
 }
 
 /// What a disk is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     /// ESP and OS.
     Os,
@@ -84,6 +84,7 @@ pub(super) fn disks<'a>(
     refusals: &mut Vec<Refusal>,
 ) -> Vec<Choice<'a>> {
     let mut chosen = Vec::new();
+    let mut choices = missing::Choices::new(host, facts);
     for (role, part) in roles(host) {
         let Some(disk) = host.disks.get(role) else { continue };
         let mut named = facts.disks.iter().filter(|facts| facts.has_id(&disk.id));
@@ -95,7 +96,7 @@ pub(super) fn disks<'a>(
                 "two disks answer to this id".into(),
                 "choose another name of the disk under /dev/disk/by-id, such as its wwn",
             )),
-            (None, _) => refusals.push(missing::refusal(role, part, disk, host, facts)),
+            (None, _) => refusals.push(missing::refusal(role, part, disk, &mut choices)),
         }
     }
     chosen
@@ -132,12 +133,16 @@ pub(super) fn distinct(
 
 /// The disk is known by a name that stays with it, and can be told from every other (T04, T56).
 pub(super) fn recognised(choice: &Choice<'_>, facts: &Facts) -> Vec<Refusal> {
-    let clones = facts.disks.iter().filter(|other| clone_of(choice.facts, other)).map(|other| {
-        let message = format!("another disk reports the same serial: {}", name_of(other));
+    let clones = facts.disks.iter().filter(|other| clone_of(choice.facts, other));
+    let clones: Vec<&DiskFacts> = clones.collect();
+    let clone = (!clones.is_empty()).then(|| {
+        let all = naming::several(clones, name_of);
+        let message = format!("another disk reports the same serial: {all}");
         choice.refuse(message, "disconnect one of them, or choose disks that can be told apart")
     });
     let name = naming::wrong(&choice.disk.id, choice.facts, facts);
-    clones.chain(name.map(|(message, help)| choice.refuse(message, help))).collect()
+    let name = name.map(|(message, help)| choice.refuse(message, help));
+    clone.into_iter().chain(name).collect()
 }
 
 /// Another disk with the identity that this one has or gets: the kernel's names by UUID, and the

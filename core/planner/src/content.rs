@@ -351,8 +351,14 @@ pub(super) fn lines(disk: &DiskFacts) -> Vec<String> {
             }
         }
     });
-    ours.into_iter().chain(signatures.into_iter().map(line)).collect()
+    let more = signatures.len().saturating_sub(MOST_LINES);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    let found = signatures.into_iter().take(MOST_LINES).map(line);
+    ours.into_iter().chain(found).chain(more).collect()
 }
+
+/// So much of what stands on one disk is told.
+const MOST_LINES: usize = 40;
 
 pub(super) fn line(signature: &Signature) -> String {
     let label = signature.label.as_ref().map(|label| format!(" \"{}\"", shown(label)));

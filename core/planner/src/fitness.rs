@@ -2,6 +2,7 @@
 
 use super::choose::{Choice, Part, shown};
 use super::refusal::Refusal;
+use bedplate_events::shown::listed;
 use bedplate_model::facts::{DiskFacts, Facts};
 use bedplate_model::host::{HostFile, Platform};
 use bedplate_model::size;
@@ -17,7 +18,8 @@ const ESP_MINIMUM_4K: u64 = 260 << 20;
 /// Room beside two generations of the system: file system, logs, builds.
 const OS_WORK: u64 = 1 << 30;
 /// Nothing can be installed to these.
-pub(super) const NO_DISKS: [&str; 6] = ["loop", "zram", "optical", "floppy", "md", "dm"];
+pub(super) const NO_DISKS: [&str; 10] =
+    ["loop", "zram", "ram", "optical", "floppy", "md", "dm", "bcache", "drbd", "zvol"];
 
 pub(super) fn disks(
     chosen: &[Choice<'_>],
@@ -58,14 +60,23 @@ fn usable(choice: &Choice<'_>, facts: &Facts) -> Vec<Refusal> {
     if !disk.holders.is_empty() {
         let mut holders: Vec<String> = disk.holders.iter().map(|holder| shown(holder)).collect();
         holders.sort_unstable();
-        let message = format!("the disk is in use: {}", holders.join(", "));
+        let message = format!("the disk is in use: {}", listed(holders.iter(), ", "));
         refusals.push(choice.refuse(message, "unmount, close or stop what uses it"));
     }
     refusals
 }
 
-/// Kernel modules of disks that are reached over a network, and what they are called.
-const NETWORKED: [(&str, &str); 6] = [
+/// Kernel modules of disks that are reached over a network, or what such disks are, and what they
+/// are called.
+const NETWORKED: [(&str, &str); 14] = [
+    ("aoe", "AoE"),
+    ("fcoe", "FCoE"),
+    ("nvme_fc", "NVMe/FC"),
+    ("be2iscsi", "iSCSI"),
+    ("bnx2i", "iSCSI"),
+    ("cxgb3i", "iSCSI"),
+    ("cxgb4i", "iSCSI"),
+    ("qla4xxx", "iSCSI"),
     ("nvme_tcp", "NVMe/TCP"),
     ("nvme_rdma", "NVMe/RDMA"),
     ("iscsi_tcp", "iSCSI"),

@@ -28,15 +28,37 @@ pub(super) fn wrong(id: &str, disk: &DiskFacts, facts: &Facts) -> Option<(String
                        for any of them";
         return Some((message.into(), instead(disk, facts)));
     }
-    let mut sharing: Vec<String> = sharing(id, disk, facts).map(described).collect();
+    let mut sharing: Vec<&DiskFacts> = sharing(id, disk, facts).collect();
     if sharing.is_empty() {
         return None;
     }
-    sharing.push(described(disk));
-    sharing.sort_unstable();
+    sharing.push(disk);
     let count = sharing.len();
-    let message = format!("{count} disks of the machine report this WWN: {}", sharing.join(", "));
-    Some((message, instead(disk, facts)))
+    let all = several(sharing, described);
+    Some((format!("{count} disks of the machine report this WWN: {all}"), instead(disk, facts)))
+}
+
+/// More disks are not listed.
+pub(super) const MOST_LISTED: usize = 12;
+
+/// Disks in the order of their names; of many the first, and how many more.
+pub(super) fn several(mut disks: Vec<&DiskFacts>, told: fn(&DiskFacts) -> String) -> String {
+    let more = first(&mut disks, MOST_LISTED);
+    let names = disks.into_iter().map(told).collect::<Vec<_>>().join(", ");
+    if more == 0 { names } else { format!("{names}, and {more} more") }
+}
+
+/// Leaves the first disks in the order of their names, and says how many more there were. Putting all
+/// of thousands in order, for each of thousands, takes long.
+pub(super) fn first(disks: &mut Vec<&DiskFacts>, most: usize) -> usize {
+    let order = |a: &&DiskFacts, b: &&DiskFacts| first_name(a).cmp(first_name(b));
+    let more = disks.len().saturating_sub(most);
+    if more > 0 {
+        disks.select_nth_unstable_by(most, order);
+        disks.truncate(most);
+    }
+    disks.sort_unstable_by(order);
+    more
 }
 
 fn instead(disk: &DiskFacts, facts: &Facts) -> String {
@@ -62,6 +84,10 @@ pub(super) fn best<'a>(disk: &'a DiskFacts, facts: &Facts) -> Option<&'a str> {
 /// How a disk without a name under `/dev/disk/by-id` gets one.
 pub(super) fn how_to_name(disk: &DiskFacts) -> &'static str {
     match disk.transport.as_str() {
+        _ if told(&disk.serial).is_some() => {
+            "it has a serial, but no name that is made of it alone: disconnect what shares its \
+             name, or choose another disk"
+        }
         "virtio" | "scsi" => {
             "it reports no serial: give it one in the definition of the VM (`serial=`) or in the \
              controller's setup"
@@ -77,7 +103,9 @@ fn is_bare(id: &str, disk: &DiskFacts, facts: &Facts) -> bool {
         let number = name.strip_prefix(id).and_then(|rest| rest.strip_prefix('_'));
         number.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    let ends_with_serial = told(&disk.serial).is_some_and(|serial| id.ends_with(serial));
+    // udev writes `_` for what is blank within a serial.
+    let serial = told(&disk.serial).map(|it| it.split_whitespace().collect::<Vec<_>>().join("_"));
+    let ends_with_serial = serial.is_some_and(|serial| id.ends_with(&serial));
     let second = |other: &DiskFacts| {
         let one_controller = ends_with_serial && one_device(disk, other) && !clone_of(disk, other);
         other.by_id.iter().any(of_controller) || one_controller
@@ -119,7 +147,11 @@ pub(super) fn described(disk: &DiskFacts) -> String {
 
 /// The name of a disk that has no role.
 pub(super) fn name_of(disk: &DiskFacts) -> String {
+    shown(first_name(disk))
+}
+
+fn first_name(disk: &DiskFacts) -> &str {
     let names = disk.by_id.iter();
     let name = names.min_by_key(|name| (name.starts_with("wwn-"), *name));
-    shown(name.unwrap_or(&disk.kernel_name))
+    name.unwrap_or(&disk.kernel_name)
 }

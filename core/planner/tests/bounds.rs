@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use bedplate_document::{LIMIT, Problems, parse};
-use bedplate_model::facts::{DiskFacts, Facts};
+use bedplate_model::facts::{DiskFacts, Facts, Signature};
 use bedplate_planner::plan;
 
 const MINIMAL: &str = include_str!("../../document/tests/hosts/good_minimal.toml");
@@ -109,4 +109,98 @@ fn t59_a_pool_of_many_disks_is_planned_in_time_or_refused_in_short() {
     facts.disks = (0..200).map(|at| disk(&format!("ata-Other_{at}"), at)).collect();
     let told = plan(&host, &facts).unwrap_err().to_string();
     assert!(told.ends_with("\nand 101 more") && told.len() < 100_000, "{}", told.len());
+}
+
+/// A machine with a pool of so many disks, each with this WWN and serial, and the document of it.
+fn many(count: usize, id: fn(usize) -> String) -> (String, Facts) {
+    let roles: Vec<String> = (0..count).map(|at| format!("\"disk-{at}\"")).collect();
+    let text = MINIMAL.replace("\"one\", \"two\"", &roles.join(", "));
+    let text = text.replace("[disks.one]\nid = \"ata-Disk_B\"\n", "");
+    let text = text.replace("[disks.two]\nid = \"ata-Disk_C\"\n", "");
+    let text = lines(&text, count, |at| format!("[disks.disk-{at}]\nid = \"{}\"", id(at)));
+    let mut facts: Facts =
+        serde_json::from_str(include_str!("../../../profiles/hypervisor/inventory.json")).unwrap();
+    let blank = facts.disks.remove(0);
+    let disk = |at: usize| DiskFacts {
+        kernel_name: format!("sd{at}"),
+        number: format!("8:{at}"),
+        by_id: vec![id(at)],
+        serial: Some(format!("S{at}")),
+        wwn: None,
+        diskseq: Some(at as u64),
+        signatures: Vec::new(),
+        ..blank.clone()
+    };
+    facts.disks = (0..count).map(disk).collect();
+    (text, facts)
+}
+
+fn told(text: &str, facts: &Facts) -> String {
+    let host = parse(text, "host.toml").unwrap_or_else(|problems| panic!("{problems}"));
+    let told = plan(&host, facts).unwrap_err().to_string();
+    assert!(told.len() < 100_000, "{} bytes are told", told.len());
+    told
+}
+
+#[test]
+fn t59_many_disks_that_share_a_wwn_or_a_serial_are_told_in_short() {
+    let (text, mut facts) = many(800, |at| format!("scsi-5000c50000000abc-{at}"));
+    for disk in &mut facts.disks {
+        disk.wwn = Some("0x5000c50000000abc".into());
+    }
+    let said = told(&text, &facts);
+    assert!(said.contains("800 disks of the machine report this WWN"), "{said}");
+    assert!(said.contains(", and 788 more\n"), "{said}");
+    for disk in &mut facts.disks {
+        (disk.wwn, disk.serial) = (None, Some("S".into()));
+    }
+    let said = told(&text, &facts);
+    assert!(said.contains(", and 787 more\n"), "{said}");
+}
+
+#[test]
+fn t59_for_many_disks_that_are_gone_the_others_are_looked_at_once() {
+    let (text, mut facts) = many(2_000, |at| format!("ata-Disk_{at}"));
+    for disk in &mut facts.disks {
+        disk.by_id = (0..5).map(|at| format!("ata-Other-{}-{at}", disk.kernel_name)).collect();
+    }
+    let begun = std::time::Instant::now();
+    let said = told(&text, &facts);
+    assert!(said.contains(", and 1988 more\n"), "{said}");
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn t59_what_stands_on_a_disk_and_who_holds_it_is_told_in_short() {
+    let (text, mut facts) = many(2, |at| format!("ata-Disk_{at}"));
+    facts.disks[0].holders = (0..9_000).map(|at| format!("dm-{at} (x)")).collect();
+    let volume = |at| Signature {
+        partition: Some(at),
+        kind: "ext4".into(),
+        label: Some("x".repeat(200)),
+        uuid: None,
+        size: 1,
+    };
+    facts.disks[0].signatures = (0..9_000).map(volume).collect();
+    let said = told(&text, &facts);
+    assert!(said.contains("and 8980 more") && said.contains("; and 8960 more\n"), "{said}");
+}
+
+#[test]
+fn t59_many_sticks_under_one_name_are_told_in_short() {
+    let (text, mut facts) = many(2, |at| format!("ata-Disk_{at}"));
+    let stick = "volume_id = \"1A2B-3C4D\"";
+    assert!(text.contains(stick), "{text}");
+    let text = text.replace(stick, &format!("{stick}\nid = \"usb-Stick\""));
+    let one = facts.disks[0].clone();
+    facts.disks.extend((0..3_000).map(|at| DiskFacts {
+        number: format!("9:{at}"),
+        diskseq: None,
+        serial: Some("S".into()),
+        by_id: vec!["usb-Stick".into(), format!("usb-{at}")],
+        ..one.clone()
+    }));
+    let said = told(&text, &facts);
+    assert!(said.contains("3000 sticks share this name"), "{said}");
+    assert!(said.contains(" and 2980 more\n"), "{said}");
 }

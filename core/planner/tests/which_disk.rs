@@ -376,3 +376,173 @@ fn t59_no_text_of_a_device_is_long_or_moves_the_cursor() {
     assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{said:?}");
     assert!(!said.contains("\nall is well") && said.len() < 8000, "{}", said.len());
 }
+
+#[test]
+fn t56_one_wwn_is_one_in_every_form_that_drivers_write() {
+    let shared = |host: &mut HostFile, facts: &mut Facts| {
+        share_wwn(facts, "0x5000c50000000abc");
+        named(host, "right", "wwn-0x5000c50000000abc");
+    };
+    for other in ["naa.5000c50000000abc", "NAA.5000C50000000ABC", "0X5000c50000000abc "] {
+        refused(&["2 disks", "serial L100", "serial R200"], &|host, facts| {
+            shared(host, facts);
+            of(facts, "sda").wwn = Some(other.into());
+        });
+    }
+    planned(&|host, facts| {
+        shared(host, facts);
+        of(facts, "sda").wwn = Some("naa.5000c50000000abd".into());
+    });
+}
+
+#[test]
+fn t56_a_wwn_that_firmware_left_blank_makes_no_two_disks_one() {
+    let unnamed = |facts: &mut Facts, wwn: &str| {
+        share_wwn(facts, wwn);
+        (of(facts, "sda").serial, of(facts, "sdb").serial) = (None, None);
+    };
+    let blank = [
+        "0xffffffffffffffff",
+        "eui.FFFFFFFFFFFFFFFF",
+        "uuid.00000000-0000-0000-0000-000000000000",
+        "eui.0000000000000001",
+        "eui.0000000001000000",
+        "0x5000000000000001",
+        "0x3000000000000000",
+        "NAA.5000000000000000",
+    ];
+    for wwn in blank {
+        planned(&|_, facts| unnamed(facts, wwn));
+    }
+    for wwn in ["0x5000c50000000abc", "eui.00000000000000100008", "0x5000ffffffffffff"] {
+        refused(&["this is the same disk as left"], &|_, facts| unnamed(facts, wwn));
+    }
+}
+
+#[test]
+fn t56_a_serial_is_padded_here_and_there_and_blanks_in_it_are_lines_in_names() {
+    let second = |facts: &mut Facts, serial: &str| {
+        let mut second = disk("nvme0n2", &[], serial, "nvme", 480_000_000_000);
+        second.wwn = Some("eui.0100000000000000ab".into());
+        of(facts, "nvme0n1").wwn = Some("eui.0100000000000000aa".into());
+        of(facts, "nvme0n1").by_id = vec![OS.into()];
+        facts.disks.push(second);
+    };
+    refused(&["more than one namespace", "disconnect what shares"], &|_, facts| {
+        second(facts, "7781    ");
+    });
+    refused(&["more than one namespace"], &|host, facts| {
+        second(facts, "77 81");
+        of(facts, "nvme0n1").serial = Some("77 81 ".into());
+        of(facts, "nvme0n1").by_id = vec!["nvme-NORTHWIND_N9_77_81".into()];
+        named(host, "os", "nvme-NORTHWIND_N9_77_81");
+    });
+    refused(&["another disk reports the same serial: sdz"], &|_, facts| {
+        facts.disks.push(disk("sdz", &[], " L100 ", "sata", 1 << 40));
+    });
+    planned(&|_, facts| facts.disks.push(disk("sdz", &[], "L 100", "sata", 1 << 40)));
+}
+
+#[test]
+fn t56_the_system_starts_from_no_disk_that_software_makes_or_the_network_brings() {
+    for (transport, name) in [("aoe", "AoE"), ("rbd", "Ceph"), ("nbd", "NBD")] {
+        refused(&["os", name, "over the network"], &|_, facts| {
+            of(facts, "nvme0n1").transport = transport.into();
+        });
+    }
+    for (module, name) in [("nvme_fc", "NVMe/FC"), ("qla4xxx", "iSCSI"), ("fcoe", "FCoE")] {
+        refused(&["os", name, "over the network"], &|_, facts| {
+            of(facts, "nvme0n1").modules = vec![module.into()];
+        });
+    }
+    for made in ["ram", "bcache", "drbd", "zvol"] {
+        refused(&["left", "this is no disk"], &|_, facts| of(facts, "sda").transport = made.into());
+    }
+    // A host adapter of Fibre Channel asks nothing of the network.
+    planned(&|_, facts| of(facts, "nvme0n1").modules = vec!["qla2xxx".into()]);
+}
+
+#[test]
+fn t56_a_key_stick_that_would_not_be_formatted_is_told_before_the_installation() {
+    let with = |bend: fn(&mut DiskFacts)| {
+        move |host: &mut HostFile, facts: &mut Facts| {
+            sticks(host, facts, None);
+            bend(of(facts, "sdc"));
+        }
+    };
+    let volume = |kind: &str, uuid: &str| Signature {
+        partition: None,
+        kind: kind.into(),
+        label: None,
+        uuid: Some(uuid.into()),
+        size: 1 << 30,
+    };
+    refused(&["key stick 1A2B-3C4D", "read-only"], &with(|disk| disk.read_only = true));
+    refused(&["in use"], &with(|disk| disk.holders = vec!["mounted at /x".into()]));
+    refused(&["this is no stick"], &with(|disk| disk.transport = "optical".into()));
+    let full = |host: &mut HostFile, facts: &mut Facts| {
+        sticks(host, facts, None);
+        of(facts, "sdc").signatures = vec![volume("ntfs", "x")];
+    };
+    refused(&["not blank: ntfs", "wipefs"], &full);
+    planned(&|host, facts| {
+        sticks(host, facts, None);
+        of(facts, "sdc").signatures = vec![volume("unfinished", "1A2B-3C4D")];
+    });
+    // Nothing is formatted beside what is kept, and the stick of its keys is another.
+    planned(&|host, facts| {
+        kept(host, facts);
+        full(host, facts);
+    });
+}
+
+#[test]
+fn t56_two_key_sticks_are_two_devices() {
+    let second = |id: &str| {
+        let id = id.to_owned();
+        move |host: &mut HostFile, facts: &mut Facts| {
+            sticks(host, facts, None);
+            of(facts, "sdc").by_id.push("wwn-0x5000c50000000042".into());
+            facts.disks.push(disk("sdd", &["usb-Other_1-0:0"], "1", "usb", 16_000_000_000));
+            host.unlock.sticks.push(Stick { volume_id: "AAAA-0002".into(), id: id.parse().ok() });
+        }
+    };
+    refused(&["1A2B-3C4D and AAAA-0002 are one stick"], &second("wwn-0x5000c50000000042"));
+    planned(&second("usb-Other_1-0:0"));
+}
+
+#[test]
+fn t56_a_name_of_content_that_is_gone_is_answered_in_whole_sentences() {
+    let said = refused(&["write the name of the disk itself, or choose one"], &|host, _| {
+        named(host, "left", "dm-name-old");
+    });
+    assert!(!said.contains("help: ,") && !said.contains("help: ;"), "{said}");
+}
+
+#[test]
+fn t56_a_second_path_and_a_disk_with_a_twin_are_not_suggested() {
+    let gone = |facts: &mut Facts, other: DiskFacts| {
+        facts.disks.push(other);
+        facts.disks.push(disk("sdg", &["ata-GOOD_1"], "G1", "sata", 64 << 30));
+    };
+    let suggested = |bend: Bend<'_>| {
+        let said = refused(&["ata-GOOD_1"], bend);
+        said.lines().find(|line| line.contains("choose one")).unwrap().to_owned()
+    };
+    let said = suggested(&|host, facts| {
+        named(host, "os", "nvme-GONE_1");
+        let mut path = disk("sdp", &["scsi-PATH"], "L100", "scsi", 4_000_787_030_016);
+        (path.wwn, of(facts, "sda").wwn) =
+            (Some("0x5000c5001".into()), Some("naa.5000C5001".into()));
+        gone(facts, path);
+    });
+    assert!(!said.contains("PATH"), "{said}");
+    let said = suggested(&|host, facts| {
+        named(host, "os", "nvme-GONE_1");
+        for name in ["sdt", "sdu"] {
+            facts.disks.push(disk(name, &[&format!("usb-TWIN-{name}")], "T", "usb", 64 << 30));
+        }
+        gone(facts, disk("sdv", &["usb-ALONE"], "V", "usb", 64 << 30));
+    });
+    assert!(said.contains("usb-ALONE") && !said.contains("TWIN"), "{said}");
+}
