@@ -132,7 +132,13 @@ fn udev_properties(roots: &Roots, number: &str) -> BTreeMap<String, String> {
 }
 
 fn transport(directory: &Path, name: &str, udev: &BTreeMap<String, String>) -> String {
-    const BY_NAME: [(&str, &str); 10] = [
+    const BY_NAME: [(&str, &str); 16] = [
+        ("etherd!", "aoe"),
+        ("rbd", "rbd"),
+        ("drbd", "drbd"),
+        ("bcache", "bcache"),
+        ("zd", "zvol"),
+        ("ram", "ram"),
         ("nvme", "nvme"),
         ("vd", "virtio"),
         ("mmcblk", "mmc"),
@@ -178,5 +184,5 @@ fn network(directory: &Path) -> Option<String> {
     let mut transports = own
         .chain(below.map(|name| device.join(name)))
         .filter_map(|controller| text(&controller.join("transport")));
-    transports.find(|transport| matches!(transport.as_str(), "tcp" | "rdma"))
+    transports.find(|transport| matches!(transport.as_str(), "tcp" | "rdma" | "fc"))
 }

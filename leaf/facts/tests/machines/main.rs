@@ -298,6 +298,7 @@ fn t56_disks_of_the_network_zoned_disks_and_32_bit_firmware_are_seen() {
     let devices = [
         ("nvme1n1", "sys/devices/virtual/nvme-fabrics/ctl/nvme1"),
         ("nvme2n1", "sys/devices/virtual/nvme-subsystem/nvme-subsys2"),
+        ("nvme3n1", "sys/devices/virtual/nvme-fabrics/ctl/nvme3"),
         ("sdb", "sys/devices/platform/host3/session1/target3:0:0/3:0:0:0"),
         ("sdc", "sys/devices/pci0000:00/0000:00:17.0/ata1/host0/target0:0:0/0:0:0:0"),
     ];
@@ -308,6 +309,7 @@ fn t56_disks_of_the_network_zoned_disks_and_32_bit_firmware_are_seen() {
         std::os::unix::fs::symlink(root.path().join(device), link).unwrap();
     }
     write("sys/devices/virtual/nvme-fabrics/ctl/nvme1/transport", "tcp");
+    write("sys/devices/virtual/nvme-fabrics/ctl/nvme3/transport", "fc");
     write("sys/devices/virtual/nvme-subsystem/nvme-subsys2/nvme2/transport", "pcie");
     write("sys/block/sdb/queue/zoned", "none");
     write("sys/block/sdc/queue/zoned", "host-managed");
@@ -323,9 +325,33 @@ fn t56_disks_of_the_network_zoned_disks_and_32_bit_firmware_are_seen() {
         [
             ("nvme1n1", Some("tcp"), None),
             ("nvme2n1", None, None),
+            ("nvme3n1", Some("fc"), None),
             ("sdb", Some("iscsi"), None),
             ("sdc", None, Some("host-managed")),
         ]
     );
     assert_eq!(facts.firmware_bits, Some(32));
+}
+
+#[test]
+fn t56_disks_of_software_and_of_the_network_are_known_by_their_names() {
+    let root = tempfile::tempdir().unwrap();
+    let kinds = [
+        ("bcache0", "bcache"),
+        ("drbd1", "drbd"),
+        ("etherd!e0.1", "aoe"),
+        ("ram3", "ram"),
+        ("rbd0", "rbd"),
+        ("zd16", "zvol"),
+        ("zram0", "zram"),
+    ];
+    for (name, _) in kinds {
+        let directory = root.path().join("sys/block").join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("size"), "2048").unwrap();
+    }
+    let facts = bedplate_facts::machine::read(&Roots::below(root.path(), None));
+    let seen: Vec<_> =
+        facts.disks.iter().map(|it| (it.kernel_name.as_str(), it.transport.as_str())).collect();
+    assert_eq!(seen, kinds);
 }
