@@ -61,6 +61,9 @@ fn visible(letter: char) -> char {
     match letter {
         '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => char::REPLACEMENT_CHARACTER,
         '\u{61c}' | '\u{200b}'..='\u{200f}' => char::REPLACEMENT_CHARACTER,
+        // Nothing is drawn for these: two lines that differ would look the same.
+        '\u{ad}' | '\u{180e}' | '\u{2060}'..='\u{206f}' => char::REPLACEMENT_CHARACTER,
+        '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' => char::REPLACEMENT_CHARACTER,
         '\n' | '\r' => ' ',
         other => other,
     }
@@ -129,6 +132,15 @@ mod tests {
         let styled = excerpt.render();
         assert!(!styled.contains("\u{1b}[2J") && !styled.contains('\u{9b}'), "{styled:?}");
         assert!(!styled.contains("\nerror"), "{styled}");
+    }
+
+    #[test]
+    fn t18_what_is_never_drawn_takes_its_place() {
+        for hidden in ['\u{ad}', '\u{180e}', '\u{2060}', '\u{fff9}', '\u{e0041}', '\u{e0100}'] {
+            let told = shown(&format!("a{hidden} nmae"), 4, 4);
+            assert!(!told.contains(hidden), "{hidden:?}");
+            assert_eq!(lines(&told), ("a\u{fffd} nmae".into(), "   ^^^^".into()), "{hidden:?}");
+        }
     }
 
     #[test]
