@@ -30,7 +30,7 @@ pub struct Plan {
 
 /// An inventory that is none.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} is no inventory")]
+#[error("{path} is no inventory, as `bedplate inventory --json` writes it")]
 struct InventoryError {
     path: String,
     #[source]
@@ -55,8 +55,10 @@ impl Plan {
 
 /// Reads an inventory.
 pub fn read_facts(path: &Path) -> Result<Facts, Failure> {
-    let text = report::read(path)?;
-    Ok(serde_json::from_str(&text)
+    let text = report::read_text(path)?;
+    // Windows begins text with a mark of its encoding.
+    let json = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Ok(serde_json::from_str(json)
         .map_err(|source| InventoryError { path: path.display().to_string(), source })?)
 }
 
@@ -117,6 +119,24 @@ pub fn render(plan: &plan::Plan, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn t58_an_inventory_that_went_through_windows_is_read_or_told_as_what_it_is() {
+        let text = include_str!("../../profiles/hypervisor/inventory.json");
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("inventory.json");
+        std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
+        assert!(read_facts(&path).is_ok());
+        let wide = [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes));
+        std::fs::write(&path, wide.collect::<Vec<u8>>()).unwrap();
+        let told = read_facts(&path).unwrap_err().told();
+        assert!(told.contains("UTF-16") && told.contains("Set-Content"), "{told}");
+        for other in ["", "[]", "null", "{}", &text[..500]] {
+            std::fs::write(&path, other).unwrap();
+            let told = read_facts(&path).unwrap_err().told();
+            assert!(told.contains("bedplate inventory --json"), "{other}: {told}");
+        }
+    }
 
     #[test]
     fn t59_a_serial_neither_moves_the_cursor_nor_ends_the_program() {

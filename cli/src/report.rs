@@ -1,5 +1,6 @@
 //! Failures as people see them.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::path::Path;
 use anstream::adapter::strip_str;
 use bedplate_document::{self as document, Problems};
 use bedplate_events::cause::{nobody_reads, texts};
+use bedplate_events::shown::shown_line;
 use bedplate_model::host::HostFile;
 use bedplate_planner::PlanError;
 use bedplate_render::excerpt::Excerpt;
@@ -65,13 +67,22 @@ pub fn read(path: &Path) -> Result<String, ReadError> {
 
 /// Reads and validates a `host.toml`.
 pub fn read_host(path: &Path) -> Result<HostFile, Failure> {
+    let text = read_text(path)?;
+    document::parse(&text, &path.display().to_string())
+        .map_err(|problems| Failure::Document { problems, text })
+}
+
+/// Reads a text file that people may have saved in another encoding, which is told then.
+pub fn read_text(path: &Path) -> Result<String, Failure> {
     let file = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|source| ReadError { path: file.clone(), source })?;
-    let host = document::text(&bytes, &file).and_then(|text| document::parse(text, &file));
-    host.map_err(|problems| {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        Failure::Document { problems, text }
-    })
+    let told = document::text(&bytes, &file).err();
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    match told {
+        None => Ok(text),
+        Some(problems) => Err(Failure::Document { problems, text }),
+    }
 }
 
 impl Failure {
@@ -127,7 +138,23 @@ fn render_refusals(error: &PlanError) -> String {
 }
 
 fn render_chain(error: &dyn Error) -> String {
-    format!("{}: {}\n", paint(BAD, "error"), texts(error).join("\n  caused by: "))
+    // Lines are our own, such as those of help. What stands in them may quote a file (T18, T59).
+    let told = |text: &String| brief(text).lines().map(shown_line).collect::<Vec<_>>().join("\n");
+    let told: Vec<String> = texts(error).iter().map(told).collect();
+    format!("{}: {}\n", paint(BAD, "error"), told.join("\n  caused by: "))
+}
+
+/// More of what went wrong fills the screen.
+const MOST: usize = 2000;
+
+/// A text whose middle is left out when it is long: what quotes a file says at its end where.
+fn brief(text: &str) -> Cow<'_, str> {
+    let cut = |at: usize| text.char_indices().nth(at).map(|(index, _)| index);
+    let end = text.char_indices().rev().nth(MOST / 4).map_or(0, |(index, _)| index);
+    match cut(MOST).and_then(|_| cut(MOST / 2)) {
+        Some(start) => Cow::Owned(format!("{} … {}", &text[..start], &text[end..])),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// Problems, each with the line where it stands.
@@ -153,4 +180,23 @@ fn render_problems(problems: &Problems, text: &str) -> String {
     let noun = if count == 1 { "problem" } else { "problems" };
     out.push_str(&format!("{count} {noun}; nothing was done\n"));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t59_what_an_inventory_quotes_moves_no_cursor_and_fills_no_screen() {
+        let long = "x".repeat(1 << 20);
+        for evil in ["\u{1b}[2J", "\u{9b}2J", "\u{202e}", "\u{200b}", "a\rb", &long] {
+            let text = serde_json::json!({ "schema": 1, "firmware": evil }).to_string();
+            let error = serde_json::from_str::<bedplate_model::facts::Facts>(&text).unwrap_err();
+            let told = strip_str(&render_chain(&error)).to_string();
+            assert!(!told.contains(evil) && told.len() < 4000, "{told:?}");
+            assert!(told.contains("unknown variant") && told.contains("at line 1"), "{told:?}");
+        }
+        let lines = std::io::Error::other("wrong\n  help: write it");
+        assert!(render_chain(&lines).ends_with("wrong\n  help: write it\n"));
+    }
 }

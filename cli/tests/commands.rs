@@ -129,7 +129,10 @@ fn files_that_cannot_be_read_end_with_1_and_wrong_usage_with_2() {
     assert!(stderr(&missing).contains("could not read no/such/host.toml\n  caused by: "));
     let no_inventory = bedplate(&["plan", PROFILE, "--inventory", PROFILE]);
     assert_eq!(no_inventory.status.code(), Some(1));
-    assert!(stderr(&no_inventory).contains("is no inventory\n  caused by: "));
+    assert!(
+        stderr(&no_inventory)
+            .contains("is no inventory, as `bedplate inventory --json` writes it\n  caused by: ")
+    );
     assert_eq!(bedplate(&["plan", PROFILE]).status.code(), Some(2));
     assert_eq!(bedplate(&["frobnicate"]).status.code(), Some(2));
 }
