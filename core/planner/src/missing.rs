@@ -101,6 +101,7 @@ fn choices(part: Part, host: &HostFile, facts: &Facts) -> String {
         said.push(format!("; no name under /dev/disk/by-id has {all}: {how}"));
     }
     match (said.is_empty(), unfit.is_empty()) {
+        _ if facts.disks.is_empty() => "; the inventory has no disk at all".to_owned(),
         (true, true) => "; every disk of the machine has a role already".to_owned(),
         (true, false) => "; no other disk of the machine can take the role".to_owned(),
         (false, _) => said.concat(),

@@ -546,3 +546,14 @@ fn t56_a_second_path_and_a_disk_with_a_twin_are_not_suggested() {
     });
     assert!(said.contains("usb-ALONE") && !said.contains("TWIN"), "{said}");
 }
+
+#[test]
+fn t56_an_inventory_without_disks_is_told_as_that() {
+    let said = refused(&["the inventory has no disk at all"], &|_, facts| facts.disks.clear());
+    assert!(!said.contains("has a role already"), "{said}");
+    let taken = |host: &mut HostFile, _: &mut Facts| named(host, "os", "nvme-GONE_1");
+    refused(&["every disk of the machine has a role already"], &|host, facts| {
+        taken(host, facts);
+        facts.disks.remove(0);
+    });
+}
