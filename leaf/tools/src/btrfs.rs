@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::command::{CommandError, CommandExt as _};
+use crate::command::{CommandError, CommandExt as _, LOOK};
 pub use superblock::{COPIES, LENGTH, Renaming, Superblock, hide, show};
 pub use usage::{Filled, Usage};
 
@@ -135,9 +135,6 @@ pub fn add_device(device: &Path, mount: &Path) -> Result<(), CommandError> {
     // Without a discard of the whole device: it is blank, and large ones take long.
     Command::new("btrfs").args(["device", "add", "-K", IN_TURN]).arg(device).arg(mount).run()
 }
-
-/// How often those that work for hours let others be looked after. A look may wake a disk that sleeps.
-pub const LOOK: Duration = Duration::from_secs(300);
 
 /// Moves everything off a device and takes it out. It is named by its node, or by its number also when
 /// it is not there.
