@@ -96,7 +96,7 @@ pub(crate) fn file_system(host: &HostFile, name: &str) -> &'static dyn PoolFileS
 
 /// By which the file system of the pool `name` is known.
 pub(crate) fn id(host: &HostFile, name: &str) -> Uuid {
-    derive(host.host.id, Purpose::Btrfs, name, 0)
+    derive(host.host.id, Purpose::FileSystem, name, 0)
 }
 
 /// How often the disk of a role was replaced.

@@ -43,11 +43,6 @@ fn is_loaded() -> bool {
     known.split_whitespace().any(|word| word == "btrfs")
 }
 
-/// Makes the kernel forget every member that is not mounted.
-pub fn forget() -> Result<(), CommandError> {
-    Command::new("btrfs").args(["device", "scan", "--forget"]).run()
-}
-
 /// Makes the kernel forget one member that is not mounted. It is no matter when it knew none.
 pub fn forget_one(device: &Path) -> Result<(), CommandError> {
     let forgotten = Command::new("btrfs").args(["device", "scan", "--forget"]).arg(device).run();

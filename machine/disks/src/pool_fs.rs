@@ -8,7 +8,7 @@ mod members;
 mod usage;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -161,6 +161,9 @@ pub trait PoolFileSystem: Sync {
 
     /// Makes a part of a pool that can be snapshotted by itself.
     fn create_part(&self, path: &Path) -> Result<(), CommandError>;
+
+    /// Whether this is the top of a part, or of the pool.
+    fn is_part(&self, found: &Metadata) -> bool;
 
     /// Takes a read-only snapshot of the part `from`.
     fn snapshot(&self, from: &Path, to: &Path) -> Result<(), CommandError>;

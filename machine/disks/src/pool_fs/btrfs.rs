@@ -1,8 +1,9 @@
 //! Pools on btrfs.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bedplate_model::host::FileSystem;
@@ -19,6 +20,9 @@ use super::{
 
 /// btrfs over all members, with RAID1 for two copies.
 pub(super) struct Btrfs;
+
+/// Inode of the root of every subvolume.
+const SUBVOLUME_INODE: u64 = 256;
 
 const WORDS: Words = Words {
     name: "btrfs",
@@ -130,6 +134,10 @@ impl PoolFileSystem for Btrfs {
 
     fn create_part(&self, path: &Path) -> Result<(), CommandError> {
         btrfs::create_subvolume(path)
+    }
+
+    fn is_part(&self, found: &Metadata) -> bool {
+        found.is_dir() && found.ino() == SUBVOLUME_INODE
     }
 
     fn snapshot(&self, from: &Path, to: &Path) -> Result<(), CommandError> {
