@@ -111,9 +111,9 @@ impl PoolFileSystem for Btrfs {
 
     fn resynchronise(&self, away: &Away<'_>, meanwhile: Meanwhile<'_>) -> Result<(), ResyncError> {
         let written = replace::run_meanwhile(away.number, away.member, away.mount, meanwhile);
-        written.map_err(|error| match replace::lacks_room(&error) {
-            true => ResyncError::NoRoom(error),
-            false => ResyncError::Failed(error),
+        written.map_err(|error| {
+            let lacks_room = replace::lacks_room(&error);
+            if lacks_room { ResyncError::NoRoom(error) } else { ResyncError::Failed(error) }
         })
     }
 
