@@ -6,19 +6,18 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use bedplate_disks::{Claim, Identity, Lent};
+use bedplate_disks::{Claim, Identity, Lent, Table};
 use bedplate_events::Outcome;
-use bedplate_keystick::{self as keystick, Volume};
+use bedplate_keystick as keystick;
 use bedplate_luks::{
     self as luks, Format, KEYFILE_SLOT, LuksError, PASSPHRASE_SLOT, Standing, Token,
 };
 use bedplate_model::host::{HostFile, Recovery};
 use bedplate_model::identity::{Purpose, epoch_of, member_mapper, shown_volume_id};
-use bedplate_model::plan::{DiskTarget, Partition, PartitionKind};
+use bedplate_model::plan::{DiskTarget, Partition};
 use bedplate_planner::{Leaving, MemberPlan, MemberStep};
 use bedplate_tools::block::{self, Block};
 use bedplate_tools::mount::Access;
-use bedplate_tools::partition_table::{self, Entry};
 use bedplate_tools::secret::Secret;
 use bedplate_tools::udev;
 use uuid::Uuid;
@@ -134,24 +133,19 @@ impl<'a> Change<'a> {
 
     fn partition(&self, guid: Uuid, partitions: &[Partition]) -> Result<Outcome, ChangeError> {
         let target = self.target()?;
-        let entries: Vec<Entry> = partitions.iter().map(entry).collect();
+        let table = Table::new(target, guid, partitions);
         let failed = |action| {
             let disk = self.disk.clone();
             move |source| ChangeError::Disk { disk, action, source }
         };
         let identity = self.identity(target);
         let mut seen = Claim::disk_to_read(&identity)?;
-        if target.resume
-            && partition_table::carries(seen.file(), target.sector_size, guid, &entries)
-        {
+        if target.resume && table.is_on(seen.file()) {
             return Ok(Outcome::AlreadyDone);
         }
         drop(seen);
-        let mut claim = Claim::disk(&identity)?;
-        let disk = Path::new("/dev").join(claim.disk_name().replace('!', "/"));
-        partition_table::write(claim.file(), target.size, target.sector_size, guid, &entries)
-            .map_err(failed("write the partition table"))?;
-        drop(claim);
+        let written = Claim::disk(&identity)?.write_table(&table);
+        let disk = written.map_err(failed("write the partition table"))?;
         // udev saw the disk closed after writing: it takes the partitions away, and brings them
         // back, at a time of its own.
         udev::settle().map_err(command("udev did not come to rest"))?;
@@ -172,8 +166,7 @@ impl<'a> Change<'a> {
         {
             return Ok(Outcome::AlreadyDone);
         }
-        let sector_size = target.sector_size;
-        keystick::make(claim.file(), &Volume { id: &id, label: MIRROR_LABEL, sector_size }, &[])?;
+        claim.make_esp(volume_id, MIRROR_LABEL, target.sector_size)?;
         Ok(Outcome::Done)
     }
 
@@ -361,17 +354,6 @@ impl<'a> Change<'a> {
             keystick::write(stick.path(), &path, &packed)?;
         }
         Ok(())
-    }
-}
-
-fn entry(wanted: &Partition) -> Entry {
-    Entry {
-        number: wanted.number,
-        name: wanted.name.clone(),
-        esp: wanted.kind == PartitionKind::Esp,
-        guid: wanted.guid,
-        start: wanted.start,
-        length: wanted.length,
     }
 }
 
