@@ -133,6 +133,15 @@ mod tests {
     }
 
     #[test]
+    fn a_table_has_the_partitions_of_the_plan() {
+        let all = partitions();
+        let entries = table(512, 7, &all).entries();
+        let kinds: Vec<_> = entries.iter().map(|one| (one.number, one.esp, one.guid)).collect();
+        let guid = Uuid::from_u128;
+        assert_eq!(kinds, [(1, true, guid(0xe5b0)), (2, false, guid(0x1045))]);
+    }
+
+    #[test]
     fn f1_a_table_is_not_seen_before_its_last_write() {
         let image = tempfile::NamedTempFile::new().unwrap();
         image.as_file().set_len(SIZE).unwrap();
