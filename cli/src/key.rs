@@ -7,8 +7,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use bedplate_formats::passphrase;
-use bedplate_keystick::layout::{HEADER_LIMIT, HOST_KEY, LABEL, LEAST_KEYFILE_BYTES, header};
-use bedplate_keystick::{self as keystick, Contents, StickError, Volume};
+use bedplate_keystick::layout::{HEADER_LIMIT, HOST_KEY, LEAST_KEYFILE_BYTES, header};
+use bedplate_keystick::{self as keystick, Contents, StickError};
 use bedplate_model::host::{HostFile, Recovery, Stick};
 use bedplate_tools::secret::Secret;
 
@@ -120,8 +120,7 @@ impl Create {
             Some(first) => first.files,
             None => fresh(&host, typed)?,
         };
-        let volume = Volume { id: &stick.volume_id, label: LABEL, sector_size: target.sector_size };
-        keystick::make(&mut target.file, &volume, &files)?;
+        target.make(&stick.volume_id, &files)?;
         let name = target.name.clone();
         target.finish()?;
         self.tell(&name, stick, &host, &files)

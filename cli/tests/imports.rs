@@ -33,7 +33,8 @@ const YAML: &str = "bedplate-yaml";
 const IMPORT: &str = "bedplate-import";
 /// Imported by the middle row; imports `tools`, and no C library.
 const FACTS: &str = "bedplate-facts";
-/// Imported by whoever writes to disks; imports `facts`, and no C library.
+/// Imported by whoever writes to disks; imports `facts` and `keystick`, and no C library: the workstation
+/// makes key sticks.
 const DISKS: &str = "bedplate-disks";
 const WRITE_TO_DISKS: &[&str] = &["bedplate-installer", "bedplate-host-service"];
 /// Imported by the top row, and by those who look through a repository before a disk is written; no C
@@ -70,9 +71,10 @@ const MIDDLE: &[&str] = &[
     "bedplate-qemu-harness",
 ];
 const TOP: &[&str] = &["bedplate-cli", "bedplate-tests"];
-/// Tests of the first read their documents by the second.
+/// Tests of the first read their documents by the second, or what was written.
 const FOR_TESTS: &[(&str, &str)] = &[
     (PLANNER, DOCUMENT),
+    (DISKS, "bedplate-blkid"),
     (RESOURCES, SAMPLE),
     (GUESTS, SAMPLE),
     (PLATFORM, SAMPLE),
@@ -92,7 +94,7 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
     } else if name == FACTS {
         &[&[EVENTS, MODEL, FORMATS, TOOLS]]
     } else if name == DISKS {
-        &[&[EVENTS, MODEL, TOOLS, FACTS]]
+        &[&[EVENTS, MODEL, TOOLS, FACTS, "bedplate-keystick"]]
     } else if name == FETCH {
         &[&[TOOLS]]
     } else if name == SAMPLE {
@@ -187,6 +189,7 @@ fn wrong_arrows_are_found() {
         (EVENTS, MODEL),
         (MODEL, TOOLS),
         (PLANNER, DOCUMENT),
+        (DISKS, "bedplate-blkid"),
         (DOCUMENT, PLANNER),
         (MODEL, FORMATS),
         (RENDER, MODEL),
@@ -206,6 +209,7 @@ fn wrong_arrows_are_found() {
         ("bedplate-image-builder", "bedplate-cli"),
         ("bedplate-image-builder", DISKS),
         (GUESTS, DISKS),
+        (DISKS, "bedplate-luks"),
         (GUESTS, PLATFORM),
         (PLATFORM, GUESTS),
         (PLATFORM, DISKS),

@@ -1,6 +1,6 @@
 //! Pools: unlocking the members that are there and mounting what they make.
 //!
-//! Pools stand in no fstab: systemd would wait for every member of a btrfs file system, and a
+//! Pools stand in no fstab: systemd would wait for every member of a file system, and a
 //! lost disk would hang the boot.
 
 mod change;
@@ -27,8 +27,10 @@ use std::fmt;
 use std::path::Path;
 
 use bedplate_model::host::HostFile;
+use bedplate_model::identity::{Purpose, derive};
 use bedplate_model::name::Role;
 use bedplate_planner::pool_history::Word;
+use uuid::Uuid;
 
 use bedplate_platform::intent;
 
@@ -91,6 +93,11 @@ pub fn status_command(host_file: &Path) -> Result<Vec<Status>, Box<dyn Error>> {
 /// The file system of the pool `name`.
 pub(crate) fn file_system(host: &HostFile, name: &str) -> &'static dyn PoolFileSystem {
     pool_fs::of(host.pools.get(name).map(Pool::file_system).unwrap_or_default())
+}
+
+/// By which the file system of the pool `name` is known.
+pub(crate) fn id(host: &HostFile, name: &str) -> Uuid {
+    derive(host.host.id, Purpose::FileSystem, name, 0)
 }
 
 /// How often the disk of a role was replaced.

@@ -1,6 +1,7 @@
 //! What each step of a plan does. Nothing is decided here: the match over steps is exhaustive and each
 //! step does what it says; what comes after what stands in the plan ([`Plan::after`]).
 
+use bedplate_disks::pool_fs;
 use bedplate_engine::parallel::{movers, try_each};
 use bedplate_engine::{StepReporter, Task, Works, side_by_side};
 use bedplate_events::{EventKind, Outcome, Unit};
@@ -14,8 +15,9 @@ use crate::device;
 use crate::error::StepError;
 use crate::failure;
 use crate::meter::Meter;
+use crate::steps::file_systems::{self, Make};
 use crate::steps::system_image::Source;
-use crate::steps::{boot, btrfs, closure, disks, flake, kept, luks, stick, system};
+use crate::steps::{boot, closure, disks, flake, kept, luks, stick, system};
 
 /// Executes the steps, side by side where they may be. The first failure is reported, and nothing
 /// follows it.
@@ -94,7 +96,10 @@ fn perform(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<Outcome,
             }
             Ok(Outcome::Done)
         }
-        Step::KeepPool { name, fsid, members } => kept::open(context, name, *fsid, members),
+        Step::KeepPool { name, file_system, fsid, members } => {
+            let pool = kept::Pool { name, file_system: pool_fs::of(*file_system), id: *fsid };
+            kept::open(context, &pool, members)
+        }
         Step::OpenSystem { role, partition, uuid, mapper } => {
             kept::open_system(context, role, *partition, *uuid, mapper)
         }
@@ -106,10 +111,11 @@ fn perform(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<Outcome,
             disks::format_esp(context.disk(role)?, *partition, label, *volume_id)
         }
         Step::FormatLuks { .. } => luks::format(context, step),
-        Step::MakeBtrfs { name: _, label, fsid, raid1, members, subvolumes } => {
+        Step::MakeFileSystem { name: _, file_system, label, fsid, raid1, members, subvolumes } => {
             let sealed = hold_sealed(&context.plan.disks, members);
-            let origin = btrfs::Origin::Empty { raid1: *raid1 };
-            btrfs::Make { label, fsid: *fsid, origin, members, subvolumes, sealed }.run()
+            let origin = file_systems::Origin::Empty { raid1: *raid1 };
+            let (file_system, id) = (pool_fs::of(*file_system), *fsid);
+            Make { file_system, label, id, origin, members, subvolumes, sealed }.run()
         }
         Step::WriteSystem { image, label, fsid, member, subvolumes, bytes } => {
             let members = std::slice::from_ref(member);
@@ -117,10 +123,11 @@ fn perform(context: &Context<'_>, facts: &Facts, step: &Step) -> Result<Outcome,
             let id = step.id();
             let meter = Meter::new(context.reporter, &id, *bytes);
             let source = Source::open(*image)?;
-            let origin = btrfs::Origin::Medium(source, meter);
-            btrfs::Make { label, fsid: *fsid, origin, members, subvolumes, sealed }.run()
+            let origin = file_systems::Origin::Medium(source, meter);
+            let (file_system, id) = (file_systems::system(), *fsid);
+            Make { file_system, label, id, origin, members, subvolumes, sealed }.run()
         }
-        Step::Mount { mounts } => btrfs::mount_all(context, mounts),
+        Step::Mount { mounts } => file_systems::mount_all(context, mounts),
         Step::CopyClosure => closure::copy(context, &step.id()),
         Step::Enrol { hosts, remote, push } => {
             let target = flake::Target { hosts, remote: remote.as_deref(), push: push.as_ref() };

@@ -1,9 +1,9 @@
 //! What each group of steps does.
 
 pub mod boot;
-pub mod btrfs;
 pub mod closure;
 pub mod disks;
+pub mod file_systems;
 pub mod flake;
 pub mod host_key;
 pub mod kept;

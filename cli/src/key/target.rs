@@ -9,11 +9,12 @@ use bedplate_disks::{Claim, Fault, Identity};
 use bedplate_events::shown::shown;
 use bedplate_facts::roots::Roots;
 use bedplate_facts::{disks, machine, probe};
-use bedplate_keystick as keystick;
-use bedplate_keystick::layout::SECRET_LIMIT;
+use bedplate_keystick::layout::{LABEL, SECRET_LIMIT};
+use bedplate_keystick::{self as keystick, StickError, Volume};
 use bedplate_model::facts::{DiskFacts, Facts};
 use bedplate_model::host::{HostFile, Stick};
 use bedplate_planner::stick_fault;
+use bedplate_tools::secret::Secret;
 use bedplate_tools::sync;
 
 /// Where udev keeps stable names.
@@ -70,12 +71,17 @@ pub enum TargetError {
 pub struct Target {
     /// As the person knows it.
     pub name: String,
-    /// Open for reading and writing.
-    pub file: File,
+    medium: Medium,
     /// Bytes of a logical sector.
-    pub sector_size: u32,
+    sector_size: u32,
     /// Where an image belongs once it is whole, and where it stands until then.
     rename: Option<(PathBuf, PathBuf)>,
+}
+
+/// What is open for reading and writing.
+enum Medium {
+    Device(Claim),
+    Image(File),
 }
 
 impl Target {
@@ -103,12 +109,12 @@ impl Target {
             return Err(TargetError::Never { name: name.to_owned(), why });
         }
         let claim = Claim::disk(&Identity::seen(name, &facts));
-        let mut file = claim
-            .map_err(|error| TargetError::Claim { name: error.disk, source: error.fault })?
-            .into_file();
-        let doubts = doubts(&facts, stick, has_keyfile(&mut file, host));
+        let mut claim =
+            claim.map_err(|error| TargetError::Claim { name: error.disk, source: error.fault })?;
+        let doubts = doubts(&facts, stick, has_keyfile(claim.file(), host));
         ask(name, &doubts, consent)?;
-        Ok(Self { name: name.to_owned(), file, sector_size: facts.sector_size, rename: None })
+        let (name, medium) = (name.to_owned(), Medium::Device(claim));
+        Ok(Self { name, medium, sector_size: facts.sector_size, rename: None })
     }
 
     /// An image; it takes its name when it is whole.
@@ -145,7 +151,16 @@ impl Target {
         let file = options.open(&temporary).map_err(failed("make"))?;
         file.set_len(size).map_err(failed("make"))?;
         let rename = Some((temporary, path.to_owned()));
-        Ok(Self { name, file, sector_size: 512, rename })
+        Ok(Self { name, medium: Medium::Image(file), sector_size: 512, rename })
+    }
+
+    /// Makes the volume of a stick with these files, and reads it back.
+    pub fn make(&mut self, volume_id: &str, files: &[(String, Secret)]) -> Result<(), StickError> {
+        let volume = Volume { id: volume_id, label: LABEL, sector_size: self.sector_size };
+        match &mut self.medium {
+            Medium::Device(claim) => claim.make_vfat(&volume, files),
+            Medium::Image(file) => keystick::make(file, &volume, files),
+        }
     }
 
     /// Gives an image its name.

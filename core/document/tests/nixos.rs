@@ -24,7 +24,7 @@ fn purpose(word: &str) -> Purpose {
         "gpt-esp" => Purpose::GptEsp,
         "gpt-luks" => Purpose::GptLuks,
         "luks" => Purpose::Luks,
-        "btrfs" => Purpose::Btrfs,
+        "btrfs" => Purpose::FileSystem,
         "domain" => Purpose::Domain,
         other => panic!("no purpose `{other}`"),
     }

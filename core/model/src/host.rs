@@ -188,7 +188,8 @@ pub struct Pool {
 }
 
 /// A file system that pools can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FileSystem {
     /// btrfs over all members.
     #[default]
@@ -201,6 +202,11 @@ impl FileSystem {
         match self {
             Self::Btrfs => "btrfs",
         }
+    }
+
+    /// Whether it is the one that a pool has when nobody says otherwise.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -21,8 +21,8 @@ pub enum Purpose {
     GptLuks,
     /// UUID of the LUKS2 header.
     Luks,
-    /// File system id of btrfs.
-    Btrfs,
+    /// Id of the file system of a pool, or of the OS disk.
+    FileSystem,
     /// UUID of a libvirt domain.
     Domain,
 }
@@ -34,7 +34,8 @@ impl Purpose {
             Self::GptEsp => "gpt-esp",
             Self::GptLuks => "gpt-luks",
             Self::Luks => "luks",
-            Self::Btrfs => "btrfs",
+            // Of when there was no other: ids stay as they were derived.
+            Self::FileSystem => "btrfs",
             Self::Domain => "domain",
         }
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::host::{Export, HttpsSource, Push, Recovery, SshSource, Stick, Then};
+use crate::host::{Export, FileSystem, HttpsSource, Push, Recovery, SshSource, Stick, Then};
 use crate::name::{ByIdName, MapperName, PlanHash, PoolName, Role};
 
 /// The subvolume that holds the store, and the directory beside the description of its image that it is
@@ -142,6 +142,9 @@ pub enum Step {
     KeepPool {
         /// Name of the pool.
         name: PoolName,
+        /// Its file system.
+        #[serde(default, skip_serializing_if = "FileSystem::is_usual")]
+        file_system: FileSystem,
         /// File system id that every opened member carries.
         fsid: Uuid,
         /// Its members, in order.
@@ -203,15 +206,19 @@ pub enum Step {
         /// Name under `/dev/mapper`.
         mapper: MapperName,
     },
-    /// Make a btrfs file system over opened members.
-    MakeBtrfs {
+    /// Make a file system over opened members.
+    #[serde(rename = "make_btrfs")]
+    MakeFileSystem {
         /// `os` or the name of the pool.
         name: String,
+        /// Which one.
+        #[serde(default, skip_serializing_if = "FileSystem::is_usual")]
+        file_system: FileSystem,
         /// Label of the file system, the same as `name`.
         label: String,
         /// File system id.
         fsid: Uuid,
-        /// Whether data and metadata are RAID1 (pools) or single/dup (OS disk).
+        /// Whether everything is kept on two members (pools) or on the one there is (OS disk).
         raid1: bool,
         /// Names under `/dev/mapper`, in order.
         members: Vec<MapperName>,
@@ -376,7 +383,7 @@ pub struct Partition {
 pub enum PartitionKind {
     /// EFI system partition.
     Esp,
-    /// LUKS2 volume, with a member of a btrfs file system in it.
+    /// LUKS2 volume, with a member of a file system in it.
     Luks,
 }
 
@@ -418,6 +425,9 @@ pub enum MountSource {
     },
     /// A pool.
     Pool {
+        /// Its file system.
+        #[serde(default, skip_serializing_if = "FileSystem::is_usual")]
+        file_system: FileSystem,
         /// Names under `/dev/mapper` of its members.
         members: Vec<MapperName>,
     },

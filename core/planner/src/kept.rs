@@ -55,7 +55,8 @@ pub(super) fn pools(host: &HostFile, chosen: &[Choice<'_>]) -> Vec<Step> {
     let kept = host.pools.iter().filter(|(_, pool)| is_kept(host, pool));
     kept.map(|(name, pool)| Step::KeepPool {
         name: name.clone(),
-        fsid: derive(host.host.id, Purpose::Btrfs, name, 0),
+        file_system: pool.file_system(),
+        fsid: derive(host.host.id, Purpose::FileSystem, name, 0),
         members: pool
             .disks
             .iter()

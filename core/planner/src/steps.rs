@@ -5,7 +5,7 @@ use std::iter;
 use super::choose::{Choice, Part};
 use super::{geometry, kept};
 use bedplate_model::facts::{Facts, SystemImageFacts};
-use bedplate_model::host::{Flake, HostFile, Platform, Wipe};
+use bedplate_model::host::{FileSystem, Flake, HostFile, Platform, Wipe};
 use bedplate_model::identity::{Purpose, derive, esp_volume_id, mapper_name};
 use bedplate_model::name::Role;
 use bedplate_model::plan::{
@@ -109,7 +109,7 @@ fn luks(host: &HostFile, choice: &Choice<'_>) -> Option<Step> {
 /// The file system of the OS disk: the medium's image where it fits what the document asks for.
 fn system_file_system(host: &HostFile, facts: &Facts, chosen: &[Choice<'_>]) -> Step {
     let (name, label) = ("os".to_owned(), "os".to_owned());
-    let fsid = derive(host.host.id, Purpose::Btrfs, "os", 0);
+    let fsid = derive(host.host.id, Purpose::FileSystem, "os", 0);
     let member = mapper_name(&host.os.disk);
     let of =
         |(name, mount): (&String, &String)| Subvolume { name: name.clone(), mount: mount.clone() };
@@ -124,7 +124,16 @@ fn system_file_system(host: &HostFile, facts: &Facts, chosen: &[Choice<'_>]) -> 
             Step::WriteSystem { image, label, fsid, member, subvolumes, bytes }
         }
         None => {
-            Step::MakeBtrfs { name, label, fsid, raid1: false, members: vec![member], subvolumes }
+            let (file_system, members) = (FileSystem::Btrfs, vec![member]);
+            Step::MakeFileSystem {
+                name,
+                file_system,
+                label,
+                fsid,
+                raid1: false,
+                members,
+                subvolumes,
+            }
         }
     }
 }
@@ -141,10 +150,11 @@ fn takes_image(host: &HostFile, chosen: &[Choice<'_>], size: u64) -> bool {
 
 fn pools(host: &HostFile) -> Vec<Step> {
     let made = host.pools.iter().filter(|(_, pool)| !kept::is_kept(host, pool));
-    let pools = made.map(|(name, pool)| Step::MakeBtrfs {
+    let pools = made.map(|(name, pool)| Step::MakeFileSystem {
         name: name.to_string(),
+        file_system: pool.file_system(),
         label: name.to_string(),
-        fsid: derive(host.host.id, Purpose::Btrfs, name, 0),
+        fsid: derive(host.host.id, Purpose::FileSystem, name, 0),
         raid1: true,
         members: pool.disks.iter().map(mapper_name).collect(),
         subvolumes: Vec::new(),
@@ -193,7 +203,10 @@ pub(super) fn mounts(
     let mut pools: Vec<_> = host.pools.values().collect();
     pools.sort_unstable_by_key(|pool| &pool.mount);
     let pools = pools.into_iter().map(|pool| Mount {
-        source: MountSource::Pool { members: pool.disks.iter().map(mapper_name).collect() },
+        source: MountSource::Pool {
+            file_system: pool.file_system(),
+            members: pool.disks.iter().map(mapper_name).collect(),
+        },
         target: pool.mount.clone(),
     });
     subvolumes.chain(esps).chain(pools).collect()

@@ -60,7 +60,7 @@ pub enum BackupError {
         "the key stick could not note that there is a repository; it is used all the same the next time"
     )]
     Note(#[source] KeyError),
-    /// restic or btrfs.
+    /// restic or the file system.
     #[error("a command failed")]
     Command(#[from] CommandError),
     /// It did not say what it made.

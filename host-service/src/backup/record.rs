@@ -24,7 +24,7 @@ pub struct Record {
     pub last: Option<Attempt>,
     /// The newest attempt that ended well.
     pub last_success: Option<Attempt>,
-    /// Id of the snapshot in the repository that was made of the btrfs snapshots that are kept on the
+    /// Id of the snapshot in the repository that was made of the snapshots that are kept on the
     /// pools; none when they are of no backup that ended well.
     #[serde(default)]
     pub local: Option<String>,

@@ -13,7 +13,6 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bedplate_tools::command::CommandError;
@@ -26,8 +25,6 @@ use bedplate_tools::mounts::Mounts;
 pub const DIRECTORY: &str = ".bedplate-snapshots";
 /// Before the name of a snapshot until what was read from it is stored.
 const FRESH: &str = "new-";
-/// Inode of the root of every btrfs subvolume.
-const SUBVOLUME_INODE: u64 = 256;
 
 /// A source that could not be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +46,7 @@ pub enum SourceError {
         /// Mount point of the pool that `host.toml` has it in.
         mount: PathBuf,
     },
-    /// `btrfs` did not make or delete a snapshot.
+    /// The file system did not make or delete a snapshot.
     #[error("a snapshot could not be made or deleted")]
     Snapshot(#[from] CommandError),
     /// Nobody knows what would be left out.
@@ -274,7 +271,7 @@ fn subvolume_of(wanted: &Wanted) -> Result<PathBuf, SourceError> {
         if found.is_symlink() {
             return Err(outside());
         }
-        if found.is_dir() && found.ino() == SUBVOLUME_INODE {
+        if wanted.pool_fs().is_part(&found) {
             return Ok(at.to_owned());
         }
     }

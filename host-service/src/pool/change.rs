@@ -1,25 +1,23 @@
 //! Carrying out a change of a pool: one step after the other, each of which finds what a run
 //! before it has done.
 
-use bedplate_disks::pool_fs::PoolFileSystem;
+use bedplate_disks::pool_fs::{Live, PoolFileSystem, Which};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use bedplate_disks::{Claim, Identity, Lent};
+use bedplate_disks::{Claim, Identity, Lent, Table};
 use bedplate_events::Outcome;
-use bedplate_keystick::{self as keystick, Volume};
+use bedplate_keystick as keystick;
 use bedplate_luks::{
     self as luks, Format, KEYFILE_SLOT, LuksError, PASSPHRASE_SLOT, Standing, Token,
 };
 use bedplate_model::host::{HostFile, Recovery};
-use bedplate_model::identity::{Purpose, derive, epoch_of, member_mapper, shown_volume_id};
-use bedplate_model::plan::{DiskTarget, Partition, PartitionKind};
+use bedplate_model::identity::{Purpose, epoch_of, member_mapper, shown_volume_id};
+use bedplate_model::plan::{DiskTarget, Partition};
 use bedplate_planner::{Leaving, MemberPlan, MemberStep};
 use bedplate_tools::block::{self, Block};
-use bedplate_tools::btrfs_live::Live;
 use bedplate_tools::mount::Access;
-use bedplate_tools::partition_table::{self, Entry};
 use bedplate_tools::secret::Secret;
 use bedplate_tools::udev;
 use uuid::Uuid;
@@ -136,24 +134,19 @@ impl<'a> Change<'a> {
 
     fn partition(&self, guid: Uuid, partitions: &[Partition]) -> Result<Outcome, ChangeError> {
         let target = self.target()?;
-        let entries: Vec<Entry> = partitions.iter().map(entry).collect();
+        let table = Table::new(target, guid, partitions);
         let failed = |action| {
             let disk = self.disk.clone();
             move |source| ChangeError::Disk { disk, action, source }
         };
         let identity = self.identity(target);
         let mut seen = Claim::disk_to_read(&identity)?;
-        if target.resume
-            && partition_table::carries(seen.file(), target.sector_size, guid, &entries)
-        {
+        if target.resume && table.is_on(seen.file()) {
             return Ok(Outcome::AlreadyDone);
         }
         drop(seen);
-        let mut claim = Claim::disk(&identity)?;
-        let disk = Path::new("/dev").join(claim.disk_name().replace('!', "/"));
-        partition_table::write(claim.file(), target.size, target.sector_size, guid, &entries)
-            .map_err(failed("write the partition table"))?;
-        drop(claim);
+        let written = Claim::disk(&identity)?.write_table(&table);
+        let disk = written.map_err(failed("write the partition table"))?;
         // udev saw the disk closed after writing: it takes the partitions away, and brings them
         // back, at a time of its own.
         udev::settle().map_err(command("udev did not come to rest"))?;
@@ -174,8 +167,7 @@ impl<'a> Change<'a> {
         {
             return Ok(Outcome::AlreadyDone);
         }
-        let sector_size = target.sector_size;
-        keystick::make(claim.file(), &Volume { id: &id, label: MIRROR_LABEL, sector_size }, &[])?;
+        claim.make_esp(volume_id, MIRROR_LABEL, target.sector_size)?;
         Ok(Outcome::Done)
     }
 
@@ -256,9 +248,7 @@ impl<'a> Change<'a> {
         let pool = host.pools.get(name).ok_or_else(unknown)?;
         let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
         let members = Members::find(host, pool, &Record::read(name)?, &headers(&blocks))?;
-        let fsid = derive(host.host.id, Purpose::Btrfs, name, 0).to_string();
-        let live = Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?;
-        let live = live.ok_or_else(|| PoolError::NotMounted { pool: name.to_owned() })?;
+        let live = self.live()?;
         let new = joins.then(|| members.found.get(&self.plan.role)).flatten();
         Ok(history::settle(host, name, &live, &members, new)?)
     }
@@ -268,14 +258,17 @@ impl<'a> Change<'a> {
         tend::others(self.host, &self.plan.pool, warn);
     }
 
-    /// The number of what lies behind a mapping of the role: of a disk that dropped out btrfs cannot read
+    fn live(&self) -> Result<Live, PoolError> {
+        let pool = &self.plan.pool;
+        let live = self.file_system().live(super::id(self.host, pool))?;
+        live.ok_or_else(|| PoolError::NotMounted { pool: pool.to_string() })
+    }
+
+    /// The number of what lies behind a mapping of the role: of a disk that dropped out the kernel cannot read
     /// whose its node is.
     fn number(&self, mapper: &str) -> Result<Option<u64>, PoolError> {
-        let pool = &self.plan.pool;
-        let fsid = derive(self.host.host.id, Purpose::Btrfs, pool, 0).to_string();
-        let live = Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?;
-        let live = live.ok_or_else(|| PoolError::NotMounted { pool: pool.to_string() })?;
-        Ok(facts::number(self.host, &Record::read(pool)?, &live, &self.plan.role, mapper))
+        let record = Record::read(&self.plan.pool)?;
+        Ok(facts::number(self.host, &record, &self.live()?, &self.plan.role, mapper))
     }
 
     fn leave(
@@ -284,15 +277,13 @@ impl<'a> Change<'a> {
         warn: &mut dyn FnMut(String),
     ) -> Result<Outcome, ChangeError> {
         let mount = Path::new(&self.plan.mount);
-        let node = match device {
-            Leaving::Missing(number) => number.to_string(),
-            Leaving::Mapper(mapper) => match self.number(mapper)? {
-                Some(number) => number.to_string(),
-                None => mapped(mapper).display().to_string(),
-            },
+        let (number, node) = match device {
+            Leaving::Missing(number) => (Some(*number), PathBuf::new()),
+            Leaving::Mapper(mapper) => (self.number(mapper)?, mapped(mapper)),
         };
+        let member = number.map_or(Which::Node(&node), Which::Number);
         self.file_system()
-            .leave(&node, mount, &mut || self.look_after_others(warn))
+            .leave(member, mount, &mut || self.look_after_others(warn))
             .map_err(command("the old disk could not be taken out of the pool"))?;
         self.expect_taken()?;
         self.mark(false)?;
@@ -325,7 +316,7 @@ impl<'a> Change<'a> {
         })
     }
 
-    /// btrfs goes on without a word when the new disk does not take what is written, and reads from it what
+    /// The kernel goes on without a word when the new disk does not take what is written, and reads from it what
     /// has no checksums. The mark of such a disk still says that it joins, so that no boot takes it for
     /// a whole member.
     fn expect_taken(&self) -> Result<Outcome, ChangeError> {
@@ -333,9 +324,9 @@ impl<'a> Change<'a> {
         let node = mapped(&mapper);
         let health = self.file_system().health(Path::new(&self.plan.mount));
         let health = health.map_err(command("the errors of the new disk could not be counted"))?;
-        match unwritten(&health.errors, &node) {
-            0 => Ok(Outcome::Done),
-            count => Err(ChangeError::NotTaken { disk: self.disk.clone(), count }),
+        match health.unwritten.get(&node).copied() {
+            None | Some(0) => Ok(Outcome::Done),
+            Some(count) => Err(ChangeError::NotTaken { disk: self.disk.clone(), count }),
         }
     }
 
@@ -364,24 +355,6 @@ impl<'a> Change<'a> {
             keystick::write(stick.path(), &path, &packed)?;
         }
         Ok(())
-    }
-}
-
-/// How many writes a device did not take, flushes among them.
-fn unwritten(counted: &BTreeMap<String, u64>, node: &Path) -> u64 {
-    let of =
-        |kind: &str| counted.get(&format!("[{}].{kind}", node.display())).copied().unwrap_or(0);
-    of("write_io_errs").saturating_add(of("flush_io_errs"))
-}
-
-fn entry(wanted: &Partition) -> Entry {
-    Entry {
-        number: wanted.number,
-        name: wanted.name.clone(),
-        esp: wanted.kind == PartitionKind::Esp,
-        guid: wanted.guid,
-        start: wanted.start,
-        length: wanted.length,
     }
 }
 
@@ -421,24 +394,4 @@ fn sticks(host: &HostFile) -> Result<Vec<Block>, ChangeError> {
     let sticks: Vec<Block> =
         blocks.into_iter().filter(|block| keystick::is_stick(block, ids())).collect();
     if sticks.is_empty() { Err(ChangeError::NoStick) } else { Ok(sticks) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn f2_writes_and_flushes_that_the_new_disk_did_not_take_are_counted_and_those_of_others_not() {
-        let counted = |lines: &[(&str, u64)]| {
-            lines.iter().map(|(line, count)| ((*line).to_owned(), *count)).collect()
-        };
-        let all: BTreeMap<String, u64> = counted(&[
-            ("[/dev/mapper/bedplate-two.1].write_io_errs", 3),
-            ("[/dev/mapper/bedplate-two.1].flush_io_errs", 1),
-            ("[/dev/mapper/bedplate-two.1].read_io_errs", 7),
-            ("[/dev/mapper/bedplate-two].write_io_errs", 9),
-        ]);
-        assert_eq!(unwritten(&all, Path::new("/dev/mapper/bedplate-two.1")), 4);
-        assert_eq!(unwritten(&all, Path::new("/dev/mapper/bedplate-one")), 0);
-    }
 }

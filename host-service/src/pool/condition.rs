@@ -8,9 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use bedplate_disks::pool_fs::{Health, PoolFileSystem};
+use bedplate_disks::pool_fs::{self, Health, PoolFileSystem, Usage};
 use bedplate_model::host::HostFile;
-use bedplate_tools::btrfs::Usage;
 use bedplate_tools::{programs, systemd_analyze};
 use rustix::fs::StatVfsMountFlags;
 use serde::{Deserialize, Serialize};
@@ -115,7 +114,7 @@ pub fn look(
     mount: &Path,
 ) -> Result<Condition, PoolError> {
     let scrubs = Scrubs::read(name)?;
-    let Health { usage, errors } = file_system.health(mount)?;
+    let Health { usage, errors, .. } = file_system.health(mount)?;
     let found = rustix::fs::statvfs(mount).map_err(|errno| file("look at", mount)(errno.into()))?;
     Ok(Condition {
         read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
@@ -141,12 +140,13 @@ pub fn wants(
 ) -> Vec<String> {
     let Some(pool) = host.pools.get(name) else { return Vec::new() };
     let (mount, most) = (&pool.mount, u64::from(host.health.fill));
-    let usage = condition.usage;
+    let (usage, words) = (condition.usage, pool_fs::of(pool.file_system()).words());
     let mut wants = Vec::new();
     if condition.read_only {
         wants.push(format!(
-            "nothing can be written: btrfs made {mount} read-only after an error it could not pass over \
-             (`journalctl -k -g BTRFS` says which); see that a backup is fresh, then restart the machine"
+            "nothing can be written: {} made {mount} read-only after an error it could not pass over \
+             (`journalctl -k -g {}` says which); see that a backup is fresh, then restart the machine",
+            words.name, words.journal
         ));
     }
     let data = usage.data.percent(usage.unallocated);
@@ -159,11 +159,14 @@ pub fn wants(
     }
     let metadata = usage.metadata.percent(usage.unallocated);
     if is_whole && metadata >= most {
+        let gather = words
+            .gather
+            .map(|command| format!(": `{command} {mount}` gives back what data does not use"));
         wants.push(format!(
             "its metadata is full to {metadata} % ({} are left), and then nothing can be written although \
-             there is room for data: `btrfs balance start -dusage=30 {mount}` gives back what data does \
-             not use",
-            size(usage.metadata.free(usage.unallocated))
+             there is room for data{}",
+            size(usage.metadata.free(usage.unallocated)),
+            gather.unwrap_or_default()
         ));
     }
     let is_scheduled = pool.scrub.is_some();
@@ -227,7 +230,7 @@ fn path(pool: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use bedplate_tools::btrfs::Filled;
+    use bedplate_disks::pool_fs::Filled;
 
     use super::*;
     use bedplate_sample as sample;

@@ -1,6 +1,6 @@
 //! What can go wrong with a pool.
 
-use bedplate_disks::pool_fs::OpenError;
+use bedplate_disks::pool_fs::{LookError, OpenError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -156,9 +156,12 @@ pub enum PoolError {
     CutOff {
         /// Name of the pool whose scrub it was.
         pool: String,
-        /// What btrfs says.
+        /// What the file system says.
         summary: String,
     },
+    /// What is mounted could not be looked at.
+    #[error(transparent)]
+    Look(#[from] LookError),
     /// A volume.
     #[error("a member could not be unlocked")]
     Luks(#[from] LuksError),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use bedplate_disks::pool_fs::{self, Live};
 use bedplate_facts::disks;
 use bedplate_facts::probe::by_wipefs;
 use bedplate_facts::roots::Roots;
@@ -13,8 +14,6 @@ use bedplate_model::identity::{Purpose, derive, epoch_of, member_mapper};
 use bedplate_model::name::Role;
 use bedplate_planner::{Owner, PoolFacts, SCHEMA};
 use bedplate_tools::block;
-use bedplate_tools::btrfs;
-use bedplate_tools::btrfs_live::Live;
 
 use super::change::{ChangeError, command};
 use super::error::{PoolError, file};
@@ -55,12 +54,8 @@ pub fn pool(host: &HostFile, role: &Role) -> Result<PoolFacts, ChangeError> {
     let members = Members::find(host, pool, &record, &headers)?;
     let epoch = members.found.get(role).map(|member| member.epoch);
     let epoch = record.epochs.get(role).copied().or(epoch).unwrap_or(0);
-    let fsid = derive(host.host.id, Purpose::Btrfs, name, 0).to_string();
-    let live = if is_mounted(pool)? {
-        Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?
-    } else {
-        None
-    };
+    let file_system = pool_fs::of(pool.file_system());
+    let live = live(host, name, pool)?;
     let dropped = live.iter().flat_map(|live| {
         let left = members.found.values().filter(|member| is_left_over(&record, live, member));
         let left = left.map(|member| member.role.clone());
@@ -68,7 +63,8 @@ pub fn pool(host: &HostFile, role: &Role) -> Result<PoolFacts, ChangeError> {
     });
     let dropped = dropped.collect();
     let missing = match &live {
-        Some(live) if live.missing > 0 => btrfs::missing_devices(Path::new(&pool.mount))
+        Some(live) if live.missing > 0 => file_system
+            .missing(Path::new(&pool.mount))
             .map_err(command("it could not be seen which devices the pool lacks"))?,
         _ => Vec::new(),
     };
@@ -79,9 +75,7 @@ pub fn pool(host: &HostFile, role: &Role) -> Result<PoolFacts, ChangeError> {
     let next_epoch = if unfinished { epoch } else { epoch + 1 };
     Ok(PoolFacts {
         mounted: live.is_some(),
-        mixed: live
-            .as_ref()
-            .is_some_and(|live| live.profiles.iter().any(|spread| !spread.ends_with("/raid1"))),
+        mixed: live.as_ref().is_some_and(|live| !live.single.is_empty()),
         missing,
         dropped,
         devices: live.map(|live| live.devices).unwrap_or_default(),
@@ -90,6 +84,14 @@ pub fn pool(host: &HostFile, role: &Role) -> Result<PoolFacts, ChangeError> {
         sealed: sealed_at(next_epoch)? == Some(true),
         current: current(host, &headers)?,
     })
+}
+
+/// What is known of the members of a pool; none when it is not mounted.
+pub(super) fn live(host: &HostFile, name: &str, pool: &Pool) -> Result<Option<Live>, PoolError> {
+    if !is_mounted(pool)? {
+        return Ok(None);
+    }
+    Ok(pool_fs::of(pool.file_system()).live(super::id(host, name))?)
 }
 
 /// Whose the devices of these numbers were, as far as the record says.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
+use bedplate_disks::pool_fs::{Live, Told};
 use bedplate_events::shown::shown;
 use bedplate_luks as luks;
 use bedplate_model::host::{HostFile, Pool};
@@ -12,8 +13,6 @@ use bedplate_model::identity::{Purpose, derive, epoch_of};
 use bedplate_planner::pool_history::{
     Fresh, Kept, Mark, Place, Seen, Standing, TOKEN, newest, places,
 };
-use bedplate_tools::btrfs::Superblock;
-use bedplate_tools::btrfs_live::Live;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -78,17 +77,17 @@ pub fn fresh(host: &HostFile) -> Result<Fresh, PoolError> {
 }
 
 /// What a member that is there and unlocked tells.
-pub fn seen(member: &Member, block: &Superblock, mark: Option<Mark>) -> Seen {
-    let standing = match block {
-        Superblock { hidden: true, .. } => Standing::Hidden,
-        Superblock { device: 0, .. } => Standing::Target,
+pub fn seen(member: &Member, told: &Told, mark: Option<Mark>) -> Seen {
+    let standing = match told {
+        Told { hidden: true, .. } => Standing::Hidden,
+        Told { number: None, .. } => Standing::Target,
         _ => Standing::Member,
     };
     Seen {
         uuid: member.luks_uuid.clone(),
         mark,
-        generation: block.generation,
-        devices: block.devices,
+        generation: told.generation,
+        devices: told.members,
         standing,
     }
 }

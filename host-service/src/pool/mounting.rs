@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bedplate_disks::pool_fs::{Opening, PoolFileSystem};
+use bedplate_disks::pool_fs::{Opening, PoolFileSystem, Progress};
 use bedplate_luks as luks;
 use bedplate_planner::pool_history;
-use bedplate_tools::btrfs::replace::{self, Progress};
-use bedplate_tools::btrfs::{self, Superblock};
 use bedplate_tools::mount::Access;
 
 use super::error::{PoolError, file};
@@ -62,12 +60,12 @@ impl Mounting<'_> {
             warnings.push(format!("the state of pool {} could not be kept: {why}", self.name));
         }
         for member in self.members(&self.wanted.behind) {
-            put_out_of_sight(member)?;
+            put_out_of_sight(self.file_system, member)?;
         }
         // Chosen by somebody's word.
         for member in current.iter().filter(|member| self.is_hidden(member)) {
             let node = mapped(&member.mapper);
-            btrfs::show(&node).map_err(file("take back into the pool", &node))?;
+            self.file_system.show(&node).map_err(file("take back into the pool", &node))?;
         }
         let degraded = self.wanted.lost > 0;
         let target = self.wanted.target.iter().flat_map(|role| self.member(role));
@@ -76,7 +74,9 @@ impl Mounting<'_> {
             (Ok(()), _) => {}
             // It begins again from the start instead.
             (Err(error), Some(role)) => {
-                self.members([role]).into_iter().try_for_each(put_out_of_sight)?;
+                for member in self.members([role]) {
+                    put_out_of_sight(self.file_system, member)?;
+                }
                 return Ok(BTreeMap::from([(role.clone(), in_line(&error))]));
             }
             (Err(error), None) => return self.without_torn(&current, warnings).ok_or(error),
@@ -87,15 +87,17 @@ impl Mounting<'_> {
         Ok(BTreeMap::new())
     }
 
-    /// Members whose superblock a power cut tore: the kernel mounts nothing by it, and the others have
+    /// Members of which a power cut tore what they say of themselves: the kernel mounts nothing by it, and the others have
     /// everything. None where that is not what is wrong.
     fn without_torn(
         &self,
         current: &[&Member],
         warnings: &mut Vec<String>,
     ) -> Option<BTreeMap<Role, String>> {
-        let is_torn =
-            |member: &&&Member| Superblock::is_torn(&mapped(&member.mapper)).unwrap_or(false);
+        let is_torn = |member: &&&Member| {
+            let told = self.file_system.told(&mapped(&member.mapper));
+            told.is_ok_and(|told| told.is_some_and(|told| told.torn))
+        };
         let torn: Vec<&Member> = current.iter().filter(is_torn).copied().collect();
         if torn.is_empty() || torn.len() == current.len() {
             return None;
@@ -109,7 +111,9 @@ impl Mounting<'_> {
     /// all the same, once udev has told it of their mappings.
     fn leave_alone(&self, members: &[&Member], warnings: &mut Vec<String>) {
         for member in members {
-            let locked = btrfs::forget_one(&mapped(&member.mapper))
+            let locked = self
+                .file_system
+                .forget(&mapped(&member.mapper))
                 .map_err(PoolError::from)
                 .and_then(|()| Ok(luks::close(&member.mapper)?));
             warnings.extend(locked.err().map(|error| {
@@ -122,8 +126,8 @@ impl Mounting<'_> {
     /// comes back, and leave out what was written meanwhile.
     fn give_up_replacing(&self, warnings: &mut Vec<String>) {
         let mount = Path::new(self.mount);
-        if let Ok(Progress::Suspended) = replace::progress(mount)
-            && let Err(error) = replace::cancel(mount)
+        if let Ok(Progress::Suspended) = self.file_system.progress(mount)
+            && let Err(error) = self.file_system.give_up(mount)
         {
             let name = self.name;
             warnings
@@ -137,16 +141,16 @@ impl Mounting<'_> {
         record.stale = self.wanted.doubtful.clone();
         // Those that are mounted come last: what the others say may be long past.
         for role in self.wanted.behind.iter().chain(&self.wanted.current) {
-            if let Some((member, block)) = self.seen.present.get(role)
-                && block.device != 0
+            if let Some((member, told)) = self.seen.present.get(role)
+                && let Some(number) = told.number
             {
-                record.number(&member.luks_uuid, block.device);
+                record.number(&member.luks_uuid, number);
             }
         }
     }
 
     fn is_hidden(&self, member: &Member) -> bool {
-        self.seen.present.get(&member.role).is_some_and(|(_, block)| block.hidden)
+        self.seen.present.get(&member.role).is_some_and(|(_, told)| told.hidden)
     }
 
     fn member(&self, role: &Role) -> Option<&Member> {
@@ -160,13 +164,16 @@ impl Mounting<'_> {
 
 /// A member that is behind: no scan may make it a part of what is mounted. It stays unlocked, for
 /// those who bring it up to date.
-pub(super) fn put_out_of_sight(member: &Member) -> Result<(), PoolError> {
+pub(super) fn put_out_of_sight(
+    file_system: &dyn PoolFileSystem,
+    member: &Member,
+) -> Result<(), PoolError> {
     let node = mapped(&member.mapper);
-    if let Err(error) = btrfs::hide(&node) {
+    if let Err(error) = file_system.hide(&node) {
         // The kernel cannot read what is locked, either.
         luks::close(&member.mapper).map_err(|_| file("put out of sight", &node)(error))?;
     }
-    Ok(btrfs::forget_one(&node)?)
+    Ok(file_system.forget(&node)?)
 }
 
 fn mount_members(

@@ -1,6 +1,6 @@
 //! Unlocking the members that are there and mounting what holds the newest history.
 
-use bedplate_disks::pool_fs;
+use bedplate_disks::pool_fs::{self, PoolFileSystem, Told};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::thread::sleep;
@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use bedplate_luks as luks;
 use bedplate_model::host::{HostFile, Media, Pool};
-use bedplate_model::identity::{Purpose, derive};
 use bedplate_planner::pool_history::{
     Decision, Mark, Opening as Wanted, Refusal, Word, judge, needs_record,
 };
 use bedplate_tools::block::{self, Block};
-use bedplate_tools::btrfs::Superblock;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::error::{PoolError, file};
 use super::faults::Faults;
@@ -104,7 +103,7 @@ pub fn open(
         let needs_record = needs_record(&history::kept(&opening.record), &wanted, word);
         let mounting = Mounting {
             name: &name,
-            file_system: pool_fs::of(pool.file_system()),
+            file_system: opening.file_system,
             mount: &mount,
             roles: &pool.disks,
             seen: &seen,
@@ -151,7 +150,7 @@ pub(super) fn lacking_warnings(
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Seen {
     /// Unlocked, and part of the file system, also when it is behind.
-    pub present: BTreeMap<Role, (Member, Superblock)>,
+    pub present: BTreeMap<Role, (Member, Told)>,
     /// Unlocked, and part of no file system or another one.
     pub foreign: BTreeMap<Role, Member>,
     /// There, and no key opens them.
@@ -180,7 +179,7 @@ pub(super) fn patience(timeout: Duration, awaited: &[Option<Media>], for_keys: b
 /// What is in a member.
 enum Inside {
     /// Our file system, and what the header says of its history.
-    Present(Superblock, Option<Mark>),
+    Present(Told, Option<Mark>),
     /// Another, or none.
     Foreign,
     /// No key fits.
@@ -191,9 +190,10 @@ struct Opening<'a> {
     host: &'a HostFile,
     name: String,
     pool: &'a Pool,
+    file_system: &'static dyn PoolFileSystem,
     record: Record,
     word: &'a Word,
-    fsid: String,
+    id: Uuid,
     keys: Keys<'a>,
     trials: Trials,
     /// What was tried, one line each.
@@ -215,9 +215,10 @@ impl<'a> Opening<'a> {
             host,
             name: name.to_owned(),
             pool,
+            file_system: pool_fs::of(pool.file_system()),
             record: record.clone(),
             word,
-            fsid: derive(host.host.id, Purpose::Btrfs, name, 0).to_string(),
+            id: super::id(host, name),
             keys: Keys::new(&host.unlock)?,
             trials: Trials::default(),
             attempts: Vec::new(),
@@ -266,9 +267,9 @@ impl<'a> Opening<'a> {
     }
 
     fn decide(&self, seen: &Seen) -> Result<Decision, PoolError> {
-        let known = seen.present.iter().map(|(role, (member, block))| {
+        let known = seen.present.iter().map(|(role, (member, told))| {
             let mark = seen.marks.get(role).cloned().flatten();
-            (role.clone(), history::seen(member, block, mark))
+            (role.clone(), history::seen(member, told, mark))
         });
         let fresh = history::fresh(self.host)?;
         Ok(judge(&known.collect(), &history::kept(&self.record), self.word, &fresh))
@@ -340,9 +341,9 @@ impl<'a> Opening<'a> {
                 Ok(inside) => {
                     self.faults.passed(&role);
                     match inside {
-                        Inside::Present(block, mark) => {
+                        Inside::Present(told, mark) => {
                             seen.marks.insert(role.clone(), mark);
-                            seen.present.insert(role, (member, block));
+                            seen.present.insert(role, (member, told));
                         }
                         Inside::Foreign => _ = seen.foreign.insert(role, member),
                         Inside::Locked => _ = seen.locked.insert(role),
@@ -385,11 +386,11 @@ impl<'a> Opening<'a> {
         if !luks::is_open(&member.mapper) && !self.unlock(member, blocks)? {
             return Ok(Inside::Locked);
         }
-        let block = Superblock::read_on_disk(&mapped(&member.mapper));
-        match block.map_err(|error| error.to_string())? {
-            Some(block) if block.fsid == self.fsid => {
+        let told = self.file_system.told(&mapped(&member.mapper));
+        match told.map_err(|error| error.to_string())? {
+            Some(told) if told.pool == self.id => {
                 let mark = history::try_read(member).map_err(|error| in_line(&error))?;
-                Ok(Inside::Present(block, mark))
+                Ok(Inside::Present(told, mark))
             }
             _ => Ok(Inside::Foreign),
         }

@@ -9,13 +9,13 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use bedplate_disks::pool_fs::{Away, Live, PoolFileSystem, Progress, ResyncError, Told};
 use bedplate_luks as luks;
 use bedplate_model::host::HostFile;
 use bedplate_planner::pool_history::{Mark, resynchronising};
 use bedplate_tools::block::Block;
-use bedplate_tools::btrfs::replace::{self, Progress};
-use bedplate_tools::btrfs::{self, Superblock};
-use bedplate_tools::btrfs_live::Live;
+use bedplate_tools::command::LOOK as LOOK_AT_OTHERS;
+use uuid::Uuid;
 
 use super::error::{PoolError, file};
 use super::history;
@@ -35,7 +35,8 @@ pub(super) struct Resync<'a> {
     pub host: &'a HostFile,
     pub name: &'a str,
     pub mount: &'a Path,
-    pub fsid: &'a str,
+    pub file_system: &'static dyn PoolFileSystem,
+    pub id: Uuid,
     pub blocks: &'a [Block],
     pub members: &'a Members,
     pub member: &'a Member,
@@ -79,20 +80,21 @@ impl Resync<'_> {
         }
         let Some(number) = self.number()? else { return Ok(Came::NotWanted) };
         let node = mapped(&self.member.mapper);
-        put_out_of_sight(self.member)?;
+        put_out_of_sight(self.file_system, self.member)?;
         self.begin(record)?;
-        let written = replace::run_meanwhile(number, &node, self.mount, meanwhile);
-        written.map_err(|error| {
-            let room = if replace::lacks_room(&error) {
-                "; the pool has no room for one more chunk: delete something"
-            } else {
-                ""
+        let away = Away { number, member: &node, mount: self.mount };
+        self.file_system.resynchronise(&away, meanwhile).map_err(|error| {
+            let room = match &error {
+                ResyncError::NoRoom(_) => {
+                    "; the pool has no room for one more chunk: delete something"
+                }
+                ResyncError::Failed(_) => "",
             };
             self.failed(format!("{}{room}", in_line(&error)))
         })?;
-        let end = replace::progress(self.mount)?;
-        let unreadable =
-            self.ended(end)?.ok_or_else(|| self.failed(format!("btrfs says {end:?}")))?;
+        let end = self.file_system.progress(self.mount)?;
+        let says = || self.failed(format!("{} says {end:?}", self.file_system.words().name));
+        let unreadable = self.ended(end)?.ok_or_else(says)?;
         self.finish(record)?;
         Ok(Came::UpToDate { unreadable })
     }
@@ -116,12 +118,12 @@ impl Resync<'_> {
         let (mut last, mut since) = (Progress::None, Instant::now());
         let mut looked = Instant::now();
         loop {
-            let now = replace::progress(self.mount)?;
+            let now = self.file_system.progress(self.mount)?;
             match now {
                 Progress::Finished { .. } => return self.ended(now),
                 Progress::None => return Ok(None),
                 Progress::Suspended => {
-                    replace::cancel(self.mount)?;
+                    self.file_system.give_up(self.mount)?;
                     return Ok(None);
                 }
                 Progress::Running(_) => {}
@@ -132,7 +134,7 @@ impl Resync<'_> {
             if since.elapsed() > STANDS_STILL {
                 return Err(self.failed("the kernel has not come further for an hour".into()));
             }
-            if looked.elapsed() > btrfs::LOOK {
+            if looked.elapsed() > LOOK_AT_OTHERS {
                 meanwhile();
                 looked = Instant::now();
             }
@@ -147,7 +149,7 @@ impl Resync<'_> {
         if luks::is_open(mapper) {
             // Of a disk that dropped out and is back under another name it leads nowhere, and nobody
             // uses it.
-            if Superblock::read_on_disk(&mapped(mapper)).is_ok() {
+            if self.file_system.told(&mapped(mapper)).is_ok() {
                 return Ok(true);
             }
             luks::close(mapper).map_err(|error| {
@@ -162,7 +164,7 @@ impl Resync<'_> {
             if !luks::open_unseen(node, &unseen, Some(key.slot), secret)? {
                 continue;
             }
-            let hidden = btrfs::hide(&unseen_node);
+            let hidden = self.file_system.hide(&unseen_node);
             luks::close(&unseen)?;
             hidden.map_err(file("put out of sight", &unseen_node))?;
             luks::open(node, mapper, Some(key.slot), secret, *discard)?;
@@ -173,16 +175,15 @@ impl Resync<'_> {
 
     /// The number of the missing device that it was, or was to be.
     fn number(&self) -> Result<Option<u64>, PoolError> {
-        let missing = btrfs::missing_devices(self.mount)?;
+        let missing = self.file_system.missing(self.mount)?;
         let [number] = missing.as_slice() else { return Ok(None) };
         let node = mapped(&self.member.mapper);
-        let block = Superblock::read_hidden(&node).map_err(file("read", &node))?;
-        let fits = |block: &Superblock| {
-            block.fsid == self.fsid && (block.device == 0 || block.device == *number)
-        };
-        // One that was half written and given up has no superblock any more: its header says it.
+        let told = self.file_system.told(&node).map_err(file("read", &node))?;
+        let fits =
+            |told: &Told| told.pool == self.id && told.number.is_none_or(|own| own == *number);
+        // One that was half written and given up says nothing any more: its header says it.
         let was_joining = || history::read(self.member).is_some_and(|mark| mark.joining.is_some());
-        Ok(block.map_or_else(was_joining, |block| fits(&block)).then_some(*number))
+        Ok(told.map_or_else(was_joining, |told| fits(&told)).then_some(*number))
     }
 
     /// Marks that it is being written to, on those that have everything, and then on itself.

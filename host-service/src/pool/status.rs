@@ -1,6 +1,6 @@
 //! How pools stand: what host.toml wants, what is there, and what to do about the difference.
 
-use bedplate_disks::pool_fs;
+use bedplate_disks::pool_fs::{self, Live, Progress, Words};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
@@ -8,14 +8,12 @@ use std::path::Path;
 
 use bedplate_luks as luks;
 use bedplate_model::host::{HostFile, Pool};
-use bedplate_model::identity::{Purpose, derive};
 use bedplate_tools::block;
-use bedplate_tools::btrfs::replace::{self, Progress};
-use bedplate_tools::btrfs_live::Live;
 use serde::{Deserialize, Serialize};
 
 use super::condition::{self, Condition};
 use super::error::{PoolError, file};
+use super::facts;
 use super::member::{Header, Members, headers, role_of};
 use super::record::Record;
 use super::tend::{dropped, is_left_over};
@@ -210,16 +208,9 @@ pub(super) fn compared_pool(one: Status) -> resource::Status {
 fn one(host: &HostFile, name: &str, pool: &Pool, headers: &[Header]) -> Result<Status, PoolError> {
     let record = Record::read(name)?;
     let members = Members::find(host, pool, &record, headers)?;
-    let fsid = derive(host.host.id, Purpose::Btrfs, name, 0).to_string();
-    let live = if is_mounted(pool)? {
-        Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?
-    } else {
-        None
-    };
-    let found = live
-        .as_ref()
-        .map(|_| condition::look(pool_fs::of(pool.file_system()), name, Path::new(&pool.mount)))
-        .transpose()?;
+    let (file_system, mount) = (pool_fs::of(pool.file_system()), Path::new(&pool.mount));
+    let live = facts::live(host, name, pool)?;
+    let found = live.as_ref().map(|_| condition::look(file_system, name, mount)).transpose()?;
     let errors = found.as_ref().map_or(0, |found| found.errors);
     let unsealed = members.found.values().filter(|member| is_unsealed(&member.node));
     let unsealed = unsealed.map(|member| member.role.clone()).collect();
@@ -231,7 +222,7 @@ fn one(host: &HostFile, name: &str, pool: &Pool, headers: &[Header]) -> Result<S
     let dropped = dropped.collect();
     // What cannot be said of it is no reason to say nothing of the pool.
     let done = match live.as_ref().filter(|live| !live.targets.is_empty()) {
-        Some(_) => replace::progress(Path::new(&pool.mount)).ok(),
+        Some(_) => file_system.progress(mount).ok(),
         None => None,
     };
     let done = done.and_then(|progress| match progress {
@@ -333,7 +324,8 @@ pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Statu
     let under_way = members.iter().find(|member| member.state == MemberState::Resyncing);
     let resync =
         under_way.map(|member| Resyncing { role: member.role.clone(), percent: reality.done });
-    let next = next(name, &members, reality);
+    let words = pool_fs::of(pool.file_system()).words();
+    let next = next(name, words, &members, reality);
     let health = match &reality.live {
         None => Health::Down,
         Some(_) if next.is_empty() => Health::Whole,
@@ -351,7 +343,7 @@ pub(super) fn judge(host: &HostFile, name: &str, reality: &Reality<'_>) -> Statu
     }
 }
 
-fn next(name: &str, members: &[MemberStatus], reality: &Reality<'_>) -> Vec<String> {
+fn next(name: &str, words: &Words, members: &[MemberStatus], reality: &Reality<'_>) -> Vec<String> {
     let mut next = Vec::new();
     let Some(live) = &reality.live else {
         return vec![format!(
@@ -391,13 +383,8 @@ fn next(name: &str, members: &[MemberStatus], reality: &Reality<'_>) -> Vec<Stri
     if live.missing > 0 && next.is_empty() {
         next.push("a device is missing that no role of host.toml stands for: run the interrupted `pool replace` or `pool remove` again".into());
     }
-    let single: Vec<_> = live
-        .profiles
-        .iter()
-        .filter(|spread| !spread.ends_with("/raid1"))
-        .map(String::as_str)
-        .collect();
-    if !single.is_empty() {
+    if !live.single.is_empty() {
+        let single: Vec<_> = live.single.iter().map(String::as_str).collect();
         next.push(format!(
             "not everything is in two copies ({}): it gets the second by itself once no disk is missing (`systemctl start bedplate-pool-tend` begins at once)",
             single.join(", ")
@@ -410,8 +397,8 @@ fn next(name: &str, members: &[MemberStatus], reality: &Reality<'_>) -> Vec<Stri
     }
     if reality.errors > 0 {
         next.push(format!(
-            "{} device errors were counted: look at `btrfs device stats`, then `bedplate-host pool scrub {name}`: a scrub that counts no more takes them for harmless",
-            reality.errors
+            "{} device errors were counted: look at `{}`, then `bedplate-host pool scrub {name}`: a scrub that counts no more takes them for harmless",
+            reality.errors, words.errors
         ));
     }
     next

@@ -83,14 +83,14 @@ fn steps(host: &HostFile, plan: &MemberPlan, reporter: &Reporter<'_>) -> bool {
     })
 }
 
-/// Reads everything in a pool and repairs what one copy has wrong; returns btrfs's summary.
+/// Reads everything in a pool and repairs what one copy has wrong; returns what the file system says of it.
 pub fn scrub(host: &HostFile, name: &str) -> Result<String, Box<dyn Error>> {
     let found = status_of(host, name)?;
     let pool = || name.to_owned();
     if found.health == Health::Down {
         return Err(PoolError::NotMounted { pool: pool() }.into());
     }
-    // btrfs gives up at a missing device, and calls that a success.
+    // A scrub gives up at a missing device, and calls that a success.
     if found.missing_devices > 0 {
         return Err(PoolError::NotWhole { pool: pool() }.into());
     }

@@ -1,17 +1,16 @@
 //! Looking after pools while the machine runs: a disk that drops out is noted, one that comes back is
 //! brought up to date, and what was written in one copy meanwhile gets its second.
 
-use bedplate_disks::pool_fs;
+use bedplate_disks::pool_fs::{self, Live, PoolFileSystem};
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use bedplate_luks as luks;
 use bedplate_model::host::{HostFile, Pool};
-use bedplate_model::identity::{Purpose, derive};
 use bedplate_planner::pool_history::{Mark, Word};
 use bedplate_tools::block::{self, Block};
-use bedplate_tools::btrfs_live::Live;
 use bedplate_tools::systemctl;
+use uuid::Uuid;
 
 use super::error::{PoolError, file};
 use super::history;
@@ -95,7 +94,8 @@ struct Found<'a> {
     host: &'a HostFile,
     name: &'a str,
     pool: &'a Pool,
-    fsid: String,
+    file_system: &'static dyn PoolFileSystem,
+    id: Uuid,
     blocks: Vec<Block>,
     headers: Vec<Header>,
     members: Members,
@@ -105,15 +105,14 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn look(host: &'a HostFile, name: &'a str, pool: &'a Pool) -> Result<Option<Self>, PoolError> {
-        let fsid = derive(host.host.id, Purpose::Btrfs, name, 0).to_string();
-        let live = Live::read(&fsid).map_err(file("look at", Path::new("/sys/fs/btrfs")))?;
-        let Some(live) = live else { return Ok(None) };
+        let (file_system, id) = (pool_fs::of(pool.file_system()), super::id(host, name));
+        let Some(live) = file_system.live(id)? else { return Ok(None) };
         let blocks = block::disks().map_err(file("list", Path::new("/sys/class/block")))?;
         let headers = headers(&blocks);
         let mut record = Record::read(name)?;
         let members = Members::find(host, pool, &record, &headers)?;
         record.mark = history::newest_of(&record, &history::mounted(&members, &live));
-        Ok(Some(Self { host, name, pool, fsid, blocks, headers, members, record, live }))
+        Ok(Some(Self { host, name, pool, file_system, id, blocks, headers, members, record, live }))
     }
 
     /// A pool that was mounted by a system that knew no marks.
@@ -158,7 +157,8 @@ impl<'a> Found<'a> {
                 host: self.host,
                 name: self.name,
                 mount: Path::new(&self.pool.mount),
-                fsid: &self.fsid,
+                file_system: self.file_system,
+                id: self.id,
                 blocks: &self.blocks,
                 members: &self.members,
                 member,
@@ -189,7 +189,7 @@ impl<'a> Found<'a> {
 
     /// What was written in one copy while too few disks were there.
     fn convert(&self, tell: &mut dyn FnMut(String)) -> Result<(), PoolError> {
-        let mixed = self.live.profiles.iter().any(|spread| !spread.ends_with("/raid1"));
+        let mixed = !self.live.single.is_empty();
         let live = &self.live;
         let whole = live.missing == 0 && live.targets.is_empty() && live.silent.is_empty();
         let changing = self.members.found.values().any(|member| is_unsealed(&member.node));
@@ -197,8 +197,7 @@ impl<'a> Found<'a> {
             return Ok(());
         }
         let mount = Path::new(&self.pool.mount);
-        pool_fs::of(self.pool.file_system())
-            .spread(mount, &mut || others(self.host, self.name, tell))?;
+        self.file_system.spread(mount, &mut || others(self.host, self.name, tell))?;
         tell(format!("pool {}: what was written in one copy has two again", self.name));
         Ok(())
     }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use bedplate_disks::pool_fs::Live;
 use bedplate_model::host::Media;
 use bedplate_model::identity::{Purpose, derive};
 use bedplate_planner::Owner;
 use bedplate_planner::pool_history::{Mark, Refusal, Side};
-use bedplate_tools::btrfs_live::Live;
 
 use super::member::{Header, Member, Members, role_of};
 use super::open::{lacking_warnings, patience};
@@ -102,7 +102,6 @@ fn live(roles: &[&str], missing: usize) -> Live {
     Live {
         devices: roles.iter().map(|role| format!("bedplate-{role}")).collect(),
         missing,
-        profiles: ["data/raid1", "metadata/raid1"].map(str::to_owned).into(),
         ..Live::default()
     }
 }
@@ -158,7 +157,7 @@ fn f4_status_says_what_is_wrong_and_what_to_type() {
     assert!(out.to_string().contains("restart the machine"), "{out}");
 
     let mut single = live(&["vm1", "vm2", "vm3"], 0);
-    single.profiles.insert("data/single".into());
+    single.single.insert("data/single".into());
     let single = verdict(Some(single), Record::default(), &all);
     assert_eq!(single.health, Health::Degraded);
     assert!(single.to_string().contains("data/single"), "{single}");
@@ -339,7 +338,7 @@ fn t44_a_missing_device_is_known_by_its_number_to_be_whose_it_was() {
     // The new disk of the role is another device; the number of the old one stays its own.
     record.number(&uuid("vm2", 1), 4);
     assert_eq!(whose(&record), Owner::Role(name("vm2")));
-    // btrfs gives a number again that nobody has.
+    // The kernel gives a number again that nobody has.
     record.number(&uuid("vm3", 0), 2);
     assert_eq!(whose(&record), Owner::Role(name("vm3")));
     assert!(!record.numbers.contains_key(&uuid("vm2", 0)));

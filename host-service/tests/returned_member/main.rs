@@ -11,20 +11,42 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bedplate_disks::pool_fs::{self, Away, Live, PoolFileSystem, Progress, Told, Which};
+use bedplate_model::host::FileSystem;
 use bedplate_model::name::Role;
 use bedplate_planner::pool_history::{
     Decision, Fresh, Kept, Mark, Opening, Place, Refusal, Seen, Standing, Word, judge, places,
 };
-use bedplate_tools::btrfs::replace::{self, Progress};
 use bedplate_tools::btrfs::{self, Superblock};
-use bedplate_tools::btrfs_live::Live;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::mount::Access;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::volumes::{
     Dead, Files, Loop, MIB, Mounted, alone, blank, detach_below, forget, make, put, wrong,
 };
+
+/// The file system as the pools of a host use it.
+fn file_system() -> &'static dyn PoolFileSystem {
+    pool_fs::of(FileSystem::Btrfs)
+}
+
+fn live_of(id: Uuid) -> Live {
+    file_system().live(id).unwrap().unwrap()
+}
+
+fn told(node: &Path) -> Told {
+    file_system().told(node).unwrap().unwrap()
+}
+
+/// Writes a member anew, whole.
+fn bring_back(number: u64, node: &Path, mount: &Path) {
+    let away = Away { number, member: node, mount };
+    file_system().resynchronise(&away, &mut || ()).unwrap();
+    let end = file_system().progress(mount).unwrap();
+    assert_eq!(end, Progress::Finished { unreadable: 0, unwritten: 0 });
+}
 
 /// What the kernel does when it is let: it is the reason for all the rest.
 #[test]
@@ -78,12 +100,12 @@ fn t44_a_disk_that_died_is_noticed_and_leaves_by_its_number() {
     let files = ["a", "b", "c"].map(|name| blank(place.path(), name));
     let loops = files.each_ref().map(|file| Loop::of(file).unwrap());
     let nodes = loops.each_ref().map(|one| one.0.as_path());
-    let fsid = make(&nodes, mount);
+    let id = make(&nodes, mount);
     let _mounted = Mounted::new(mount, &nodes, "", Access::ReadWrite).unwrap();
     let mut put_there = Files::new();
     put(mount, &mut put_there, "images/vm", 1, 8 * MIB);
     let name = nodes[2].file_name().unwrap().to_str().unwrap();
-    let live = || Live::read(&fsid).unwrap().unwrap();
+    let live = || live_of(id);
     let number = live().numbers[name];
     assert!(live().silent.is_empty());
 
@@ -92,9 +114,10 @@ fn t44_a_disk_that_died_is_noticed_and_leaves_by_its_number() {
     assert!(Superblock::read(nodes[2]).is_ok(), "the kernel remembers it");
     assert_eq!(live().silent, BTreeSet::from([name.to_owned()]));
     assert!(!live().numbers.contains_key(name));
-    let node = nodes[2].to_str().unwrap();
-    assert!(btrfs::remove_device(node, mount).is_err(), "btrfs cannot read whose it is");
-    btrfs::remove_device(&number.to_string(), mount).unwrap();
+    assert!(file_system().told(nodes[2]).is_err(), "and nothing of it can be read");
+    let leave = |which| file_system().leave(which, mount, &mut || ());
+    assert!(leave(Which::Node(nodes[2])).is_err(), "btrfs cannot read whose it is");
+    leave(Which::Number(number)).unwrap();
     let left = live();
     assert_eq!((left.devices.len(), left.missing), (2, 0));
     assert_eq!(wrong(mount, &put_there), [] as [&str; 0]);
@@ -134,8 +157,8 @@ fn t44_what_a_rescue_system_wrote_to_one_disk_is_never_mixed_with_the_other() {
     let fresh = |id: &str| Fresh { id: id.into(), now: 1, host: "h".into() };
     let mark = fresh("e0").after([], members, None);
     let seen = |uuid: &str, node: &Path| {
-        let block = Superblock::read(node).unwrap().unwrap();
-        let (generation, devices, standing) = (block.generation, block.devices, Standing::Member);
+        let Told { generation, members: devices, .. } = told(node);
+        let standing = Standing::Member;
         let mark = Some(mark.clone());
         (uuid.parse().unwrap(), Seen { uuid: uuid.into(), mark, generation, devices, standing })
     };
@@ -171,11 +194,9 @@ fn t44_t40_a_disk_comes_back_where_no_chunk_is_left_to_allocate() {
         let _ = fs::remove_file(filler(number));
     }
     rustix::fs::sync();
-    let missing = btrfs::missing_devices(mount).unwrap();
+    let missing = file_system().missing(mount).unwrap();
     let [number] = missing.as_slice() else { panic!("{missing:?}") };
-    replace::run(*number, c, mount).unwrap();
-    let end = replace::progress(mount).unwrap();
-    assert_eq!(end, Progress::Finished { unreadable: 0, unwritten: 0 });
+    bring_back(*number, c, mount);
     assert_eq!(wrong(mount, &files), [] as [&str; 0]);
 }
 
@@ -191,7 +212,7 @@ struct Disk {
 struct Life {
     place: TempDir,
     mount: PathBuf,
-    fsid: String,
+    id: Uuid,
     disks: Vec<Disk>,
     record: Kept,
     files: Files,
@@ -229,12 +250,12 @@ impl Life {
             lost: false,
         };
         let disks: Vec<Disk> = (0..count).map(disk).collect();
-        let fsid = {
+        let id = {
             let loops: Vec<Loop> = disks.iter().map(|disk| Loop::of(&disk.file).unwrap()).collect();
             make(&loops.iter().map(|one| one.0.as_path()).collect::<Vec<_>>(), &mount)
         };
         let (record, files, current) = (Kept::default(), Files::new(), (0..count).collect());
-        Self { place, mount, fsid, disks, record, files, seed: 0, names: 0, current }
+        Self { place, mount, id, disks, record, files, seed: 0, names: 0, current }
     }
 
     fn fresh(&mut self) -> Fresh {
@@ -261,7 +282,7 @@ impl Life {
         of.iter().map(|number| self.disks[*number].uuid.clone()).collect()
     }
 
-    fn step(&mut self, event: Event, told: &[Event]) {
+    fn step(&mut self, event: Event, events: &[Event]) {
         let last = self.disks.len() - 1;
         let absent = match event {
             Event::WithoutA => Some(0),
@@ -282,18 +303,18 @@ impl Life {
             .collect();
         let nodes: BTreeMap<usize, PathBuf> =
             loops.iter().map(|(number, one)| (*number, one.0.clone())).collect();
-        self.boot(event, &nodes, told);
+        self.boot(event, &nodes, events);
         forget(&nodes.values().map(PathBuf::as_path).collect::<Vec<_>>());
     }
 
-    fn boot(&mut self, event: Event, nodes: &BTreeMap<usize, PathBuf>, told: &[Event]) {
+    fn boot(&mut self, event: Event, nodes: &BTreeMap<usize, PathBuf>, events: &[Event]) {
         let seen = nodes.iter().map(|(number, node)| {
-            let block = Superblock::read_hidden(node).unwrap().unwrap();
-            assert_ne!(block.device, 0, "{told:?}");
+            let found = told(node);
+            assert!(found.number.is_some() && !found.torn, "{events:?}");
             let Disk { uuid, mark, .. } = &self.disks[*number];
-            let standing = if block.hidden { Standing::Hidden } else { Standing::Member };
+            let standing = if found.hidden { Standing::Hidden } else { Standing::Member };
             let (uuid, mark) = (uuid.clone(), mark.clone());
-            let (generation, devices) = (block.generation, block.devices);
+            let (generation, devices) = (found.generation, found.members);
             (role(*number), Seen { uuid, mark, generation, devices, standing })
         });
         let seen = seen.collect();
@@ -303,8 +324,8 @@ impl Life {
             println!("{event:?} {seen:?}\n  {decision:?}");
         }
         match decision {
-            Decision::Refused(refusal) => self.is_right_to_refuse(&refusal, nodes, told),
-            Decision::Open(opening) => self.mounted(event, &opening, nodes, told),
+            Decision::Refused(refusal) => self.is_right_to_refuse(&refusal, nodes, events),
+            Decision::Open(opening) => self.mounted(event, &opening, nodes, events),
         }
     }
 
@@ -313,10 +334,10 @@ impl Life {
         &self,
         refusal: &Refusal,
         nodes: &BTreeMap<usize, PathBuf>,
-        told: &[Event],
+        events: &[Event],
     ) {
         let here = self.current.iter().filter(|number| nodes.contains_key(number)).count();
-        assert!(here + 1 < self.disks.len(), "{refusal:?}: {told:?}");
+        assert!(here + 1 < self.disks.len(), "{refusal:?}: {events:?}");
     }
 
     fn mounted(
@@ -324,17 +345,17 @@ impl Life {
         event: Event,
         opening: &Opening,
         nodes: &BTreeMap<usize, PathBuf>,
-        told: &[Event],
+        events: &[Event],
     ) {
         let is = |roles: &BTreeSet<Role>| -> BTreeSet<usize> {
             nodes.keys().filter(|number| roles.contains(&role(**number))).copied().collect()
         };
         let (mut current, behind) = (is(&opening.current), is(&opening.behind));
-        assert!(current.is_subset(&self.current), "old data is mounted: {told:?}");
+        assert!(current.is_subset(&self.current), "old data is mounted: {events:?}");
         self.keep(&opening.mark, &current);
         for number in &behind {
-            btrfs::hide(&nodes[number]).unwrap();
-            btrfs::forget_one(&nodes[number]).unwrap();
+            file_system().hide(&nodes[number]).unwrap();
+            file_system().forget(&nodes[number]).unwrap();
         }
         let mount = self.mount.clone();
         let degraded = if opening.lost > 0 { "degraded" } else { "" };
@@ -343,7 +364,7 @@ impl Life {
             btrfs::scan(&used).unwrap();
             let used: Vec<&Path> = used.iter().map(PathBuf::as_path).collect();
             let _mounted = Mounted::new(&mount, &used, degraded, Access::ReadWrite).unwrap();
-            assert_eq!(wrong(&mount, &self.files), [] as [&str; 0], "{told:?}");
+            assert_eq!(wrong(&mount, &self.files), [] as [&str; 0], "{events:?}");
             self.write();
             self.current = current.clone();
             let mut head = opening.mark.clone();
@@ -351,17 +372,17 @@ impl Life {
                 head = self.replace_lost(&mut current, &head);
             }
             for back in behind {
-                head = self.resync(back, &nodes[&back], &mut current, &head, told);
+                head = self.resync(back, &nodes[&back], &mut current, &head);
             }
-            let live = Live::read(&self.fsid).unwrap().unwrap();
-            let single = live.profiles.iter().any(|spread| !spread.ends_with("/raid1"));
-            if live.missing == 0 && single {
-                btrfs::convert_to_raid1(&mount).unwrap();
+            let live = live_of(self.id);
+            if live.missing == 0 && !live.single.is_empty() {
+                file_system().spread(&mount, &mut || ()).unwrap();
+                assert_eq!(live_of(self.id).single, BTreeSet::new(), "{events:?}");
             }
-            assert_eq!(wrong(&mount, &self.files), [] as [&str; 0], "{told:?}");
+            assert_eq!(wrong(&mount, &self.files), [] as [&str; 0], "{events:?}");
         }
         self.current = current;
-        self.whichever_is_lost(told);
+        self.whichever_is_lost(events);
     }
 
     fn write(&mut self) {
@@ -383,13 +404,13 @@ impl Life {
         let members = self.uuids(current);
         let era = self.fresh().after([head.line.as_slice()], members, None);
         self.keep(&era, current);
-        btrfs::add_device(&new.0, &self.mount).unwrap();
-        if Live::read(&self.fsid).unwrap().unwrap().missing > 0 {
+        file_system().join(&new.0, &self.mount).unwrap();
+        if live_of(self.id).missing > 0 {
             // By its number, as `pool replace` does: the kernel takes out that one and no other.
-            let missing = btrfs::missing_devices(&self.mount).unwrap();
-            btrfs::remove_device(&missing[0].to_string(), &self.mount).unwrap();
+            let missing = file_system().missing(&self.mount).unwrap();
+            file_system().leave(Which::Number(missing[0]), &self.mount, &mut || ()).unwrap();
         }
-        btrfs::convert_to_raid1(&self.mount).unwrap();
+        file_system().spread(&self.mount, &mut || ()).unwrap();
         // It stays attached as long as the file system is mounted.
         std::mem::forget(new);
         era
@@ -401,9 +422,8 @@ impl Life {
         node: &Path,
         current: &mut BTreeSet<usize>,
         head: &Mark,
-        told: &[Event],
     ) -> Mark {
-        let missing = btrfs::missing_devices(&self.mount).unwrap();
+        let missing = file_system().missing(&self.mount).unwrap();
         let [number] = missing.as_slice() else { return head.clone() };
         let target = Some(self.disks[back].uuid.clone());
         let era = self.fresh().after([head.line.as_slice()], self.uuids(current), target);
@@ -413,9 +433,7 @@ impl Life {
         self.disks[back].mark = Some(Mark { joining, ..own });
         // No scan takes it in as it is.
         assert!(Command::new("btrfs").args(["device", "scan"]).arg(node).run().is_err());
-        replace::run(*number, node, &self.mount).unwrap();
-        let end = replace::progress(&self.mount).unwrap();
-        assert_eq!(end, Progress::Finished { unreadable: 0, unwritten: 0 }, "{told:?}");
+        bring_back(*number, node, &self.mount);
         current.insert(back);
         let members = self.uuids(current);
         let whole = self.fresh().after([era.line.as_slice()], members, None);
@@ -424,7 +442,7 @@ impl Life {
     }
 
     /// Every file is the newest whichever member of a pool that is whole is lost next.
-    fn whichever_is_lost(&self, told: &[Event]) {
+    fn whichever_is_lost(&self, events: &[Event]) {
         if self.current.len() < self.disks.len() {
             return;
         }
@@ -438,7 +456,7 @@ impl Life {
             assert_eq!(
                 wrong(&self.mount, &self.files),
                 [] as [&str; 0],
-                "{gone} is lost: {told:?}"
+                "{gone} is lost: {events:?}"
             );
             drop(mounted);
             forget(&nodes);

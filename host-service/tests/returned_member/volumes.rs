@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use bedplate_disks::pool_fs::{self, Making};
+use bedplate_model::host::FileSystem;
 use bedplate_tools::btrfs;
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::mount::{Access, Mount, unmount};
+use uuid::Uuid;
 
 /// Held while loop devices are in use. The tests may be processes of their own: one that lets go of a
 /// device would have the kernel forget what another has just found on the same one.
@@ -20,10 +23,11 @@ pub fn alone() -> fs::File {
 }
 
 /// An id that no file system had: the kernel remembers those it has seen.
-fn fsid() -> String {
+fn id() -> Uuid {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("6f1d0a52-6f0b-4c6b-{count:04x}-{:012x}", std::process::id())
+    let id = format!("6f1d0a52-6f0b-4c6b-{count:04x}-{:012x}", std::process::id());
+    Uuid::parse_str(&id).unwrap()
 }
 
 /// Bytes of a disk, all of it sparse.
@@ -144,17 +148,18 @@ pub fn wrong(mount: &Path, files: &Files) -> Vec<String> {
 }
 
 /// Makes a pool of two copies, and a directory of files without checksums in it; its id.
-pub fn make(nodes: &[&Path], mount: &Path) -> String {
-    let fsid = fsid();
+pub fn make(nodes: &[&Path], mount: &Path) -> Uuid {
+    let id = id();
     let nodes: Vec<PathBuf> = nodes.iter().map(|node| node.to_path_buf()).collect();
-    btrfs::make(&nodes, "pool", &fsid, "raid1", "raid1").unwrap();
+    let making = Making { members: &nodes, label: "pool", id, two_copies: true };
+    pool_fs::of(FileSystem::Btrfs).make(&making).unwrap();
     btrfs::scan(&nodes).unwrap();
     let all: Vec<&Path> = nodes.iter().map(PathBuf::as_path).collect();
     let _mounted = Mounted::new(mount, &all, "", Access::ReadWrite).unwrap();
     fs::create_dir(mount.join("images")).unwrap();
     // Files in it have no checksums, as images have that other tools make.
     Command::new("chattr").arg("+C").arg(mount.join("images")).run().unwrap();
-    fsid
+    id
 }
 
 /// The kernel forgets what it has seen on these devices.

@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use bedplate_disks::pool_fs::PoolFileSystem;
 use bedplate_events::{DeviceState, Outcome};
 use bedplate_luks::KEYFILE_SLOT;
 use bedplate_model::name::{MapperName, Role};
 use bedplate_model::plan::{KeptMember, Step};
 use bedplate_planner::pool_history::{Mark, TOKEN, uneven};
-use bedplate_tools::mount::unmount;
-use bedplate_tools::{block, btrfs, udev};
+use bedplate_tools::mount::{Access, unmount};
+use bedplate_tools::{block, udev};
 use uuid::Uuid;
 
-use super::btrfs::{TOP_LEVEL, mount_kept};
+use super::file_systems::{TOP_LEVEL, is_member, open as mount};
 use crate::context::Context;
 use crate::device::{check, owner_name, partition_node};
 use crate::error::{During as _, StepError};
@@ -20,16 +21,26 @@ use crate::error::{During as _, StepError};
 const NEXT: &str = "nothing was written; boot the installed system and repair the pool there \
     (`bedplate-host pool status`), or plug in the key stick that opens it";
 
+/// A pool that is kept.
+#[derive(Clone, Copy)]
+pub struct Pool<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Which file system it has.
+    pub file_system: &'static dyn PoolFileSystem,
+    /// By which that is known.
+    pub id: Uuid,
+}
+
 /// Opens every member of a pool that is kept, and checks that together they are its file system.
 pub fn open(
     context: &Context<'_>,
-    name: &str,
-    fsid: Uuid,
+    pool: &Pool<'_>,
     members: &[KeptMember],
 ) -> Result<Outcome, StepError> {
-    even(name, members, context)?;
+    even(pool.name, members, context)?;
     for member in members {
-        open_member(context, member, fsid).map_err(|error| {
+        open_member(context, member, pool).map_err(|error| {
             let error = error.next(NEXT);
             match context.disk(&member.role) {
                 Ok(target) => error.on(owner_name(target), DeviceState::Untouched),
@@ -37,13 +48,13 @@ pub fn open(
             }
         })?;
     }
-    level(name, members)?;
-    let what = || format!("the pool {name} is not whole");
+    level(pool, members)?;
+    let what = || format!("the pool {} is not whole", pool.name);
     udev::settle().during("udev did not come to rest")?;
     let nodes: Vec<PathBuf> =
         members.iter().map(|member| Path::new("/dev/mapper").join(&member.mapper)).collect();
     let top = Path::new(TOP_LEVEL);
-    mount_kept(&nodes, top)
+    mount(pool.file_system, &nodes, top, Access::ReadOnly)
         .and_then(|()| unmount(top).during("could not unmount the top level"))
         .during(what())
         .map_err(|error| error.next(NEXT))?;
@@ -69,14 +80,15 @@ fn even(name: &str, members: &[KeptMember], context: &Context<'_>) -> Result<(),
 }
 
 /// The same of one that dropped out unnoticed, or of before there were marks.
-fn level(name: &str, members: &[KeptMember]) -> Result<(), StepError> {
+fn level(pool: &Pool<'_>, members: &[KeptMember]) -> Result<(), StepError> {
     let mut generations = Vec::new();
     for member in members {
         let node = Path::new("/dev/mapper").join(&member.mapper);
-        let block = btrfs::Superblock::read(&node).during("could not look into the volume")?;
-        generations.push((member.role.clone(), block.map_or(0, |block| block.generation)));
+        let told = pool.file_system.told(&node).during("could not look into the volume")?;
+        let generation = told.filter(|told| !told.hidden).map_or(0, |told| told.generation);
+        generations.push((member.role.clone(), generation));
     }
-    lagging(&generations).map_or(Ok(()), |behind| Err(behind_the_others(name, &behind)))
+    lagging(&generations).map_or(Ok(()), |behind| Err(behind_the_others(pool.name, &behind)))
 }
 
 fn behind_the_others(name: &str, behind: &str) -> StepError {
@@ -93,7 +105,11 @@ fn lagging(generations: &[(Role, u64)]) -> Option<String> {
     (!behind.is_empty()).then(|| behind.join(", "))
 }
 
-fn open_member(context: &Context<'_>, member: &KeptMember, fsid: Uuid) -> Result<(), StepError> {
+fn open_member(
+    context: &Context<'_>,
+    member: &KeptMember,
+    pool: &Pool<'_>,
+) -> Result<(), StepError> {
     let name = check(context.disk(&member.role)?)?;
     let device = partition_node(&name, member.partition);
     // From here on the kernel itself refuses to write there.
@@ -103,9 +119,8 @@ fn open_member(context: &Context<'_>, member: &KeptMember, fsid: Uuid) -> Result
     bedplate_luks::open_read_only(&device, &member.mapper, Some(KEYFILE_SLOT), keyfile)
         .during("the keyfile on the key stick does not open the volume")?;
     let node = Path::new("/dev/mapper").join(&member.mapper);
-    let inside = bedplate_blkid::probe(&node).during("could not look into the opened volume")?;
-    let wanted = fsid.to_string();
-    if inside.iter().any(|one| one.kind == "btrfs" && one.uuid.as_ref() == Some(&wanted)) {
+    let found = is_member(pool.file_system, &node, pool.id);
+    if found.during("could not look into the opened volume")? {
         Ok(())
     } else {
         Err(StepError::new("the volume does not carry the file system of its pool"))

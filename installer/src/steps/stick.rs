@@ -301,7 +301,7 @@ fn format(
     let what = || format!("could not make the key stick {} on {}", stick.volume_id, identity.id);
     let mut claim = Claim::disk(identity).during(what())?;
     let volume = Volume { id: &stick.volume_id, label: LABEL, sector_size: identity.sector_size };
-    keystick::make(claim.file(), &volume, secrets).during(what())?;
+    claim.make_vfat(&volume, secrets).during(what())?;
     drop(claim);
     udev::settle().during("udev did not come to rest")
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::command::{CommandError, CommandExt as _};
+use crate::command::{CommandError, CommandExt as _, LOOK};
 pub use superblock::{COPIES, LENGTH, Renaming, Superblock, hide, show};
 pub use usage::{Filled, Usage};
 
@@ -41,11 +41,6 @@ pub fn scan(members: &[PathBuf]) -> Result<(), CommandError> {
 fn is_loaded() -> bool {
     let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     known.split_whitespace().any(|word| word == "btrfs")
-}
-
-/// Makes the kernel forget every member that is not mounted.
-pub fn forget() -> Result<(), CommandError> {
-    Command::new("btrfs").args(["device", "scan", "--forget"]).run()
 }
 
 /// Makes the kernel forget one member that is not mounted. It is no matter when it knew none.
@@ -135,9 +130,6 @@ pub fn add_device(device: &Path, mount: &Path) -> Result<(), CommandError> {
     // Without a discard of the whole device: it is blank, and large ones take long.
     Command::new("btrfs").args(["device", "add", "-K", IN_TURN]).arg(device).arg(mount).run()
 }
-
-/// How often those that work for hours let others be looked after. A look may wake a disk that sleeps.
-pub const LOOK: Duration = Duration::from_secs(300);
 
 /// Moves everything off a device and takes it out. It is named by its node, or by its number also when
 /// it is not there.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::btrfs::Superblock;
 
 /// Where the kernel shows them.
-const ROOT: &str = "/sys/fs/btrfs";
+pub const ROOT: &str = "/sys/fs/btrfs";
 
 /// How often a disk is asked that does not answer, and the time in between. Each time the kernel has tried
 /// for as long as its driver does.

@@ -9,6 +9,9 @@ mod limited;
 
 use crate::secret::Secret;
 
+/// How often those that work for hours let others be looked after. A look may wake a disk that sleeps.
+pub const LOOK: Duration = Duration::from_secs(300);
+
 /// How much of stderr an error keeps, in bytes.
 const TAIL: usize = 2000;
 

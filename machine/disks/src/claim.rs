@@ -61,11 +61,6 @@ impl Claim {
         &mut self.file
     }
 
-    /// What is open, for who holds it from now on.
-    pub fn into_file(self) -> File {
-        self.file
-    }
-
     /// Kernel name of the whole disk.
     pub fn disk_name(&self) -> &str {
         &self.disk

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bedplate_engine::Reporter;
 use bedplate_installer::error::{During as _, StepError};
 use bedplate_installer::meter::Meter;
-use bedplate_installer::steps::btrfs::{Make, Origin};
 use bedplate_installer::steps::closure;
+use bedplate_installer::steps::file_systems::{Make, Origin, system};
 use bedplate_installer::steps::system_image::Source;
 use bedplate_model::name::{MapperName, NotAName};
 use bedplate_model::plan::STORE_SUBVOLUME;
@@ -55,7 +55,8 @@ fn copy(image: &Path, volume: &MapperName, target: &Path) -> Result<(), StepErro
     let store = Subvolume { name: STORE_SUBVOLUME.to_owned(), mount: "/nix".to_owned() };
     Make {
         label: COPY,
-        fsid: Uuid::from_u128(FSID),
+        file_system: system(),
+        id: Uuid::from_u128(FSID),
         origin: Origin::Medium(source, meter),
         members: std::slice::from_ref(volume),
         subvolumes: &[store],

@@ -277,7 +277,7 @@ fn pool_of(host: &HostFile, name: &str) -> Result<Pool, Failure> {
     let volumes: BTreeMap<_, _> =
         pool.disks.iter().map(|role| (role.to_string(), volume(role))).collect();
     let source = Source::Pool {
-        file_system: derive(host.host.id, Purpose::Btrfs, name, 0),
+        file_system: derive(host.host.id, Purpose::FileSystem, name, 0),
         members: volumes.values().map(|volume| volume.mapper.clone()).collect(),
     };
     Ok(Pool { name: name.to_owned(), mount: pool.mount.clone(), source, volumes })

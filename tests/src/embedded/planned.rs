@@ -80,10 +80,10 @@ impl<'p> LaidOut<'p> {
             Step::FormatLuks { role, uuid, mapper, .. } => {
                 self.headers.insert(role, (*uuid, mapper));
             }
-            Step::MakeBtrfs { name, fsid, members, raid1: true, .. } => {
+            Step::MakeFileSystem { name, fsid, members, raid1: true, .. } => {
                 self.pools.insert(members.iter().map(ToString::to_string).collect(), (name, *fsid));
             }
-            Step::KeepPool { name, fsid, members } => {
+            Step::KeepPool { name, fsid, members, .. } => {
                 let mappers = members.iter().map(|member| member.mapper.to_string()).collect();
                 self.pools.insert(mappers, (name, *fsid));
                 let headers =
@@ -121,7 +121,7 @@ impl<'p> LaidOut<'p> {
                 let guid = guid.ok_or_else(|| unfit(format!("no step makes an ESP on {role}")))?;
                 Ok(Source::Esp { partition: *guid })
             }
-            MountSource::Pool { members } => {
+            MountSource::Pool { members, .. } => {
                 let members: BTreeSet<String> = members.iter().map(ToString::to_string).collect();
                 let pool = self.pools.get(&members);
                 let (_, file_system) =

@@ -20,7 +20,7 @@ impl Step {
             Self::Partition { role, .. } => ("partition", role.as_str()),
             Self::FormatEsp { role, .. } => ("esp", role.as_str()),
             Self::FormatLuks { role, .. } => ("luks", role.as_str()),
-            Self::MakeBtrfs { name, .. } => ("btrfs", name.as_str()),
+            Self::MakeFileSystem { name, file_system, .. } => (file_system.name(), name.as_str()),
             Self::WriteSystem { .. } => return "write-system".into(),
             Self::Mount { .. } => return "mount".into(),
             Self::CopyClosure => return "copy-closure".into(),
@@ -55,11 +55,13 @@ impl Step {
             Self::Partition { role, .. } => format!("Partition {role}"),
             Self::FormatEsp { role, .. } => format!("Make the EFI system partition on {role}"),
             Self::FormatLuks { role, .. } => format!("Encrypt {role}"),
-            Self::MakeBtrfs { name, raid1: true, members, .. } => {
-                format!("Make pool {name}: btrfs RAID1 over {} disks", members.len())
+            Self::MakeFileSystem { name, file_system, raid1: true, members, .. } => {
+                let kind = file_system.name();
+                format!("Make pool {name}: {kind} RAID1 over {} disks", members.len())
             }
-            Self::MakeBtrfs { name, subvolumes, .. } => {
-                format!("Make file system {name}: btrfs with {} subvolumes", subvolumes.len())
+            Self::MakeFileSystem { name, file_system, subvolumes, .. } => {
+                let kind = file_system.name();
+                format!("Make file system {name}: {kind} with {} subvolumes", subvolumes.len())
             }
             Self::WriteSystem { label, bytes, .. } => {
                 format!("Write file system {label} from the medium: {}", size::show(*bytes))

@@ -35,7 +35,7 @@ impl Plan {
             Step::Partition { role, .. }
             | Step::FormatEsp { role, .. }
             | Step::FormatLuks { role, .. } => vec![role.clone()],
-            Step::MakeBtrfs { members, .. } => self.roles_behind(members),
+            Step::MakeFileSystem { members, .. } => self.roles_behind(members),
             Step::WriteSystem { member, .. } => self.roles_behind(std::slice::from_ref(member)),
             Step::Mount { mounts } => {
                 mounts.iter().flat_map(|mount| self.behind(&mount.source)).collect()
@@ -75,7 +75,7 @@ impl Plan {
                 self.roles_behind(std::slice::from_ref(mapper))
             }
             MountSource::Esp { role, .. } => vec![role.clone()],
-            MountSource::Pool { members } => self.roles_behind(members),
+            MountSource::Pool { members, .. } => self.roles_behind(members),
         }
     }
 
@@ -97,7 +97,7 @@ enum Stage {
 fn stage(step: &Step) -> Option<Stage> {
     match step {
         Step::Partition { .. } | Step::FormatEsp { .. } => Some(Stage::LayOut),
-        Step::FormatLuks { .. } | Step::MakeBtrfs { .. } => Some(Stage::Fill),
+        Step::FormatLuks { .. } | Step::MakeFileSystem { .. } => Some(Stage::Fill),
         _ => None,
     }
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{LOOK, gather_meanwhile};
-use crate::command::{CommandError, CommandExt as _};
+use super::gather_meanwhile;
+use crate::command::{CommandError, CommandExt as _, LOOK};
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -80,8 +80,8 @@ impl Renaming<'_> {
 /// What a member's superblock says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Superblock {
-    /// File system id, with hyphens, lower case.
-    pub fsid: String,
+    /// File system id.
+    pub fsid: Uuid,
     /// Raised with every commit: a member that was away has an older one.
     pub generation: u64,
     /// How many devices the file system has.
@@ -91,6 +91,9 @@ pub struct Superblock {
     pub device: u64,
     /// Whether it was put out of the kernel's sight.
     pub hidden: bool,
+    /// Whether its checksum is wrong: a power cut can tear it, and the kernel mounts nothing by it. Other
+    /// checksums than CRC-32C are taken for right.
+    pub torn: bool,
 }
 
 impl Superblock {
@@ -118,16 +121,6 @@ impl Superblock {
         Ok(Self::parse(&bytes))
     }
 
-    /// Whether the first copy on a device, put out of sight or not, has a wrong checksum: a power cut can
-    /// tear it, and the kernel mounts nothing by it. Other checksums than CRC-32C are taken for right.
-    pub fn is_torn(device: &Path) -> io::Result<bool> {
-        let mut file = File::open(device)?;
-        file.seek(SeekFrom::Start(COPIES[0]))?;
-        let mut block = [0; LENGTH];
-        file.read_exact(&mut block)?;
-        Ok(Self::is_wrong(block).unwrap_or(false))
-    }
-
     fn is_wrong(mut block: [u8; LENGTH]) -> Option<bool> {
         let magic = block.get_mut(MAGIC_AT..MAGIC_AT + MAGIC.len())?;
         if magic == HIDDEN {
@@ -149,19 +142,13 @@ impl Superblock {
         if magic != MAGIC && magic != HIDDEN {
             return None;
         }
-        let mut fsid = String::new();
-        for (index, byte) in bytes.get(FSID_AT..FSID_AT + 16)?.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                fsid.push('-');
-            }
-            fsid.push_str(&format!("{byte:02x}"));
-        }
         Some(Self {
-            fsid,
+            fsid: Uuid::from_bytes(*bytes.get(FSID_AT..)?.first_chunk()?),
             generation: number(GENERATION_AT)?,
             devices: number(DEVICES_AT)?,
             device: number(DEVICE_AT)?,
             hidden: magic == HIDDEN,
+            torn: bytes.first_chunk().and_then(|block| Self::is_wrong(*block)).unwrap_or(false),
         })
     }
 }
@@ -215,8 +202,9 @@ mod tests {
         bytes[0x48] = 7;
         bytes[0x88] = 3;
         bytes[0xc9] = 2;
-        let fsid = "0f2a7c54-9f0c-5a5b-8a6e-3f7d1c2b4a59".to_owned();
-        let found = Superblock { fsid, generation: 7, devices: 3, device: 2, hidden: false };
+        let fsid = Uuid::from_u128(0x0f2a7c549f0c5a5b8a6e3f7d1c2b4a59);
+        let (hidden, torn) = (false, false);
+        let found = Superblock { fsid, generation: 7, devices: 3, device: 2, hidden, torn };
         assert_eq!(Superblock::parse(&bytes), Some(found));
         assert_eq!(Superblock::parse(&bytes[..0x88]), None);
     }
@@ -255,6 +243,7 @@ mod tests {
         let mut block = made();
         assert!(Renaming { fsid: Uuid::nil(), label: "os" }.apply(&mut block));
         assert_eq!(Superblock::is_wrong(block), Some(false));
+        assert!(!Superblock::parse(&block).unwrap().torn);
         let mut hidden = block;
         hidden[MAGIC_AT..MAGIC_AT + 8].copy_from_slice(HIDDEN);
         assert_eq!(Superblock::is_wrong(hidden), Some(false));
@@ -262,6 +251,7 @@ mod tests {
         let mut torn = block;
         torn[600] ^= 1;
         assert_eq!(Superblock::is_wrong(torn), Some(true));
+        assert!(Superblock::parse(&torn).unwrap().torn);
         // Another kind of checksum, and no superblock at all.
         torn[CHECKSUM_KIND_AT] = 1;
         assert_eq!(Superblock::is_wrong(torn), Some(false));
@@ -273,7 +263,7 @@ mod tests {
         let mut block = made();
         let fsid = Uuid::from_bytes([9; 16]);
         assert!(Renaming { fsid, label: "os" }.apply(&mut block));
-        assert_eq!(Superblock::parse(&block).unwrap().fsid, fsid.to_string());
+        assert_eq!(Superblock::parse(&block).unwrap().fsid, fsid);
         assert_eq!(block[METADATA_UUID_AT..METADATA_UUID_AT + 16], [7; 16]);
         assert_eq!(block[INCOMPATIBLE_AT..INCOMPATIBLE_AT + 2], [0x71, 0x07]);
         assert_eq!(block[LABEL_AT..LABEL_AT + 8], *b"os\0\0\0\0\0\0");

@@ -1,9 +1,7 @@
 //! What `btrfs filesystem usage -b` says, in bytes (btrfs-filesystem(8)).
 
-use serde::Serialize;
-
 /// How full a file system is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Bytes of files.
     pub data: Filled,
@@ -14,26 +12,12 @@ pub struct Usage {
 }
 
 /// How full the chunks of one kind are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Filled {
     /// Allocated bytes, counted once whatever the copies.
     pub size: u64,
     /// Of them, used.
     pub used: u64,
-}
-
-impl Filled {
-    /// How full it is, in hundredths, when everything that can still be allocated became this.
-    pub fn percent(self, unallocated: u64) -> u64 {
-        let room = u128::from(self.size).saturating_add(unallocated.into());
-        let percent = u128::from(self.used).saturating_mul(100).checked_div(room).unwrap_or(0);
-        u64::try_from(percent).unwrap_or(u64::MAX).min(100)
-    }
-
-    /// Bytes that are still free, in its chunks and beside them.
-    pub fn free(self, unallocated: u64) -> u64 {
-        self.size.saturating_sub(self.used).saturating_add(unallocated)
-    }
 }
 
 /// None when it is not what btrfs-progs write.
@@ -140,14 +124,5 @@ Unallocated:
         assert_eq!(in_two_copies(&[10, 3, 2]), 5);
         assert_eq!(in_two_copies(&[]), 0);
         assert_eq!(parsed("ERROR: not a btrfs filesystem"), None);
-    }
-
-    #[test]
-    fn t40_metadata_fills_a_pool_that_has_room_for_data() {
-        let full = Filled { size: 100, used: 99 };
-        assert_eq!((full.percent(0), full.free(0)), (99, 1));
-        assert_eq!((full.percent(100), full.free(100)), (49, 101));
-        assert_eq!(Filled::default().percent(0), 0);
-        assert_eq!(Filled { size: 0, used: 5 }.percent(1), 100);
     }
 }

@@ -1,9 +1,11 @@
-//! btrfs file systems and the mounts of the target.
+//! File systems over opened volumes, and the mounts of the target. Which one a pool has, the plan says; the
+//! system stands in subvolumes of a btrfs.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_disks::pool_fs::{self, Making, Opening};
+use bedplate_disks::pool_fs::{self, Making, Opening, PoolFileSystem};
 use bedplate_events::Outcome;
 use bedplate_model::host::FileSystem;
 use bedplate_model::name::MapperName;
@@ -20,15 +22,25 @@ use crate::error::{During as _, StepError};
 use crate::meter::Meter;
 use crate::steps::system_image::Source;
 
+/// The one that the system stands in.
+const SYSTEM: FileSystem = FileSystem::Btrfs;
+
+/// What makes and mounts it.
+pub fn system() -> &'static dyn PoolFileSystem {
+    pool_fs::of(SYSTEM)
+}
+
 /// Below this a file system stands while its subvolumes are made, by its label.
 pub const TOP_LEVEL: &str = "/run/bedplate/top-level";
 
 /// A file system over opened volumes.
 pub struct Make<'a> {
+    /// Which one.
+    pub file_system: &'static dyn PoolFileSystem,
     /// Label of the file system, and its name below [`TOP_LEVEL`].
     pub label: &'a str,
-    /// File system id.
-    pub fsid: Uuid,
+    /// By which it is known.
+    pub id: Uuid,
     /// How it comes about.
     pub origin: Origin<'a>,
     /// Names under `/dev/mapper`.
@@ -43,7 +55,7 @@ pub struct Make<'a> {
 pub enum Origin<'a> {
     /// It is made without content.
     Empty {
-        /// RAID1, or single data with doubled metadata.
+        /// Whether everything is kept on two members.
         raid1: bool,
     },
     /// The medium's image is written, and grows to the volume's size.
@@ -77,16 +89,17 @@ impl Make<'_> {
     }
 
     fn make(&self, nodes: &[PathBuf]) -> Result<(), StepError> {
-        let failure = format!("could not make the btrfs file system {}", self.label);
+        let kind = self.file_system.words().name;
+        let failure = format!("could not make the {kind} file system {}", self.label);
         match &self.origin {
             Origin::Empty { raid1 } => {
-                let (label, id, two_copies) = (self.label, self.fsid, *raid1);
+                let (label, id, two_copies) = (self.label, self.id, *raid1);
                 let making = Making { members: nodes, label, id, two_copies };
-                pool_fs::of(FileSystem::Btrfs).make(&making).during(failure)
+                self.file_system.make(&making).during(failure)
             }
             Origin::Medium(source, meter) => {
                 let node = nodes.first().ok_or_else(|| StepError::new("no members"))?;
-                let name = btrfs::Renaming { fsid: self.fsid, label: self.label };
+                let name = btrfs::Renaming { fsid: self.id, label: self.label };
                 source.write(node, name, meter).during(failure)
             }
         }
@@ -98,11 +111,13 @@ impl Make<'_> {
         if !self.is_present(nodes)? {
             return Ok(Standing::Absent);
         }
-        btrfs::scan(nodes).during("could not scan for btrfs members")?;
         let top = &Path::new(TOP_LEVEL).join(self.label);
-        if let Err(refusal) = mount_btrfs(nodes, top, "subvolid=5") {
+        if let Err(refusal) = open(self.file_system, nodes, top, Access::ReadWrite) {
             // The kernel must not take its old members for those of the one made in its place.
-            btrfs::forget().during("could not make the kernel forget a file system")?;
+            for node in nodes {
+                let forgotten = self.file_system.forget(node);
+                forgotten.during("could not make the kernel forget a file system")?;
+            }
             return Ok(Standing::Refused(refusal));
         }
         unmount(top).during("could not unmount the top level")?;
@@ -128,10 +143,9 @@ impl Make<'_> {
     }
 
     fn is_present(&self, nodes: &[PathBuf]) -> Result<bool, StepError> {
-        let wanted = self.fsid.to_string();
         for node in nodes {
-            let found = bedplate_blkid::probe(node).during("could not look at an opened volume")?;
-            if !found.iter().any(|one| one.kind == "btrfs" && one.uuid.as_ref() == Some(&wanted)) {
+            let found = is_member(self.file_system, node, self.id);
+            if !found.during("could not look at an opened volume")? {
                 return Ok(false);
             }
         }
@@ -143,7 +157,7 @@ impl Make<'_> {
             return Ok(false);
         }
         let top = &Path::new(TOP_LEVEL).join(self.label);
-        mount_btrfs(nodes, top, "subvolid=5")?;
+        mount_system(nodes, top, "subvolid=5")?;
         let mut made = false;
         let mut result = match self.origin {
             Origin::Empty { .. } => Ok(()),
@@ -166,23 +180,34 @@ fn nodes(members: &[MapperName]) -> Vec<PathBuf> {
     members.iter().map(|member| Path::new("/dev/mapper").join(member)).collect()
 }
 
-fn mount_btrfs(nodes: &[PathBuf], target: &Path, options: &str) -> Result<(), StepError> {
+/// Whether a member of the file system `id` stands there.
+pub fn is_member(file_system: &dyn PoolFileSystem, node: &Path, id: Uuid) -> io::Result<bool> {
+    let told = file_system.told(node)?;
+    Ok(told.is_some_and(|told| told.pool == id && !told.hidden && !told.torn))
+}
+
+/// A subvolume of the system's file system.
+fn mount_system(nodes: &[PathBuf], target: &Path, subvolume: &str) -> Result<(), StepError> {
     let Some(first) = nodes.first() else { return Err(StepError::new("no members")) };
     let mut words: Vec<String> =
         nodes.iter().map(|node| format!("device={}", node.display())).collect();
-    words.extend((!options.is_empty()).then(|| options.to_owned()));
+    words.push(subvolume.to_owned());
     let source = first.display().to_string();
-    mount(&source, target, "btrfs", &words.join(","), Access::ReadWrite)
+    mount(&source, target, SYSTEM.name(), &words.join(","), Access::ReadWrite)
 }
 
-/// Mounts a pool that is kept: nothing is written, not even the log that a power cut left.
-pub fn mount_kept(nodes: &[PathBuf], target: &Path) -> Result<(), StepError> {
+/// Mounts a pool. One that is kept is mounted read-only: nothing is written, not even the log that a power cut
+/// left.
+pub fn open(
+    file_system: &dyn PoolFileSystem,
+    nodes: &[PathBuf],
+    target: &Path,
+    access: Access,
+) -> Result<(), StepError> {
     fs::create_dir_all(target).during(format!("could not make {}", target.display()))?;
-    let access = Access::ReadOnly;
     // A member that is missing is refused.
     let opening = Opening { members: nodes, at: target, degraded: false, access };
-    let opened = pool_fs::of(FileSystem::Btrfs).open(&opening);
-    opened.during(format!("could not mount at {}", target.display()))
+    file_system.open(&opening).during(format!("could not mount at {}", target.display()))
 }
 
 fn mount(
@@ -205,7 +230,7 @@ pub fn mount_all(context: &Context<'_>, mounts: &[Mount]) -> Result<Outcome, Ste
         match &wanted.source {
             MountSource::OsSubvolume { mapper, name } => {
                 let nodes = nodes(std::slice::from_ref(mapper));
-                mount_btrfs(&nodes, &place, &format!("subvol={name}"))?;
+                mount_system(&nodes, &place, &format!("subvol={name}"))?;
             }
             MountSource::Esp { role, partition } => {
                 let node = wait_for_partition(context.disk(role)?, *partition)?;
@@ -217,10 +242,11 @@ pub fn mount_all(context: &Context<'_>, mounts: &[Mount]) -> Result<Outcome, Ste
                     Access::ReadWrite,
                 )?;
             }
-            MountSource::Pool { members } if kept::is_kept(context, members) => {
-                mount_kept(&nodes(members), &place)?;
+            MountSource::Pool { file_system, members } => {
+                let is_kept = kept::is_kept(context, members);
+                let access = if is_kept { Access::ReadOnly } else { Access::ReadWrite };
+                open(pool_fs::of(*file_system), &nodes(members), &place, access)?;
             }
-            MountSource::Pool { members } => mount_btrfs(&nodes(members), &place, "")?,
         }
     }
     Ok(Outcome::Done)
@@ -231,10 +257,11 @@ mod tests {
     use super::*;
 
     fn over(sealed: bool) -> Make<'static> {
-        let (label, fsid) = ("data", Uuid::from_u128(7));
+        let (label, id) = ("data", Uuid::from_u128(7));
         Make {
+            file_system: system(),
             label,
-            fsid,
+            id,
             origin: Origin::Empty { raid1: true },
             members: &[],
             subvolumes: &[],
