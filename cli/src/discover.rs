@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bedplate_discovery::{Activity, Found};
+use bedplate_discovery::{Activity, Discovered};
 use bedplate_events::shown::shown;
 use bedplate_facts::table as facts_table;
 use bedplate_model::facts::Facts;
@@ -44,7 +44,7 @@ pub struct Discover {
 #[derive(Serialize)]
 struct Told<'a> {
     #[serde(flatten)]
-    found: &'a Found,
+    found: &'a Discovered,
     #[serde(skip_serializing_if = "Option::is_none")]
     inventory: Option<Facts>,
     /// The fingerprint of its host key, where it was asked.
@@ -82,7 +82,7 @@ impl Discover {
         Some(Inventories { directory, identity, host_keys: &self.host_key })
     }
 
-    fn list(&self, found: &[Found]) -> String {
+    fn list(&self, found: &[Discovered]) -> String {
         if found.is_empty() {
             format!("no machine answered within {} s\n", self.seconds)
         } else {
@@ -93,8 +93,8 @@ impl Discover {
     /// Asks a machine that waits. One that cannot be asked keeps nobody from asking the others.
     fn ask<'a>(
         &self,
-        one: &'a Found,
-        all: &[Found],
+        one: &'a Discovered,
+        all: &[Discovered],
         inventories: Option<&Inventories<'_>>,
         out: &mut impl Write,
     ) -> Result<Told<'a>, Failure> {
@@ -129,8 +129,8 @@ fn block(name: &str, facts: &Facts, path: &str) -> String {
     format!("\n{}, written to {}\n{lines}", shown(name), shown(path))
 }
 
-fn rows(found: &[Found]) -> Vec<Row> {
-    let row = |found: &Found| {
+fn rows(found: &[Discovered]) -> Vec<Row> {
+    let row = |found: &Discovered| {
         let activity = match found.summary.activity {
             Activity::Waiting => "waiting",
             Activity::Busy => "busy",
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn machines_are_a_table() {
-        let machine = |name: &str, disks: Vec<Disk>, more_disks| Found {
+        let machine = |name: &str, disks: Vec<Disk>, more_disks| Discovered {
             name: name.to_owned(),
             addresses: vec!["192.168.1.20".to_owned()],
             port: 22,
@@ -184,7 +184,7 @@ mod tests {
         ]));
     }
 
-    fn shown_table(found: &[Found]) -> String {
+    fn shown_table(found: &[Discovered]) -> String {
         table(&rows(found), 100)
     }
 
@@ -208,7 +208,7 @@ mod tests {
             more_disks: 0,
         };
         let name = "bedplate-1.local".to_owned();
-        let found = Found { name, addresses: Vec::new(), port: 22, summary };
+        let found = Discovered { name, addresses: Vec::new(), port: 22, summary };
         let keys = |inventory, error| {
             let told = Told { found: &found, inventory, host_key: None, error };
             let serde_json::Value::Object(told) = serde_json::to_value(told).unwrap() else {

@@ -99,7 +99,7 @@ pub fn nfs_conf(host: &HostFile) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::loaded::{Found, judge};
+    use super::loaded::{LoadedRules, judge};
     use super::*;
     use bedplate_sample as sample;
 
@@ -137,7 +137,7 @@ mod tests {
         host: &HostFile,
         table: Option<serde_json::Value>,
     ) -> bedplate_resources::status::Status {
-        judge(host, &Found::Table(table), Some(&rules(host)))
+        judge(host, &LoadedRules::Table(table), Some(&rules(host)))
     }
 
     #[test]
@@ -165,14 +165,14 @@ mod tests {
 
         let mut other = host.clone();
         other.nfs.exports[0].clients = vec!["10.0.0.7/32".to_owned().try_into().unwrap()];
-        let stale = judge(&other, &Found::Table(Some(in_kernel())), Some(&rules(&host)));
+        let stale = judge(&other, &LoadedRules::Table(Some(in_kernel())), Some(&rules(&host)));
         assert!(stale.wants[0].contains("of another host.toml"), "{stale:?}");
-        let on_nixos = judge(&host, &Found::Unit(false), None);
+        let on_nixos = judge(&host, &LoadedRules::Unit(false), None);
         assert!(
             !on_nixos.agrees && on_nixos.wants[0].contains("systemctl restart"),
             "{on_nixos:?}"
         );
-        assert!(judge(&host, &Found::Unit(true), None).agrees);
+        assert!(judge(&host, &LoadedRules::Unit(true), None).agrees);
     }
 
     #[test]

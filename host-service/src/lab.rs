@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use compared::compared;
 pub use engine::{LabError, clone, destroy, reset};
-pub use plan::{Facts, Refusal, Source, Step, clones, leads_somewhere, removals};
+pub use plan::{LabFacts, Refusal, Source, Step, clones, leads_somewhere, removals};
 pub use record::Lab;
 
 /// Subvolume at the top of a pool.

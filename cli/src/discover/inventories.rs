@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use bedplate_discovery::{Activity, Found};
+use bedplate_discovery::{Activity, Discovered};
 use bedplate_events::shown::shown;
 use bedplate_model::facts::{Facts, NicFacts};
 use bedplate_tools::ssh::Target;
@@ -82,7 +82,7 @@ impl Inventories<'_> {
     }
 
     /// Asks one of the machines that were found and keeps what it says.
-    pub fn ask(&self, one: &Found, all: &[Found]) -> Result<Answer, Failure> {
+    pub fn ask(&self, one: &Discovered, all: &[Discovered]) -> Result<Answer, Failure> {
         let name = file_name(&one.name).ok_or_else(|| InventoryError::Name(shown(&one.name)))?;
         if is_doubled(one, all) {
             return Err(InventoryError::Doubled(one.name.clone()).into());
@@ -112,7 +112,7 @@ impl Inventories<'_> {
 }
 
 /// Whether a machine lets somebody in and has nothing else to do.
-pub fn is_asked(found: &Found) -> bool {
+pub fn is_asked(found: &Discovered) -> bool {
     found.summary.activity == Activity::Waiting
 }
 
@@ -126,7 +126,7 @@ fn file_name(name: &str) -> Option<String> {
 }
 
 /// Names of DNS are the same in capitals, and so are files on some workstations.
-fn is_doubled(one: &Found, all: &[Found]) -> bool {
+fn is_doubled(one: &Discovered, all: &[Discovered]) -> bool {
     all.iter().filter(|other| other.name.eq_ignore_ascii_case(&one.name)).count() > 1
 }
 
@@ -164,9 +164,9 @@ mod tests {
 
     use super::*;
 
-    fn found(name: &str, activity: Activity) -> Found {
+    fn found(name: &str, activity: Activity) -> Discovered {
         let summary = Summary { activity, memory_bytes: None, disks: Vec::new(), more_disks: 0 };
-        Found { name: name.to_owned(), addresses: Vec::new(), port: 22, summary }
+        Discovered { name: name.to_owned(), addresses: Vec::new(), port: 22, summary }
     }
 
     fn facts() -> Facts {

@@ -123,7 +123,7 @@ pub struct DiskFacts {
     pub signatures: Vec<Signature>,
     /// What of ours was found on the disk.
     #[serde(default)]
-    pub bedplate: Option<Found>,
+    pub bedplate: Option<TokenFacts>,
 }
 
 impl DiskFacts {
@@ -189,7 +189,7 @@ pub mod kind {
 
 /// What of ours was found on a disk: the token `bedplate` of its LUKS2 header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct TokenFacts {
     /// Plan hash written when the header was made.
     pub plan: String,
     /// UUID of the LUKS header.

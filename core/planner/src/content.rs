@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::choose::{Choice, Part, shown};
 use super::refusal::Refusal;
 use super::{date, kept, missing, sections};
-use bedplate_model::facts::{DiskFacts, Facts, Found, Signature, kind};
+use bedplate_model::facts::{DiskFacts, Facts, Signature, TokenFacts, kind};
 use bedplate_model::host::{HostFile, Wipe};
 use bedplate_model::identity::{Purpose, derive};
 use bedplate_model::name::Role;
@@ -29,9 +29,9 @@ pub(super) enum Content<'a> {
     /// Blank: no signature was found on it.
     Blank,
     /// The work of an installation that was interrupted, once a header was made.
-    Unfinished(Option<&'a Found>),
+    Unfinished(Option<&'a TokenFacts>),
     /// A finished installation.
-    Finished(&'a Found),
+    Finished(&'a TokenFacts),
     /// Anything else.
     Foreign,
 }
@@ -325,7 +325,7 @@ fn clear(host: &HostFile, choice: &Choice<'_>) -> String {
 }
 
 /// In what the document differs from the one an installation was begun with.
-fn difference(host: &HostFile, begun: &Found) -> String {
+fn difference(host: &HostFile, begun: &TokenFacts) -> String {
     if begun.sections.is_empty() {
         return String::new();
     }

@@ -2,7 +2,7 @@
 
 use super::choose::{self, Choice, Part};
 use super::{kept, sections, warnings};
-use bedplate_model::facts::{Facts, Found, kind};
+use bedplate_model::facts::{Facts, TokenFacts, kind};
 use bedplate_model::host::{HostFile, Wipe};
 
 /// Whether the machine carries a finished installation of this host, so that nothing is to be
@@ -38,7 +38,7 @@ pub(super) fn is_sealed(host: &HostFile, chosen: &[Choice<'_>]) -> bool {
 
 /// Whether the installation that was found is the one that the document means, and not one that it
 /// says to replace.
-pub(super) fn is_meant(host: &HostFile, found: &Found) -> bool {
+pub(super) fn is_meant(host: &HostFile, found: &TokenFacts) -> bool {
     let any = host.disks.values().any(|disk| disk.wipe == Wipe::Any);
     !any || found.sections == sections::of(host)
 }

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
 use bedplate_document::parse;
-use bedplate_model::facts::{DiskFacts, Facts, FirmwareKind, Found, Signature, SystemImageFacts};
+use bedplate_model::facts::{
+    DiskFacts, Facts, FirmwareKind, Signature, SystemImageFacts, TokenFacts,
+};
 use bedplate_model::host::{HostFile, Platform, Wipe};
 use bedplate_model::identity::{Purpose, derive};
 use bedplate_model::plan::Holder;
@@ -45,7 +47,7 @@ fn planned(bend: impl FnOnce(&mut HostFile, &mut Facts)) -> Plan {
 }
 
 /// What an interrupted run leaves behind: labels and headers with the identities of `role`.
-fn leave(facts: &mut Facts, kernel_name: &str, role: &str, found: Option<Found>) {
+fn leave(facts: &mut Facts, kernel_name: &str, role: &str, found: Option<TokenFacts>) {
     let id = host().host.id;
     let luks = if role == "os" { 2 } else { 1 };
     let uuid = |purpose| Some(derive(id, purpose, role, 0).to_string());
@@ -57,8 +59,8 @@ fn leave(facts: &mut Facts, kernel_name: &str, role: &str, found: Option<Found>)
     disk.bedplate = found;
 }
 
-fn found(plan: &str, sealed: bool) -> Option<Found> {
-    Some(Found {
+fn found(plan: &str, sealed: bool) -> Option<TokenFacts> {
+    Some(TokenFacts {
         plan: plan.into(),
         luks_uuid: "x".into(),
         sealed,

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
 use bedplate_document::parse;
-use bedplate_model::facts::{DiskFacts, Facts, Found, Signature, kind};
+use bedplate_model::facts::{DiskFacts, Facts, Signature, TokenFacts, kind};
 use bedplate_model::host::{HostFile, Wipe};
 use bedplate_model::identity::{Purpose, derive};
 use bedplate_model::plan::{Plan, Step};
@@ -55,7 +55,7 @@ fn made(facts: &mut Facts, role: &str, plan: &str, sealed: bool) {
     let esp = (role == "os").then(|| signature(Some(1), "vfat", Some("1-2".into())));
     let disk = of(facts, role);
     disk.signatures = [label, header].into_iter().chain(esp).collect();
-    disk.bedplate = Some(Found {
+    disk.bedplate = Some(TokenFacts {
         plan: plan.into(),
         luks_uuid: uuid(role, Purpose::Luks),
         sealed,

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic")]
 
 use bedplate_document::parse;
-use bedplate_model::facts::{DiskFacts, Facts, Found, Signature};
+use bedplate_model::facts::{DiskFacts, Facts, Signature, TokenFacts};
 use bedplate_model::host::{HostFile, Stick, Wipe};
 use bedplate_model::identity::{Purpose, derive};
 use bedplate_model::plan::Plan;
@@ -291,7 +291,7 @@ fn keep(facts: &mut Facts, name: &str, role: &str) {
         size: 1 << 40,
     };
     disk.signatures = vec![found(None, "gpt", "x"), found(Some(1), "crypto_LUKS", &uuid)];
-    disk.bedplate = Some(Found {
+    disk.bedplate = Some(TokenFacts {
         plan: "feed".into(),
         luks_uuid: uuid,
         sealed: true,

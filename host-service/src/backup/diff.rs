@@ -20,7 +20,7 @@ pub struct Observed {
     /// Records by name, or why one cannot be read.
     pub records: BTreeMap<String, Result<Record, String>>,
     /// What is wrong with their schedules, by name.
-    pub schedules: BTreeMap<String, schedule::Found>,
+    pub schedules: BTreeMap<String, schedule::ScheduleFaults>,
     /// Seconds since 1970.
     pub now: u64,
 }

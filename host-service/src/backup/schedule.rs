@@ -11,10 +11,13 @@ use bedplate_tools::systemd_analyze::{self, Calendar};
 use bedplate_events::cause::in_line;
 
 /// What is wrong with the schedules of one backup, in lines; or why that cannot be said.
-pub type Found = Result<Vec<String>, String>;
+pub type ScheduleFaults = Result<Vec<String>, String>;
 
 /// Asks `program`; without it nothing can be said.
-pub fn look(program: Option<&Path>, backups: &BTreeMap<String, Backup>) -> BTreeMap<String, Found> {
+pub fn look(
+    program: Option<&Path>,
+    backups: &BTreeMap<String, Backup>,
+) -> BTreeMap<String, ScheduleFaults> {
     let mut ask = |expression: &str| match program {
         Some(program) => systemd_analyze::calendar(program, expression).map_err(unasked),
         None => Err(format!("{} is not installed", systemd_analyze::PROGRAM)),
@@ -30,7 +33,7 @@ fn unasked(error: CommandError) -> String {
 fn wrong(
     backups: &BTreeMap<String, Backup>,
     ask: &mut dyn FnMut(&str) -> Result<Calendar, String>,
-) -> BTreeMap<String, Found> {
+) -> BTreeMap<String, ScheduleFaults> {
     let mut known: BTreeMap<&str, Result<Calendar, String>> = BTreeMap::new();
     let mut found = BTreeMap::new();
     for (name, backup) in backups {

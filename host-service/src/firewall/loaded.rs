@@ -22,7 +22,7 @@ const NAME: &str = "nfs";
 
 /// What the kernel was found to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum LoadedRules {
     /// Its table; none when there is none.
     Table(Option<Value>),
     /// It could not be asked for want of `nft`: whether the unit that loads the rules ran.
@@ -36,8 +36,8 @@ pub fn compared(context: &Context) -> Vec<Status> {
         return Vec::new();
     }
     let found = match programs::find(nft::PROGRAM) {
-        Some(_) => nft::table(TABLE.0, TABLE.1).map(Found::Table),
-        None => systemctl::is_active(UNIT).map(Found::Unit),
+        Some(_) => nft::table(TABLE.0, TABLE.1).map(LoadedRules::Table),
+        None => systemctl::is_active(UNIT).map(LoadedRules::Unit),
     };
     vec![match found {
         Ok(found) => {
@@ -49,14 +49,14 @@ pub fn compared(context: &Context) -> Vec<Status> {
 }
 
 /// Compares the rules, and says what loads them: `file` is what the unit does.
-pub(super) fn judge(host: &HostFile, found: &Found, file: Option<&str>) -> Status {
+pub(super) fn judge(host: &HostFile, found: &LoadedRules, file: Option<&str>) -> Status {
     let wrong = match found {
-        Found::Table(None) => Some("the kernel has none of the rules"),
-        Found::Table(Some(table)) if understood(table) != expected(host) => {
+        LoadedRules::Table(None) => Some("the kernel has none of the rules"),
+        LoadedRules::Table(Some(table)) if understood(table) != expected(host) => {
             Some("the kernel has other rules")
         }
-        Found::Unit(false) => Some("the unit that loads the rules did not run"),
-        Found::Table(Some(_)) | Found::Unit(true) => None,
+        LoadedRules::Unit(false) => Some("the unit that loads the rules did not run"),
+        LoadedRules::Table(Some(_)) | LoadedRules::Unit(true) => None,
     };
     // On NixOS the unit has them from the store, and there is no file.
     let next = match file.is_none_or(|file| file == rules(host)) {

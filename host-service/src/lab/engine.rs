@@ -10,7 +10,7 @@ use bedplate_events::{Outcome, StepSummary};
 use bedplate_tools::command::CommandError;
 
 use super::place;
-use super::plan::{self, Facts, Found, Planner, Refusal, Source, Step};
+use super::plan::{self, KnownGuest, LabFacts, Planner, Refusal, Source, Step};
 use super::record::{self, Lab};
 use crate::backup::record as backup_record;
 use crate::backup::record::RecordError;
@@ -122,7 +122,7 @@ fn make(context: &Context, lab: &Lab, reporter: &Reporter<'_>) -> Result<(), Lab
     perform("make the lab", &context.intent, &steps, reporter)
 }
 
-fn planned(context: &Context, lab: &Lab, facts: &Facts) -> Result<Vec<Step>, LabError> {
+fn planned(context: &Context, lab: &Lab, facts: &LabFacts) -> Result<Vec<Step>, LabError> {
     let mut planners = Vec::new();
     for driver in bedplate_guests::drivers() {
         let (kind, section) = (driver.kind(), driver.section());
@@ -137,26 +137,26 @@ fn planned(context: &Context, lab: &Lab, facts: &Facts) -> Result<Vec<Step>, Lab
 }
 
 /// All guests that the machine knows, of the kinds that can be copied.
-pub(super) fn known() -> Result<BTreeMap<String, Found>, LabError> {
+pub(super) fn known() -> Result<BTreeMap<String, KnownGuest>, LabError> {
     let mut all = BTreeMap::new();
     for driver in bedplate_guests::drivers() {
         let Some(copies) = driver.copies() else { continue };
         let known = copies.known().map_err(LabError::Guests)?.into_iter();
-        all.extend(known.map(|(name, known)| (name, Found { kind: driver.kind(), known })));
+        all.extend(known.map(|(name, known)| (name, KnownGuest { kind: driver.kind(), known })));
     }
     Ok(all)
 }
 
-fn look(context: &Context) -> Result<Facts, LabError> {
+fn look(context: &Context) -> Result<LabFacts, LabError> {
     let mounts = context.intent.pools.keys().filter_map(|pool| context.pool_mount(pool).ok());
     let labs = mounts.map(PathBuf::from).filter(|mount| place(mount).exists()).collect();
     let (mounts, sources) = (context.mounts.clone(), BTreeMap::new());
-    Ok(Facts { mounts, sources, known: known()?, labs })
+    Ok(LabFacts { mounts, sources, known: known()?, labs })
 }
 
 /// As [`look`], with what copies are made of. Nothing of that keeps a lab from being destroyed.
-fn look_for_copies(context: &Context) -> Result<Facts, LabError> {
-    Ok(Facts { sources: sources(context)?, ..look(context)? })
+fn look_for_copies(context: &Context) -> Result<LabFacts, LabError> {
+    Ok(LabFacts { sources: sources(context)?, ..look(context)? })
 }
 
 /// The disk of each machine in the newest snapshot of a backup that ended well.

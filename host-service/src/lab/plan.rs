@@ -14,20 +14,20 @@ use bedplate_tools::mounts::Mounts;
 
 /// What was found on the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Facts {
+pub struct LabFacts {
     /// What is mounted: machines and their copies are on pools.
     pub mounts: Mounts,
     /// For each machine, its disk in the newest snapshot that holds it.
     pub sources: BTreeMap<String, Source>,
     /// All guests that the machine knows, whether or not they are ours.
-    pub known: BTreeMap<String, Found>,
+    pub known: BTreeMap<String, KnownGuest>,
     /// Pools that have a lab, by their mounts.
     pub labs: BTreeSet<PathBuf>,
 }
 
 /// A guest that the machine knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
+pub struct KnownGuest {
     /// The kind of its driver.
     pub kind: &'static str,
     /// Whether it is ours, and whether it runs.
@@ -142,7 +142,7 @@ impl fmt::Display for Step {
 /// The steps that make copies of `machines` on `bridge`.
 pub fn clones(
     intent: &HostFile,
-    facts: &Facts,
+    facts: &LabFacts,
     machines: &[String],
     bridge: &str,
     planners: &[Planner],
@@ -210,10 +210,11 @@ pub fn leads_somewhere(bridge: &Bridge) -> Option<&'static str> {
 }
 
 /// The steps that remove the copies of `machines`, and the labs. Guests that are not ours stay.
-pub fn removals(facts: &Facts, machines: &[String]) -> Vec<Step> {
+pub fn removals(facts: &LabFacts, machines: &[String]) -> Vec<Step> {
     let mut steps = Vec::new();
     for copy in machines.iter().map(|machine| name(machine)) {
-        let Some(Found { kind, known }) = facts.known.get(&copy).filter(|found| found.known.ours)
+        let Some(KnownGuest { kind, known }) =
+            facts.known.get(&copy).filter(|found| found.known.ours)
         else {
             continue;
         };
@@ -252,16 +253,16 @@ mod tests {
         intent
     }
 
-    fn facts() -> Facts {
+    fn facts() -> LabFacts {
         let disk = "/mnt/vmstore/.bedplate-snapshots/vms/1/haos/haos.qcow2".into();
-        Facts {
+        LabFacts {
             mounts: sample::mounts(),
             sources: [("haos".to_owned(), Source { disk, at: 7 })].into(),
-            ..Facts::default()
+            ..LabFacts::default()
         }
     }
 
-    fn planned(intent: &HostFile, facts: &Facts, bridge: &str) -> Result<Vec<Step>, Refusal> {
+    fn planned(intent: &HostFile, facts: &LabFacts, bridge: &str) -> Result<Vec<Step>, Refusal> {
         let plan: PlanCopy = Box::new(|host, wanted| plan_copy(host, wanted, Accelerator::Kvm));
         let planner = Planner { kind: "vm", section: "vms", plan };
         clones(intent, facts, &["haos".into()], bridge, &[planner])
@@ -320,7 +321,7 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_neither_replaced_nor_removed() {
         let mut facts = facts();
-        let found = |ours| Found { kind: "vm", known: Known { ours, running: true } };
+        let found = |ours| KnownGuest { kind: "vm", known: Known { ours, running: true } };
         facts.known = [("lab-haos".to_owned(), found(false))].into();
         facts.labs = ["/mnt/vmstore".into()].into();
         assert_eq!(planned(&intent(), &facts, "br-test"), Err(Refusal::Taken("lab-haos".into())));

@@ -262,7 +262,7 @@ fn t43_a_refusal_and_a_redirect_are_failures() {
     for (answer, status) in [
         ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", 403),
         (
-            "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 302 Drifted\r\nLocation: /\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
             302,
         ),
     ] {

@@ -46,7 +46,7 @@ fn one(
     found.note_dropped(tell)?;
     found.bring_back(tell)?;
     // What was done changed what there is.
-    let Some(found) = Found::look(host, name, pool)? else { return Ok(()) };
+    let Some(found) = TendedPool::look(host, name, pool)? else { return Ok(()) };
     found.convert(tell)?;
     found.note_state()
 }
@@ -69,9 +69,9 @@ fn look<'a>(
     name: &'a str,
     pool: &'a Pool,
     tell: &mut dyn FnMut(String),
-) -> Result<Option<Found<'a>>, PoolError> {
+) -> Result<Option<TendedPool<'a>>, PoolError> {
     if is_mounted(pool)? {
-        return Found::look(host, name, pool);
+        return TendedPool::look(host, name, pool);
     }
     try_again(host, name, tell).map(|()| None)
 }
@@ -90,7 +90,7 @@ fn try_again(host: &HostFile, name: &str, tell: &mut dyn FnMut(String)) -> Resul
     Ok(systemctl::start(&unit)?)
 }
 
-struct Found<'a> {
+struct TendedPool<'a> {
     host: &'a HostFile,
     name: &'a str,
     pool: &'a Pool,
@@ -103,7 +103,7 @@ struct Found<'a> {
     live: Live,
 }
 
-impl<'a> Found<'a> {
+impl<'a> TendedPool<'a> {
     fn look(host: &'a HostFile, name: &'a str, pool: &'a Pool) -> Result<Option<Self>, PoolError> {
         let (file_system, id) = (pool_fs::of(pool.file_system()), super::id(host, name));
         let Some(live) = file_system.live(id)? else { return Ok(None) };

@@ -12,10 +12,10 @@ use crate::backup::choice;
 use bedplate_resources::kind::Resource;
 
 /// What was found of the restores of `host.toml`, by name.
-pub type Observed = BTreeMap<String, Found>;
+pub type Observed = BTreeMap<String, RestoreState>;
 
 /// What was found of one restore: its record and its paths, or why that cannot be said.
-pub type Found = Result<(Option<Record>, Vec<Occupied>), String>;
+pub type RestoreState = Result<(Option<Record>, Vec<Occupied>), String>;
 
 /// A path of a backup on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub fn diff(intent: &HostFile, observed: &Observed) -> Vec<Resource<Action>> {
     names.filter_map(|name| Some(resource(name, observed.get(name)?))).collect()
 }
 
-pub(super) fn resource(name: &str, found: &Found) -> Resource<Action> {
+pub(super) fn resource(name: &str, found: &RestoreState) -> Resource<Action> {
     let (record, paths) = match found {
         Err(why) => return Resource::refused(name, why),
         Ok(found) => found,
@@ -124,7 +124,7 @@ mod tests {
     use bedplate_model::host::Restore;
     use bedplate_sample as sample;
 
-    fn planned(found: Found) -> Resource<Action> {
+    fn planned(found: RestoreState) -> Resource<Action> {
         let mut intent = sample::intent();
         intent.restore = Some(Restore { backups: vec!["apps".into()], snapshot: None });
         diff(&intent, &BTreeMap::from([("apps".to_owned(), found)])).remove(0)

@@ -12,7 +12,7 @@ use bedplate_tools::sync;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::DIRECTORY;
-use super::diff::{self, Action, Found, Observed, Occupied};
+use super::diff::{self, Action, Observed, Occupied, RestoreState};
 use super::record::{self, Record, Stage};
 use crate::backup::choice::{self, Choice, NoChoice};
 use crate::backup::room::{self, Held, Room};
@@ -131,7 +131,7 @@ fn first_mount<'a>(places: &'a [Wanted], name: &str) -> Result<&'a Path, Restore
 }
 
 /// What cannot be looked at of one restore hides no other.
-fn find(context: &Context, name: &str) -> Found {
+fn find(context: &Context, name: &str) -> RestoreState {
     look(context, name).map_err(|error| match error {
         RestoreError::Backup(BackupError::Pool(why)) => why,
         error => in_line(&error),

@@ -44,7 +44,7 @@ pub struct Wanted<'a> {
 }
 
 /// A stick that is plugged in.
-enum Found {
+enum PluggedStick {
     /// With its file system.
     Volume(PathBuf),
     /// Blank, to be formatted as its by-id name allows.
@@ -79,7 +79,7 @@ pub fn prepare(
     let sticks = find(context, step, wanted)?;
     let mut mounted = Vec::new();
     for (stick, found) in &sticks {
-        if let Found::Volume(node) = found {
+        if let PluggedStick::Volume(node) = found {
             let place = place(mounted.len());
             let mount = Mounted::mount(node, &place, Access::ReadWrite)
                 .during(format!("could not mount the key stick {}", stick.volume_id))?;
@@ -99,7 +99,7 @@ pub fn prepare(
             .during(format!("could not write to the key stick {}", stick.volume_id))?;
     }
     for (stick, found) in &sticks {
-        if let Found::Blank(identity) = found {
+        if let PluggedStick::Blank(identity) = found {
             format(stick, identity, &secrets)?;
             let what = || format!("the key stick {} that was made is gone", stick.volume_id);
             let node = volume(stick).ok_or_else(|| StepError::new(what()))?;
@@ -170,13 +170,13 @@ fn find<'a>(
     context: &Context<'_>,
     step: &str,
     wanted: &Wanted<'a>,
-) -> Result<Vec<(&'a Stick, Found)>, StepError> {
+) -> Result<Vec<(&'a Stick, PluggedStick)>, StepError> {
     udev::settle().during("udev did not come to rest")?;
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for stick in wanted.sticks {
         if let Some(node) = volume(stick) {
-            found.push((stick, Found::Volume(node)));
+            found.push((stick, PluggedStick::Volume(node)));
         } else if !wanted.existing
             && let Some(id) = &stick.id
             && Path::new("/dev/disk/by-id").join(id).exists()
@@ -201,7 +201,7 @@ fn find<'a>(
 }
 
 /// A stick that can be formatted. What an earlier run began to make of it counts as blank.
-fn blank(context: &Context<'_>, id: &str, volume_id: &str) -> Result<Found, StepError> {
+fn blank(context: &Context<'_>, id: &str, volume_id: &str) -> Result<PluggedStick, StepError> {
     let name = kernel_name(id)?;
     if context.plan.disks.iter().any(|disk| disk.id == id) {
         return Err(StepError::new(format!("{id} is a disk of the plan, not a key stick")));
@@ -218,7 +218,7 @@ fn blank(context: &Context<'_>, id: &str, volume_id: &str) -> Result<Found, Step
     if facts.size < needed {
         return Err(too_small(id, facts.size, needed));
     }
-    Ok(Found::Blank(Identity::seen(id, &facts)))
+    Ok(PluggedStick::Blank(Identity::seen(id, &facts)))
 }
 
 /// What a stick must hold for so many disks.

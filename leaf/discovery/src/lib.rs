@@ -40,7 +40,7 @@ fn failed(what: &'static str) -> impl FnOnce(mdns_sd::Error) -> DiscoveryError {
 
 /// A machine that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Found {
+pub struct Discovered {
     /// Its name on the local network, for example `bedplate-3c4d5e.local`.
     pub name: String,
     /// Its addresses as ssh takes them, those of IPv4 first; a link-local one with the interface here
@@ -93,7 +93,7 @@ impl Drop for Announcement {
 }
 
 /// The machines that answer within `time`, by name.
-pub fn look(time: Duration) -> Result<Vec<Found>, DiscoveryError> {
+pub fn look(time: Duration) -> Result<Vec<Discovered>, DiscoveryError> {
     let daemon = ServiceDaemon::new().map_err(failed("look for machines"))?;
     let events = daemon.browse(SERVICE).map_err(failed("look for machines"))?;
     let deadline = Instant::now() + time;
@@ -126,9 +126,9 @@ fn addresses<'a>(all: impl Iterator<Item = &'a ScopedIp>) -> Vec<String> {
 }
 
 /// None for what calls itself by no name that could be one of ours.
-fn machine(service: &ResolvedService) -> Option<Found> {
+fn machine(service: &ResolvedService) -> Option<Discovered> {
     let name = summary::host_name(&service.host)?;
     let summary = Summary::read(|key| service.txt_properties.get(key).and_then(|one| one.val()));
     let addresses = addresses(service.addresses.iter());
-    Some(Found { name, addresses, port: service.port, summary })
+    Some(Discovered { name, addresses, port: service.port, summary })
 }

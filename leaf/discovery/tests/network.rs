@@ -4,12 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use bedplate_discovery::{Activity, Announcement, Disk, Found, Summary, look};
+use bedplate_discovery::{Activity, Announcement, Discovered, Disk, Summary, look};
 
 /// Other machines may be busy with answering too.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn find(name: &str, wanted: impl Fn(&Found) -> bool) -> Option<Found> {
+fn find(name: &str, wanted: impl Fn(&Discovered) -> bool) -> Option<Discovered> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         let found = look(Duration::from_secs(3)).unwrap();

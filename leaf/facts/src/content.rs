@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use bedplate_model::facts::{Found, Signature, kind};
+use bedplate_model::facts::{Signature, TokenFacts, kind};
 use bedplate_tools::luks2::{self, Copy, Header};
 use bedplate_tools::partition_table;
 use serde::Deserialize;
@@ -38,7 +38,7 @@ pub fn of(
     probe: Probe,
     disk: &Disk<'_>,
     partitions: &[PartitionEntry],
-) -> (Vec<Signature>, Option<Found>) {
+) -> (Vec<Signature>, Option<TokenFacts>) {
     let node = |name: &str| roots.dev.join(name.replace('!', "/"));
     let mut look = Look::default();
     look.at_node(probe, None, &node(disk.name), disk.size);
@@ -54,7 +54,7 @@ pub fn of(
 #[derive(Default)]
 struct Look {
     signatures: Vec<Signature>,
-    bedplate: Option<Found>,
+    bedplate: Option<TokenFacts>,
     /// Number of the partition that `bedplate` stands on.
     volume: Option<u32>,
     /// Number of the EFI system partition that was looked at, and whether it boots something.
@@ -147,7 +147,7 @@ impl Look {
         self.signatures.push(Signature { partition, kind, label, uuid, size });
     }
 
-    fn told(mut self) -> (Vec<Signature>, Option<Found>) {
+    fn told(mut self) -> (Vec<Signature>, Option<TokenFacts>) {
         // Our volume stands behind an EFI system partition, and none can be read there.
         let lost = self.volume.is_some_and(|number| number > 1) && !self.unseen;
         match (&mut self.bedplate, self.boots) {
@@ -191,9 +191,9 @@ struct Token {
     sections: BTreeMap<String, String>,
 }
 
-fn token_of(header: &Header) -> Option<Found> {
+fn token_of(header: &Header) -> Option<TokenFacts> {
     let ours = header.tokens.values().find(|token| token["type"] == TOKEN)?;
     let Token { plan, sealed, sealed_at, sections } = Token::deserialize(ours).ok()?;
     let luks_uuid = header.uuid.clone();
-    Some(Found { plan, luks_uuid, sealed, sealed_at, sections, boots: None })
+    Some(TokenFacts { plan, luks_uuid, sealed, sealed_at, sections, boots: None })
 }

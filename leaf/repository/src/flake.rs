@@ -10,7 +10,7 @@ use rnix::ast::{self, Expr, HasEntry as _};
 use rnix::{Root, SyntaxNode};
 
 use crate::error::Error;
-use crate::input::Found as FoundInput;
+use crate::input::InputState;
 use crate::literal;
 use crate::shipped::{INPUT, PLATFORM};
 use tree::{attribute_path, called, children, entry, node, operands, position, relative_path};
@@ -74,15 +74,15 @@ impl Flake {
     }
 
     /// What its input of our name is.
-    pub fn input(&self) -> FoundInput {
+    pub fn input(&self) -> InputState {
         let inputs = self.top().map(|top| edit::inputs_of(&top, PLATFORM)).unwrap_or_default();
         let address = literal::string(INPUT);
         if inputs.is_empty() {
-            FoundInput::Absent
+            InputState::Absent
         } else if inputs.iter().any(|pair| node(pair).text().to_string().contains(&address)) {
-            FoundInput::Vendored
+            InputState::Vendored
         } else {
-            FoundInput::Elsewhere
+            InputState::Elsewhere
         }
     }
 
@@ -126,7 +126,7 @@ struct Outputs {
 }
 
 /// `nixosConfigurations` in a result.
-enum Found {
+enum Configurations {
     /// `nixosConfigurations = VALUE;`
     Value(Expr),
     /// `nixosConfigurations.NAME = …;`
@@ -148,9 +148,11 @@ impl Outputs {
         match found.as_slice() {
             [] if self.bodies.len() == 1 && sets.len() == 1 => Layout::Written,
             [] => Layout::Unknown { why: "nixosConfigurations stands nowhere in its outputs" },
-            [Found::Value(Expr::AttrSet(_))] => Layout::Written,
-            [Found::Value(value)] => computed(value),
-            all if all.iter().all(|one| matches!(one, Found::Dotted(_))) => Layout::Written,
+            [Configurations::Value(Expr::AttrSet(_))] => Layout::Written,
+            [Configurations::Value(value)] => computed(value),
+            all if all.iter().all(|one| matches!(one, Configurations::Dotted(_))) => {
+                Layout::Written
+            }
             _ => Layout::Unknown { why: "nixosConfigurations stands in several places" },
         }
     }
@@ -163,12 +165,16 @@ impl Outputs {
         self.bodies.iter().filter_map(set).collect()
     }
 
-    fn found(&self) -> Vec<Found> {
+    fn found(&self) -> Vec<Configurations> {
         let mut found = Vec::new();
         for pair in self.sets().iter().flat_map(|set| set.attrpath_values()) {
             match (attribute_path(&pair).as_slice(), pair.value()) {
-                ([Some(name)], Some(value)) if name == NAME => found.push(Found::Value(value)),
-                ([Some(name), _, ..], _) if name == NAME => found.push(Found::Dotted(pair)),
+                ([Some(name)], Some(value)) if name == NAME => {
+                    found.push(Configurations::Value(value))
+                }
+                ([Some(name), _, ..], _) if name == NAME => {
+                    found.push(Configurations::Dotted(pair))
+                }
                 _ => {}
             }
         }
@@ -180,9 +186,9 @@ impl Outputs {
         let mut hosts = Vec::new();
         for found in self.found() {
             let (pairs, at): (Vec<_>, _) = match found {
-                Found::Value(Expr::AttrSet(set)) => (set.attrpath_values().collect(), 0),
-                Found::Value(_) => continue,
-                Found::Dotted(pair) => (vec![pair], 1),
+                Configurations::Value(Expr::AttrSet(set)) => (set.attrpath_values().collect(), 0),
+                Configurations::Value(_) => continue,
+                Configurations::Dotted(pair) => (vec![pair], 1),
             };
             for pair in pairs {
                 let name = attribute_path(&pair).get(at).cloned().flatten();

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::flake::{Flake, Layout, edit};
 use crate::input::Input;
 use crate::lock;
-use crate::read::{Facts, Vendored};
+use crate::read::{RepositoryFacts, Vendored};
 use crate::shipped::{self, BLUEPRINT, CONFIGURATION, DESCRIPTION, PLATFORM};
 
 /// Names of a repository's own files.
@@ -35,7 +35,7 @@ pub struct NewHost<'a> {
 }
 
 /// What adding the host comes to.
-pub fn decide(facts: &Facts, request: &NewHost<'_>) -> Result<Proposal, Error> {
+pub fn decide(facts: &RepositoryFacts, request: &NewHost<'_>) -> Result<Proposal, Error> {
     let (name, directory) = (request.name, facts.hosts.as_str());
     let (text, host) = document::fit(request, directory)?;
     let flake = Flake::parse(&facts.flake)?;
@@ -104,7 +104,12 @@ pub(crate) fn check_id(host: &HostFile) -> Result<(), Error> {
     if identity::is_example(host.host.id) { Err(Error::Example) } else { Ok(()) }
 }
 
-fn check(facts: &Facts, flake: &Flake, host: &HostFile, resumed: bool) -> Result<(), Error> {
+fn check(
+    facts: &RepositoryFacts,
+    flake: &Flake,
+    host: &HostFile,
+    resumed: bool,
+) -> Result<(), Error> {
     let name = &host.host.name;
     check_id(host)?;
     if facts.entries.contains(name) {
@@ -123,7 +128,7 @@ fn check(facts: &Facts, flake: &Flake, host: &HostFile, resumed: bool) -> Result
 
 /// The platform beside the flake.
 fn vendor(
-    facts: &Facts,
+    facts: &RepositoryFacts,
     description: Option<&[u8]>,
     changes: &mut Vec<Change>,
     left: &mut Vec<Left>,
@@ -160,13 +165,13 @@ pub(crate) fn left_to_nix(why: &str) -> Left {
     Left::Lock { why: why.to_owned(), command: NIX_LOCK.to_owned() }
 }
 
-fn unlocked(facts: &Facts, added: bool) -> Option<Left> {
+fn unlocked(facts: &RepositoryFacts, added: bool) -> Option<Left> {
     let added = added.then(|| left_to_nix("an input was added, and its hash comes with it"));
     if facts.lock.is_none() { Some(left_to_nix("there is none")) } else { added }
 }
 
 /// Locks the input where that needs no hash; otherwise it is left to Nix.
-fn complete_lock(facts: &Facts, changes: &mut Vec<Change>, left: &mut Vec<Left>) {
+fn complete_lock(facts: &RepositoryFacts, changes: &mut Vec<Change>, left: &mut Vec<Left>) {
     let by_hand = left.iter().any(|left| matches!(left, Left::Lines { .. }));
     let locked = match &facts.lock {
         _ if by_hand => Err("flake.nix comes first"),

@@ -12,7 +12,7 @@ const LIMIT: usize = 1024;
 
 /// What the input of our name is found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum InputState {
     /// There is none.
     Absent,
     /// The platform beside the flake.
@@ -45,11 +45,14 @@ impl Input {
     ) -> Result<Option<Self>, Error> {
         expect_no_address(platform, address)?;
         match (platform, flake.input()) {
-            (Platform::Embedded, Found::Vendored) | (Platform::Nixos, Found::Elsewhere) => Ok(None),
-            (Platform::Embedded, Found::Absent) => Ok(Some(Self::Vendored)),
-            (Platform::Embedded, Found::Elsewhere) => Err(Error::NotVendored { address: INPUT }),
-            (Platform::Nixos, Found::Vendored) => Err(Error::Vendored { address: INPUT }),
-            (Platform::Nixos, Found::Absent) => {
+            (Platform::Embedded, InputState::Vendored)
+            | (Platform::Nixos, InputState::Elsewhere) => Ok(None),
+            (Platform::Embedded, InputState::Absent) => Ok(Some(Self::Vendored)),
+            (Platform::Embedded, InputState::Elsewhere) => {
+                Err(Error::NotVendored { address: INPUT })
+            }
+            (Platform::Nixos, InputState::Vendored) => Err(Error::Vendored { address: INPUT }),
+            (Platform::Nixos, InputState::Absent) => {
                 let (address, follows) = (checked(address)?.to_owned(), flake.has_nixpkgs());
                 Ok(Some(Self::Flake { address, follows }))
             }

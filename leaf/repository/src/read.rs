@@ -32,7 +32,7 @@ pub enum Vendored {
 
 /// What is to be known of a repository before a host is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct RepositoryFacts {
     /// Text of the file `flake.nix` at its root.
     pub flake: String,
     /// Text of the file `flake.lock` at its root; none when it is not there.
@@ -48,7 +48,7 @@ pub struct Facts {
 }
 
 /// Reads a repository; `hosts` is the directory of hosts when somebody has chosen it.
-pub fn facts(root: &Path, hosts: Option<&str>) -> Result<Facts, Error> {
+pub fn facts(root: &Path, hosts: Option<&str>) -> Result<RepositoryFacts, Error> {
     let flake =
         text(&root.join(FLAKE_FILE))?.ok_or_else(|| Error::NoFlake { path: root.to_owned() })?;
     let hosts = match hosts {
@@ -66,7 +66,7 @@ pub fn facts(root: &Path, hosts: Option<&str>) -> Result<Facts, Error> {
     };
     let ids = entries.iter().filter_map(id).collect();
     let lock = text(&root.join(LOCK_FILE))?;
-    Ok(Facts { flake, lock, hosts, entries, ids, platform: platform(root)? })
+    Ok(RepositoryFacts { flake, lock, hosts, entries, ids, platform: platform(root)? })
 }
 
 /// Whether a repository may be started at `path`: nothing is there, or nothing but `.git`.

@@ -139,7 +139,7 @@ fn clear_end(file: &mut File, start: u64, length: u64, cleared: u64) -> io::Resu
 
 /// A table as it stands on a disk, whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct TableOnDisk {
     /// GUID of the disk.
     pub guid: Uuid,
     /// Number, first byte and length of each partition that lies on the disk, by number.
@@ -147,7 +147,7 @@ pub struct Found {
 }
 
 /// The table of a disk by either of its copies, whether the kernel shows it or not.
-pub fn find(file: &mut File, size: u64, sector_size: u32) -> Option<Found> {
+pub fn find(file: &mut File, size: u64, sector_size: u32) -> Option<TableOnDisk> {
     let sector = LogicalBlockSize::try_from(u64::from(sector_size)).ok()?;
     let [first, second] = headers(file, sector);
     let mut table = |header: Option<Header>| {
@@ -161,7 +161,7 @@ pub fn find(file: &mut File, size: u64, sector_size: u32) -> Option<Found> {
         let end = entry.last_lba.checked_add(1)?.checked_mul(sector)?;
         (entry.is_used() && start < end && end <= size).then(|| (*number, start, end - start))
     };
-    Some(Found { guid, partitions: entries.iter().filter_map(place).collect() })
+    Some(TableOnDisk { guid, partitions: entries.iter().filter_map(place).collect() })
 }
 
 /// Whether a disk carries exactly this table, and the kernel sees it: what comes last when it is
@@ -309,7 +309,7 @@ mod tests {
             assert_eq!(find(&mut file, SIZE, sector_size), None);
             write(&mut file, SIZE, sector_size, Uuid::from_u128(7), &[entry()]).unwrap();
             let partitions = vec![(1, entry().start, entry().length)];
-            let wanted = Some(Found { guid: Uuid::from_u128(7), partitions });
+            let wanted = Some(TableOnDisk { guid: Uuid::from_u128(7), partitions });
             assert_eq!(find(&mut file, SIZE, sector_size), wanted);
             for cleared in [512, 1 << 20] {
                 clear(&mut file, 0, cleared).unwrap();

@@ -25,7 +25,7 @@ use bedplate_engine::Reporter;
 use bedplate_resources::context::Context;
 use engine::{Engine, Store};
 use medium::Opened;
-use plan::{Facts, decide};
+use plan::{UpdateFacts, decide};
 
 /// Where a medium is found by its label.
 pub const MEDIUM: &str = "/dev/disk/by-label/BEDPLATE";
@@ -110,7 +110,11 @@ fn only_one(media: Vec<Medium>) -> Result<(), UpdateError> {
 }
 
 /// What is known before anything is decided.
-fn look(repository: &Path, opened: &Opened, store: &dyn Store) -> Result<Facts, Box<dyn Error>> {
+fn look(
+    repository: &Path,
+    opened: &Opened,
+    store: &dyn Store,
+) -> Result<UpdateFacts, Box<dyn Error>> {
     let read = |path: PathBuf| {
         fs::read(&path).map_err(|source| UpdateError::Read { path: path.clone(), source })
     };
@@ -125,7 +129,7 @@ fn look(repository: &Path, opened: &Opened, store: &dyn Store) -> Result<Facts, 
     let parts = Platform::parse(&offered);
     let parts = parts.iter().flat_map(|platform| platform.parts().map(|part| part.path.clone()));
     let valid: BTreeSet<String> = parts.filter(|path| store.is_valid(path)).collect();
-    Ok(Facts { held, offered, valid, uncommitted: Reader::new(repository).uncommitted()? })
+    Ok(UpdateFacts { held, offered, valid, uncommitted: Reader::new(repository).uncommitted()? })
 }
 
 #[cfg(test)]

@@ -50,11 +50,11 @@ pub trait Prepared {
 
 struct Compared<K: Kind> {
     kind: K,
-    resources: Result<Vec<Found<K::Action>>, K::Error>,
+    resources: Result<Vec<Described<K::Action>>, K::Error>,
 }
 
 /// A resource, with its description where it has one.
-type Found<A> = (Resource<A>, Option<Description>);
+type Described<A> = (Resource<A>, Option<Description>);
 
 impl<K: Kind> Compared<K> {
     fn new(kind: K, context: &Context) -> Self {

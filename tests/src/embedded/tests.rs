@@ -9,7 +9,7 @@ use bedplate_document as document;
 use bedplate_formats::boot::BOOT_FILE;
 use bedplate_host_service::etc;
 use bedplate_image_builder::identity::with_own_id;
-use bedplate_model::facts::{Facts, Found, Signature};
+use bedplate_model::facts::{Facts, Signature, TokenFacts};
 use bedplate_model::identity::{Purpose, derive};
 use bedplate_planner as planner;
 use bedplate_platform::toplevel::{self, Entry};
@@ -140,7 +140,7 @@ fn a_pool_that_is_kept_is_brought_up_as_the_one_it_was() {
             uuid: Some(luks_uuid.clone()),
             size: disk.size,
         }];
-        disk.bedplate = Some(Found {
+        disk.bedplate = Some(TokenFacts {
             plan: "of another installation".into(),
             luks_uuid,
             sealed: true,

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use super::*;
 use bedplate_document as document;
-use bedplate_model::facts::{FirmwareKind, Found, Signature};
+use bedplate_model::facts::{FirmwareKind, Signature, TokenFacts};
 use bedplate_model::plan::PartitionKind;
 
 fn host() -> HostFile {
@@ -70,9 +70,9 @@ fn signature(partition: Option<u32>, kind: &str, uuid: Uuid) -> Signature {
 }
 
 /// What the token of a header says that an unfinished change has made.
-fn begun(uuid: Uuid) -> Option<Found> {
+fn begun(uuid: Uuid) -> Option<TokenFacts> {
     let (plan, luks_uuid, sections) = ("p".into(), uuid.to_string(), Default::default());
-    Some(Found { plan, luks_uuid, sealed: false, sealed_at: None, sections, boots: None })
+    Some(TokenFacts { plan, luks_uuid, sealed: false, sealed_at: None, sections, boots: None })
 }
 
 #[test]
@@ -377,7 +377,7 @@ fn t46_a_member_s_header_is_formatted_only_when_no_key_opens_it_and_then_it_is_t
     };
     // A whole header without a token of ours that can be read, and one that is sealed.
     assert!(replace(&disk).is_err());
-    disk.bedplate = begun(derived(Purpose::Luks)).map(|found| Found { sealed: true, ..found });
+    disk.bedplate = begun(derived(Purpose::Luks)).map(|found| TokenFacts { sealed: true, ..found });
     assert!(replace(&disk).is_err());
     disk.bedplate = None;
     disk.signatures.push(signature(Some(1), bedplate_model::facts::kind::TORN_HEADER, Uuid::nil()));

@@ -17,7 +17,7 @@ pub(super) struct Looks(Vec<Look>);
 
 /// What was found.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct Drifted {
     /// What was looked at, all of it.
     pub areas: Vec<Area>,
     /// What wants somebody.
@@ -33,7 +33,7 @@ pub(super) fn begin(context: &Context) -> Looks {
 
 impl Looks {
     /// What was found by then. What did not end hides nothing else, and nothing counts as over by it.
-    pub(super) fn end(self, until: Instant) -> Found {
+    pub(super) fn end(self, until: Instant) -> Drifted {
         let (mut all, mut silent) = (Vec::new(), Vec::new());
         for look in self.0 {
             let what = look.part.what;
@@ -42,7 +42,7 @@ impl Looks {
                 None => silent.push(what),
             }
         }
-        let mut found = Found::default();
+        let mut found = Drifted::default();
         // While what runs guests says nothing, no guest is well by that.
         let (blind, all): (Vec<_>, Vec<_>) = all.into_iter().partition(is_blind);
         if silent.is_empty() {

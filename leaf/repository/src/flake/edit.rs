@@ -6,7 +6,7 @@ use rnix::ast::{self, BinOpKind, Expr, HasEntry as _};
 use rnix::{NodeOrToken, SyntaxKind, SyntaxNode};
 
 use super::tree::{attribute_path, entry, node};
-use super::{Flake, Found, Layout, NAME, Outputs};
+use super::{Configurations, Flake, Layout, NAME, Outputs};
 use crate::input::Input;
 use crate::literal;
 use crate::shipped::PLATFORM;
@@ -177,10 +177,10 @@ impl Outputs {
                 let [set] = self.sets().try_into().map_err(|_| "its outputs are several sets")?;
                 to.push(at_end(&set, &format!("{NAME}.{name} = {value};"))?);
             }
-            Some(Found::Value(Expr::AttrSet(set))) => {
+            Some(Configurations::Value(Expr::AttrSet(set))) => {
                 to.push(at_end(set, &format!("{name} = {value};"))?);
             }
-            Some(Found::Value(expression)) => {
+            Some(Configurations::Value(expression)) => {
                 let range = node(expression).text_range();
                 let (start, end) = (usize::from(range.start()), usize::from(range.end()));
                 let bare = binds_tighter(expression);
@@ -191,7 +191,7 @@ impl Outputs {
                 let text = format!("{close} // {{ {name} = {value}; }}");
                 to.push(Insertion { at: end, text });
             }
-            Some(Found::Dotted(last)) => {
+            Some(Configurations::Dotted(last)) => {
                 to.push(after(node(last), &format!("{NAME}.{name} = {value};")));
             }
         }

@@ -4,7 +4,7 @@ use bedplate_model::host::Platform;
 use rnix::ast::{self, Expr, HasEntry as _};
 
 use super::tree::{attribute_name, attribute_path};
-use super::{Flake, Found, Layout, Outputs, edit};
+use super::{Configurations, Flake, Layout, Outputs, edit};
 
 /// A longer flake is not looked at: it may be somebody else's.
 const LIMIT: usize = 1 << 20;
@@ -71,9 +71,9 @@ impl Outputs {
         let mut names = Vec::new();
         for found in self.found() {
             match found {
-                Found::Value(Expr::AttrSet(set)) => names.extend(entries(&set)?),
-                Found::Value(_) => return None,
-                Found::Dotted(pair) => names.push(attribute_path(&pair).get(1)?.clone()?),
+                Configurations::Value(Expr::AttrSet(set)) => names.extend(entries(&set)?),
+                Configurations::Value(_) => return None,
+                Configurations::Dotted(pair) => names.push(attribute_path(&pair).get(1)?.clone()?),
             }
         }
         Some(names)

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// What is known.
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub struct UpdateFacts {
     /// `bedplate/platform.json` of the repository.
     pub held: Option<Vec<u8>>,
     /// `platform.json` of the medium.
@@ -75,7 +75,7 @@ pub enum Refusal {
 
 /// Decides. A description that is the medium's already is neither written nor committed: an owner
 /// may have pulled it, and this machine lacks the paths only.
-pub fn decide(host: &str, facts: &Facts) -> Result<Plan, Refusal> {
+pub fn decide(host: &str, facts: &UpdateFacts) -> Result<Plan, Refusal> {
     let platform = Platform::parse(&facts.offered).ok_or(Refusal::Offered)?;
     let is_held = facts.held.as_deref().is_some_and(|held| same(held, &facts.offered));
     // What an update left that was cut off before its commit.

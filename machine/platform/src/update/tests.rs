@@ -111,7 +111,7 @@ impl Fixture {
         medium::of_directories(vec![self.image("tree"), self.image("programs")])
     }
 
-    fn facts(&self) -> Facts {
+    fn facts(&self) -> UpdateFacts {
         look(&self.repository(), &self.opened(), &self.store).unwrap()
     }
 
