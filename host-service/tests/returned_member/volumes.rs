@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use bedplate_disks::pool_fs::{self, Making};
 use bedplate_model::host::FileSystem;
@@ -42,6 +44,10 @@ pub fn blank(directory: &Path, name: &str) -> PathBuf {
     path
 }
 
+/// How often it is looked whether a device is gone, and what lies between two looks.
+const LOOKS: u32 = 300;
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A loop device, let go of when dropped.
 pub struct Loop(pub PathBuf);
 
@@ -55,9 +61,24 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        let _ = btrfs::forget_one(&self.0);
-        let _ = Command::new("losetup").arg("--detach").arg(&self.0).run();
+        let_go(&self.0);
     }
+}
+
+/// A device that somebody else reads just then stays until he has: under another node its file would be the
+/// same member twice, and the kernel refuses both ("File exists").
+fn let_go(node: &Path) {
+    let _ = btrfs::forget_one(node);
+    let _ = Command::new("losetup").arg("--detach").arg(node).run();
+    let name = node.file_name().unwrap_or_default();
+    let behind = Path::new("/sys/block").join(name).join("loop/backing_file");
+    for _ in 0..LOOKS {
+        if !behind.exists() {
+            return;
+        }
+        thread::sleep(PAUSE);
+    }
+    eprintln!("{} is still there after {:?}", node.display(), PAUSE * LOOKS);
 }
 
 /// The file of a disk that answers nothing any more and takes nothing, while its node stays.
@@ -176,8 +197,7 @@ pub fn detach_below(directory: &Path) {
         if let (Some(node), Some(file)) = (words.next(), words.next())
             && Path::new(file).starts_with(directory)
         {
-            let _ = btrfs::forget_one(Path::new(node));
-            let _ = Command::new("losetup").args(["--detach", node]).run();
+            let_go(Path::new(node));
         }
     }
 }
