@@ -90,7 +90,8 @@ in
     efi.efiSysMountPoint = "/boot";
     efi.canTouchEfiVariables = lib.mkDefault true;
     systemd-boot = {
-      enable = true;
+      # Another loader (lanzaboote) is the owner's to choose; it has to keep the copy of the ESP itself then.
+      enable = lib.mkDefault true;
       # Whoever edits the command line is root on disks that the stick has opened.
       editor = lib.mkDefault false;
       configurationLimit = lib.mkDefault 10;

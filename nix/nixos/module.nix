@@ -11,6 +11,14 @@
 }:
 let
   cfg = config.bedplate;
+  # host.toml names groups as Debian does.
+  onNixos =
+    group:
+    {
+      sudo = "wheel";
+      libvirt = "libvirtd";
+    }
+    .${group} or group;
 in
 {
   imports = [
@@ -71,7 +79,19 @@ in
         message =
           "bedplate: vms.${name}.firmware = \"uefi-secure-boot\" cannot be had on NixOS: nixpkgs has no UEFI variables "
           + "with Microsoft's keys for libvirt to give a guest. Write \"uefi\", or use the embedded platform.";
-      }) cfg.host.secureBootVms;
+      }) cfg.host.secureBootVms
+      # NixOS leaves out a group that there is none of, and says so where nobody looks.
+      ++ lib.concatLists (
+        lib.mapAttrsToList (
+          name: user:
+          map (group: {
+            assertion = config.users.groups ? ${group};
+            message =
+              "bedplate: host.users.${name}.groups: NixOS has no group `${group}` on this machine; declare it "
+              + "(`users.groups.${group} = { };`), or leave it out.";
+          }) (map onNixos user.groups)
+        ) cfg.host.users
+      );
 
       warnings = lib.optional cfg.host.isExample (
         "bedplate: host.id of ${cfg.host.host.name} marks a profile's example; two machines with it "
@@ -103,15 +123,7 @@ in
         }
         // lib.optionalAttrs (name != "root") {
           isNormalUser = true;
-          # host.toml names groups as Debian does.
-          extraGroups = map (
-            group:
-            {
-              sudo = "wheel";
-              libvirt = "libvirtd";
-            }
-            .${group} or group
-          ) user.groups;
+          extraGroups = map onNixos user.groups;
         }
       ) cfg.host.users;
 

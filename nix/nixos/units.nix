@@ -136,8 +136,8 @@ let
       ++ poolUnits
       # The key that opens the secrets may be one that is made here.
       ++ lib.optional host.hasSecrets "sshd-keygen.service";
-      # A switch to another host.toml is carried out at once.
-      restartTriggers = [ cfg.storedDocument ];
+      # It may take hours, and a switch waits for what it restarts: the unit below starts it anew.
+      restartIfChanged = false;
       inherit onFailure;
       serviceConfig = {
         Type = "oneshot";
@@ -145,6 +145,17 @@ let
         ExecStart = command "converge";
         TimeoutStartSec = "infinity";
         LimitCORE = 0;
+      };
+    };
+    # A switch to another host.toml is carried out at once, and the switch does not wait for it.
+    bedplate-converge-again = {
+      description = "Bedplate: carry out another host.toml";
+      wantedBy = [ "multi-user.target" ];
+      restartTriggers = [ cfg.storedDocument ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart = "${config.systemd.package}/bin/systemctl --no-block restart bedplate-converge.service";
       };
     };
   };

@@ -1,7 +1,7 @@
 # The options that the module sets, declared with the types of nixpkgs as options.md cites them.
 # A stand-in for nixpkgs: with its `lib` alone the module can be evaluated and its values looked
 # at. It builds nothing, and a name that is wrong in both places is not found here.
-{ lib, ... }:
+{ lib, platformIsGiven, ... }:
 let
   inherit (lib) mkOption types;
   option = type: mkOption { inherit type; };
@@ -31,6 +31,7 @@ in
 
     boot.initrd = {
       systemd.enable = flag;
+      allowMissingModules = flag;
       supportedFilesystems = optional (types.coercedTo (types.listOf types.str) (
         names: lib.genAttrs names (_: true)
       ) (types.attrsOf types.bool)) { };
@@ -69,7 +70,11 @@ in
     i18n.defaultLocale = optional types.str "en_US.UTF-8";
     time.timeZone = optional (types.nullOr types.str) null;
     nix.settings = optional (types.attrsOf types.anything) { };
-    nixpkgs.hostPlatform = option types.str;
+    # As read-only.nix of nixpkgs has it, where the packages are made already.
+    nixpkgs.hostPlatform = mkOption {
+      type = types.str;
+      readOnly = platformIsGiven;
+    };
     system.stateVersion = option types.str;
 
     networking = {
@@ -149,6 +154,18 @@ in
       timers = named (unit // { timerConfig = optional (types.attrsOf scalar) { }; });
       targets = named { wants = texts; };
     };
+    users.groups = optional (types.attrsOf types.anything) {
+      kvm = { };
+      libvirtd = { };
+      wheel = { };
+    };
+    systemd.package = optional types.package (
+      {
+        type = "derivation";
+        name = "systemd";
+        outPath = "/package/systemd";
+      }
+    );
     users.users = named {
       isNormalUser = flag;
       extraGroups = texts;

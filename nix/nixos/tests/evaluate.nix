@@ -31,10 +31,11 @@ let
       callPackage = file: _: package (lib.removeSuffix ".nix" (baseNameOf file));
     };
 
-  evaluate =
-    document: modules:
+  evaluate = evaluateWith { platformIsGiven = false; };
+  evaluateWith =
+    given: document: modules:
     (lib.evalModules {
-      specialArgs = { inherit pkgs; };
+      specialArgs = { inherit pkgs; } // given;
       modules = [
         ../module.nix
         ./declarations.nix
@@ -44,7 +45,7 @@ let
     }).config;
 
   # The module sets nothing that is not declared here, or it could not be evaluated.
-  declared = lib.optionAttrSetToDocList (lib.evalModules { modules = [ ./declarations.nix ]; }).options;
+  declared = lib.optionAttrSetToDocList (lib.evalModules { modules = [ ./declarations.nix ]; specialArgs.platformIsGiven = false; }).options;
   # A set of submodules is listed by what is set inside.
   isListed = option: lib.hasInfix "`${option.name}" (builtins.readFile ../options.md);
   isOurs = option: !lib.elem "_module" option.loc;
@@ -304,6 +305,40 @@ let
       (service "bedplate-firewall").after == [ "nftables.service" ]
       && (service "bedplate-firewall").partOf == [ "nftables.service" ]
       && (service "bedplate-firewall").unitConfig.ReloadPropagatedFrom == "nftables.service";
+    "a switch to another host.toml starts converge, and does not wait for it" =
+      !(service "bedplate-converge").restartIfChanged
+      && (service "bedplate-converge").restartTriggers == [ ]
+      && (service "bedplate-converge-again").restartTriggers == [ host.bedplate.storedDocument ]
+      && (service "bedplate-converge-again").serviceConfig.ExecStart
+      == "/package/systemd/bin/systemctl --no-block restart bedplate-converge.service";
+    "a group that NixOS does not have is refused with its name" =
+      let
+        none = { lib, ... }: { users.groups = lib.mkForce { wheel = { }; }; };
+        failed = lib.filter (one: !one.assertion) (evaluate ./host.toml [ none ]).assertions;
+      in
+      lib.any (one: lib.hasInfix "no group `kvm`" one.message) failed
+      && lib.any (one: lib.hasInfix "no group `libvirtd`" one.message) failed
+      && builtins.length failed == 2;
+    "modules of another kernel do not keep stage 1 from being made" =
+      installed.boot.initrd.allowMissingModules && !small.boot.initrd.allowMissingModules;
+    "packages that were made elsewhere keep their platform" =
+      let
+        theirs = [ { nixpkgs.hostPlatform = "aarch64-linux"; } ];
+      in
+      (evaluateWith { platformIsGiven = true; } ./small.toml theirs).nixpkgs.hostPlatform == "aarch64-linux";
+    "another boot loader, and how ssh lets people in, are the owner's to choose" =
+      let
+        theirs = evaluate ./small.toml [
+          {
+            boot.loader.systemd-boot.enable = false;
+            services.openssh.settings.PasswordAuthentication = true;
+          }
+        ];
+      in
+      !theirs.boot.loader.systemd-boot.enable
+      && theirs.services.openssh.settings.PasswordAuthentication
+      && host.boot.loader.systemd-boot.enable
+      && !host.services.openssh.settings.PasswordAuthentication;
     "guests with Secure Boot are refused with the reason" =
       let
         failed = lib.filter (one: !one.assertion) (evaluate ./secure-boot.toml [ ]).assertions;
