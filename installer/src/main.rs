@@ -59,7 +59,7 @@ enum Command {
     Receive {
         /// Hash of the plan that was agreed to.
         #[arg(long)]
-        expect_plan: String,
+        expect_plan: PlanHash,
     },
     /// Prints the events of the newest run, until it is over.
     Follow,

@@ -376,7 +376,8 @@ fn t06_the_machine_refuses_any_plan_but_the_one_that_was_agreed_to() {
     let repository = answers::Repository::Files(answers::unpack_flake(&flake).unwrap());
     let sent = answers::for_travel(&answers::Answers { host: document, repository }).unwrap();
     let mut receive = Command::new(live.place.path().join("bin/bedplate-installer"));
-    receive.args(["receive", "--expect-plan", "c0ffee"]);
+    let another = "c0ffee00".repeat(8);
+    receive.args(["receive", "--expect-plan", &another]);
     // A passphrase that was sent though none is asked for does not stay.
     let told = receive
         .read_with_input(
@@ -386,7 +387,7 @@ fn t06_the_machine_refuses_any_plan_but_the_one_that_was_agreed_to() {
     assert!(live.boot().join("sent").exists() && !live.boot().join("sent-recovery").exists());
     let kinds: Vec<EventKind> =
         told.lines().map(|line| serde_json::from_str::<Event>(line).unwrap().kind).collect();
-    let refused = |kind: &EventKind| matches!(kind, EventKind::Failed { message, .. } if message.contains("asks for c0ffee"));
+    let refused = |kind: &EventKind| matches!(kind, EventKind::Failed { message, .. } if message.contains("asks for c0ffee00c0ffee"));
     assert!(kinds.iter().any(refused), "{kinds:?}");
     assert!(!kinds.iter().any(|kind| matches!(kind, EventKind::PlanStarted { .. })), "{kinds:?}");
 }

@@ -7,6 +7,7 @@ mod cargo;
 mod checks;
 mod fuzz;
 mod lanes;
+mod nixos_contract;
 mod packages;
 mod real_restic;
 mod report;
@@ -84,6 +85,9 @@ enum Chore {
         /// Only this target.
         target: Option<String>,
     },
+    /// Reads from the nixpkgs in the directory NIXPKGS what the NixOS module takes for granted of it, and writes
+    /// it down (nix/nixos/contract.json).
+    NixosContract,
     /// Installs the Debian packages that building and testing need, or says which.
     Packages,
 }
@@ -142,6 +146,7 @@ fn run(arguments: Arguments) -> Result<(), Problem> {
         Chore::Fuzz { seconds, runs, seed, target } => {
             fuzz::fuzz(fuzz::Limits { seconds, runs, seed }, target.as_deref())
         }
+        Chore::NixosContract => nixos_contract::write(),
         Chore::Packages => Ok(()),
     }
 }

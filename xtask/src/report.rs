@@ -22,6 +22,10 @@ pub enum Problem {
     Directory(PathBuf, io::Error),
     /// No fuzz target has this name; those that there are.
     NoTarget(Vec<String>),
+    /// There is no nixpkgs to read.
+    NoNixpkgs,
+    /// nixpkgs does not keep to what is taken for granted.
+    Contract(Vec<String>),
 }
 
 impl fmt::Display for Problem {
@@ -46,6 +50,14 @@ impl fmt::Display for Problem {
             Self::Directory(path, source) => {
                 write!(formatter, "could not read or make {}: {source}", path.display())
             }
+            Self::NoNixpkgs => formatter.write_str(
+                "there is no nixpkgs to read: set NIXPKGS to the directory of a checkout",
+            ),
+            Self::Contract(broken) => write!(
+                formatter,
+                "the NixOS module does not fit this nixpkgs, and nothing was written:\n  {}",
+                broken.join("\n  ")
+            ),
             Self::NoTarget(names) => {
                 write!(formatter, "there is no such target; there are {}", names.join(", "))
             }
