@@ -94,6 +94,11 @@ let
       }
     ) (told.backups or { });
     notifies = told ? notify;
+    # Who reads each secret: a user, and a group or none.
+    secretReaders = lib.mapAttrs (_: secret: {
+      inherit (defaults.secret // secret) owner;
+      group = if secret ? group then secret.group else null;
+    }) (told.secrets or { });
     hasSecrets = import ./secrets.nix { inherit lib; } told;
   };
 in

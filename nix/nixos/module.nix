@@ -91,7 +91,24 @@ in
               + "(`users.groups.${group} = { };`), or leave it out.";
           }) (map onNixos user.groups)
         ) cfg.host.users
-      );
+      )
+      # Nobody could read it, and nothing would say so before converge does.
+      ++ lib.mapAttrsToList (name: reader: {
+        assertion = config.users.users ? ${reader.owner};
+        message =
+          "bedplate: secrets.${name}.owner: NixOS has no user `${reader.owner}` on this machine; QEMU's is "
+          + "`qemu-libvirtd` here.";
+      }) cfg.host.secretReaders
+      ++ lib.mapAttrsToList (name: reader: {
+        assertion = reader.group == null || config.users.groups ? ${reader.group};
+        message = "bedplate: secrets.${name}.group: NixOS has no group `${reader.group}` on this machine.";
+      }) cfg.host.secretReaders
+      ++ lib.optional (cfg.host.hasExports && options.services ? firewalld) {
+        assertion = !config.services.firewalld.enable || config.networking.firewall.enable;
+        message =
+          "bedplate: firewalld is on and networking.firewall is off: nothing opens the ports of NFS. Turn "
+          + "networking.firewall on, which hands its ports to firewalld (`networking.firewall.backend`).";
+      };
 
       warnings = lib.optional cfg.host.isExample (
         "bedplate: host.id of ${cfg.host.host.name} marks a profile's example; two machines with it "

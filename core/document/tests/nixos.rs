@@ -15,6 +15,8 @@ use uuid::Uuid;
 const SMALL: &str = include_str!("../../../nix/nixos/tests/small.toml");
 const HOST: &str = include_str!("../../../nix/nixos/tests/host.toml");
 const SECRETS: &str = include_str!("../../../nix/nixos/tests/secrets.toml");
+const SECURE_BOOT: &str = include_str!("../../../nix/nixos/tests/secure-boot.toml");
+const READER: &str = include_str!("../../../nix/nixos/tests/reader.toml");
 const DEFAULTS: &str = include_str!("../../../nix/nixos/defaults.toml");
 const VECTORS: &str = include_str!("../../../nix/nixos/identity-vectors.json");
 
@@ -45,7 +47,7 @@ fn the_identities_that_the_module_derives_are_ours() {
 
 #[test]
 fn the_documents_that_the_module_is_tested_with_have_no_mistakes() {
-    for text in [SMALL, HOST, SECRETS] {
+    for text in [SMALL, HOST, SECRETS, SECURE_BOOT, READER] {
         let host = parse(text, "host.toml").unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(host.host.platform, Platform::Nixos);
     }
@@ -101,6 +103,7 @@ fn the_defaults_of_the_module_are_those_of_the_keys() {
             "backup" => "backups.<name>",
             "bridge" => "network.bridges.<name>",
             "pool" => "pools.<name>",
+            "secret" => "secrets.<name>",
             "vm" => "vms.<name>",
             other => other,
         };
@@ -110,7 +113,7 @@ fn the_defaults_of_the_module_are_those_of_the_keys() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 17);
+    assert_eq!(compared, 18);
 }
 
 /// The files of Nix below a directory.

@@ -81,6 +81,7 @@ in
       hostName = optional types.str "nixos";
       useNetworkd = flag;
       useDHCP = optional types.bool true;
+      firewall.enable = optional types.bool true;
       firewall.allowedTCPPorts = optional (types.listOf types.port) [ ];
       firewall.allowedUDPPorts = optional (types.listOf types.port) [ ];
       firewall.interfaces = named {

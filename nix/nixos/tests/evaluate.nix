@@ -319,6 +319,24 @@ let
       lib.any (one: lib.hasInfix "no group `kvm`" one.message) failed
       && lib.any (one: lib.hasInfix "no group `libvirtd`" one.message) failed
       && builtins.length failed == 2;
+    "a secret that nobody there could read is refused, and firewalld without the ports of NFS" =
+      let
+        secret = lib.filter (one: !one.assertion) (evaluate ./reader.toml [ { users.users.root = { }; } ]).assertions;
+        firewalld =
+          { lib, ... }:
+          {
+            options.services.firewalld.enable = lib.mkEnableOption "firewalld";
+            config.services.firewalld.enable = true;
+            config.networking.firewall.enable = false;
+          };
+        closed = lib.filter (one: !one.assertion) (evaluate ./host.toml [ firewalld ]).assertions;
+      in
+      map (one: lib.hasInfix "no user `libvirt-qemu`" one.message) secret == [
+        true
+        false
+      ]
+      && lib.hasInfix "no group `libvirt`" (lib.last secret).message
+      && map (one: lib.hasInfix "firewalld is on" one.message) closed == [ true ];
     "modules of another kernel do not keep stage 1 from being made" =
       installed.boot.initrd.allowMissingModules && !small.boot.initrd.allowMissingModules;
     "packages that were made elsewhere keep their platform" =
