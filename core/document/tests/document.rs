@@ -87,3 +87,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn t58_a_bridge_whose_nic_is_refused_is_not_told_to_be_isolated() {
+    let text = include_str!("../../../profiles/hypervisor/host.toml");
+    let bent = text.replacen("nic = \"enp5s0\"", "nic = \"vlan4095\"", 1);
+    assert_ne!(text, bent);
+    let told = parse(&bent, "host.toml").unwrap_err().to_string();
+    assert!(told.contains("is a VLAN") && !told.contains("isolated"), "{told}");
+}

@@ -74,7 +74,7 @@ fn one<'f>(
         ([], Nic::Name(name)) => {
             let help = format!(
                 "{}; a NIC that was put into another slot has another name, and the same MAC: \
-                 `nic = {{ mac = \"…\" }}`",
+                 `nic = {{ mac = \"MAC\" }}`",
                 there_are(facts)
             );
             Err((format!("there is no NIC `{name}` in this machine"), help))

@@ -43,7 +43,9 @@ impl Report<'_> {
                 self.wrong(&path, message, "leave `-port` off");
             }
             self.nic(&path, name, host, &mut nics);
-            if bridge.nic.is_none() && bridge.dhcp {
+            // One whose NIC is refused has been told of that.
+            let is_isolated = bridge.nic.is_none() && !self.incomplete(&format!("{path}.nic"));
+            if is_isolated && bridge.dhcp {
                 let message = "an isolated bridge gets no lease".into();
                 self.wrong(&format!("{path}.dhcp"), message, "add `nic`, or write `dhcp = false`");
             }
