@@ -13,7 +13,8 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bedplate_model::host::Platform;
+use bedplate_events::cause::in_line;
+use bedplate_model::host::{HostFile, Platform};
 use bedplate_model::plan::BOOT;
 use bedplate_tools::ask_password;
 use bedplate_tools::command::CommandExt as _;
@@ -244,23 +245,30 @@ pub fn activate(toplevel: &Path, out: &mut dyn Write) -> Finished {
     }
     // A machine without the copy of its ESP boots all the same.
     let host = intent::read(&toplevel.join("host.toml"))?;
-    if let Some(role) = &host.os.esp_mirror {
-        match pool::epoch(&host, role) {
-            Ok(epoch) => {
-                let units = Path::new(esp_mirror::RUNTIME_UNITS);
-                if let Err(error) = esp_mirror::follow(units, &host, role, epoch) {
-                    writeln!(out, "{error}")?;
-                }
-            }
-            Err(error) => {
-                writeln!(out, "which disk carries the copy of the ESP is not known: {error}")?
-            }
-        }
+    if let Err(error) = follow_mirror(&host, Path::new(esp_mirror::RUNTIME_UNITS)) {
+        writeln!(out, "{}", in_line(&*error))?;
     }
     if let Err(error) = pool::forget_key_if_unneeded(&host) {
         writeln!(out, "{error}")?;
     }
     Ok(())
+}
+
+/// `bedplate-host generation fits TOPLEVEL`.
+pub fn generation_fits(toplevel: &Path) -> Finished {
+    Ok(generation::fits(toplevel)?)
+}
+
+/// `bedplate-host generation mirror-unit DIRECTORY`.
+pub fn generation_mirror_unit(host_file: &Path, units: &Path) -> Finished {
+    follow_mirror(&intent::read(host_file)?, units)
+}
+
+/// Corrects the unit that mounts the copy of the ESP, in `units`, for the disk that carries it now.
+fn follow_mirror(host: &HostFile, units: &Path) -> Finished {
+    let Some(role) = &host.os.esp_mirror else { return Ok(()) };
+    let epoch = pool::epoch(host, role)?;
+    Ok(esp_mirror::follow(units, host, role, epoch)?)
 }
 
 /// `bedplate-host host-key take`. Without a prepared key there is nothing to do, unless one was

@@ -136,6 +136,19 @@ enum Generation {
         #[arg(long)]
         mirror: bool,
     },
+    /// Called by NixOS before it switches: refuses a toplevel that is made for another OS disk or `host.id`, which
+    /// this machine would not boot.
+    #[command(hide = true)]
+    Fits {
+        /// Store path of the toplevel.
+        toplevel: PathBuf,
+    },
+    /// Called by systemd on NixOS as a generator: the unit that mounts the mirror follows a disk that was replaced.
+    #[command(hide = true)]
+    MirrorUnit {
+        /// Where the generator's units stand.
+        units: PathBuf,
+    },
     /// Make a toplevel the one that boots next, its entry renamed into place last.
     Boot {
         /// Store path of the toplevel.
@@ -402,6 +415,10 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         Task::Generation(Generation::List) => command::generation_list(*json, out),
         Task::Generation(Generation::Record { mirror }) => command::generation_record(*mirror),
+        Task::Generation(Generation::Fits { toplevel }) => command::generation_fits(toplevel),
+        Task::Generation(Generation::MirrorUnit { units }) => {
+            command::generation_mirror_unit(host_file, units)
+        }
         Task::Generation(Generation::Failed) => command::generation_failed(out),
         Task::HostKey(HostKey::Take { replace }) => {
             command::host_key_take(host_file, *replace, out)

@@ -3,10 +3,12 @@
 {
   config,
   lib,
+  pkgs,
   ...
 }:
 let
   cfg = config.bedplate;
+  program = "${cfg.package}/bin/bedplate-host";
   inherit (cfg.host) os unlock;
 
   # systemd reads a keyfile from one device. Every stick carries the same keyfile, so several get
@@ -86,11 +88,24 @@ in
     }
     // lib.optionalAttrs (os.espMirror != null) { "/boot-mirror" = esp os.espMirror; };
 
+  # The disk with the copy of the ESP may have been replaced; which one carries it now is known on the machine
+  # only. A generator says it at every boot before units are loaded, and at every reload.
+  systemd.generators = lib.optionalAttrs (os.espMirror != null) {
+    bedplate-boot-mirror = pkgs.writeShellScript "bedplate-boot-mirror" ''
+      exec ${program} generation mirror-unit "$1"
+    '';
+  };
+
+  # Stage 1 of a system for another OS disk or host.id waits for its volume without an end.
+  system.preSwitchChecks.bedplate = ''
+    ${program} generation fits "$1"
+  '';
+
   boot.loader = {
     efi.efiSysMountPoint = "/boot";
     efi.canTouchEfiVariables = lib.mkDefault true;
     systemd-boot = {
-      # Another loader (lanzaboote) is the owner's to choose; it has to keep the copy of the ESP itself then.
+      # Another loader is the owner's to choose; it has to keep the copy of the ESP itself then.
       enable = lib.mkDefault true;
       # Whoever edits the command line is root on disks that the stick has opened.
       editor = lib.mkDefault false;
@@ -98,7 +113,7 @@ in
       # Notes what was written, by content, and looks whether the disk has it; a copy of the ESP is made
       # file by file, what entries name before them. It fails when the copy is not mounted.
       extraInstallCommands = ''
-        ${cfg.package}/bin/bedplate-host generation record ${
+        ${program} generation record ${
           lib.optionalString (os.espMirror != null) "--mirror"
         } || exit 1
       '';

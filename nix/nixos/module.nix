@@ -19,6 +19,10 @@ let
       libvirt = "libvirtd";
     }
     .${group} or group;
+
+  # Who keeps the copy of the ESP: NixOS's systemd-boot, through the command that boot.nix gives it, or lanzaboote.
+  writesMirror =
+    boot: boot.loader.systemd-boot.enable || (boot ? lanzaboote && boot.lanzaboote.enable);
 in
 {
   imports = [
@@ -113,6 +117,10 @@ in
       warnings = lib.optional cfg.host.isExample (
         "bedplate: host.id of ${cfg.host.host.name} marks a profile's example; two machines with it "
         + "would take each other's disks for their own. `bedplate personalize` writes a fresh one."
+      )
+      ++ lib.optional (cfg.host.os.espMirror != null && !(writesMirror config.boot)) (
+        "bedplate: os.esp_mirror: systemd-boot is off, and nothing copies /boot to /boot-mirror. Have the boot "
+        + "loader of your choice install to both."
       );
 
       environment.etc."bedplate/host.toml".source = cfg.storedDocument;
@@ -166,6 +174,13 @@ in
     (lib.optionalAttrs (options ? sops) {
       sops.age.sshKeyPaths = lib.mkDefault [ "/etc/ssh/ssh_host_ed25519_key" ];
       sops.gnupg.sshKeyPaths = lib.mkDefault [ ];
+    })
+
+    # Signed by lanzaboote where the owner imports it, which writes both partitions itself.
+    (lib.optionalAttrs (options.boot ? lanzaboote.extraEfiSysMountPoints) {
+      boot.lanzaboote.extraEfiSysMountPoints = lib.optional (
+        cfg.host.os.espMirror != null
+      ) "/boot-mirror";
     })
   ];
 }

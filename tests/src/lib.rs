@@ -36,6 +36,7 @@ pub mod seed;
 pub mod settled_guests;
 pub mod shapes;
 pub mod small;
+pub mod started;
 pub mod story;
 pub mod table;
 pub mod unlocking;

@@ -26,7 +26,7 @@ use bedplate_repository::host::NewHost;
 use bedplate_repository::{init, shipped, write};
 use bedplate_tests::evaluation::Evaluation;
 use bedplate_tests::medium::Workspace;
-use bedplate_tests::programs;
+use bedplate_tests::{programs, started};
 use bedplate_tools::command::CommandExt as _;
 use bedplate_tools::nix::registration::{self, StorePath};
 use bedplate_tools::nix::{Workstation, archive};
@@ -169,6 +169,28 @@ fn commit(root: &Path) {
 }
 
 /// A platform whose tree is nearly nothing, with the builder of systems built now.
+#[test]
+fn every_program_that_the_host_and_the_installer_start_is_in_the_tree() {
+    let nix = Evaluation::obtain().unwrap();
+    let places = ["usr/sbin", "usr/bin", "usr/local/bin"].map(|place| nix.tree().join(place));
+    let in_tree = |program: &str| match program.strip_prefix('/') {
+        Some(path) => nix.tree().join(path).exists(),
+        None => places.iter().any(|place| place.join(program).symlink_metadata().is_ok()),
+    };
+    let mut seen = 0;
+    for (program, file) in
+        [started::by_host(), started::by_installer()].into_iter().flat_map(Result::unwrap)
+    {
+        // The owner's, who wants mail.
+        if program == "sendmail" {
+            continue;
+        }
+        assert!(in_tree(&program), "{program} of {} is not in the tree", file.display());
+        seen += 1;
+    }
+    assert!(seen > 30, "{seen}");
+}
+
 fn parts(nix: &Evaluation) -> Vec<(&'static str, &'static str, PathBuf)> {
     let program = programs::build().unwrap().join("bedplate-host");
     let place = nix.place().join("parts");

@@ -8,6 +8,7 @@ mod checks;
 mod fuzz;
 mod lanes;
 mod nixos_contract;
+mod nixos_proof;
 mod packages;
 mod real_restic;
 mod report;
@@ -86,8 +87,11 @@ enum Chore {
         target: Option<String>,
     },
     /// Reads from the nixpkgs in the directory NIXPKGS what the NixOS module takes for granted of it, and writes
-    /// it down (nix/nixos/contract.json).
+    /// it down (nix/nixos/contract.json), and what NixOS makes of six documents (nix/nixos/recorded.json).
     NixosContract,
+    /// Builds systems of NixOS with the nixpkgs in the directory NIXPKGS, where there is a cache of it, and prints which
+    /// of the things that are taken for granted (docs/nixos.md) are so: a report to send in.
+    NixosProof,
     /// Installs the Debian packages that building and testing need, or says which.
     Packages,
 }
@@ -147,6 +151,7 @@ fn run(arguments: Arguments) -> Result<(), Problem> {
             fuzz::fuzz(fuzz::Limits { seconds, runs, seed }, target.as_deref())
         }
         Chore::NixosContract => nixos_contract::write(),
+        Chore::NixosProof => nixos_proof::prove(),
         Chore::Packages => Ok(()),
     }
 }

@@ -26,6 +26,8 @@ pub enum Problem {
     NoNixpkgs,
     /// nixpkgs does not keep to what is taken for granted.
     Contract(Vec<String>),
+    /// So many things that are taken for granted of NixOS are not so.
+    NotProven(u32),
 }
 
 impl fmt::Display for Problem {
@@ -58,6 +60,9 @@ impl fmt::Display for Problem {
                 "the NixOS module does not fit this nixpkgs, and nothing was written:\n  {}",
                 broken.join("\n  ")
             ),
+            Self::NotProven(faults) => {
+                write!(formatter, "{faults} of what is taken for granted of NixOS is not so")
+            }
             Self::NoTarget(names) => {
                 write!(formatter, "there is no such target; there are {}", names.join(", "))
             }

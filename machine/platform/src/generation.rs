@@ -26,7 +26,7 @@ pub use self::attempt::{Verdict, give_up};
 pub use self::copy::copy;
 use self::esp::Esp;
 pub use self::list::{Listed, Trial, list};
-pub use self::rebuild::{Next, REPOSITORY, RebuildError, go_to, rebuild, rollback};
+pub use self::rebuild::{Next, REPOSITORY, RebuildError, fits, go_to, rebuild, rollback};
 pub use self::record::record;
 pub use self::room::Lacking;
 pub use self::standing::{compared, faults_of};

@@ -76,6 +76,7 @@ in
       readOnly = platformIsGiven;
     };
     system.stateVersion = option types.str;
+    system.preSwitchChecks = optional (types.attrsOf types.str) { };
 
     networking = {
       hostName = optional types.str "nixos";
@@ -132,6 +133,7 @@ in
     };
 
     systemd = {
+      generators = optional (types.attrsOf types.path) { };
       network.wait-online.anyInterface = flag;
       network.wait-online.timeout = optional types.int 120;
       services = named (

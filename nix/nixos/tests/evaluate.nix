@@ -28,6 +28,7 @@ let
       runCommand =
         name: _: script:
         package name // { inherit script; };
+      writeShellScript = name: text: package name // { inherit text; };
       callPackage = file: _: package (lib.removeSuffix ".nix" (baseNameOf file));
     };
 
@@ -166,6 +167,16 @@ let
       lib.hasInfix "generation record --mirror" host.boot.loader.systemd-boot.extraInstallCommands
       && lib.hasInfix "generation record" small.boot.loader.systemd-boot.extraInstallCommands
       && !(lib.hasInfix "--mirror" small.boot.loader.systemd-boot.extraInstallCommands);
+    "the copy of the ESP is mounted from the disk that carries it now" =
+      builtins.attrNames host.systemd.generators == [ "bedplate-boot-mirror" ]
+      && host.systemd.generators.bedplate-boot-mirror.text == ''
+        exec /package/bedplate-host/bin/bedplate-host generation mirror-unit "$1"
+      ''
+      && small.systemd.generators == { };
+    "a system for another OS disk or host.id is refused before it is switched to" =
+      small.system.preSwitchChecks.bedplate == ''
+        /package/bedplate-host/bin/bedplate-host generation fits "$1"
+      '';
     "T45: a rename on the ESP frees nothing before it is written" =
       lib.elem "dirsync" host.fileSystems."/boot".options
       && lib.elem "dirsync" host.fileSystems."/boot-mirror".options
@@ -357,6 +368,27 @@ let
       && theirs.services.openssh.settings.PasswordAuthentication
       && host.boot.loader.systemd-boot.enable
       && !host.services.openssh.settings.PasswordAuthentication;
+    "lanzaboote signs both partitions, and a loader that keeps no copy is warned of" =
+      let
+        off.boot.loader.systemd-boot.enable = false;
+        lanzaboote =
+          { lib, ... }:
+          {
+            options.boot.lanzaboote = {
+              enable = lib.mkEnableOption "lanzaboote";
+              extraEfiSysMountPoints = lib.mkOption { type = lib.types.listOf lib.types.str; };
+            };
+            config.boot.lanzaboote.enable = true;
+          };
+        signed = document: evaluate document [ off lanzaboote ];
+        warned = config: lib.any (lib.hasInfix "nothing copies /boot") config.warnings;
+      in
+      (signed ./host.toml).boot.lanzaboote.extraEfiSysMountPoints == [ "/boot-mirror" ]
+      && (signed ./small.toml).boot.lanzaboote.extraEfiSysMountPoints == [ ]
+      && !warned (signed ./host.toml)
+      && warned (evaluate ./host.toml [ off ])
+      && !warned host
+      && !warned (evaluate ./small.toml [ off ]);
     "guests with Secure Boot are refused with the reason" =
       let
         failed = lib.filter (one: !one.assertion) (evaluate ./secure-boot.toml [ ]).assertions;

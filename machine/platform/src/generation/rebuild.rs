@@ -18,6 +18,9 @@ pub const REPOSITORY: &str = "/etc/nixos";
 /// The toplevel of the running system.
 const RUNNING: &str = "/run/current-system";
 
+/// Where a toplevel of the embedded platform, and one of NixOS, holds the document it is made of.
+const DOCUMENTS: [&str; 2] = ["host.toml", "etc/bedplate/host.toml"];
+
 /// No other generation boots next. What boots next is what it was, unless that is said.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
@@ -115,6 +118,11 @@ pub fn rebuild(host: &str, offline: bool) -> Result<Next, RebuildError> {
     Ok(Next { generation: current(Path::new(PROFILES))?, toplevel })
 }
 
+/// Whether `toplevel` boots on the disk of the running system: NixOS asks before it switches to it.
+pub fn fits(toplevel: &Path) -> Result<(), RebuildError> {
+    require_own_volume(toplevel, Path::new(RUNNING))
+}
+
 /// What is built is what the lock says: a flake whose inputs say something else is refused.
 fn build(attribute: &str, offline: bool) -> Command {
     let mut build = Command::new("nix");
@@ -135,13 +143,12 @@ fn require_own_volume(toplevel: &Path, running: &Path) -> Result<(), RebuildErro
     Err(RebuildError::OtherVolume { toplevel: toplevel.to_owned(), built, own })
 }
 
-/// The LUKS volume that a toplevel's stage 1 opens. Only those of the embedded platform hold their
-/// document.
+/// The LUKS volume that a toplevel's stage 1 opens; none where it holds no document.
 fn os_volume(toplevel: &Path) -> Result<Option<Uuid>, RebuildError> {
-    let path = toplevel.join("host.toml");
-    if !path.exists() {
+    let Some(path) = DOCUMENTS.map(|name| toplevel.join(name)).into_iter().find(|it| it.exists())
+    else {
         return Ok(None);
-    }
+    };
     let host = intent::read(&path)?;
     Ok(Some(derive(host.host.id, Purpose::Luks, &host.os.disk, 0)))
 }
@@ -230,11 +237,12 @@ mod tests {
     fn a_system_for_another_volume_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let profile = include_str!("../../../../profiles/hypervisor/host.toml");
-        let toplevel = |name: &str, document: Option<String>| {
+        let toplevel = |name: &str, document: Option<(&str, String)>| {
             let path = directory.path().join(name);
             fs::create_dir(&path).unwrap();
-            if let Some(document) = document {
-                fs::write(path.join("host.toml"), document).unwrap();
+            if let Some((place, document)) = document {
+                fs::create_dir_all(path.join(place).parent().unwrap()).unwrap();
+                fs::write(path.join(place), document).unwrap();
             }
             path
         };
@@ -243,13 +251,19 @@ mod tests {
         let of = |digit: char| {
             profile.replace(id, &format!("6ba7b810-9dad-41d1-80b4-00c04fd430c{digit}"))
         };
-        let running = toplevel("running", Some(of('8')));
-        let same = toplevel("same", Some(of('8').replace("Europe/Brussels", "Europe/Lisbon")));
-        let other = toplevel("other", Some(of('9')));
-        let nixos = toplevel("nixos", None);
-        assert!(require_own_volume(&same, &running).is_ok());
-        assert!(require_own_volume(&nixos, &running).is_ok());
-        let error = require_own_volume(&other, &running).unwrap_err();
-        assert!(matches!(error, RebuildError::OtherVolume { .. }), "{error}");
+        let lisbon = of('8').replace("Europe/Brussels", "Europe/Lisbon");
+        // A toplevel that says nothing of itself is left to whoever made it.
+        let silent = toplevel("silent", None);
+        for place in DOCUMENTS {
+            let named = |name: &str| format!("{name}-{}", place.replace('/', "-"));
+            let running = toplevel(&named("running"), Some((place, of('8'))));
+            let same = toplevel(&named("same"), Some((place, lisbon.clone())));
+            let other = toplevel(&named("other"), Some((place, of('9'))));
+            assert!(require_own_volume(&same, &running).is_ok());
+            assert!(require_own_volume(&silent, &running).is_ok());
+            assert!(require_own_volume(&other, &silent).is_ok());
+            let error = require_own_volume(&other, &running).unwrap_err();
+            assert!(matches!(error, RebuildError::OtherVolume { .. }), "{error}");
+        }
     }
 }
