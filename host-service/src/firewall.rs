@@ -147,7 +147,7 @@ mod tests {
         assert!(loaded.agrees, "{loaded:?}");
         let flushed = judged(&host, None);
         assert_eq!(flushed.standing().exit_code(), 4);
-        assert!(flushed.wants[0].contains("systemctl restart bedplate-firewall.service"));
+        assert!(flushed.wants[0].contains("systemctl reload-or-restart bedplate-firewall.service"));
         for lost in 2..in_kernel()["nftables"].as_array().unwrap().len() {
             let mut table = in_kernel();
             table["nftables"].as_array_mut().unwrap().remove(lost);
@@ -169,7 +169,7 @@ mod tests {
         assert!(stale.wants[0].contains("of another host.toml"), "{stale:?}");
         let on_nixos = judge(&host, &LoadedRules::Unit(false), None);
         assert!(
-            !on_nixos.agrees && on_nixos.wants[0].contains("systemctl restart"),
+            !on_nixos.agrees && on_nixos.wants[0].contains("systemctl reload-or-restart"),
             "{on_nixos:?}"
         );
         assert!(judge(&host, &LoadedRules::Unit(true), None).agrees);

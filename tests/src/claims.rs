@@ -36,6 +36,8 @@ pub enum Claim {
     Exports,
     /// The LAN can mount and write an export.
     NfsWritten,
+    /// The firewall of NFS can be loaded again beside it.
+    Firewall,
     /// The VM runs from its disk and starts with the host.
     Domain,
     /// The VM got its own lease through the bridge.
@@ -62,7 +64,7 @@ pub enum Claim {
 const CLOSURE_PATHS: usize = 6;
 
 /// Every claim, in the order of the table.
-pub const ALL: [Claim; 22] = [
+pub const ALL: [Claim; 23] = [
     Claim::PoweredOff,
     Claim::Volumes,
     Claim::Subvolumes,
@@ -75,6 +77,7 @@ pub const ALL: [Claim; 22] = [
     Claim::Bridge,
     Claim::Exports,
     Claim::NfsWritten,
+    Claim::Firewall,
     Claim::Domain,
     Claim::GuestLease,
     Claim::Backup,
@@ -137,6 +140,9 @@ impl Statement for Claim {
             Self::Bridge => "br0 holds the NIC and its lease",
             Self::Exports => "the exports are served, to their clients only",
             Self::NfsWritten => "an export was mounted and written from the LAN",
+            Self::Firewall => {
+                "T37: NFS goes on while its firewall is loaded again, and stops without it"
+            }
             Self::Domain => "the VM runs from its own disk and boot loader, autostarted",
             Self::GuestLease => "the VM got its own lease through br0 and said so over HTTP",
             Self::Backup => "restic has a snapshot of the pool directory",
@@ -166,6 +172,7 @@ pub fn judge(claim: Claim, evidence: &Evidence) -> Verdict {
         Claim::Bridge => bridge(evidence),
         Claim::Exports => exports(evidence),
         Claim::NfsWritten => nfs_written(evidence),
+        Claim::Firewall => firewall(evidence),
         Claim::Domain => domain(evidence),
         Claim::GuestLease => guest_lease(evidence),
         Claim::Backup => backup(evidence),
@@ -205,6 +212,11 @@ fn verdict(holds: bool, seen: String) -> Seen {
 fn powered_off(evidence: &Evidence) -> Seen {
     let end = evidence.some_text("install.end")?;
     verdict(end == "guest-shutdown", end.to_owned())
+}
+
+fn firewall(evidence: &Evidence) -> Seen {
+    let words: Vec<_> = evidence.text("firewall")?.split_whitespace().collect();
+    verdict(words == ["reloaded", "inactive", "active", "active"], words.join(", "))
 }
 
 fn volumes(evidence: &Evidence) -> Seen {

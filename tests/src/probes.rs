@@ -9,6 +9,14 @@ use crate::seed::{HOST, INSTALLED, POOLS, STICK};
 /// Where the key stick is mounted while questions are asked.
 const STICK_MOUNT: &str = "/run/story-stick";
 
+/// Whether the server of NFS goes on while its firewall, lost by somebody, is loaded again as the message says; and what
+/// becomes of the one without the other.
+const FIREWALL: &str = "of() { systemctl show --value -p InvocationID nfs-server; }; before=$(of); \
+     nft delete table inet bedplate && systemctl reload-or-restart bedplate-firewall && \
+     nft list table inet bedplate > /dev/null && [ \"$before\" = \"$(of)\" ] && echo reloaded; \
+     systemctl stop bedplate-firewall; systemctl is-active nfs-server; \
+     systemctl start nfs-server && systemctl is-active bedplate-firewall nfs-server";
+
 /// A question: its name in the evidence, and the argv that asks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
@@ -55,6 +63,7 @@ pub fn state(host: &HostFile) -> Vec<Probe> {
     }
     probes.extend(luks(host));
     probes.extend(backups(host));
+    probes.push(probe("firewall", &["sh", "-c", FIREWALL]));
     probes.push(probe("stick.unmount", &["umount", STICK_MOUNT]));
     probes
 }

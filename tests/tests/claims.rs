@@ -67,6 +67,7 @@ fn falsify(claim: Claim, evidence: &mut Evidence) {
         Claim::Clean => evidence.note("flake.status", " M flake.nix"),
         Claim::CurrentSystem => evidence.note("system.current", "/nix/store/another"),
         Claim::Store => fail(evidence, "store.verified"),
+        Claim::Firewall => evidence.note("firewall", "inactive active active"),
         Claim::Units => evidence.note("failed-units", "nfs-server.service loaded failed failed"),
     }
 }

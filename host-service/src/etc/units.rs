@@ -54,7 +54,8 @@ const FIREWALL: &str = "[Unit]\nDescription=Bedplate: who reaches the ports of N
      DefaultDependencies=no\nWants=network-pre.target\nConflicts=shutdown.target\n\
      Before=network-pre.target nfs-server.service shutdown.target\n\
      \n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
-     ExecStart=/usr/sbin/nft -f /etc/bedplate/firewall.nft\n";
+     ExecStart=/usr/sbin/nft -f /etc/bedplate/firewall.nft\n\
+     ExecReload=/usr/sbin/nft -f /etc/bedplate/firewall.nft\n";
 
 /// Before networkd: what a new system brings is tried by converge, which takes back what leads nowhere.
 fn network(parts: &Parts) -> String {

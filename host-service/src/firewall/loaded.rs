@@ -60,7 +60,7 @@ pub(super) fn judge(host: &HostFile, found: &LoadedRules, file: Option<&str>) ->
     };
     // On NixOS the unit has them from the store, and there is no file.
     let next = match file.is_none_or(|file| file == rules(host)) {
-        true => format!("`systemctl restart {UNIT}` loads them"),
+        true => format!("`systemctl reload-or-restart {UNIT}` loads them"),
         false => format!(
             "/etc/{FILE} is of another host.toml: build the system anew and restart the machine"
         ),
