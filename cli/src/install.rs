@@ -14,6 +14,7 @@ use bedplate_formats::passphrase;
 use bedplate_formats::remote;
 use bedplate_formats::remote::{REPORT_SCHEMA, Report, State};
 use bedplate_image_builder::answers::{Answers, for_travel, unpack_flake};
+use bedplate_model::facts::Facts;
 use bedplate_model::host::{HostFile, Recovery};
 use bedplate_model::identity::is_example;
 use bedplate_model::name::PlanHash;
@@ -28,7 +29,7 @@ use zeroize::Zeroizing;
 
 use crate::connection::{Login, Machine};
 use crate::personalize::Owned;
-use crate::plan;
+use crate::plan::{self, View};
 use crate::report::{self, Failure};
 
 /// The connection ended before the installation did.
@@ -92,6 +93,9 @@ enum InstallError {
     Ssh(#[source] io::Error),
 }
 
+/// How often somebody may mistype the host's name.
+const TRIES: usize = 3;
+
 impl Install {
     /// Runs the subcommand.
     pub fn run(&self) -> Result<ExitCode, Failure> {
@@ -110,7 +114,7 @@ impl Install {
             return Ok(ExitCode::SUCCESS);
         }
         let plan = planner::plan(&host, &facts).map_err(Failure::Refused)?;
-        self.agree(&plan, &machine)?;
+        self.agree(&plan, &facts, &machine)?;
         let sent = self.sent(&host, &machine)?;
         let command = machine.installer(&["receive", "--expect-plan", &plan.hash]);
         self.watch(command, &sent, &machine)
@@ -128,8 +132,9 @@ impl Install {
     }
 
     /// Shows the plan and asks, unless the answer came with the command.
-    fn agree(&self, plan: &Plan, machine: &Machine) -> Result<(), Failure> {
-        self.say(&plan::render(plan, columns()))?;
+    fn agree(&self, plan: &Plan, facts: &Facts, machine: &Machine) -> Result<(), Failure> {
+        let view = View { columns: columns(), every_step: false };
+        self.say(&plan::render(plan, facts, view))?;
         match &self.expect_plan {
             Some(asked) if *asked == plan.hash => return Ok(()),
             Some(asked) => {
@@ -144,9 +149,13 @@ impl Install {
         }
         let (name, there) = (&plan.host_name, machine.host());
         let question = format!("Type the host's name, {name}, to install it on {there}");
-        let input = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true);
-        if input.interact_text()?.trim() == name {
-            return Ok(());
+        for _ in 0..TRIES {
+            let input = dialoguer::Input::<String>::new().with_prompt(&question).allow_empty(true);
+            match input.interact_text()?.trim() {
+                typed if typed == name.as_str() => return Ok(()),
+                "" => break,
+                _ => self.say(&format!("that is not its name, {name}; an empty line stops\n"))?,
+            }
         }
         Err(InstallError::NotConfirmed.into())
     }

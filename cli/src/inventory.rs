@@ -37,23 +37,7 @@ impl Inventory {
             let machine = self.login.open(target)?;
             return self.show(&machine.inventory()?);
         }
-        let roots = Roots::below(&self.root, Some(probe::by_wipefs));
-        if !roots.sys.join("block").is_dir() {
-            return Err(NoMachine { path: self.root.clone() }.into());
-        }
-        let facts = machine::read(&roots);
-        let unread = |disk: &&bedplate_model::facts::DiskFacts| {
-            disk.signatures.iter().any(|signature| signature.kind == UNREADABLE)
-        };
-        let unread: Vec<&str> =
-            facts.disks.iter().filter(unread).map(|disk| disk.kernel_name.as_str()).collect();
-        if !unread.is_empty() {
-            writeln!(
-                io::stderr(),
-                "warning: could not read {}: what stands there is not known and counts as not blank; only root may look",
-                unread.join(", ")
-            )?;
-        }
+        let facts = of_machine(&self.root)?;
         self.show(&facts)
     }
 
@@ -62,6 +46,33 @@ impl Inventory {
         io::stdout().lock().write_all(text.as_bytes())?;
         Ok(())
     }
+}
+
+/// What this machine is.
+pub fn of_this_machine() -> Result<Facts, Failure> {
+    of_machine(Path::new("/"))
+}
+
+/// What the machine is that a directory shows.
+fn of_machine(root: &Path) -> Result<Facts, Failure> {
+    let roots = Roots::below(root, Some(probe::by_wipefs));
+    if !roots.sys.join("block").is_dir() {
+        return Err(NoMachine { path: root.to_owned() }.into());
+    }
+    let facts = machine::read(&roots);
+    let unread = |disk: &&bedplate_model::facts::DiskFacts| {
+        disk.signatures.iter().any(|signature| signature.kind == UNREADABLE)
+    };
+    let unread: Vec<&str> =
+        facts.disks.iter().filter(unread).map(|disk| disk.kernel_name.as_str()).collect();
+    if !unread.is_empty() {
+        writeln!(
+            io::stderr(),
+            "warning: could not read {}: what stands there is not known and counts as not blank; only root may look",
+            unread.join(", ")
+        )?;
+    }
+    Ok(facts)
 }
 
 /// An inventory as `bedplate plan --inventory` reads it.

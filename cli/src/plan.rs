@@ -9,10 +9,12 @@ use bedplate_model::host::Export;
 use bedplate_model::plan;
 use bedplate_model::size;
 use bedplate_planner as planner;
+use bedplate_render::frame::{Framed, frame};
 use bedplate_render::plain::DESTROYS_NOTHING;
 use bedplate_render::style::{BAD, STRONG, paint};
-use bedplate_render::table::{Row, columns, table};
+use bedplate_render::table::{Row, columns, table, wrapped};
 
+use crate::inventory;
 use crate::report::{self, Failure};
 
 /// Show what an installation would do to a machine.
@@ -20,12 +22,24 @@ use crate::report::{self, Failure};
 pub struct Plan {
     /// The document.
     host: PathBuf,
-    /// Facts of the machine, as `bedplate inventory --json` prints them.
+    /// Facts of the machine, as `bedplate inventory --json` prints them [default: this machine].
     #[arg(long)]
-    inventory: PathBuf,
+    inventory: Option<PathBuf>,
+    /// List every step by itself.
+    #[arg(long, conflicts_with = "json")]
+    steps: bool,
     /// Print the plan as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// How a plan is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// The width of the terminal.
+    pub columns: usize,
+    /// Every step in a line of its own, with its disk's name.
+    pub every_step: bool,
 }
 
 /// An inventory that is none.
@@ -41,13 +55,18 @@ impl Plan {
     /// Runs the subcommand.
     pub fn run(&self) -> Result<(), Failure> {
         let host = report::read_host(&self.host)?;
-        let facts = read_facts(&self.inventory)?;
+        let facts = match &self.inventory {
+            Some(path) => read_facts(path)?,
+            None => inventory::of_this_machine()?,
+        };
         let plan = planner::plan(&host, &facts).map_err(Failure::Refused)?;
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{}", report::json(&plan)?)?;
         } else {
-            anstream::AutoStream::auto(out).write_all(render(&plan, columns()).as_bytes())?;
+            let view = View { columns: columns(), every_step: self.steps };
+            let shown = render(&plan, &facts, view);
+            anstream::AutoStream::auto(out).write_all(shown.as_bytes())?;
         }
         Ok(())
     }
@@ -62,43 +81,12 @@ pub fn read_facts(path: &Path) -> Result<Facts, Failure> {
         .map_err(|source| InventoryError { path: path.display().to_string(), source })?)
 }
 
-/// The plan for people, in colour: what it destroys first, then disks and steps.
-pub fn render(plan: &plan::Plan, columns: usize) -> String {
-    let mut out = String::new();
-    let destroyed = plan.destroyed_lines();
-    if destroyed.is_empty() {
-        out.push_str(&format!("{DESTROYS_NOTHING}\n"));
-    } else {
-        out.push_str(&format!("{}\n", paint(BAD, "DESTROYS")));
-        for line in &destroyed {
-            out.push_str(&format!("  {}\n", paint(BAD, shown_line(line))));
-        }
-    }
-    for warning in &plan.warnings {
-        out.push_str(&format!("warning: {warning}\n"));
-    }
-    out.push_str(&format!("\n{}\n", paint(STRONG, "Disks")));
-    let row = |disk: &plan::DiskTarget| {
-        let found = match disk {
-            _ if plan.keeps(&disk.role) => "is kept with its data",
-            disk if disk.sealed => "sealed, nothing on it is formatted",
-            disk if disk.resume => "unfinished, is finished",
-            _ => "",
-        };
-        let serial = disk.serial.as_deref().map_or_else(|| "-".into(), shown);
-        Row::from([
-            disk.role.to_string(),
-            disk.id.to_string(),
-            size::show(disk.size),
-            serial,
-            found.to_owned(),
-        ])
-    };
-    out.push_str(&table(&plan.disks.iter().map(row).collect::<Vec<_>>(), columns));
-    out.push_str(&format!("\n{}\n", paint(STRONG, "Steps")));
-    for (index, step) in plan.summaries().iter().enumerate() {
-        out.push_str(&format!("  {:>2}  {}\n", index + 1, step.title));
-    }
+/// The plan for people, in colour. What is erased stands last, where it is seen whatever has scrolled away.
+pub fn render(plan: &plan::Plan, facts: &Facts, view: View) -> String {
+    let View { columns, every_step } = view;
+    let mut out = format!("{}\n", paint(STRONG, format!("Plan to {}", plan.title())));
+    out.push_str(&disks(plan, columns));
+    out.push_str(&steps(plan, every_step));
     if !plan.exports.is_empty() {
         out.push_str(&format!("\n{}\n", paint(STRONG, "Exports, once it runs")));
         let row = |export: &Export| {
@@ -113,6 +101,69 @@ pub fn render(plan: &plan::Plan, columns: usize) -> String {
         bedplate_model::host::Then::Wait => "wait",
     };
     out.push_str(&format!("\nThen: {then}\nPlan: {}\n", paint(STRONG, &plan.hash)));
+    for warning in &plan.warnings {
+        out.push_str(&format!("warning: {warning}\n"));
+    }
+    out.push_str(&format!("\n{}", loss(plan, facts, columns)));
+    out
+}
+
+fn disks(plan: &plan::Plan, columns: usize) -> String {
+    let row = |disk: &plan::DiskTarget| {
+        let found = match disk {
+            _ if plan.keeps(&disk.role) => "is kept with its data",
+            disk if disk.sealed => "sealed, nothing on it is formatted",
+            disk if disk.resume => "unfinished, is finished",
+            disk if plan.destroys.iter().any(|it| it.role == disk.role) => "is ERASED",
+            _ => "is blank",
+        };
+        let serial = disk.serial.as_deref().map_or_else(|| "-".into(), shown);
+        Row::from([
+            disk.role.to_string(),
+            disk.id.to_string(),
+            size::show(disk.size),
+            serial,
+            found.to_owned(),
+        ])
+    };
+    let rows: Vec<_> = plan.disks.iter().map(row).collect();
+    format!("\n{}\n{}", paint(STRONG, "Disks"), table(&rows, columns))
+}
+
+fn steps(plan: &plan::Plan, every_step: bool) -> String {
+    let mut out = format!("\n{}\n", paint(STRONG, "Steps"));
+    if every_step {
+        for (index, step) in plan.summaries().iter().enumerate() {
+            out.push_str(&format!("  {:>2}  {}\n", index + 1, step.title));
+        }
+        return out;
+    }
+    for line in plan.folded() {
+        out.push_str(&format!("  {line}\n"));
+    }
+    out
+}
+
+/// What is lost and what is not, as whoever agrees to the plan must have read it.
+fn loss(plan: &plan::Plan, facts: &Facts, columns: usize) -> String {
+    let mut out = String::new();
+    let left = plan.left_alone(facts);
+    if !left.is_empty() {
+        for line in wrapped(&format!("Left alone: {}", left.join(", ")), columns) {
+            out.push_str(&format!("{}\n", shown_line(&line)));
+        }
+    }
+    let erased: Vec<Framed> = plan.erased().into_iter().map(Framed::from).collect();
+    if erased.is_empty() {
+        out.push_str(&format!("{DESTROYS_NOTHING}\n"));
+        return out;
+    }
+    let title = "ERASED, with all that is on them:";
+    for line in frame(title, &erased, &plan.comes_to(), columns).lines() {
+        let is_edge = line.starts_with('+');
+        let shown = if is_edge { paint(BAD, line) } else { line.to_owned() };
+        out.push_str(&format!("{shown}\n"));
+    }
     out
 }
 
@@ -144,9 +195,10 @@ mod tests {
         let host = bedplate_document::parse(text, "host.toml").unwrap();
         let text = include_str!("../../profiles/hypervisor/inventory.json");
         let mut facts: Facts = serde_json::from_str(text).unwrap();
+        let view = View { columns: 80, every_step: true };
         for evil in ["\u{1b}[2J\nDestroys nothing".to_owned(), "x".repeat(65_536)] {
             facts.disks[0].serial = Some(evil);
-            let shown = render(&planner::plan(&host, &facts).unwrap(), 80);
+            let shown = render(&planner::plan(&host, &facts).unwrap(), &facts, view);
             assert!(!shown.contains("\u{1b}[2J") && !shown.contains("\nDestroys nothing\n"));
             assert!(shown.len() < 8000, "{}", shown.len());
         }

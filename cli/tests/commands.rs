@@ -133,7 +133,7 @@ fn files_that_cannot_be_read_end_with_1_and_wrong_usage_with_2() {
         stderr(&no_inventory)
             .contains("is no inventory, as `bedplate inventory --json` writes it\n  caused by: ")
     );
-    assert_eq!(bedplate(&["plan", PROFILE]).status.code(), Some(2));
+    assert_eq!(bedplate(&["plan", PROFILE, "--steps", "--json"]).status.code(), Some(2));
     assert_eq!(bedplate(&["frobnicate"]).status.code(), Some(2));
 }
 

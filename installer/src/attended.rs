@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
+use bedplate_events::shown::shown_line;
 use bedplate_formats::passphrase::{fault, line_fault};
+use bedplate_model::facts::Facts;
 use bedplate_model::host::{HostFile, Recovery};
 use bedplate_model::plan::Plan;
+use bedplate_render::frame::{Framed, frame};
+use bedplate_render::plain::DESTROYS_NOTHING;
+use bedplate_render::table::wrapped;
 use bedplate_tools::secret::Secret;
 use bedplate_tools::terminals::Terminals;
 
@@ -63,26 +68,56 @@ fn text(line: &[u8]) -> io::Result<String> {
     String::from_utf8(line.to_vec()).map_err(io::Error::other)
 }
 
-/// Asks whether the plan may be executed: whoever types the host's name has read what it destroys.
-pub fn consent(plan: &Plan, ask: &dyn Ask) -> Result<(), StepError> {
-    let mut question = String::from("\n");
-    for line in plan.destroyed_lines() {
-        question += &format!("DESTROYED: {line}\n");
-    }
-    for warning in &plan.warnings {
-        question += &format!("WARNING: {warning}\n");
-    }
-    for disk in plan.disks.iter().filter(|disk| !plan.keeps(&disk.role)) {
-        question += &format!("written to: {} ({})\n", disk.role, disk.id);
-    }
+/// How often somebody may mistype the host's name.
+const TRIES: usize = 3;
+/// The columns of a console, which a serial line does not tell.
+const COLUMNS: usize = 80;
+
+/// Asks whether the plan may be executed: whoever types the host's name has read what is erased, which stands above
+/// the question. Something else is asked for again, nothing typed stops.
+pub fn consent(plan: &Plan, facts: &Facts, ask: &dyn Ask) -> Result<(), StepError> {
+    let name = &plan.host_name;
     let verb = if plan.repairs() { "repair its boot entry" } else { "install" };
-    question += &format!("Type the host's name, {}, to {verb}", plan.host_name);
-    let typed = ask.line(&question).during("nobody could be asked")?;
-    if typed.trim() == plan.host_name {
-        return Ok(());
+    let prompt = format!("Type the host's name, {name}, to {verb}");
+    let mut question = format!("\n{}{prompt}", loss(plan, facts));
+    for _ in 0..TRIES {
+        let typed = ask.line(&question).during("nobody could be asked")?;
+        match typed.trim() {
+            typed if typed == name.as_str() => return Ok(()),
+            "" => break,
+            _ => question = format!("that is not its name; an empty line stops\n{prompt}"),
+        }
     }
     Err(StepError::new("the installation was not confirmed")
         .next("nothing was written; boot the medium again to be asked again"))
+}
+
+/// What the plan does to the disks, what is erased last.
+fn loss(plan: &Plan, facts: &Facts) -> String {
+    let mut out = String::new();
+    for warning in &plan.warnings {
+        out += &format!("WARNING: {}\n", shown_line(warning));
+    }
+    let is_erased = |role: &str| plan.destroys.iter().any(|it| it.role == role);
+    for disk in plan.disks.iter().filter(|it| !plan.keeps(&it.role) && !is_erased(&it.role)) {
+        out += &format!("written to: {} ({})\n", disk.role, disk.id);
+    }
+    let left = plan.left_alone(facts);
+    if !left.is_empty() {
+        out += &format!(
+            "{}\n",
+            wrapped(&format!("left alone: {}", left.join(", ")), COLUMNS).join("\n")
+        );
+    }
+    let erased: Vec<Framed> = plan.erased().into_iter().map(Framed::from).collect();
+    match erased.is_empty() {
+        true => out += &format!("{DESTROYS_NOTHING}\n"),
+        false => {
+            let title = "ERASED, with all that is on them:";
+            out += &frame(title, &erased, &plan.comes_to(), COLUMNS);
+        }
+    }
+    out
 }
 
 /// The recovery passphrase, where the document says that it is asked for.
@@ -111,6 +146,8 @@ pub fn secrets(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use bedplate_model::host::SecretReference;
 
     use super::*;
@@ -119,7 +156,8 @@ mod tests {
 
     impl Ask for Answer {
         fn line(&self, question: &str) -> io::Result<String> {
-            assert!(question.contains("written to: os (nvme-"), "{question}");
+            let again = question.starts_with("that is not its name");
+            assert!(again || question.contains("written to: os (nvme-"), "{question}");
             Ok(self.0.to_owned())
         }
 
@@ -139,13 +177,49 @@ mod tests {
     #[test]
     fn t06_only_the_host_s_name_is_consent() {
         let inventory = include_str!("../../profiles/hypervisor/inventory.json");
-        let facts = serde_json::from_str(inventory).unwrap();
+        let facts: Facts = serde_json::from_str(inventory).unwrap();
         let plan = bedplate_planner::plan(&host(), &facts).unwrap();
-        assert!(consent(&plan, &Answer("hypervisor\n")).is_ok());
+        assert!(consent(&plan, &facts, &Answer("hypervisor\n")).is_ok());
         for other in ["", "y", "yes", "hyper", "HYPERVISOR"] {
-            let error = consent(&plan, &Answer(other)).unwrap_err();
+            let error = consent(&plan, &facts, &Answer(other)).unwrap_err();
             assert_eq!(error.to_string(), "the installation was not confirmed");
         }
+    }
+
+    /// Answers in turn, and what was asked.
+    struct Turns(RefCell<Vec<&'static str>>, RefCell<Vec<String>>);
+
+    impl Ask for Turns {
+        fn line(&self, question: &str) -> io::Result<String> {
+            self.1.borrow_mut().push(question.to_owned());
+            Ok(self.0.borrow_mut().remove(0).to_owned())
+        }
+
+        fn secret(&self, _: &str, _: fn(&str) -> Option<String>) -> io::Result<Secret> {
+            Err(io::Error::other("not asked here"))
+        }
+    }
+
+    #[test]
+    fn t06_what_is_erased_stands_above_the_question_and_a_typo_is_asked_for_again() {
+        let inventory = include_str!("../../profiles/hypervisor/inventory.json");
+        let mut facts: Facts = serde_json::from_str(inventory).unwrap();
+        let os = facts.disks.iter_mut().find(|disk| disk.has_id(&host().disks["os"].id)).unwrap();
+        let ntfs = serde_json::json!({ "kind": "ntfs", "size": 1 });
+        os.signatures.push(serde_json::from_value(ntfs).unwrap());
+        let mut host = host();
+        host.disks.get_mut("os").unwrap().wipe = bedplate_model::host::Wipe::Any;
+        let plan = bedplate_planner::plan(&host, &facts).unwrap();
+        let asked = Turns(RefCell::new(vec!["hypervisr", "hypervisor"]), RefCell::default());
+        assert!(consent(&plan, &facts, &asked).is_ok());
+        let questions = asked.1.into_inner();
+        let lines: Vec<&str> = questions[0].lines().rev().take(4).collect();
+        assert!(lines[0].starts_with("Type the host's name"), "{questions:?}");
+        assert!(lines[1].starts_with("+- 1 disk erased ("), "{questions:?}");
+        assert!(lines[2].contains("ntfs"), "{questions:?}");
+        assert!(!questions[1].contains("ERASED") && questions[1].contains("not its name"));
+        let stopped = Turns(RefCell::new(vec!["x", ""]), RefCell::default());
+        assert!(consent(&plan, &facts, &stopped).is_err());
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Run {
         let plan = planner::plan(&host, &facts)
             .map_err(|error| StepError::new(format!("the plan is refused\n{error}")))
             .map_err(|error| error.next(nothing_written))?;
-        let typed = media::looked(|| self.sole(), || self.consent(&host, &plan, sent))?;
+        let typed = media::looked(|| self.sole(), || self.consent(&host, &plan, &facts, sent))?;
         reporter.emit(EventKind::PlanStarted {
             title: plan.title(),
             plan: Some(plan.hash.to_string()),
@@ -229,6 +229,7 @@ impl Run {
         &self,
         host: &HostFile,
         plan: &Plan,
+        facts: &Facts,
         sent: Option<Secret>,
     ) -> Result<Typed, StepError> {
         match self.order {
@@ -237,18 +238,18 @@ impl Run {
                 Ok(Typed { recovery, ..Typed::default() })
             }
             Order::Medium if host.install.unattended => Ok(Typed::default()),
-            Order::Medium => ask(host, plan),
+            Order::Medium => ask(host, plan, facts),
         }
     }
 }
 
 /// Asks at the console.
-fn ask(host: &HostFile, plan: &Plan) -> Result<Typed, StepError> {
+fn ask(host: &HostFile, plan: &Plan, facts: &Facts) -> Result<Typed, StepError> {
     let somebody = Everywhere::open(shown::terminals()).ok_or_else(|| {
         StepError::new("`install.unattended` is false, and nobody can type at this console")
             .next("nothing was written; boot with a console, or set `install.unattended = true`")
     })?;
-    attended::consent(plan, &somebody)?;
+    attended::consent(plan, facts, &somebody)?;
     let recovery = attended::recovery(host, &somebody)?;
     let wanted: Vec<String> = host.typed_secrets().into_keys().collect();
     let has = stick::carried(&host.unlock.sticks, &wanted)?;

@@ -6,6 +6,7 @@
 pub mod bars;
 pub mod entries;
 pub mod excerpt;
+pub mod frame;
 pub mod json;
 pub mod plain;
 pub mod style;

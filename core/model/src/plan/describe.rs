@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{FoundVolume, Plan, RepositoryPlace, Step};
+use crate::facts::{DiskFacts, Facts};
 use crate::size;
 use bedplate_events::StepSummary;
 use bedplate_events::shown::shown;
@@ -158,6 +159,91 @@ impl Plan {
         })
     }
 
+    /// The steps in few lines: those of one kind that follow each other are one, `Encrypt bulk1, bulk2`.
+    pub fn folded(&self) -> Vec<String> {
+        let mut lines: Vec<(String, String)> = Vec::new();
+        for step in &self.steps {
+            let title = step.title();
+            let kind = step.role().and_then(|role| title.strip_suffix(role)).unwrap_or_default();
+            match lines.last_mut() {
+                Some((before, line)) if !kind.is_empty() && before == kind => {
+                    line.push_str(&format!(", {}", step.role().unwrap_or_default()));
+                }
+                _ => lines.push((kind.to_owned(), title)),
+            }
+        }
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// The disks that lose what is on them: a line for each, and what is on it now.
+    pub fn erased(&self) -> Vec<(String, Vec<String>)> {
+        let role = |destroyed: &super::Destroyed| destroyed.role.as_str().len();
+        let width = self.destroys.iter().map(role).max().unwrap_or(0);
+        let line = |destroyed: &super::Destroyed| {
+            let size = self.size_of(&destroyed.role).map_or_else(String::new, size::show);
+            let line = format!("{:<width$}  {size:>7}  {}", destroyed.role.as_str(), destroyed.id);
+            (line, brief(&destroyed.content))
+        };
+        self.destroys.iter().map(line).collect()
+    }
+
+    fn size_of(&self, role: &str) -> Option<u64> {
+        self.disks.iter().find(|disk| disk.role == role).map(|disk| disk.size)
+    }
+
+    /// The disks of the machine that the plan does not touch, each as its owner may know it.
+    pub fn left_alone(&self, facts: &Facts) -> Vec<String> {
+        let sticks = self.steps.iter().filter_map(|step| match step {
+            Step::PrepareStick { sticks, .. } => Some(sticks),
+            _ => None,
+        });
+        let sticks: Vec<&str> = sticks.flatten().filter_map(|it| it.id.as_deref()).collect();
+        let is_named = |disk: &&DiskFacts| {
+            self.disks.iter().any(|one| disk.has_id(&one.id))
+                || sticks.iter().any(|id| disk.has_id(id))
+        };
+        let line = |disk: &DiskFacts| {
+            let known = disk.by_id.first().or(disk.model.as_ref()).map_or("", String::as_str);
+            let name = shown(&disk.kernel_name);
+            format!(
+                "{name} ({}{})",
+                if known.is_empty() { String::new() } else { format!("{}, ", shown(known)) },
+                size::show(disk.size)
+            )
+        };
+        facts.disks.iter().filter(|disk| !is_named(disk)).map(line).collect()
+    }
+
+    /// What becomes of the disks, in one line: `2 disks erased (4.5 TB), 1 blank disk written to`.
+    pub fn comes_to(&self) -> String {
+        let sizes = self.destroys.iter().map(|it| self.size_of(&it.role).unwrap_or(0));
+        let erased: Vec<_> = sizes.collect();
+        let is_erased = |role: &str| self.destroys.iter().any(|it| it.role == role);
+        let (mut blank, mut kept, mut finished) = (0, 0, 0);
+        for disk in self.disks.iter().filter(|disk| !is_erased(&disk.role)) {
+            match disk {
+                disk if self.keeps(&disk.role) => kept += 1,
+                disk if disk.sealed || disk.resume => finished += 1,
+                _ => blank += 1,
+            }
+        }
+        let total = size::show(erased.iter().fold(0, |sum: u64, one| sum.saturating_add(*one)));
+        let mut parts = match erased.len() {
+            0 => vec!["nothing erased".to_owned()],
+            count => vec![format!("{} erased ({total})", disks(count))],
+        };
+        let mut part = |count: usize, adjective: &str, what: &str| {
+            let noun = if count == 1 { "disk" } else { "disks" };
+            if count > 0 {
+                parts.push(format!("{count} {adjective}{noun} {what}"));
+            }
+        };
+        part(blank, "blank ", "written to");
+        part(finished, "", "of this plan finished");
+        part(kept, "", "kept with all data");
+        parts.join(", ")
+    }
+
     /// What is destroyed, one line for each piece of content.
     pub fn destroyed_lines(&self) -> Vec<String> {
         let lines = |destroyed: &super::Destroyed| {
@@ -170,6 +256,18 @@ impl Plan {
         };
         self.destroys.iter().flat_map(lines).collect()
     }
+}
+
+/// What a screen has room for.
+const MOST: usize = 4;
+
+/// The first of many lines, and how many more there are.
+fn brief(lines: &[String]) -> Vec<String> {
+    let mut shown: Vec<_> = lines.iter().take(MOST).cloned().collect();
+    if let Some(more) = lines.len().checked_sub(MOST).filter(|more| *more > 0) {
+        shown.push(format!("and {more} more"));
+    }
+    shown
 }
 
 fn disks(count: usize) -> String {
