@@ -3,21 +3,32 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use bedplate_model::host::{HostFile, Platform};
 use bedplate_model::identity;
 use bedplate_tools::{programs, systemd_analyze};
+use serde_json::{Value, json};
 
 use crate::report::{self, Failure};
 
-/// Check a host.toml: every mistake at once.
+/// Check documents: every mistake of each at once.
 #[derive(clap::Args)]
 pub struct Check {
-    /// The document.
-    host: PathBuf,
-    /// Print the normalised document, with every default written out.
+    /// The documents; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    hosts: Vec<PathBuf>,
+    /// Print the normalised document, with every default written out; of several, or of a wrong one, a list of what
+    /// was found in each.
     #[arg(long)]
     json: bool,
+}
+
+/// What was found in one document.
+struct Looked {
+    file: PathBuf,
+    host: Option<HostFile>,
+    wrong: Vec<Failure>,
 }
 
 /// Times at which nothing would ever run.
@@ -42,23 +53,57 @@ struct UnknownZone {
 
 impl Check {
     /// Runs the subcommand.
-    pub fn run(&self) -> Result<(), Failure> {
-        let host = report::read_host(&self.host)?;
-        expect_zone(Path::new(ZONES), &host)?;
+    pub fn run(&self) -> Result<ExitCode, Failure> {
         // Only systemd knows its calendar, and a workstation may have none.
         let analyze = programs::find(systemd_analyze::PROGRAM);
-        if let Some(program) = &analyze {
-            expect_schedules(program, &host)?;
+        let looked: Vec<Looked> =
+            self.hosts.iter().map(|file| look(file, analyze.as_deref())).collect();
+        let right = looked.iter().all(|one| one.wrong.is_empty());
+        match looked.as_slice() {
+            [Looked { host: Some(host), .. }] if self.json && right => {
+                writeln!(io::stdout(), "{}", host.to_json()?)?;
+            }
+            all if self.json => {
+                let list = all.iter().map(Looked::listed).collect::<Result<Vec<Value>, _>>()?;
+                writeln!(io::stdout(), "{}", report::json(&list)?)?;
+            }
+            all => all.iter().try_for_each(|one| one.tell(analyze.is_some()))?,
         }
+        Ok(if right { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    }
+}
+
+/// Looks at one document, and goes on after the first kind of mistake.
+fn look(file: &Path, analyze: Option<&Path>) -> Looked {
+    let host = match report::read_host_or_input(file) {
+        Ok(host) => host,
+        Err(failure) => return Looked { file: file.to_owned(), host: None, wrong: vec![failure] },
+    };
+    let zone = expect_zone(Path::new(ZONES), &host).map_err(Failure::from);
+    let schedules = analyze.map_or(Ok(()), |program| expect_schedules(program, &host));
+    let wrong = [zone, schedules].into_iter().filter_map(Result::err).collect();
+    Looked { file: file.to_owned(), host: Some(host), wrong }
+}
+
+impl Looked {
+    /// As an element of the list for machines.
+    fn listed(&self) -> Result<Value, Failure> {
+        let host = match &self.host {
+            Some(host) if self.wrong.is_empty() => serde_json::from_str(&host.to_json()?)?,
+            _ => Value::Null,
+        };
+        let mistakes: Vec<Value> = self.wrong.iter().flat_map(Failure::mistakes).collect();
+        Ok(json!({ "file": self.file.display().to_string(), "host": host, "mistakes": mistakes }))
+    }
+
+    fn tell(&self, has_calendar: bool) -> io::Result<()> {
+        self.wrong.iter().for_each(Failure::show);
+        let (Some(host), []) = (&self.host, self.wrong.as_slice()) else { return Ok(()) };
         let mut out = io::stdout().lock();
-        if self.json {
-            writeln!(out, "{}", host.to_json()?)?;
-            return Ok(());
-        }
         writeln!(
             out,
             "{} is valid: {}, {} disks, {} pools, {} bridges, {} VMs, {} exports, {} backups",
-            self.host.display(),
+            self.file.display(),
             host.host.name,
             host.disks.len(),
             host.pools.len(),
@@ -67,21 +112,34 @@ impl Check {
             host.nfs.exports.len(),
             host.backups.len(),
         )?;
-        if identity::is_example(host.host.id) {
-            writeln!(
-                out,
-                "note: host.id marks an example; a fresh one is written when the medium is made"
-            )?;
-        }
-        if analyze.is_none() && !host.backups.is_empty() {
-            writeln!(
-                out,
-                "note: the schedules of backups were not looked at: this machine has no {}",
-                systemd_analyze::PROGRAM
-            )?;
+        for note in notes(host, has_calendar) {
+            writeln!(out, "note: {note}")?;
         }
         Ok(())
     }
+}
+
+/// What is no mistake in a document, and still to be done or to be known.
+fn notes(host: &HostFile, has_calendar: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    if identity::is_example(host.host.id) {
+        let note = "host.id marks an example; a fresh one is written when the medium is made";
+        notes.push(note.to_owned());
+    }
+    if report::expect_login(host).is_err() {
+        notes.push(
+            "no user has an ssh key, so nobody could log in to the machine; write one to \
+             `host.users.NAME.ssh_keys` before a medium is made"
+                .to_owned(),
+        );
+    }
+    if !has_calendar && !host.backups.is_empty() {
+        let program = systemd_analyze::PROGRAM;
+        notes.push(format!(
+            "the schedules of backups were not looked at: this machine has no {program}"
+        ));
+    }
+    notes
 }
 
 /// Nothing is said where there are no zones to look among.

@@ -103,6 +103,7 @@ impl Install {
         if is_example(host.host.id) {
             return Err(InstallError::Example(self.host.clone()).into());
         }
+        report::expect_login(&host)?;
         let machine = self.login.open(&self.target)?;
         if self.is_at_it(&machine, &host)? {
             return self.watch(machine.installer(&["follow"]), &[], &machine);

@@ -68,7 +68,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
-        Command::Check(check) => check.run().map(done),
+        Command::Check(check) => check.run(),
         Command::Discover(discover) => discover.run(),
         Command::Host(host) => host.run(),
         Command::Import(import) => import.run(),

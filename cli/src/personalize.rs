@@ -92,7 +92,9 @@ impl Personalize {
 /// beside the medium with an id of its own. A copy that is there is the machine's: its id is used
 /// again, and nothing is ever written over it.
 pub fn own_host(host: &Path, medium: &Path) -> Result<PathBuf, Failure> {
-    let name = report::read_host(host)?.host.name;
+    let read = report::read_host(host)?;
+    report::expect_login(&read)?;
+    let name = read.host.name;
     let document = report::read(host)?;
     let Some((text, id)) = identity::with_own_id(&document)? else {
         return Ok(host.to_owned());
@@ -178,6 +180,12 @@ mod tests {
         let (example, medium) = (place.path().join("example.toml"), place.path().join("a.iso"));
         let text = include_str!("../../profiles/hypervisor/host.toml");
         fs::write(&example, text).unwrap();
+        let Err(Failure::Other(error)) = own_host(&example, &medium) else { panic!() };
+        assert!(error.to_string().contains("nobody could ever log in"), "{error}");
+        let key =
+            format!("ssh_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{}\"]", "A".repeat(43));
+        let text = &text.replace("ssh_keys = []", &key);
+        fs::write(&example, text).unwrap();
         let first = own_host(&example, &medium).unwrap();
         let kept = fs::read_to_string(&first).unwrap();
         assert_eq!(first, place.path().join("a.host.toml"));
@@ -199,7 +207,7 @@ mod tests {
         for named in [&first, &example] {
             let Err(Failure::Other(error)) = own_host(named, &medium) else { panic!() };
             assert!(error.to_string().contains("an id of its own"), "{error}");
-            assert_eq!(fs::read_to_string(&first).unwrap(), text);
+            assert_eq!(fs::read_to_string(&first).unwrap(), *text);
         }
     }
 

@@ -2,17 +2,21 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use anstream::adapter::strip_str;
 use bedplate_document::{self as document, Problems};
 use bedplate_events::cause::{nobody_reads, texts};
 use bedplate_events::shown::shown_line;
-use bedplate_model::host::HostFile;
+use bedplate_model::host::{HostFile, Platform};
 use bedplate_planner::PlanError;
 use bedplate_render::excerpt::Excerpt;
 use bedplate_render::style::{BAD, STRONG, paint};
+use serde_json::{Value, json};
+
+/// Far more than any document has; what has no end is not waited for.
+const MOST_OF_INPUT: u64 = 16 << 20;
 
 /// Why a subcommand failed.
 #[derive(Debug)]
@@ -72,11 +76,46 @@ pub fn read_host(path: &Path) -> Result<HostFile, Failure> {
         .map_err(|problems| Failure::Document { problems, text })
 }
 
+/// Reads and validates a `host.toml`, of which `-` is standard input.
+pub fn read_host_or_input(path: &Path) -> Result<HostFile, Failure> {
+    if path != Path::new("-") {
+        return read_host(path);
+    }
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().take(MOST_OF_INPUT).read_to_end(&mut bytes);
+    read.map_err(|source| ReadError { path: "standard input".into(), source })?;
+    let text = text_of(bytes, "standard input")?;
+    document::parse(&text, "standard input")
+        .map_err(|problems| Failure::Document { problems, text })
+}
+
+/// A machine that nobody can log in to: its users have no passwords.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "nobody could ever log in to {name}: no user of host.toml has an ssh key. Nothing was written\n  help: write the public key (~/.ssh/id_ed25519.pub) to `host.users.NAME.ssh_keys`"
+)]
+pub struct NoLogin {
+    name: String,
+}
+
+/// Refuses a document whose machine nobody could log in to. On NixOS the owner's own modules may let somebody in.
+pub fn expect_login(host: &HostFile) -> Result<(), NoLogin> {
+    let has_key = host.host.users.values().any(|user| !user.ssh_keys.is_empty());
+    if has_key || host.host.platform == Platform::Nixos {
+        return Ok(());
+    }
+    Err(NoLogin { name: host.host.name.to_string() })
+}
+
 /// Reads a text file that people may have saved in another encoding, which is told then.
 pub fn read_text(path: &Path) -> Result<String, Failure> {
     let file = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|source| ReadError { path: file.clone(), source })?;
-    let told = document::text(&bytes, &file).err();
+    text_of(bytes, &file)
+}
+
+fn text_of(bytes: Vec<u8>, file: &str) -> Result<String, Failure> {
+    let told = document::text(&bytes, file).err();
     let text = String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     match told {
@@ -102,6 +141,25 @@ impl Failure {
         match self {
             Self::Other(error) => texts(error.as_ref()).join(": "),
             other => strip_str(&other.render()).to_string(),
+        }
+    }
+
+    /// Each mistake for machines: where it is, when that is known, and what to do.
+    pub fn mistakes(&self) -> Vec<Value> {
+        match self {
+            Self::Document { problems, .. } => problems
+                .iter()
+                .map(|one| {
+                    json!({ "line": one.line, "column": one.column, "message": one.message, "help": one.help })
+                })
+                .collect(),
+            Self::Refused(error) => error
+                .shown()
+                .0
+                .iter()
+                .map(|one| json!({ "role": one.role, "message": one.message, "help": one.help }))
+                .collect(),
+            Self::Other(_) => vec![json!({ "message": self.told() })],
         }
     }
 

@@ -96,10 +96,10 @@ fn a_schedule_that_systemd_does_not_understand_is_a_mistake_and_one_not_asked_fo
     let script = "#!/bin/sh\n[ \"$3\" != dayly ] || { echo \"cannot parse '$3'\" >&2; exit 1; }\n";
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    for more in [&[][..], &["--json"]] {
+    for (more, out) in [(&[][..], stderr as fn(&Output) -> String), (&["--json"], stdout)] {
         let wrong = check(more);
-        assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(1), 0), "{wrong:?}");
-        let told = stderr(&wrong);
+        assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+        let told = out(&wrong).replace("\\\"", "\"");
         assert!(told.contains("`backups.apps.schedule`, \"dayly\", is no time"), "{told}");
         assert!(told.contains("cannot parse 'dayly'"), "{told}");
     }
@@ -120,6 +120,48 @@ fn refusals_are_shown_and_end_with_1() {
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
     insta::assert_snapshot!("refusals", stderr(&output));
+}
+
+/// A key with which somebody can log in.
+const SSH_KEYS: &str = "ssh_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA me@laptop\"]";
+
+#[test]
+fn several_documents_and_standard_input_are_checked_in_one_go() {
+    let wrong = "core/document/tests/hosts/unknown_keys.toml";
+    let two = bedplate(&["check", PROFILE, wrong]);
+    assert_eq!(two.status.code(), Some(1));
+    assert!(stdout(&two).contains("host.toml is valid") && stderr(&two).contains("unknown key"));
+    let listed = bedplate(&["check", "--json", PROFILE, wrong]);
+    let list: serde_json::Value = serde_json::from_str(&stdout(&listed)).unwrap();
+    assert_eq!(list[0]["host"]["host"]["name"], "hypervisor");
+    assert_eq!(list[0]["mistakes"], serde_json::json!([]));
+    assert!(list[1]["host"].is_null());
+    let first = &list[1]["mistakes"][0];
+    assert!(first["line"].is_u64() && first["column"].is_u64() && first["help"].is_string());
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bedplate"));
+    command.args(["check", "-"]).stdin(std::fs::File::open(root.join(wrong)).unwrap());
+    let piped = command.output().unwrap();
+    assert_eq!(piped.status.code(), Some(1));
+    assert!(stderr(&piped).contains("--> standard input:"), "{}", stderr(&piped));
+}
+
+#[test]
+fn a_time_zone_and_a_schedule_that_nobody_knows_are_told_together() {
+    let place = tempfile::tempdir().unwrap();
+    let host = place.path().join("host.toml");
+    let text = include_str!("../../profiles/hypervisor/host.toml");
+    let wrong = text
+        .replace("Europe/Brussels", "Europe/Brusels")
+        .replace("schedule = \"daily\"", "schedule = \"dayly\"");
+    std::fs::write(&host, &wrong).unwrap();
+    let check = bedplate(&["check", host.to_str().unwrap()]);
+    let told = stderr(&check);
+    let zones = Path::new("/usr/share/zoneinfo/UTC").exists();
+    let analyze = Path::new("/usr/bin/systemd-analyze").exists();
+    assert_eq!(told.contains("Europe/Brusels"), zones, "{told}");
+    assert_eq!(told.contains("dayly"), analyze, "{told}");
 }
 
 #[test]
@@ -180,15 +222,20 @@ fn a_workstation_without_nix_is_told_what_to_do_before_anything_is_made() {
     let place = tempfile::tempdir().unwrap();
     let (host, output) = (place.path().join("host.toml"), place.path().join("x.iso"));
     let text = include_str!("../../profiles/hypervisor/host.toml");
-    std::fs::write(&host, text.replace("00000000-0000-4000-8000-", "3f0c7a52-5d0e-4b8e-9d5e-"))
-        .unwrap();
+    let text = text.replace("00000000-0000-4000-8000-", "3f0c7a52-5d0e-4b8e-9d5e-");
+    std::fs::write(&host, &text).unwrap();
     let iso = |more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bedplate"));
         command.arg("iso").arg("--output").arg(&output).args(more);
         command.arg("--cache").arg(place.path().join("cache"));
         command.current_dir(place.path()).env("PATH", place.path()).output().unwrap()
     };
+    let path = host.clone();
     let host = host.to_str().unwrap();
+    let locked = iso(&["--host", host]);
+    assert_eq!(locked.status.code(), Some(1));
+    assert!(stderr(&locked).contains("nobody could ever log in"), "{}", stderr(&locked));
+    std::fs::write(path, text.replace("ssh_keys = []", SSH_KEYS)).unwrap();
     let without = iso(&["--host", host, "--with-closure"]);
     assert_eq!(without.status.code(), Some(6), "{}", stderr(&without));
     assert!(stderr(&without).contains("apt install nix-bin"), "{}", stderr(&without));

@@ -144,7 +144,10 @@ fn a_medium_is_personalised_with_the_owners_repository() {
     let init = without_nix(place.path(), &["init", "infra", "--name", "attic"]);
     assert_eq!(init.status.code(), Some(0), "{}", stderr(&init));
     let infra = place.path().join("infra");
-    fs::rename(infra.join("nix/hosts/attic/host.toml"), infra.join("host.toml")).unwrap();
+    let document = fs::read_to_string(infra.join("nix/hosts/attic/host.toml")).unwrap();
+    let key = format!("ssh_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{}\"]", "A".repeat(43));
+    fs::write(infra.join("host.toml"), document.replace("ssh_keys = []", &key)).unwrap();
+    fs::remove_file(infra.join("nix/hosts/attic/host.toml")).unwrap();
     git(&infra, &["init", "-q", "-b", "trunk"]);
 
     let refused = run(&["--flake", "infra"]);
