@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bedplate_facts::disks::UNREADABLE;
 use bedplate_facts::roots::Roots;
-use bedplate_facts::{machine, probe, table};
+use bedplate_facts::{machine, probe, sections, table};
 use bedplate_model::facts::Facts;
 use bedplate_tools::ssh::Target;
 
@@ -20,6 +20,9 @@ pub struct Inventory {
     /// One JSON document, as `bedplate plan --inventory` reads it.
     #[arg(long)]
     json: bool,
+    /// Sections of host.toml for the disks, for whoever begins one.
+    #[arg(long, conflicts_with = "json")]
+    toml: bool,
     /// Read the machine that this directory shows, with its sys, proc, dev and run/udev.
     #[arg(long, default_value = "/", conflicts_with = "target")]
     root: PathBuf,
@@ -42,7 +45,11 @@ impl Inventory {
     }
 
     fn show(&self, facts: &Facts) -> Result<(), Failure> {
-        let text = if self.json { document(facts)? } else { table::table(facts) };
+        let text = match self {
+            Self { json: true, .. } => document(facts)?,
+            Self { toml: true, .. } => sections::sections(facts),
+            _ => table::table(facts),
+        };
         io::stdout().lock().write_all(text.as_bytes())?;
         Ok(())
     }

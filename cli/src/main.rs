@@ -22,6 +22,7 @@ mod report;
 mod repository;
 mod schema;
 mod secrets;
+mod shell;
 
 use std::process::ExitCode;
 
@@ -34,7 +35,7 @@ there is no Nix.";
 
 /// Turns one text file, host.toml, into a running home server.
 #[derive(Parser)]
-#[command(version, after_help = EXIT_CODES)]
+#[command(name = "bedplate", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -43,6 +44,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Check),
+    Completions(shell::Completions),
     Discover(discover::Discover),
     /// Hosts of a repository.
     #[command(subcommand)]
@@ -57,6 +59,7 @@ enum Command {
     /// Key sticks.
     #[command(subcommand)]
     Key(key::Key),
+    Man(shell::Manual),
     Personalize(personalize::Personalize),
     Plan(plan::Plan),
     Schema(schema::Schema),
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
         Command::Check(check) => check.run(),
+        Command::Completions(completions) => completions.run().map(done),
         Command::Discover(discover) => discover.run(),
         Command::Host(host) => host.run(),
         Command::Import(import) => import.run(),
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         Command::Inventory(inventory) => inventory.run().map(done),
         Command::Iso(iso) => iso.run(),
         Command::Key(key) => key.run().map(done),
+        Command::Man(manual) => manual.run().map(done),
         Command::Personalize(personalize) => personalize.run().map(done),
         Command::Plan(plan) => plan.run().map(done),
         Command::Schema(schema) => schema.run().map(done),

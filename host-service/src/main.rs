@@ -19,7 +19,7 @@ use bedplate_platform::{toplevel, update};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(version, about = "Makes the machine agree with host.toml")]
+#[command(name = "bedplate-host", version, about = "Makes the machine agree with host.toml")]
 struct Arguments {
     /// The document to read.
     #[arg(long, global = true, default_value = "/etc/bedplate/host.toml")]

@@ -24,7 +24,7 @@ const NOT_KNOWN: u8 = 255;
 
 /// Installs this machine as its host.toml says.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "bedplate-installer", version)]
 struct Arguments {
     /// Where files of this boot are.
     #[arg(long, hide = true, default_value = DIRECTORY)]
