@@ -41,6 +41,25 @@ pub struct Access<'a> {
 enum ConnectionError {
     /// Nobody answers.
     #[error(
+        "nobody answers at {host}, port {port}: has the machine booted the medium, and does its screen show this address? Nothing was sent"
+    )]
+    Silent {
+        host: String,
+        port: u16,
+        #[source]
+        source: CommandError,
+    },
+    /// Its ssh server does not know the key.
+    #[error(
+        "{host} lets none of your ssh keys in: `bedplate personalize MEDIUM --authorized-keys FILE` writes yours onto the medium, `--identity FILE` names another. Nothing was sent"
+    )]
+    LockedOut {
+        host: String,
+        #[source]
+        source: CommandError,
+    },
+    /// Its ssh server has no key of its own of that kind.
+    #[error(
         "{0} offers no ed25519 host key; is it the booted medium, and has it an ssh key of yours?"
     )]
     NoKey(String),
@@ -132,7 +151,16 @@ impl Access<'_> {
 
     /// The host key that is offered there. Nothing says yet whose it is.
     fn offered(&self, target: &Target, host: &str) -> Result<String, Box<dyn Error>> {
-        let key = ssh::scan(target, self.port)?.into_iter().next();
+        let port = self.port;
+        let scanned = ssh::scan(target, port).map_err(|source| match source {
+            CommandError::Failed { .. } => Box::<dyn Error>::from(ConnectionError::Silent {
+                host: host.to_owned(),
+                port,
+                source,
+            }),
+            source => source.into(),
+        });
+        let key = scanned?.into_iter().next();
         Ok(key.ok_or_else(|| ConnectionError::NoKey(host.to_owned()))?)
     }
 
@@ -204,6 +232,11 @@ impl Machine {
     pub fn read(&self, what: &'static str, arguments: &[&str]) -> Result<Vec<u8>, Failure> {
         let read = self.installer(arguments).read_bytes();
         let host = self.host.clone();
-        Ok(read.map_err(|source| ConnectionError::Command { what, host, source })?)
+        Ok(read.map_err(|source| match &source {
+            CommandError::Failed { stderr, .. } if stderr.contains("Permission denied (") => {
+                ConnectionError::LockedOut { host, source }
+            }
+            _ => ConnectionError::Command { what, host, source },
+        })?)
     }
 }

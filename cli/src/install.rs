@@ -272,6 +272,7 @@ fn show(events: impl io::Read, sink: &mut dyn Sink) -> Option<bool> {
 }
 
 fn ask_passphrase() -> Result<String, Failure> {
+    report::expect_terminal("the recovery passphrase of the volumes", "")?;
     let fault = |typed: &String| passphrase::fault(typed).map_or(Ok(()), Err);
     let asked = dialoguer::Password::new()
         .with_prompt(

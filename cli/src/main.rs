@@ -15,6 +15,7 @@ mod install;
 mod inventory;
 mod iso;
 mod key;
+mod missing;
 mod personalize;
 mod plan;
 mod prepare;

@@ -10,7 +10,7 @@ use bedplate_secrets::ssh::{self, Recipient};
 use bedplate_tools::secret::Secret;
 use bedplate_tools::ssh_keygen;
 
-use crate::report::Failure;
+use crate::report::{self, Failure};
 use crate::secrets::round::{self, Round};
 use crate::secrets::{self, Place};
 
@@ -115,13 +115,17 @@ impl Prepare {
         }
         let words = match &self.passphrase_file {
             Some(path) => secrets::read_secret(path)?,
-            None => Secret::new(
-                dialoguer::Password::new()
-                    .with_prompt(format!("Passphrase for the key of {}", self.name))
-                    .with_confirmation("Once more", "They differ")
-                    .interact()?
-                    .into_bytes(),
-            ),
+            None => {
+                let instead = ", or comes from `--passphrase-file FILE`";
+                report::expect_terminal("the passphrase for the key", instead)?;
+                Secret::new(
+                    dialoguer::Password::new()
+                        .with_prompt(format!("Passphrase for the key of {}", self.name))
+                        .with_confirmation("Once more", "They differ")
+                        .interact()?
+                        .into_bytes(),
+                )
+            }
         };
         let words = Secret::new(words.expose().trim_ascii_end().to_vec());
         if words.expose().len() < LEAST {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
 use anstream::adapter::strip_str;
@@ -14,6 +14,8 @@ use bedplate_planner::PlanError;
 use bedplate_render::excerpt::Excerpt;
 use bedplate_render::style::{BAD, STRONG, paint};
 use serde_json::{Value, json};
+
+use crate::missing;
 
 /// Far more than any document has; what has no end is not waited for.
 const MOST_OF_INPUT: u64 = 16 << 20;
@@ -195,11 +197,26 @@ fn render_refusals(error: &PlanError) -> String {
     out
 }
 
-fn render_chain(error: &dyn Error) -> String {
+fn render_chain(error: &(dyn Error + 'static)) -> String {
     // Lines are our own, such as those of help. What stands in them may quote a file (T18, T59).
     let told = |text: &String| brief(text).lines().map(shown_line).collect::<Vec<_>>().join("\n");
     let told: Vec<String> = texts(error).iter().map(told).collect();
-    format!("{}: {}\n", paint(BAD, "error"), told.join("\n  caused by: "))
+    let help = missing::help(error).map(|text| format!("  {}: {text}\n", paint(STRONG, "help")));
+    let causes = told.join("\n  caused by: ");
+    format!("{}: {causes}\n{}", paint(BAD, "error"), help.unwrap_or_default())
+}
+
+/// Nobody sits at a terminal where something is to be typed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} is typed at a terminal, and there is none here{instead}. Nothing was written")]
+pub struct NoTerminal {
+    what: &'static str,
+    instead: &'static str,
+}
+
+/// Refuses to ask where nobody could type; `instead` is what else could be done, with a comma before it.
+pub fn expect_terminal(what: &'static str, instead: &'static str) -> Result<(), NoTerminal> {
+    if io::stdin().is_terminal() { Ok(()) } else { Err(NoTerminal { what, instead }) }
 }
 
 /// More of what went wrong fills the screen.
