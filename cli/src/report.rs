@@ -237,9 +237,10 @@ fn render_problems(problems: &Problems, text: &str) -> String {
     let mut out = String::new();
     let lines: Vec<&str> = text.lines().collect();
     for problem in problems.iter() {
+        let line = lines.get(problem.line.saturating_sub(1)).copied().unwrap_or_default();
         let excerpt = Excerpt {
             file: &problem.file,
-            text: lines.get(problem.line.saturating_sub(1)).copied().unwrap_or_default(),
+            text: &problem.shown_in(line),
             line: problem.line,
             column: problem.column,
             width: problem.width,

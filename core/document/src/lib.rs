@@ -6,6 +6,7 @@
 
 pub mod addresses;
 mod decode;
+mod hidden;
 pub mod keys;
 mod machines;
 mod network;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::hidden::hidden;
+
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -20,6 +22,13 @@ pub struct Problem {
     pub message: String,
     /// What to write instead.
     pub help: String,
+}
+
+impl Problem {
+    /// Its line as it may be shown: what may be a secret is drawn as stars, and everything keeps its place.
+    pub fn shown_in(&self, line: &str) -> String {
+        hidden(line, &self.key)
+    }
 }
 
 impl fmt::Display for Problem {
