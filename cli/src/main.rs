@@ -7,6 +7,7 @@
 
 mod check;
 mod connection;
+mod device;
 mod discover;
 mod host;
 mod import;
@@ -24,6 +25,7 @@ mod repository;
 mod schema;
 mod secrets;
 mod shell;
+mod write;
 
 use std::process::ExitCode;
 
@@ -67,6 +69,7 @@ enum Command {
     /// Secrets of a repository.
     #[command(subcommand)]
     Secrets(secrets::Secrets),
+    Write(write::Write),
 }
 
 fn main() -> ExitCode {
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Plan(plan) => plan.run().map(done),
         Command::Schema(schema) => schema.run().map(done),
         Command::Secrets(secrets) => secrets.run().map(done),
+        Command::Write(write) => write.run().map(done),
     };
     match result {
         Ok(code) => code,
