@@ -74,7 +74,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
-    let result = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    // `install` reports by events, and ends with the one that tells what failed.
+    let lists = asks_for_json() && !matches!(command, Command::Install(_));
+    let result = match command {
         Command::Check(check) => check.run(),
         Command::Completions(completions) => completions.run().map(done),
         Command::Discover(discover) => discover.run(),
@@ -98,7 +101,15 @@ fn main() -> ExitCode {
             if !failure.is_unread() {
                 failure.show();
             }
+            if lists {
+                failure.list();
+            }
             ExitCode::from(1)
         }
     }
+}
+
+/// Whether a machine reads what is printed, whichever command it is.
+fn asks_for_json() -> bool {
+    std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json")
 }

@@ -146,6 +146,13 @@ impl Failure {
         }
     }
 
+    /// Writes the mistakes to standard output, for machines.
+    pub fn list(&self) {
+        let list = json!({ "schema": 1, "mistakes": self.mistakes() });
+        // Nobody is left to be told when standard output is closed.
+        drop(json(&list).map(|text| writeln!(io::stdout(), "{text}")));
+    }
+
     /// Each mistake for machines: where it is, when that is known, and what to do.
     pub fn mistakes(&self) -> Vec<Value> {
         match self {
@@ -159,7 +166,7 @@ impl Failure {
                 .shown()
                 .0
                 .iter()
-                .map(|one| json!({ "role": one.role, "message": one.message, "help": one.help }))
+                .map(|one| json!({ "role": one.role, "id": one.id, "message": one.message, "help": one.help }))
                 .collect(),
             Self::Other(_) => vec![json!({ "message": self.told() })],
         }

@@ -148,6 +148,28 @@ fn several_documents_and_standard_input_are_checked_in_one_go() {
 }
 
 #[test]
+fn a_refusal_and_a_mistake_are_a_document_where_json_is_asked_for() {
+    let of = |output: &Output| -> serde_json::Value {
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(output));
+        serde_json::from_str(&stdout(output)).unwrap()
+    };
+    // The disks of the profile are in no other machine.
+    let place = tempfile::tempdir().unwrap();
+    let inventory = place.path().join("inventory.json");
+    let text = include_str!("../../profiles/hypervisor/inventory.json");
+    std::fs::write(&inventory, text.replace("S466NX0M701234A", "S466NX0M70OTHER")).unwrap();
+    let other = inventory.to_str().unwrap();
+    let plan = of(&bedplate(&["plan", PROFILE, "--inventory", other, "--json"]));
+    let first = &plan["mistakes"][0];
+    assert!(first["role"].is_string() && first["help"].is_string(), "{plan}");
+    let wrong = "core/document/tests/hosts/unknown_keys.toml";
+    let plan = of(&bedplate(&["plan", wrong, "--inventory", INVENTORY, "--json"]));
+    assert!(plan["mistakes"][0]["line"].is_u64(), "{plan}");
+    let missing = of(&bedplate(&["plan", "no/such.toml", "--json"]));
+    assert!(missing["mistakes"][0]["message"].as_str().unwrap().contains("could not read"));
+}
+
+#[test]
 fn a_time_zone_and_a_schedule_that_nobody_knows_are_told_together() {
     let place = tempfile::tempdir().unwrap();
     let host = place.path().join("host.toml");
