@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use bedplate_document as document;
 use bedplate_model::host::HostFile;
+use bedplate_model::name::Role;
 use bedplate_resources::context::Context;
 use bedplate_tools::mounts::Mounts;
+use uuid::Uuid;
 
 /// What is mounted, by the kernel.
 const MOUNTS: &str = "/proc/self/mountinfo";
@@ -49,6 +51,11 @@ pub fn read_with_text(path: &Path) -> Result<(HostFile, String), IntentError> {
         path: path.to_owned(),
         problems: problems.to_string(),
     })
+}
+
+/// `host.id` and `os.disk` of a document that this version may not understand; none when they cannot be had.
+pub fn os_volume(path: &Path) -> Option<(Uuid, Role)> {
+    document::os_volume(&fs::read_to_string(path).ok()?)
 }
 
 /// The intent from `host_file`, the mounts of this machine and the directories that are worked in.

@@ -149,8 +149,12 @@ fn os_volume(toplevel: &Path) -> Result<Option<Uuid>, RebuildError> {
     else {
         return Ok(None);
     };
-    let host = intent::read(&path)?;
-    Ok(Some(derive(host.host.id, Purpose::Luks, &host.os.disk, 0)))
+    let (id, disk) = match intent::read(&path) {
+        Ok(host) => (host.host.id, host.os.disk),
+        // Another version may have written it, which this one need not understand to see that.
+        Err(error) => intent::os_volume(&path).ok_or(error)?,
+    };
+    Ok(Some(derive(id, Purpose::Luks, &disk, 0)))
 }
 
 /// Makes the generation before the current one boot next.
@@ -259,6 +263,13 @@ mod tests {
             let running = toplevel(&named("running"), Some((place, of('8'))));
             let same = toplevel(&named("same"), Some((place, lisbon.clone())));
             let other = toplevel(&named("other"), Some((place, of('9'))));
+            let newer = |digit| format!("{}\n[from_the_future]\nx = 1\n", of(digit));
+            let new = toplevel(&named("newer"), Some((place, newer('8'))));
+            let new_other = toplevel(&named("newer-other"), Some((place, newer('9'))));
+            assert!(require_own_volume(&new, &running).is_ok());
+            assert!(require_own_volume(&running, &new).is_ok());
+            let error = require_own_volume(&new_other, &running).unwrap_err();
+            assert!(matches!(error, RebuildError::OtherVolume { .. }), "{error}");
             assert!(require_own_volume(&same, &running).is_ok());
             assert!(require_own_volume(&silent, &running).is_ok());
             assert!(require_own_volume(&other, &silent).is_ok());
