@@ -3,6 +3,8 @@
 //! Its keys are those of `host.toml`, which took its names from there. Jinja is not evaluated:
 //! what a template would give is only known to Ansible.
 
+use std::collections::BTreeMap;
+
 use bedplate_yaml::{Content, Node};
 
 use crate::check::{self, Base, Wanted};
@@ -24,6 +26,8 @@ const BRIDGE: &str = "br0";
 pub(crate) struct Role {
     /// Where the files of all machines lie.
     pub(crate) root: String,
+    /// The pool that is mounted there, where that is known.
+    pub(crate) pool: Option<String>,
     /// Bridge of machines that name none.
     pub(crate) bridge: String,
 }
@@ -43,8 +47,9 @@ pub fn import(variables: &str, base: Base<'_>) -> Result<Imported, ImportError> 
         return Err(nowhere(&root));
     }
     let (mut notes, mut wanted, mut drafts) = (Notes::default(), Wanted::default(), Vec::new());
+    let pools = base.pools();
     for place in places {
-        list(place, &mut wanted, &mut drafts, &mut notes)?;
+        list(place, &pools, &mut wanted, &mut drafts, &mut notes)?;
     }
     Ok(check::machines(drafts, &wanted, base, notes))
 }
@@ -66,6 +71,7 @@ fn find<'n>(node: &'n Node, places: &mut Vec<&'n Node>) {
 
 fn list(
     place: &Node,
+    pools: &BTreeMap<String, String>,
     wanted: &mut Wanted,
     drafts: &mut Vec<Draft>,
     notes: &mut Notes,
@@ -94,7 +100,8 @@ fn list(
             return Err(ImportError::at(node, format!("`{LIST}` is {}, and no list", node.kind())));
         }
     };
-    let role = role(place, notes);
+    let mut role = role(place, notes);
+    role.pool = pools.get(&role.root).cloned();
     if let Some(pool) = role.root.rsplit('/').next() {
         wanted.pools.insert(pool.to_owned(), role.root.clone());
     }
@@ -161,7 +168,7 @@ fn likely_list<'n>(node: &'n Node, found: &mut Option<(&'n Node, Likely)>) {
 
 /// The variables beside the list.
 fn role(place: &Node, notes: &mut Notes) -> Role {
-    let mut role = Role { root: ROOT.to_owned(), bridge: BRIDGE.to_owned() };
+    let mut role = Role { root: ROOT.to_owned(), pool: None, bridge: BRIDGE.to_owned() };
     for (key, value) in place.entries() {
         let name = key.text().unwrap_or_default();
         match name {

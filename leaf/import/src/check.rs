@@ -93,12 +93,14 @@ fn within(key: &str, name: &str) -> bool {
 /// What is wrong in a document, each with its key.
 pub(crate) fn problems(text: &str) -> Vec<(String, String)> {
     let Err(problems) = document::parse(text, "host.toml") else { return Vec::new() };
+    let whole = "host.toml";
+    let key = |key: &str| if key.is_empty() { whole.to_owned() } else { key.to_owned() };
     let mut all: Vec<_> = problems
         .iter()
-        .map(|problem| (problem.key.clone(), format!("{}; {}", problem.message, problem.help)))
+        .map(|problem| (key(&problem.key), format!("{}; {}", problem.message, problem.help)))
         .collect();
     if problems.more() > 0 {
-        all.push((String::new(), format!("and {} problems more", problems.more())));
+        all.push((key(""), format!("and {} problems more", problems.more())));
     }
     all
 }

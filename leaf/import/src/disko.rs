@@ -6,7 +6,7 @@
 
 mod layout;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bedplate_document::rules;
 use bedplate_yaml::{Content, Node};
@@ -40,7 +40,14 @@ pub fn import(json: &str) -> Result<Imported, ImportError> {
     let disks = entries.entries().iter();
     let disks: Vec<Disk<'_>> =
         disks.map(|(name, disk)| layout::disk(name, disk, &mut notes)).collect();
-    let mut writer = Writer { disks: &disks, text: String::new(), pools: Vec::new(), notes };
+    let by_path = disks.iter().flat_map(|disk| disk.paths().map(move |path| (path, disk)));
+    let mut writer = Writer {
+        disks: &disks,
+        by_path: by_path.collect(),
+        text: String::new(),
+        pools: BTreeSet::new(),
+        notes,
+    };
     writer.all();
     Ok(writer.done(entries))
 }
@@ -81,8 +88,10 @@ fn other(kind: &str) -> String {
 struct Writer<'a> {
     disks: &'a [Disk<'a>],
     text: String,
+    /// The disks by the paths of what is on them.
+    by_path: BTreeMap<String, &'a Disk<'a>>,
     /// Names of the pools so far.
-    pools: Vec<String>,
+    pools: BTreeSet<String>,
     notes: Notes,
 }
 
@@ -111,14 +120,8 @@ impl<'a> Writer<'a> {
 
     /// The disk of a file system, and those that it names beside.
     fn members(&self, disk: &'a Disk<'a>, file_system: &FileSystem<'a>) -> Vec<&'a Disk<'a>> {
-        let named = |other: &&Disk<'_>| {
-            let path = other.mapped.map(|mapped| format!("/dev/mapper/{mapped}"));
-            let is_it = |device: &String| {
-                Some(device) == path.as_ref() || Some(device.as_str()) == other.device
-            };
-            file_system.beside.iter().any(is_it)
-        };
-        let others = self.disks.iter().filter(|other| other.name != disk.name).filter(named);
+        let others = file_system.beside.iter().filter_map(|path| self.by_path.get(path).copied());
+        let others = others.filter(|other| other.name != disk.name);
         std::iter::once(disk).chain(others).collect()
     }
 
@@ -236,20 +239,21 @@ impl<'a> Writer<'a> {
         }
         let array: Array = roles.iter().map(String::as_str).collect();
         self.text += &format!("disks = {array}\n\n");
-        self.pools.push(name);
+        self.pools.insert(name);
     }
 
     /// A name that no other pool has.
     fn pool_name(&self, disk: &Disk<'_>) -> String {
-        let plain: String = disk.name.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
-        let plain = plain.to_ascii_lowercase();
-        let mut name: String = plain.chars().skip_while(char::is_ascii_digit).take(16).collect();
+        let plain = disk.name.chars().filter(char::is_ascii_alphanumeric);
+        let plain = plain.map(|c| c.to_ascii_lowercase());
+        let mut name: String = plain.skip_while(char::is_ascii_digit).take(16).collect();
         if rules::pool(&name).is_err() {
             name = "pool".to_owned();
         }
-        let taken = |name: &str| self.pools.iter().any(|pool| pool == name);
-        let other = (2..).map(|number| format!("{name}-{number}")).find(|other| !taken(other));
-        if taken(&name) { other.unwrap_or(name) } else { name }
+        match self.pools.contains(&name) {
+            true => format!("{name}-{}", self.pools.len() + 1),
+            false => name,
+        }
     }
 
     /// Bedplate keeps two copies of everything in a pool, and one on the OS disk. Metadata of which

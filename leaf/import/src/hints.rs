@@ -48,6 +48,8 @@ const WORDS: [(&str, &[&str]); 7] = [
 /// Directories of the host that a guest sees.
 const SHARES: [&str; 7] = ["virtiofs", "9p", "shared", "share", "filesystem", "mount", "host_dir"];
 
+const NO_SUCH_KEY: &str = "host.toml knows no such key here; left out";
+
 /// What to say of a key that is not known where `known` are.
 pub(crate) fn unknown(name: &str, known: &[&str]) -> String {
     let lower = name.to_ascii_lowercase();
@@ -57,9 +59,16 @@ pub(crate) fn unknown(name: &str, known: &[&str]) -> String {
     let tables = KEYS.iter().chain(&INNER);
     let meant = tables.into_iter().find(is_in).map(|(meant, _)| *meant);
     if let Some(meant) = meant {
-        return format!(
-            "host.toml knows no such key here; left out: `{meant}` is what it is called here"
-        );
+        let called = match meant {
+            "nics" => {
+                "`bridge`, `mac_address` and `vlan` are what the first is called here, `nics` the others"
+            }
+            "disk_image" => {
+                "`disk_image` is what it is called here, `existing_disk` one that is there, and `disk_gb` its size"
+            }
+            meant => return format!("{NO_SUCH_KEY}: `{meant}` is what it is called here"),
+        };
+        return format!("{NO_SUCH_KEY}: {called}");
     }
     if SHARES.iter().any(|share| lower.contains(share)) {
         let key = match lower.contains("luks") || lower.contains("key") {
@@ -74,8 +83,8 @@ pub(crate) fn unknown(name: &str, known: &[&str]) -> String {
         );
     }
     match nearest(name, known) {
-        Some(near) => format!("host.toml knows no such key here; left out: did you mean `{near}`?"),
-        None => "host.toml knows no such key here; left out".to_owned(),
+        Some(near) => format!("{NO_SUCH_KEY}: did you mean `{near}`?"),
+        None => NO_SUCH_KEY.to_owned(),
     }
 }
 

@@ -97,6 +97,9 @@ impl<'a> Machine<'a> {
     /// The pool is the one that is mounted where the role keeps its files.
     fn pool(&mut self) {
         let root = &self.role.root;
+        if let Some(pool) = &self.role.pool {
+            return self.draft.line("pool", pool.as_str());
+        }
         let pool = root.rsplit('/').next().unwrap_or_default();
         match rules::pool(pool) {
             Ok(()) => self.draft.line("pool", pool),

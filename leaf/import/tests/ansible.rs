@@ -119,6 +119,10 @@ fn a_host_toml_that_is_named_says_what_it_lacks_and_what_is_in_it_already() {
     assert!(shown(&missing).contains("there is no `[network.bridges.br7]`"), "{}", shown(&missing));
     let with = format!("{base}\n[network.bridges.br7]\nnic = \"enp7s0\"\n");
     assert_eq!(own(&with).notes, []);
+    let other =
+        with.replace("[pools.vmstore]", "[pools.fast]").replace("/vmstore/backups", "/vmstore/b");
+    let named = own(&other);
+    assert!(named.text.contains("pool = \"fast\""), "{}", shown(&named));
     let twice = format!("{with}\n[vms.a]\nexisting_disk = \"a.qcow2\"\n");
     assert!(own(&twice).is_open());
 }

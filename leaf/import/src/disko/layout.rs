@@ -39,6 +39,12 @@ pub(super) struct Subvolume<'a> {
 }
 
 impl Disk<'_> {
+    /// The paths that name it, or what is in its LUKS volume.
+    pub(super) fn paths(&self) -> impl Iterator<Item = String> {
+        let mapped = self.mapped.map(|mapped| format!("/dev/mapper/{mapped}"));
+        mapped.into_iter().chain(self.device.map(str::to_owned))
+    }
+
     /// Whether it boots: an ESP, and the root.
     pub(super) fn is_os(&self) -> bool {
         let has_root = |it: &FileSystem<'_>| it.mounts.iter().any(|(_, mount)| *mount == "/");
