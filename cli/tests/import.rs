@@ -121,3 +121,69 @@ fn it_reads_standard_input_and_compares_with_a_host_toml() {
     fs::write(&host, "schema = 2\n").unwrap();
     assert_eq!(run(&["--host", host.to_str().unwrap()]).status.code(), Some(1));
 }
+
+/// A libvirt of its own with the test driver; none where libvirt is not installed.
+struct Daemon {
+    process: std::process::Child,
+    uri: String,
+}
+
+impl Daemon {
+    fn start(place: &Path) -> Option<Self> {
+        let runtime = place.join("libvirt");
+        fs::create_dir(&runtime).unwrap();
+        let (settings, shown) = (place.join("libvirtd.conf"), runtime.display());
+        let open = "auth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\n";
+        fs::write(&settings, format!("unix_sock_dir = \"{shown}\"\n{open}")).unwrap();
+        // Started by root, it would want accounts of its package: it is nobody's then.
+        let is_root = rustix::process::getuid().is_root();
+        let mut command = Command::new(if is_root { "setpriv" } else { "libvirtd" });
+        if is_root {
+            std::os::unix::fs::chown(&runtime, Some(65534), Some(65534)).unwrap();
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", "libvirtd"]);
+        }
+        command.arg("-f").arg(&settings).arg("-p").arg(runtime.join("pid"));
+        command.env("HOME", &runtime).env("XDG_RUNTIME_DIR", &runtime);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().ok()?;
+        let socket = runtime.join("libvirt-sock");
+        let daemon =
+            Self { process, uri: format!("test+unix:///default?socket={}", socket.display()) };
+        let listens = (0..200).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            socket.exists()
+        });
+        listens.then_some(daemon)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop((self.process.kill(), self.process.wait()));
+    }
+}
+
+#[test]
+fn a_libvirt_that_runs_is_asked_for_its_domains() {
+    let is_there = |name: &str| bedplate_tools::programs::find(name).is_some();
+    if !["libvirtd", "setpriv"].into_iter().all(is_there) {
+        return;
+    }
+    let place = tempfile::tempdir_in("/tmp").unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(place.path(), open).unwrap();
+    let Some(daemon) = Daemon::start(place.path()) else { panic!("libvirtd does not listen") };
+    // The test driver has one domain, and it is of another processor.
+    let all = import(&["libvirt", "--connect", &daemon.uri]);
+    assert_eq!(all.status.code(), Some(4), "{}", stderr(&all));
+    assert!(
+        stderr(&all).contains("test:1:1: test: left out: its processor is `i686`"),
+        "{}",
+        stderr(&all)
+    );
+    let one = import(&["libvirt", "--connect", &daemon.uri, "--domain", "test"]);
+    assert_eq!(stderr(&one), stderr(&all));
+    let none = import(&["libvirt", "--connect", &daemon.uri, "--domain", "web"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(stderr(&none).contains("has no domain `web`; it has: test"), "{}", stderr(&none));
+}

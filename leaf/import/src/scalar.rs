@@ -66,7 +66,30 @@ pub(crate) fn other_than_text(text: &str) -> Option<String> {
     if let Some(number) = number(text) {
         return (!number.is_plain).then(|| format!("the number {}", number.value));
     }
+    if is_fraction(text) {
+        return Some("a fraction, which loses zeros at its end".to_owned());
+    }
+    if is_date(text) {
+        return Some("a date".to_owned());
+    }
     switch(text).map(|switch| switch.to_string())
+}
+
+/// `1.10`, `-.5` and the like (<https://yaml.org/type/float.html>).
+fn is_fraction(text: &str) -> bool {
+    let body = text.trim_start_matches(['-', '+']);
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+    let parts = body.split_once('.');
+    parts.is_some_and(|(whole, rest)| body.len() > 1 && is_digits(whole) && is_digits(rest))
+}
+
+/// A date as `2026-11-29`.
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_of = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    matches!(parts.as_slice(), [year, month, day] if is_of(year, 4) && is_of(month, 2) && is_of(day, 2))
 }
 
 /// The text of a scalar that can be carried over; a vault, a template, and what is no scalar is told.
@@ -129,6 +152,16 @@ pub(crate) fn is_template(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_a_text_only_in_quotes_is_known() {
+        for text in ["010", "on", "No", "1.10", ".5", "2026-11-29", "1:30", "0x10"] {
+            assert!(other_than_text(text).is_some(), "{text}");
+        }
+        for text in ["10", "0", "web", "1.2.3", "one", "y", ".", "10.a", "12-34", "br0"] {
+            assert_eq!(other_than_text(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn numbers_are_those_of_yaml_1_1() {

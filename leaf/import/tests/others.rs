@@ -118,6 +118,31 @@ fn disks_of_disko_are_carried_over_where_bedplate_lays_them_out_so() {
 }
 
 #[test]
+fn members_of_a_pool_are_found_by_what_disko_calls_them() {
+    let of = |arguments: &str, second: &str| {
+        let by_id = "/dev/disk/by-id/ata-EXAMPLE";
+        let text = format!(
+            r#"{{"disk": {{
+              "one": {{"device": "{by_id}_A", "content": {{"type": "gpt", "partitions": {{"data": {{"content":
+                {{"type": "luks", "name": "one", "content": {{"type": "btrfs", "mountpoint": "/mnt/one", "extraArgs": {arguments}}}}}}}}}}}}},
+              "two": {{"device": "{by_id}_B", "content": {{"type": "gpt", "partitions": {{"data": {{ {second} }}}}}}}}
+            }}}}"#
+        );
+        disko::import(&text).unwrap().text
+    };
+    let luks = r#""content": {"type": "luks", "name": "two"}"#;
+    for (arguments, second) in [
+        (r#"["-d", "raid1", "-m", "raid1", "/dev/mapper/two"]"#, luks),
+        (r#"["-f", "-m raid1 -d raid1", "/dev/mapper/two"]"#, luks),
+        (r#"["--data=raid1", "/dev/disk/by-partlabel/disk-two-data"]"#, r#""size": "100%""#),
+        (r#"["--data=raid1", "/dev/disk/by-partlabel/second"]"#, r#""label": "second""#),
+    ] {
+        let text = of(arguments, second);
+        assert!(text.contains("disks = [\"one1\", \"one2\"]"), "{arguments}: {text}");
+    }
+}
+
+#[test]
 fn what_is_no_layout_of_disko_is_refused() {
     for (text, what) in [
         ("{}", "there is no `disk`"),

@@ -10,6 +10,8 @@ pub(super) struct Disk<'a> {
     pub(super) name: &'a str,
     pub(super) node: &'a Node,
     pub(super) device: Option<&'a str>,
+    /// Labels of its partitions, as disko makes them where none is written.
+    pub(super) labels: Vec<String>,
     /// The partition with the ESP.
     pub(super) esp: Option<&'a Node>,
     pub(super) is_encrypted: bool,
@@ -42,7 +44,8 @@ impl Disk<'_> {
     /// The paths that name it, or what is in its LUKS volume.
     pub(super) fn paths(&self) -> impl Iterator<Item = String> {
         let mapped = self.mapped.map(|mapped| format!("/dev/mapper/{mapped}"));
-        mapped.into_iter().chain(self.device.map(str::to_owned))
+        let labels = self.labels.iter().map(|label| format!("/dev/disk/by-partlabel/{label}"));
+        mapped.into_iter().chain(self.device.map(str::to_owned)).chain(labels)
     }
 
     /// Whether it boots: an ESP, and the root.
@@ -64,6 +67,7 @@ pub(super) fn disk<'a>(name: &'a Node, node: &'a Node, notes: &mut Notes) -> Dis
         name,
         node,
         device: text(node, "device"),
+        labels: Vec::new(),
         esp: None,
         is_encrypted: false,
         mapped: None,
@@ -103,6 +107,11 @@ fn content<'a>(node: &'a Node, disk: &mut Disk<'a>, notes: &mut Notes) {
 /// As a map by names, or as a list.
 fn partitions<'a>(table: &'a Node, disk: &mut Disk<'a>, notes: &mut Notes) {
     let Some(partitions) = table.get("partitions") else { return };
+    for (key, partition) in partitions.entries() {
+        let name = key.text().unwrap_or_default();
+        let usual = format!("disk-{}-{name}", disk.name);
+        disk.labels.push(text(partition, "label").map_or(usual, str::to_owned));
+    }
     let named = partitions.entries().iter().map(|(_, partition)| partition);
     for partition in named.chain(partitions.items()) {
         let inner = partition.get("content").filter(|inner| !inner.is_null());
@@ -183,7 +192,10 @@ fn btrfs<'a>(node: &'a Node, name: &str, notes: &mut Notes) -> FileSystem<'a> {
     }
     let (mut beside, mut data, mut metadata) = (Vec::new(), None, None);
     let arguments = node.get("extraArgs").map(Node::items).unwrap_or_default();
-    let mut words = arguments.iter().filter_map(|word| Some((word, word.text()?)));
+    // Some write several words as one.
+    let words = arguments.iter().filter_map(|argument| Some((argument, argument.text()?)));
+    let mut words =
+        words.flat_map(|(at, text)| text.split_whitespace().map(move |word| (at, word)));
     while let Some((at, word)) = words.next() {
         match word {
             "-d" | "--data" => data = words.next().map(|(_, level)| level),

@@ -91,6 +91,11 @@ pub(super) fn is_plain(key: &str) -> bool {
 
 /// What is to be known of a key that is left out.
 pub(super) fn told(key: &str) -> Option<&'static str> {
+    match stem(key) {
+        "serial" | "rng" => return Some("every machine of host.toml has one"),
+        "audio" => return Some("it goes with a screen"),
+        _ => {}
+    }
     TOLD.iter().find(|(name, _)| *name == key).map(|(_, what)| *what)
 }
 
