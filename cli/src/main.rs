@@ -1,10 +1,11 @@
 //! The bedplate command: thin, one file per subcommand.
 //!
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage; of `init` and `host add` also 3 written
-//! but not locked; of these and `import` 4 written but for lines to add by hand; of `install` also 5
+//! but not locked; of these, `adopt` and `import` 4 written but for lines to add by hand; of `install` also 5
 //! the connection was lost while the machine installs on; of `iso --with-closure` also 6 there is no
 //! Nix.
 
+mod adopt;
 mod check;
 mod connection;
 mod discover;
@@ -28,8 +29,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage; \
-of init and host add also 3 written but not locked; of these and import 4 written but for lines to \
-add by hand; of install also 5 the connection was lost while the machine installs on; of iso --with-closure also 6 \
+of init and host add also 3 written but not locked; of these, adopt and import 4 written but for lines \
+to add by hand; of install also 5 the connection was lost while the machine installs on; of iso --with-closure also 6 \
 there is no Nix.";
 
 /// Turns one text file, host.toml, into a running home server.
@@ -42,6 +43,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Adopt(adopt::Adopt),
     Check(check::Check),
     Discover(discover::Discover),
     /// Hosts of a repository.
@@ -68,6 +70,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
+        Command::Adopt(adopt) => adopt.run(),
         Command::Check(check) => check.run().map(done),
         Command::Discover(discover) => discover.run(),
         Command::Host(host) => host.run(),

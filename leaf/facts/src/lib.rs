@@ -15,4 +15,5 @@ pub mod media;
 pub mod modules;
 pub mod probe;
 pub mod roots;
+pub mod standing;
 pub mod table;

@@ -3,6 +3,7 @@
 //! Text in, text out: nothing is read or written here. What cannot be carried over is named, and
 //! never guessed. What comes out is held against the rules of `host.toml`: what they refuse is a note.
 
+pub mod adopt;
 pub mod ansible;
 mod check;
 pub mod compose;

@@ -28,21 +28,29 @@ pub struct Source<'a> {
 
 /// Turns definitions into sections of `host.toml`.
 pub fn import(sources: &[Source<'_>], base: Base<'_>) -> Result<Imported, ImportError> {
-    let (mut notes, mut drafts, pools) = (Notes::default(), Vec::new(), base.pools());
+    let mut notes = Notes::default();
+    let drafts = drafts(sources, &base.pools(), &mut notes)?;
+    Ok(check::machines(drafts, &Wanted::default(), base, notes))
+}
+
+/// The machines of all definitions.
+pub(crate) fn drafts(
+    sources: &[Source<'_>],
+    pools: &Pools,
+    notes: &mut Notes,
+) -> Result<Vec<Draft>, ImportError> {
+    let mut drafts = Vec::new();
     for source in sources {
         notes.source = source.name.map(str::to_owned);
-        let found = if source.xml.len() > LIMIT {
-            Err(ImportError::too_long())
-        } else {
-            Element::parse_all(source.xml).map_err(ImportError::from)
-        };
-        let roots = found?;
-        let domains = domains(&roots)?;
-        for domain in domains {
-            drafts.extend(draft(domain, source.autostart, &pools, &mut notes));
+        if source.xml.len() > LIMIT {
+            return Err(ImportError::too_long());
+        }
+        let roots = Element::parse_all(source.xml)?;
+        for domain in domains(&roots)? {
+            drafts.extend(draft(domain, source.autostart, pools, notes));
         }
     }
-    Ok(check::machines(drafts, &Wanted::default(), base, notes))
+    Ok(drafts)
 }
 
 /// The domains of all documents of a text.
@@ -191,6 +199,14 @@ impl Domain<'_> {
             Boot::SecureBoot => "uefi-secure-boot",
         };
         self.draft.line("firmware", firmware);
+        let loader = os.child("loader").filter(|_| boot(os) == Boot::Bios);
+        if let Some(loader) = loader {
+            let message = format!(
+                "its firmware is the file {}, taken for a BIOS: write `firmware = \"uefi\"` where it is that",
+                quote(&loader.text)
+            );
+            self.open(loader, "firmware", message);
+        }
         if let Some(nvram) = os.child("nvram") {
             let message = "the variables of its firmware are not carried over: it boots by the path \
                            that every disk has (\\EFI\\BOOT\\BOOTX64.EFI), or by an entry made anew";

@@ -38,13 +38,20 @@ pub struct Note {
     pub is_open: bool,
 }
 
+impl Note {
+    /// What it is about and what to know, without its place.
+    pub fn told(&self) -> String {
+        format!("{}: {}", plain(&self.about, 120), plain(&self.message, SHOWN))
+    }
+}
+
 /// The most characters of a note that are shown: what it is about may be as long as the file.
 const SHOWN: usize = 600;
 
 impl fmt::Display for Note {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, column, about, message, .. } = self;
-        write!(formatter, "{line}:{column}: {}: {}", plain(about, 120), plain(message, SHOWN))
+        let Self { line, column, .. } = self;
+        write!(formatter, "{line}:{column}: {}", self.told())
     }
 }
 
