@@ -187,3 +187,21 @@ fn a_libvirt_that_runs_is_asked_for_its_domains() {
     assert_eq!(none.status.code(), Some(1));
     assert!(stderr(&none).contains("has no domain `web`; it has: test"), "{}", stderr(&none));
 }
+
+#[test]
+fn a_machine_is_described_as_it_runs_with_an_id_of_its_own() {
+    if Path::new("/etc/bedplate/host.toml").exists() {
+        return;
+    }
+    let adopt = || bedplate(&["adopt"], Stdio::null());
+    let (one, other) = (adopt(), adopt());
+    // Nobody can see from outside which stick opens the disks.
+    assert_eq!(one.status.code(), Some(4), "{}", stderr(&one));
+    assert!(stderr(&one).contains("unlock.sticks: "), "{}", stderr(&one));
+    let text = stdout(&one);
+    assert!(text.starts_with("schema = 1\n\n[host]\nid = \""), "{text}");
+    let wrong = bedplate_document::parse(&text, "host.toml");
+    assert!(!format!("{wrong:?}").contains("not TOML"), "{wrong:?}");
+    assert!(!text.contains(bedplate_model::identity::EXAMPLE_ID_PREFIX), "{text}");
+    assert_ne!(text, stdout(&other));
+}

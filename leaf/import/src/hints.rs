@@ -48,6 +48,8 @@ const WORDS: [(&str, &[&str]); 7] = [
 /// Directories of the host that a guest sees.
 const SHARES: [&str; 7] = ["virtiofs", "9p", "shared", "share", "filesystem", "mount", "host_dir"];
 
+const SHARED: &str = "host.toml has no directories that a guest shares with its host; left out: what the \
+    guest mounts from there it does not find, and a disk that opens with a key from there will not open";
 const NO_SUCH_KEY: &str = "host.toml knows no such key here; left out";
 
 /// What to say of a key that is not known where `known` are.
@@ -71,16 +73,7 @@ pub(crate) fn unknown(name: &str, known: &[&str]) -> String {
         return format!("{NO_SUCH_KEY}: {called}");
     }
     if SHARES.iter().any(|share| lower.contains(share)) {
-        let key = match lower.contains("luks") || lower.contains("key") {
-            true => {
-                "; a disk that opens with a key from there will not open, and the guest asks for its \
-                     passphrase or does not start"
-            }
-            false => "",
-        };
-        return format!(
-            "host.toml has no directories that a guest shares with its host; left out{key}"
-        );
+        return SHARED.to_owned();
     }
     match nearest(name, known) {
         Some(near) => format!("{NO_SUCH_KEY}: did you mean `{near}`?"),

@@ -10,6 +10,10 @@ use crate::note::{Notes, quote};
 use crate::scalar;
 use crate::value;
 
+/// What is to be known where a disk is fetched to another place.
+const OLD_DISK: &str = ", and what the guest wrote into the old file stays behind: where that counts, \
+                        move it and write `existing_disk`";
+
 /// Keys of an image that are read.
 const KNOWN: [&str; 6] = ["url", "dest", "extract", "checksum", "sha256", "build"];
 
@@ -102,17 +106,20 @@ fn is_there(draft: &mut Draft, image: &Node, root: &str, notes: &mut Notes) {
     there(draft, dest, path, root, notes);
 }
 
-/// A disk at this path.
+/// A disk at this path. What it is called says what it is, and only a qcow2 stays as it is.
 fn there(draft: &mut Draft, at: &Node, path: &str, root: &str, notes: &mut Notes) {
     let directory = format!("{root}/{}/", draft.name);
     let own = path.strip_prefix(&directory).filter(|file| rules::disk_file(file).is_ok());
     let last = path.rsplit('/').next().unwrap_or_default();
-    let found = Found { from: path, how: "put it".to_owned(), file: own.or(Some(last)) };
-    if own.is_some() {
+    let is_qcow2 = last.ends_with(".qcow2");
+    let how = if is_qcow2 { "put it" } else { "`qemu-img convert -O qcow2` it" };
+    let file = own.or(Some(last)).filter(|_| is_qcow2);
+    let is_in_place = own.is_some() && is_qcow2;
+    if is_in_place {
         let message = "a disk without an address is one that is there: nothing is fetched";
         notes.tell(at, &draft.about("existing_disk"), message);
     }
-    draft.existing(&found, own.is_some(), at.into(), notes);
+    draft.existing(&Found { from: path, how: how.to_owned(), file }, is_in_place, at.into(), notes);
 }
 
 /// A file of a machine lies in its directory.
@@ -130,10 +137,10 @@ fn is_own(
         let place = node.get("dest").unwrap_or(node);
         let message = format!(
             "left out: {} is not in {}, which is where the files of this machine lie; it is fetched to \
-             there anew, and what the guest wrote into the old file stays behind: where that counts, \
-             move it and write `existing_disk`",
+             there anew{}",
             quote(dest),
-            quote(&directory)
+            quote(&directory),
+            if about.ends_with("disk_image") { OLD_DISK } else { "" }
         );
         notes.open(place, &format!("{about}.dest"), message);
     }
