@@ -1,10 +1,11 @@
 //! The bedplate command: thin, one file per subcommand.
 //!
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage; of `init` and `host add` also 3 written
-//! but not locked; of these and `import` 4 written but for lines to add by hand; of `install` also 5
+//! but not locked; of these, `adopt` and `import` 4 written but for lines to add by hand; of `install` also 5
 //! the connection was lost while the machine installs on; of `iso --with-closure` also 6 there is no
 //! Nix.
 
+mod adopt;
 mod check;
 mod connection;
 mod device;
@@ -32,8 +33,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage; \
-of init and host add also 3 written but not locked; of these and import 4 written but for lines to \
-add by hand; of install also 5 the connection was lost while the machine installs on; of iso --with-closure also 6 \
+of init and host add also 3 written but not locked; of these, adopt and import 4 written but for lines \
+to add by hand; of install also 5 the connection was lost while the machine installs on; of iso --with-closure also 6 \
 there is no Nix.";
 
 /// Turns one text file, host.toml, into a running home server.
@@ -46,6 +47,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Adopt(adopt::Adopt),
     Check(check::Check),
     Completions(shell::Completions),
     Discover(discover::Discover),
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
     // `install` reports by events, and ends with the one that tells what failed.
     let lists = asks_for_json() && !matches!(command, Command::Install(_));
     let result = match command {
+        Command::Adopt(adopt) => adopt.run(),
         Command::Check(check) => check.run(),
         Command::Completions(completions) => completions.run().map(done),
         Command::Discover(discover) => discover.run(),

@@ -51,6 +51,13 @@ pub struct ReadError {
     source: io::Error,
 }
 
+impl ReadError {
+    /// Of a file, or of something else that is read.
+    pub fn new(path: String, source: io::Error) -> Self {
+        Self { path, source }
+    }
+}
+
 /// A document for machines that does no harm on a terminal: JSON leaves some control characters
 /// as they are, and names of disks may hold any.
 pub fn json(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {

@@ -29,7 +29,7 @@ const LEAVES: &[&str] = &[
 ];
 /// Imported by everything that reads YAML; imports nothing.
 const YAML: &str = "bedplate-yaml";
-/// Imported by the top row alone; imports `document` and `yaml`, and no C library.
+/// Imported by the top row alone; imports `document`, `yaml` and the XML of libvirt, and no C library.
 const IMPORT: &str = "bedplate-import";
 /// Imported by the middle row; imports `tools`, and no C library.
 const FACTS: &str = "bedplate-facts";
@@ -108,7 +108,7 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
     } else if name == REPOSITORY {
         &[&[MODEL, DOCUMENT]]
     } else if name == IMPORT {
-        &[&[DOCUMENT, YAML]]
+        &[&[DOCUMENT, YAML, "bedplate-libvirt"]]
     } else if TOLD.contains(&name) {
         &[&[EVENTS, FORMATS], LEAVES, &[FACTS, RENDER]]
     } else if LOOK_THROUGH.contains(&name) {

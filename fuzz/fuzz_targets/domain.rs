@@ -7,12 +7,15 @@ use std::sync::LazyLock;
 
 use bedplate_guests::vm::model::{Model, paths};
 use bedplate_guests::vm::{compare, inspect};
+use bedplate_import::libvirt::{self, Source};
+use bedplate_import::Base;
 use libfuzzer_sys::fuzz_target;
 
 static WANTED: LazyLock<Option<Model>> =
     LazyLock::new(|| Model::parse(include_str!("../../machine/guests/src/vm/recorded/uefi.xml")).ok());
 
 fuzz_target!(|text: &str| {
+    drop(libvirt::import(&[Source { name: None, xml: text, autostart: None }], Base::Fresh));
     let _ = inspect::intent(text);
     let model = Model::parse(text);
     // What has no model has no paths that anything could be done with.

@@ -32,10 +32,11 @@ const BUILT: &str = "target/fuzz";
 /// The most memory that reading one input may take, in MiB, and the most seconds.
 const LIMITS: [&str; 2] = ["-rss_limit_mb=2048", "-timeout=20"];
 /// What a target begins with, where something like its input is in the repository.
-const SEEDS: [(&str, &str); 5] = [
+const SEEDS: [(&str, &str); 6] = [
     ("document", "profiles"),
     ("domain", "machine/guests/src/vm/recorded"),
     ("inventory", "core/planner/tests/inventories"),
+    ("proxmox", "leaf/import/tests/fixtures"),
     ("secrets", "leaf/secrets/tests/fixtures"),
     ("yaml", "leaf/import/tests/fixtures"),
 ];

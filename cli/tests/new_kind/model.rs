@@ -25,8 +25,7 @@ impl GuestSection for Lamp {
             name,
             state: State::Present,
             pool: &self.pool,
-            bridge: None,
-            mac_address: None,
+            nics: Vec::new(),
             owns: directory(&self.pool, name, pools),
         }
     }

@@ -20,6 +20,7 @@ mod source;
 mod text;
 
 pub use problem::{Problem, Problems};
+pub use section::nearest;
 pub use text::text;
 
 use bedplate_model::host::HostFile;

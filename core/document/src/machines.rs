@@ -2,7 +2,7 @@
 
 use super::keys::vms;
 use super::section::Section;
-use bedplate_model::host::{CloudInit, Download, UsbDevice, Vm};
+use bedplate_model::host::{CloudInit, Download, UsbDevice, Vm, VmNic};
 use bedplate_model::name::GuestName;
 
 pub(super) fn vm(name: &GuestName, section: &Section<'_>) -> Vm {
@@ -17,6 +17,7 @@ pub(super) fn vm(name: &GuestName, section: &Section<'_>) -> Vm {
         disk_gb: section.some_integer("disk_gb"),
         disk_image: image("disk_image"),
         iso_image: image("iso_image"),
+        existing_disk: section.some_text("existing_disk"),
         usb_devices: section.tables("usb_devices").iter().map(usb_device).collect(),
         bridge: section.text("bridge"),
         firmware: section.choice("firmware", &vms::FIRMWARES),
@@ -27,7 +28,16 @@ pub(super) fn vm(name: &GuestName, section: &Section<'_>) -> Vm {
         guest_agent: section.boolean("guest_agent"),
         start_order: section.some_integer("start_order"),
         vlan: section.some_integer("vlan"),
+        nics: section.tables("nics").iter().map(nic).collect(),
         cloud_init: seed.map(|seed| cloud_init(name, &seed)),
+    }
+}
+
+fn nic(section: &Section<'_>) -> VmNic {
+    VmNic {
+        bridge: section.text("bridge"),
+        mac_address: section.some_mac("mac_address"),
+        vlan: section.some_integer("vlan"),
     }
 }
 

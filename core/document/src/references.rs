@@ -33,7 +33,7 @@ pub(super) fn resolve(decoder: &Decoder<'_>, host: &mut HostFile) {
     report.guests(host);
     let pools = host.pools.clone();
     for (name, vm) in &mut host.vms {
-        report.vm(name, vm, &pools, &host.network.bridges);
+        report.vm(name, vm, &pools);
     }
     report.mac_addresses(host);
     report.exports(host);

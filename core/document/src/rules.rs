@@ -16,7 +16,8 @@ use super::problem::quote;
 pub use devices::{by_id, mac, serial, usb_id, usb_port};
 pub use names::{host_name, interface, package, pool, role, user, vm, volume_id};
 pub use paths::{
-    absolute_path, mount_point, relative_path, repository_path, secret_file, sops_file, sops_key,
+    absolute_path, disk_file, mount_point, relative_path, repository_path, secret_file, sops_file,
+    sops_key,
 };
 pub use ssh::ssh_key;
 

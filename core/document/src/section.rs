@@ -313,7 +313,7 @@ fn write_instead(block: &Block, key: &Key) -> String {
 }
 
 /// The candidate that a mistyped word most likely meant.
-pub(super) fn nearest<'n>(word: &str, candidates: &[&'n str]) -> Option<&'n str> {
+pub fn nearest<'n>(word: &str, candidates: &[&'n str]) -> Option<&'n str> {
     candidates
         .iter()
         .map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate))

@@ -24,11 +24,11 @@ use crate::name::{ByIdName, GuestName, Mac, PlanHash, PoolName, Role};
 pub use address::{PlacedAddress, is_link_local};
 pub use backup::{Backup, Keep, Restore, Upkeep};
 pub use flake::{Flake, HttpsSource, Push, Source, SourcePlace, SshSource, VolumeSource};
-pub use guest::{Guest, GuestSection, State};
+pub use guest::{Guest, GuestNic, GuestSection, State};
 pub use health::Health;
 pub use notify::{Notify, REMIND_HOURS, Receiver};
 pub use secret::{SecretFile, SecretReference};
-pub use vm::{CloudInit, DiskBus, Download, Firmware, UsbDevice, Vm, VmKind};
+pub use vm::{CloudInit, DiskBus, Download, Firmware, UsbDevice, Vm, VmKind, VmNic};
 
 /// The schema number this version reads and writes (`schema = 1`).
 pub const SCHEMA: u32 = 1;

@@ -91,6 +91,11 @@ pub fn mac_address(host: Uuid, vm: &str) -> Mac {
     Mac::of([0x52, 0x54, 0x00, a, b, c])
 }
 
+/// The same for a NIC behind the first, by its place among those, from 0. No name of a VM has a `/`.
+pub fn mac_address_of(host: Uuid, vm: &str, nic: usize) -> Mac {
+    mac_address(host, &format!("{vm}/{nic}"))
+}
+
 /// Whether `id` marks a profile's example.
 pub fn is_example(id: Uuid) -> bool {
     id.to_string().starts_with(EXAMPLE_ID_PREFIX)

@@ -29,6 +29,7 @@ pub use finished::{is_finished, warnings_of_finished};
 pub use member::{
     Leaving, MemberPlan, MemberRequest, MemberStep, MemberTask, Owner, PoolFacts, plan_member,
 };
+pub use naming::best as best_name;
 pub use refusal::{PlanError, Refusal};
 pub use sticks::stick_fault;
 

@@ -69,7 +69,7 @@ fn instead(disk: &DiskFacts, facts: &Facts) -> String {
 }
 
 /// The name to write of a disk: its model and serial before its WWN.
-pub(super) fn best<'a>(disk: &'a DiskFacts, facts: &Facts) -> Option<&'a str> {
+pub fn best<'a>(disk: &'a DiskFacts, facts: &Facts) -> Option<&'a str> {
     let stays = |id: &&String| {
         of_content(id).is_none()
             && !is_bare(id, disk, facts)

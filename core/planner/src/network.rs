@@ -46,12 +46,14 @@ pub(super) fn nics(host: &HostFile, facts: &Facts, refusals: &mut Vec<Refusal>) 
     }
     // A bridge has the address of its NIC: what is meant for the guest would go to the machine.
     for guest in host.guests() {
-        let port = guest.mac_address.and_then(|mac| ports.get(mac.as_str()));
-        refusals.extend(port.map(|nic| {
-            let message =
-                format!("`{}.mac_address`: {} of the machine has it", guest.place(), named(nic));
-            Refusal::machine(message, "leave it out: it is then derived from the name")
-        }));
+        for own in &guest.nics {
+            let port = own.mac_address.and_then(|mac| ports.get(mac.as_str()));
+            refusals.extend(port.map(|nic| {
+                let key = format!("{}.{}mac_address", guest.place(), own.place);
+                let message = format!("`{key}`: {} of the machine has it", named(nic));
+                Refusal::machine(message, "leave it out: it is then derived from the name")
+            }));
+        }
     }
 }
 

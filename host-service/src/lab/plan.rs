@@ -229,7 +229,7 @@ pub fn removals(facts: &LabFacts, machines: &[String]) -> Vec<Step> {
 
 #[cfg(test)]
 mod tests {
-    use bedplate_model::host::Nic;
+    use bedplate_model::host::{Nic, VmNic};
     use bedplate_model::identity;
 
     use super::*;
@@ -290,6 +290,22 @@ mod tests {
         assert!(own.contains("hostdev") && !xml.contains("hostdev"));
         assert!(own.contains("<vlan>") && !xml.contains("<vlan>"));
         assert!(!xml.contains("/mnt/vmstore/haos") && xml.contains("bridge=\"br-test\""), "{xml}");
+    }
+
+    #[test]
+    fn t42_no_nic_of_a_copy_is_on_a_network_of_the_original_and_its_disk_is_another() {
+        let mut intent = intent();
+        let vm = intent.vms.get_mut("haos").unwrap();
+        vm.disk_image = None;
+        vm.existing_disk = Some("old.qcow2".into());
+        let mac = Some("52:54:00:12:34:57".parse().unwrap());
+        vm.nics = vec![VmNic { bridge: "br0".into(), mac_address: mac, vlan: Some(30) }];
+        let steps = planned(&intent, &facts(), "br-test").unwrap();
+        let Some(Step::Define { definition: xml, .. }) = steps.last() else { panic!("{steps:?}") };
+        assert_eq!(xml.matches("bridge=\"br-test\"").count(), 2, "{xml}");
+        for original in ["br0", "52:54:00:12:34:57", "<vlan>", "old.qcow2"] {
+            assert!(!xml.contains(original), "{original}: {xml}");
+        }
     }
 
     #[test]

@@ -16,4 +16,5 @@ pub mod modules;
 pub mod probe;
 pub mod roots;
 pub mod sections;
+pub mod standing;
 pub mod table;

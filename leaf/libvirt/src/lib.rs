@@ -2,13 +2,15 @@
 //!
 //! Architecture invariant: nothing here changes anything; libvirt is told by `virsh`. Six
 //! procedures of its protocol are spoken, of the many there are: starting programs and linking
-//! libvirt both cost more than they give (`docs/decisions/0019-looking-at-libvirt.md`).
+//! libvirt both cost more than they give (`docs/decisions/0019-looking-at-libvirt.md`). Definitions are
+//! read by [`xml`].
 
 mod address;
 mod connection;
 mod error;
 mod state;
 pub mod wire;
+pub mod xml;
 
 use address::Address;
 use connection::Connection;

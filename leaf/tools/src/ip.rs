@@ -52,6 +52,16 @@ pub fn default_routes(link: &str) -> Result<Value, IpError> {
     read("ip", &["-4", "-json", "route", "show", "default", "dev", link])
 }
 
+/// Default routes of both versions, through any link.
+pub fn all_default_routes() -> Result<Value, IpError> {
+    let mut routes = read("ip", &["-4", "-json", "route", "show", "default"])?;
+    let others = read("ip", &["-6", "-json", "route", "show", "default"])?;
+    if let (Some(routes), Some(others)) = (routes.as_array_mut(), others.as_array()) {
+        routes.extend(others.iter().cloned());
+    }
+    Ok(routes)
+}
+
 /// Who was asked for, or heard of, on a link.
 pub fn neighbours(link: &str) -> Result<Value, IpError> {
     read("ip", &["-json", "neighbour", "show", "dev", link])

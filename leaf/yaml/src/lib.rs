@@ -1,7 +1,9 @@
 //! YAML as a tree with positions (YAML 1.2.2), as far as other people's files use it: one document,
-//! bounded in length and depth, aliases left as they are.
+//! bounded in length and depth, aliases left as they are until somebody asks for what they stand for.
 
-use saphyr_parser::{Event, Marker, Parser, Span};
+mod resolve;
+
+use saphyr_parser::{Event, Marker, Parser, Span, Tag};
 
 pub use saphyr_parser::ScalarStyle;
 
@@ -36,6 +38,8 @@ pub struct Node {
     pub content: Content,
     /// The number of its anchor, 0 for none.
     anchor: usize,
+    /// The tag before it, such as `!vault`.
+    tag: Option<String>,
 }
 
 /// What a node is.
@@ -64,6 +68,28 @@ impl Node {
         match &self.content {
             Content::Scalar { text, .. } => Some(text),
             _ => None,
+        }
+    }
+
+    /// The tag before it as it is written, such as `!vault`; none for most.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// Whether it is a scalar without quotes or marks of a block: what it means is then guessed from
+    /// how it looks.
+    pub fn is_plain(&self) -> bool {
+        matches!(&self.content, Content::Scalar { style: ScalarStyle::Plain, .. })
+    }
+
+    /// What it is, in words: for messages.
+    pub fn kind(&self) -> &'static str {
+        match &self.content {
+            Content::Scalar { .. } if self.is_null() => "nothing",
+            Content::Scalar { .. } => "a plain value",
+            Content::List(_) => "a list",
+            Content::Map(_) => "a map",
+            Content::Alias(_) => "an alias",
         }
     }
 
@@ -128,6 +154,11 @@ fn at(marker: Marker, what: &str) -> YamlError {
     YamlError { line: marker.line(), column: marker.col().saturating_add(1), what: what.to_owned() }
 }
 
+/// A tag as it is written: `!vault`, or `!!str` in its long form.
+fn shown(tag: &Tag) -> String {
+    format!("{}{}", tag.handle, tag.suffix)
+}
+
 /// Builds the tree from events, with a stack of its own: no depth overflows ours.
 #[derive(Default)]
 struct Builder {
@@ -139,12 +170,13 @@ struct Builder {
 
 impl Builder {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), YamlError> {
-        let node = |content, anchor| Node {
+        let node = |content, anchor, tag: Option<String>| Node {
             line: span.start.line(),
             column: span.start.col().saturating_add(1),
             last_line: span.end.line(),
             content,
             anchor,
+            tag,
         };
         match event {
             Event::DocumentStart(_) if self.root.is_some() => {
@@ -152,11 +184,16 @@ impl Builder {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let (text, tagged) = (text.into_owned(), tag.is_some());
-                self.add(node(Content::Scalar { text, style, tagged }, anchor))
+                let tag = tag.map(|tag| shown(&tag));
+                self.add(node(Content::Scalar { text, style, tagged }, anchor, tag))
             }
-            Event::Alias(anchor) => self.add(node(Content::Alias(anchor), 0)),
-            Event::SequenceStart(anchor, _) => self.open(node(Content::List(Vec::new()), anchor)),
-            Event::MappingStart(anchor, _) => self.open(node(Content::Map(Vec::new()), anchor)),
+            Event::Alias(anchor) => self.add(node(Content::Alias(anchor), 0, None)),
+            Event::SequenceStart(anchor, tag) => {
+                self.open(node(Content::List(Vec::new()), anchor, tag.map(|tag| shown(&tag))))
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.open(node(Content::Map(Vec::new()), anchor, tag.map(|tag| shown(&tag))))
+            }
             Event::SequenceEnd | Event::MappingEnd => {
                 self.keys.pop();
                 match self.open.pop() {

@@ -25,7 +25,6 @@ pub mod stick;
 pub mod usb;
 pub mod users;
 pub mod variables;
-pub mod xml;
 
 pub use engine::VirtualMachines;
 

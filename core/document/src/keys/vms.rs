@@ -32,9 +32,11 @@ pub(super) const GUEST: Block = Block { path: "vms.<name>", kinds: &[("haos", HA
     key("disk_gb", Integer(1, 1_000_000), Derived("the image's size"), Machines, "32", "Wanted size of the disk in GiB; only ever enlarged, while the machine runs too. Required with iso_image."),
     key("disk_image", Table(&DISK_IMAGE), Derived("none"), Inside, "", "A disk image to start from."),
     key("iso_image", Table(&ISO_IMAGE), Derived("none"), Inside, "", "An installer ISO, with an empty disk. Not together with disk_image."),
+    key("existing_disk", Text(rules::disk_file), Derived("none"), Machines, "\"web.qcow2\"", "A disk that is there: the name of a qcow2 file in `<mount>/<vm>/`, put there by hand. It is neither fetched nor made. Not together with disk_image or iso_image."),
     key("usb_devices", Tables(&USB_DEVICE), Derived("none"), Inside, "[{ vendor_id = \"0x1a86\", product_id = \"0x7523\" }]", "USB devices handed through."),
     key("bridge", Text(rules::interface), Default(Value::Text("br0")), Machines, "\"br0\"", "Bridge of the VM's NIC."),
     key("vlan", Integer(1, 4094), Derived("that of untagged frames"), Machines, "20", "The VLAN its NIC is in; its bridge is `vlan_aware`."),
+    key("nics", Tables(&NIC), Derived("none"), Inside, "[{ bridge = \"br1\" }]", "NICs behind the first, in their order."),
     key("firmware", Choice(&words(FIRMWARES)), Default(Value::Text("uefi")), Machines, "\"uefi\"", "`uefi`, `uefi-secure-boot` (with Microsoft's keys) or `bios`."),
     key("disk_bus", Choice(&words(BUSES)), Default(Value::Text("virtio")), Machines, "\"sata\"", "`virtio`, `scsi` (virtio-scsi), or `sata` for guests without virtio drivers."),
     key("tpm", Boolean, Default(Value::Boolean(false)), Machines, "true", "Whether it has a TPM 2.0."),
@@ -43,6 +45,12 @@ pub(super) const GUEST: Block = Block { path: "vms.<name>", kinds: &[("haos", HA
     key("start_order", Integer(1, 1000), Derived("after all that have one"), Machines, "1", "Its place among those that start at boot."),
     key("cloud_init", Table(&CLOUD_INIT), Derived("none"), Inside, "{ ssh_keys = [\"ssh-ed25519 AAAA… me@laptop\"] }", "What a cloud image is told at its first start."),
 ] };
+
+pub(super) const NIC: Block = block("vms.<name>.nics[]", &[
+    key("bridge", Text(rules::interface), Required, Machines, "\"br1\"", "Bridge of the NIC."),
+    key("mac_address", Text(rules::mac), Derived("derived from host.id, the VM's name and the place in the list"), Machines, "\"52:54:00:12:34:57\"", "MAC address."),
+    key("vlan", Integer(1, 4094), Derived("that of untagged frames"), Machines, "30", "The VLAN the NIC is in; its bridge is `vlan_aware`."),
+]);
 
 pub(super) const CLOUD_INIT: Block = block("vms.<name>.cloud_init", &[
     key("hostname", Text(rules::host_name), Derived("the VM's name"), Machines, "\"apps\"", "Host name of the guest."),

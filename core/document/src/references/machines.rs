@@ -4,21 +4,15 @@ use std::collections::BTreeMap;
 
 use super::{Report, within};
 use crate::rules;
-use bedplate_model::host::{Bridge, Firmware, HostFile, Nic, Pool, State, UsbDevice, Vm, VmKind};
+use bedplate_model::host::{Firmware, GuestNic, HostFile, Nic, Pool, State, UsbDevice, Vm, VmKind};
 use bedplate_model::name::PoolName;
 
 impl Report<'_> {
-    pub(super) fn vm(
-        &self,
-        name: &str,
-        vm: &mut Vm,
-        pools: &BTreeMap<PoolName, Pool>,
-        bridges: &BTreeMap<String, Bridge>,
-    ) {
+    pub(super) fn vm(&self, name: &str, vm: &mut Vm, pools: &BTreeMap<PoolName, Pool>) {
         let path = format!("vms.{name}");
         let pool = pools.get(&vm.pool);
         if vm.state == State::Present {
-            self.wanted_vm(&path, vm, bridges);
+            self.wanted_vm(&path, vm);
         }
         let Some(mount) = pool.map(|pool| &pool.mount).filter(|mount| !mount.is_empty()) else {
             return;
@@ -52,13 +46,27 @@ impl Report<'_> {
                 let message = format!("there is no `[pools.{}]`", guest.pool);
                 self.wrong(&format!("{place}.pool"), message, help);
             }
-            let bridges = &host.network.bridges;
-            let is_wanted = guest.state == State::Present;
-            let missing = guest.bridge.filter(|name| is_wanted && !bridges.contains_key(*name));
-            if let Some(bridge) = missing {
-                let message = format!("there is no `[network.bridges.{bridge}]`");
-                self.wrong(&format!("{place}.bridge"), message, self.known(bridges.keys(), bridge));
+            if guest.state == State::Present {
+                guest.nics.iter().for_each(|nic| self.guest_nic(&place, nic, host));
             }
+        }
+    }
+
+    /// The bridge of a NIC is there, and knows VLANs where the NIC is in one.
+    fn guest_nic(&self, place: &str, nic: &GuestNic<'_>, host: &HostFile) {
+        let (bridges, name) = (&host.network.bridges, nic.bridge);
+        let key = format!("{place}.{}bridge", nic.place);
+        if name.is_empty() {
+            return; // It is reported as missing or wrong.
+        }
+        let Some(bridge) = bridges.get(name) else {
+            let message = format!("there is no `[network.bridges.{name}]`");
+            return self.wrong(&key, message, self.known(bridges.keys(), name));
+        };
+        if nic.vlan.is_some() && !bridge.vlan_aware {
+            let message = format!("the bridge {name} knows no VLANs");
+            let help = format!("write `vlan_aware = true` in `[network.bridges.{name}]`");
+            self.wrong(&format!("{place}.{}vlan", nic.place), message, help);
         }
     }
 
@@ -90,39 +98,39 @@ impl Report<'_> {
         }
     }
 
-    fn wanted_vm(&self, path: &str, vm: &Vm, bridges: &BTreeMap<String, Bridge>) {
-        let bridge = bridges.get(&vm.bridge);
-        if vm.vlan.is_some() && bridge.is_some_and(|bridge| !bridge.vlan_aware) {
-            let message = format!("the bridge {} knows no VLANs", vm.bridge);
-            let help = format!("write `vlan_aware = true` in `[network.bridges.{}]`", vm.bridge);
-            self.wrong(&format!("{path}.vlan"), message, help);
-        }
+    fn wanted_vm(&self, path: &str, vm: &Vm) {
         self.haos(path, vm);
         self.usb_devices(path, vm);
         self.cloud_init(path, vm);
-        match (&vm.disk_image, &vm.iso_image) {
-            (Some(_), Some(_)) => {
-                self.wrong(
-                    path,
-                    "it has both `disk_image` and `iso_image`".into(),
-                    "keep one of them",
+        self.disk(path, vm);
+    }
+
+    /// A disk comes from one place.
+    fn disk(&self, path: &str, vm: &Vm) {
+        let places = [
+            ("disk_image", vm.disk_image.is_some()),
+            ("iso_image", vm.iso_image.is_some()),
+            ("existing_disk", vm.existing_disk.is_some()),
+        ];
+        let given: Vec<&str> = places.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect();
+        match given.as_slice() {
+            [] if self.incomplete(&format!("{path}.existing_disk")) => {}
+            [] => {
+                let message = "it has neither `disk_image` nor `iso_image` nor `existing_disk`";
+                let help = format!(
+                    "write `[{path}.disk_image]`, or `existing_disk = \"…\"` for one that is there"
                 );
+                self.wrong(path, message.into(), help);
             }
-            (None, None) => {
-                self.wrong(
-                    path,
-                    "it has neither `disk_image` nor `iso_image`".into(),
-                    format!("write `[{path}.disk_image]`"),
-                );
+            ["iso_image"] if vm.disk_gb.is_none() => {
+                let message = "an installer needs an empty disk to install to".into();
+                self.wrong(path, message, "add `disk_gb = 32`");
             }
-            (None, Some(_)) if vm.disk_gb.is_none() => {
-                self.wrong(
-                    path,
-                    "an installer needs an empty disk to install to".into(),
-                    "add `disk_gb = 32`",
-                );
+            [_] => {}
+            [first, second, ..] => {
+                let message = format!("it has both `{first}` and `{second}`");
+                self.wrong(path, message, "keep one of them");
             }
-            _ => {}
         }
     }
 
@@ -184,14 +192,15 @@ impl Report<'_> {
             }
         }
         for guest in host.guests() {
-            let (Some(mac), place) = (guest.mac_address, guest.place()) else { continue };
-            if let Some(first) = seen.insert(mac, place.clone()) {
-                let message = format!("{mac} is the address of `{first}` too");
-                self.wrong(
-                    &format!("{place}.mac_address"),
-                    message,
-                    "leave one out: it is then derived from the name",
-                );
+            for nic in &guest.nics {
+                let Some(mac) = nic.mac_address else { continue };
+                let place = format!("{}.{}", guest.place(), nic.place);
+                let place = place.trim_end_matches('.').to_owned();
+                if let Some(first) = seen.insert(mac, place.clone()) {
+                    let message = format!("{mac} is the address of `{first}` too");
+                    let help = "leave one out: it is then derived from the name";
+                    self.wrong(&format!("{place}.mac_address"), message, help);
+                }
             }
         }
     }

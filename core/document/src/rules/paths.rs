@@ -20,6 +20,22 @@ pub fn absolute_path(text: &str) -> Result<(), Wrong> {
     )
 }
 
+/// Names in a VM's directory that what Bedplate writes there has.
+const OWN_FILES: [&str; 2] = ["seed.img", "installer.iso"];
+
+/// The name of a file that is the disk of a VM, in the VM's directory.
+pub fn disk_file(text: &str) -> Result<(), Wrong> {
+    require(
+        components_are_safe(text) && !text.contains('/') && !text.starts_with('.'),
+        text,
+        "the name of a file in the VM's directory",
+        "put the disk into `<mount>/<vm>/` and write its name alone, such as \"web.qcow2\"; use \
+         letters, 0-9, `.`, `_`, `+`, `@` and `-`",
+    )?;
+    let help = "Bedplate writes a file of that name itself; write another, such as \"web.qcow2\"";
+    require(!OWN_FILES.contains(&text), text, "a name for a disk", help)
+}
+
 /// An absolute path of a secret: never one that everybody can read (T19).
 pub fn secret_file(text: &str) -> Result<(), Wrong> {
     absolute_path(text)?;

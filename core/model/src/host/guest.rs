@@ -32,12 +32,23 @@ pub struct Guest<'a> {
     pub state: State,
     /// Name of the pool that its files are on; it must be mounted before the guest starts.
     pub pool: &'a PoolName,
-    /// Bridge of its NIC; none for a guest without one of its own.
-    pub bridge: Option<&'a str>,
-    /// The MAC address that is written down for it.
-    pub mac_address: Option<&'a Mac>,
+    /// Its NICs, in the order in which it has them; none for a guest without one of its own.
+    pub nics: Vec<GuestNic<'a>>,
     /// The directories that are its own, and that go with it. None while its pool is not known.
     pub owns: Vec<PathBuf>,
+}
+
+/// A NIC of a guest, whatever the kind of the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestNic<'a> {
+    /// What stands before its keys in the guest's section: nothing, or such as `nics[0].`.
+    pub place: String,
+    /// Bridge that it stands on.
+    pub bridge: &'a str,
+    /// The MAC address that is written down for it.
+    pub mac_address: Option<&'a Mac>,
+    /// The VLAN that it is in; without one, that of untagged frames.
+    pub vlan: Option<u32>,
 }
 
 impl Guest<'_> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Pool;
-use super::guest::{Guest, GuestSection, State, directory};
+use super::guest::{Guest, GuestNic, GuestSection, State, directory};
 use crate::name::{GuestName, Mac, PoolName};
 
 /// Section `[vms.<name>]` of `host.toml`: one virtual machine.
@@ -27,6 +27,10 @@ pub struct Vm {
     pub disk_image: Option<Download>,
     /// An installer ISO to boot once, with an empty disk.
     pub iso_image: Option<Download>,
+    /// Name of the file in the VM's directory that is its disk already: it is neither fetched nor
+    /// made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing_disk: Option<String>,
     /// USB devices handed through.
     pub usb_devices: Vec<UsbDevice>,
     /// Bridge the VM's NIC stands on.
@@ -54,9 +58,43 @@ pub struct Vm {
     /// The VLAN its NIC is in; without one, that of untagged frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u32>,
+    /// NICs behind the first, which `bridge`, `mac_address` and `vlan` describe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nics: Vec<VmNic>,
     /// What cloud-init is told at the first start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,
+}
+
+/// One of `[[vms.<name>.nics]]`: a NIC behind the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmNic {
+    /// Bridge that it stands on.
+    pub bridge: String,
+    /// MAC address; derived from `host.id`, the VM's name and the NIC's place when absent.
+    pub mac_address: Option<Mac>,
+    /// The VLAN that it is in; without one, that of untagged frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u32>,
+}
+
+impl Vm {
+    /// All its NICs, the first one first.
+    pub fn all_nics(&self) -> Vec<GuestNic<'_>> {
+        let first = GuestNic {
+            place: String::new(),
+            bridge: &self.bridge,
+            mac_address: self.mac_address.as_ref(),
+            vlan: self.vlan,
+        };
+        let more = self.nics.iter().enumerate().map(|(index, nic)| GuestNic {
+            place: format!("nics[{index}]."),
+            bridge: &nic.bridge,
+            mac_address: nic.mac_address.as_ref(),
+            vlan: nic.vlan,
+        });
+        std::iter::once(first).chain(more).collect()
+    }
 }
 
 impl GuestSection for Vm {
@@ -68,8 +106,7 @@ impl GuestSection for Vm {
             name,
             state: self.state,
             pool: &self.pool,
-            bridge: Some(&self.bridge),
-            mac_address: self.mac_address.as_ref(),
+            nics: self.all_nics(),
             owns: directory(&self.pool, name, pools),
         }
     }

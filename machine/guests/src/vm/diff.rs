@@ -5,7 +5,7 @@ mod definition;
 use std::fmt;
 use std::path::Path;
 
-use bedplate_events::shown::shown;
+use bedplate_events::shown::{listed, shown};
 use bedplate_model::host::{HostFile, State, Vm};
 use serde::Serialize;
 
@@ -219,6 +219,9 @@ fn machine(intent: &HostFile, observed: &Observed, name: &str, vm: &Vm) -> Resou
     if let Some(why) = lost_disk(name, domain, &files, &disk) {
         return Resource::refused(name, why);
     }
+    if let Some(why) = missing_disk(vm, &files, &disk).or_else(|| lent(vm, observed, name, &disk)) {
+        return Resource::refused(name, why);
+    }
     let seed = match wanted_seed(intent, name, vm) {
         Ok(seed) => seed,
         Err(error) => return Resource::refused(name, format!("its seed cannot be made: {error}")),
@@ -264,6 +267,41 @@ fn lost_disk(
          `virsh undefine --nvram --tpm --managed-save --snapshots-metadata \
          --checkpoints-metadata {name}` lets `converge` begin anew",
         disk.display()
+    ))
+}
+
+/// A disk that `host.toml` says is there, and is not: an empty one in its place would be taken for the
+/// machine itself.
+fn missing_disk(vm: &Vm, files: &FilesFound, disk: &Path) -> Option<String> {
+    if vm.existing_disk.is_none() || files.disk_bytes.is_some() {
+        return None;
+    }
+    let make = match (files.directory, disk.parent()) {
+        (false, Some(directory)) => format!("make {} and ", directory.display()),
+        _ => String::new(),
+    };
+    Some(format!(
+        "host.toml says by `existing_disk` that its disk {} is there, and it is not; nothing is made in \
+         its place: {make}put the file there (`qemu-img convert -O qcow2 OLD NEW` from another place or \
+         form, while nothing runs from it), or write `disk_image` for one that is fetched",
+        disk.display()
+    ))
+}
+
+/// A disk that is there may be that of another machine: two that write to one disk destroy it.
+fn lent(vm: &Vm, observed: &Observed, name: &str, disk: &Path) -> Option<String> {
+    vm.existing_disk.as_ref()?;
+    let has = |found: &DomainFound| {
+        let models = [found.held.as_ref(), found.live.as_ref()];
+        models.into_iter().flatten().any(|model| model.disk_of(disk).is_some())
+    };
+    let others = observed.domains.iter().filter(|(other, _)| *other != name);
+    let (other, _) = others.into_iter().find(|(_, found)| has(found))?;
+    Some(format!(
+        "its disk {} is that of the machine {} of libvirt, too; take it away from there first \
+         (`virsh undefine` leaves disks alone)",
+        disk.display(),
+        shown(other)
     ))
 }
 
@@ -454,7 +492,9 @@ pub fn describe(intent: &HostFile, observed: &Observed, name: &str) -> Option<De
         (State::Absent, _) => "absent".to_owned(),
         (State::Present, autostart) => {
             let start = if autostart { "started at boot" } else { "started by hand" };
-            format!("{} vcpu, {} MiB, on {}, {start}", vm.vcpu, vm.ram_mb, vm.bridge)
+            let bridges: Vec<_> = vm.all_nics().iter().map(|nic| nic.bridge).collect();
+            let bridges = listed(bridges.iter(), " and ");
+            format!("{} vcpu, {} MiB, on {bridges}, {start}", vm.vcpu, vm.ram_mb)
         }
     };
     let mut reality = match observed.domains.get(name) {

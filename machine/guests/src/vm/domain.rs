@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bedplate_model::host::{DiskBus, Firmware, HostFile, UsbDevice, Vm};
+use bedplate_model::host::{DiskBus, Firmware, GuestNic, HostFile, UsbDevice, Vm};
 use bedplate_model::identity::{self, Purpose};
 use quick_xml::Writer;
 use quick_xml::events::BytesText;
@@ -41,9 +41,10 @@ pub struct Definition {
 
 /// Where the disk of a machine is.
 pub fn disk_path(directory: &Path, vm: &Vm) -> PathBuf {
-    match &vm.disk_image {
-        Some(image) => PathBuf::from(&image.dest),
-        None => directory.join("disk.qcow2"),
+    match (&vm.disk_image, &vm.existing_disk) {
+        (Some(image), _) => PathBuf::from(&image.dest),
+        (None, Some(file)) => directory.join(file),
+        (None, None) => directory.join("disk.qcow2"),
     }
 }
 
@@ -268,12 +269,23 @@ impl Domain<'_> {
     }
 
     fn network(&self, xml: &mut Xml) -> io::Result<()> {
-        let derived = identity::mac_address(self.intent.host.id, self.name);
-        let mac = self.vm.mac_address.as_deref().unwrap_or(&derived);
+        let host = self.intent.host.id;
+        for (index, nic) in self.vm.all_nics().iter().enumerate() {
+            let derived = match index.checked_sub(1) {
+                None => identity::mac_address(host, self.name),
+                Some(behind) => identity::mac_address_of(host, self.name, behind),
+            };
+            let mac = nic.mac_address.map_or(derived.as_str(), |mac| mac.as_str());
+            self.card(xml, nic, mac)?;
+        }
+        Ok(())
+    }
+
+    fn card(&self, xml: &mut Xml, nic: &GuestNic<'_>, mac: &str) -> io::Result<()> {
         within(xml, "interface", &[("type", "bridge")], |xml| {
             empty(xml, "mac", &[("address", mac)])?;
-            empty(xml, "source", &[("bridge", &self.vm.bridge)])?;
-            if let Some(vlan) = self.vm.vlan {
+            empty(xml, "source", &[("bridge", nic.bridge)])?;
+            if let Some(vlan) = nic.vlan {
                 // Of a bridge of Linux, libvirt 11 sets it; the bridge must know VLANs.
                 let tag = vlan.to_string();
                 within(xml, "vlan", &[], |xml| empty(xml, "tag", &[("id", &tag)]))?;

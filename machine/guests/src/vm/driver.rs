@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bedplate_engine::StepReporter;
-use bedplate_model::host::{GuestSection as _, HostFile, State, Vm};
+use bedplate_model::host::{GuestSection as _, HostFile, State, Vm, VmNic};
 use bedplate_resources::compared::{Prepared, prepare};
 use bedplate_resources::context::Context;
 use bedplate_resources::kind::Kind as _;
@@ -168,15 +168,18 @@ pub fn plan_copy(host: &HostFile, wanted: &Wanted<'_>, accelerator: Accelerator)
 
 /// A machine that reaches nothing of its model (T42). Without a MAC of its own it gets one from its name.
 fn alone(vm: &Vm, bridge: &str) -> Vm {
+    let elsewhere = VmNic { bridge: bridge.to_owned(), mac_address: None, vlan: None };
     Vm {
         mac_address: None,
         bridge: bridge.to_owned(),
         // Of the bridge it leaves; libvirt refuses it on one that keeps no VLANs apart.
         vlan: None,
         autostart: false,
+        nics: vm.nics.iter().map(|_| elsewhere.clone()).collect(),
         usb_devices: Vec::new(),
         disk_image: None,
         iso_image: None,
+        existing_disk: None,
         // Its seed was read at the first start, and stands beside the disk of the original alone.
         cloud_init: None,
         ..vm.clone()

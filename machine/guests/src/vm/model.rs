@@ -7,10 +7,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use bedplate_libvirt::xml::{Boot, Element, boot};
 use bedplate_model::host::Firmware;
 
 use super::inspect::InspectError;
-use super::xml::Element;
 
 /// A definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Usb {
 impl Model {
     /// Reads what libvirt holds, or what it is to be told.
     pub fn parse(xml: &str) -> Result<Self, InspectError> {
-        let domain = Element::parse(xml)?;
+        let domain = Element::parse(xml).map_err(|error| InspectError(error.into()))?;
         let empty = Element::default();
         let os = domain.child("os").unwrap_or(&empty);
         let devices = domain.child("devices").unwrap_or(&empty);
@@ -129,7 +129,7 @@ impl Model {
             machine: os.of("type", "machine").to_owned(),
             firmware: firmware(os),
             variables: variables.filter(|path| path.starts_with('/')).map(PathBuf::from),
-            memory: domain.child("memory").map_or(0, kibibytes),
+            memory: domain.child("memory").map_or(0, Element::kibibytes),
             processors: number(domain.child("vcpu")),
             disks: devices.all("disk").map(disk).collect(),
             usb: devices.all("hostdev").filter_map(usb).collect(),
@@ -153,7 +153,7 @@ impl Source {
 /// Every path in a definition, wherever it stands: disks and what they are based on, firmware,
 /// variables, kernels, shared directories, logs, arguments of QEMU.
 pub fn paths(xml: &str) -> Result<Vec<PathBuf>, InspectError> {
-    let domain = Element::parse(xml)?;
+    let domain = Element::parse(xml).map_err(|error| InspectError(error.into()))?;
     let mut found = Vec::new();
     domain.visit(&mut |text| found.extend(paths_in(text).map(PathBuf::from)));
     Ok(found)
@@ -169,36 +169,11 @@ fn paths_in(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn firmware(os: &Element) -> Firmware {
-    let loader = os.child("loader");
-    let of_loader = |name: &str, value: &str| {
-        loader.is_some_and(|loader| loader.attribute(name) == Some(value))
-    };
-    if os.attribute("firmware") != Some("efi") && !of_loader("type", "pflash") {
-        return Firmware::Bios;
+    match boot(os) {
+        Boot::Bios => Firmware::Bios,
+        Boot::Uefi => Firmware::Uefi,
+        Boot::SecureBoot => Firmware::UefiSecureBoot,
     }
-    let features = os.child("firmware").map(|firmware| firmware.children.as_slice());
-    let is_on = |feature: &Element| {
-        feature.attribute("name") == Some("secure-boot")
-            && feature.attribute("enabled") == Some("yes")
-    };
-    let secure = features.unwrap_or_default().iter().any(is_on) || of_loader("secure", "yes");
-    if secure { Firmware::UefiSecureBoot } else { Firmware::Uefi }
-}
-
-/// What libvirt's `formatdomain` says of units: without one it is KiB.
-fn kibibytes(element: &Element) -> u64 {
-    let value = number(Some(element));
-    let bytes: u64 = match element.attribute("unit").unwrap_or("KiB") {
-        "b" | "bytes" => return value / 1024,
-        "KB" => 1000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "M" | "MiB" => 1 << 20,
-        "G" | "GiB" => 1 << 30,
-        "T" | "TiB" => 1 << 40,
-        _ => 1 << 10,
-    };
-    value.saturating_mul(bytes) / 1024
 }
 
 fn number(element: Option<&Element>) -> u64 {
@@ -351,8 +326,8 @@ fn of_domain(domain: &Element, os: &Element) -> Vec<String> {
 /// Memory and processors that are there and not used at once, or pinned.
 fn of_amounts(domain: &Element) -> Vec<String> {
     let mut parts = Vec::new();
-    let whole = domain.child("memory").map_or(0, kibibytes);
-    let now = domain.child("currentMemory").map_or(whole, kibibytes);
+    let whole = domain.child("memory").map_or(0, Element::kibibytes);
+    let now = domain.child("currentMemory").map_or(whole, Element::kibibytes);
     if now != whole {
         parts.push(format!("memory of {} MiB at first", now / 1024));
     }

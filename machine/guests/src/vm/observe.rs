@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bedplate_events::shown::shown;
 use bedplate_libvirt::{Domain, Off, State as Standing};
 use bedplate_model::host::{Firmware, State, Vm};
 use bedplate_model::name::GuestName;
@@ -221,6 +222,9 @@ fn files(context: &Context, name: &str, vm: &Vm, found: Option<&DomainFound>) ->
         Some(Ok(size)) => (Some(size), None),
         Some(Err(error)) => (None, Some(format!("{} cannot be used: {error}", disk.display()))),
     };
+    // Only where it is new to us: an image over another one reads the host's files.
+    let is_new = vm.existing_disk.is_some() && found.is_none_or(|found| found.intent.is_none());
+    let trouble = trouble.or_else(|| disk_bytes.filter(|_| is_new).and_then(|_| based(&disk)));
     let models = found.map_or([None, None], |found| [found.held.as_ref(), found.live.as_ref()]);
     let without_key = vm.firmware == Firmware::UefiSecureBoot
         && variables::are_without_key(&variables::place(name, models)).unwrap_or(false);
@@ -238,6 +242,17 @@ fn files(context: &Context, name: &str, vm: &Vm, found: Option<&DomainFound>) ->
     }
 }
 
+/// Why a disk that was put there cannot be taken: it does not stand for itself.
+fn based(disk: &Path) -> Option<String> {
+    let other = qcow2::needs(disk).files.into_iter().next()?;
+    Some(format!(
+        "{} needs another file, {}, which a guest's disk may not; `qemu-img convert -O qcow2 OLD NEW` \
+         makes one that stands for itself",
+        disk.display(),
+        shown(&other.display().to_string())
+    ))
+}
+
 /// The file that says that a machine was started since boot.
 pub fn started_file(context: &Context, name: &str) -> PathBuf {
     context.runtime.join(STARTED).join(name)
@@ -246,6 +261,24 @@ pub fn started_file(context: &Context, name: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn t33_a_disk_that_was_put_there_stands_for_itself() {
+        use bedplate_tools::command::CommandExt as _;
+        use bedplate_tools::qemu_img;
+        let place = tempfile::tempdir().unwrap();
+        let [own, over] = ["own.qcow2", "over.qcow2"].map(|name| place.path().join(name));
+        let create = |arguments: &[&str], path: &Path| {
+            let mut command = std::process::Command::new("qemu-img");
+            command.args(["create", "-q", "-f", "qcow2"]).args(arguments).arg(path);
+            command.run().unwrap();
+        };
+        qemu_img::create(&own, 1 << 20).unwrap();
+        create(&["-F", "qcow2", "-b", own.to_str().unwrap()], &over);
+        assert_eq!(based(&own), None);
+        let why = based(&over).unwrap();
+        assert!(why.contains("own.qcow2") && why.contains("stands for itself"), "{why}");
+    }
 
     /// A machine of ours after so many external snapshots.
     fn snapshots(count: usize) -> Option<String> {

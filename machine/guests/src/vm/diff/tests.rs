@@ -110,6 +110,34 @@ fn t38_a_defined_machine_whose_disk_is_gone_gets_no_new_one_in_its_place() {
 }
 
 #[test]
+fn t38_a_disk_that_is_to_be_there_is_never_made_nor_shared() {
+    let mut intent = sample::intent();
+    let vm = intent.vms.get_mut("haos").unwrap();
+    vm.disk_image = None;
+    vm.existing_disk = Some("old.qcow2".into());
+    let mut observed = Observed { mounts: sample::mounts(), ..Observed::default() };
+    let resource = diff(&intent, &observed).remove(0);
+    assert!(resource.actions.is_empty(), "{resource:?}");
+    let why = resource.refused.unwrap();
+    assert!(why.contains("/mnt/vmstore/haos/old.qcow2 is there, and it is not"), "{why}");
+    assert!(why.contains("make /mnt/vmstore/haos and put"), "{why}");
+
+    let there = FilesFound { directory: true, disk_bytes: Some(32 * GIB), ..FilesFound::default() };
+    observed.files.insert("haos".into(), there);
+    let resource = diff(&intent, &observed).remove(0);
+    assert_eq!(resource.refused, None);
+    let titles: Vec<_> = resource.actions.iter().map(ToString::to_string).collect();
+    assert!(titles[0].starts_with("define haos"), "{titles:?}");
+    assert!(!titles.iter().any(|title| title.contains("fetch") || title.contains("make")));
+
+    let xml = "<domain><devices><disk><source file='/mnt/vmstore/haos/old.qcow2'/></disk></devices></domain>";
+    let other = DomainFound { held: Some(Model::parse(xml).unwrap()), ..DomainFound::default() };
+    observed.domains.insert("old".into(), other);
+    let why = diff(&intent, &observed).remove(0).refused.unwrap();
+    assert!(why.contains("that of the machine old of libvirt"), "{why}");
+}
+
+#[test]
 fn an_absent_machine_goes_and_a_second_run_finds_nothing() {
     let mut intent = sample::intent();
     let observed = as_wanted(&intent);

@@ -1,5 +1,6 @@
 use super::super::inspect;
 use super::*;
+use bedplate_model::host::VmNic;
 use bedplate_sample as sample;
 
 fn defined(change: impl FnOnce(&mut Vm)) -> Definition {
@@ -89,6 +90,19 @@ pub fn shapes() -> Vec<(&'static str, Definition)> {
                 vm.cloud_init = Some(seed);
                 vm.vlan = Some(20);
                 vm.guest_agent = false;
+            }),
+        ),
+        (
+            "two_networks_and_its_own_disk",
+            defined(|vm| {
+                vm.disk_image = None;
+                vm.existing_disk = Some("web.qcow2".into());
+                vm.usb_devices.clear();
+                let written = Some("52:54:00:00:00:11".parse().unwrap());
+                vm.nics = vec![
+                    VmNic { bridge: "br1".into(), mac_address: written, vlan: Some(30) },
+                    VmNic { bridge: "br1".into(), mac_address: None, vlan: None },
+                ];
             }),
         ),
         ("emulated_twice", defined_on(Accelerator::SoftwareTwice, |_| ())),
