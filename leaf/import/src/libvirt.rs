@@ -179,14 +179,19 @@ impl Domain<'_> {
                 self.open(vcpu, "vcpu", format!("left out: {} is no number", quote(&vcpu.text)))
             }
         }
-        for (key, what) in [("current", "uses at first"), ("cpuset", "is pinned to")] {
-            if let Some(value) = vcpu.attribute(key) {
-                let message = format!(
-                    "it {what} the processors {}, which host.toml does not know; left out",
-                    quote(value)
-                );
-                self.open(vcpu, "vcpu", message);
-            }
+        if let Some(now) = vcpu.attribute("current").filter(|now| *now != vcpu.text.trim()) {
+            let message = format!(
+                "it begins with {} of them, and host.toml knows one number; left out",
+                quote(now)
+            );
+            self.open(vcpu, "vcpu", message);
+        }
+        if let Some(set) = vcpu.attribute("cpuset") {
+            let message = format!(
+                "it is pinned to the processors {}, which host.toml does not know; left out",
+                quote(set)
+            );
+            self.open(vcpu, "vcpu", message);
         }
     }
 

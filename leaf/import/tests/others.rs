@@ -57,6 +57,27 @@ fn what_bedplate_itself_defines_comes_back_as_it_was() {
 }
 
 #[test]
+fn an_overlay_of_a_snapshot_is_told_as_what_it_may_be() {
+    let recorded = include_str!("../../../machine/guests/src/vm/recorded/overlay.xml");
+    let imported = domain(recorded).unwrap();
+    assert!(
+        shown(&imported).contains("`virsh blockcommit` brings both together"),
+        "{}",
+        shown(&imported)
+    );
+    let chain = recorded.replace(
+        "<target dev=\"vda\"",
+        "<backingStore><source file=\"/a\"/></backingStore><target dev=\"vda\"",
+    );
+    let chain = chain.replace(
+        "<target dev='vda'",
+        "<backingStore><source file='/a'/></backingStore><target dev='vda'",
+    );
+    assert_ne!(chain, recorded);
+    assert!(shown(&domain(&chain).unwrap()).contains("stands for itself"));
+}
+
+#[test]
 fn what_is_no_domain_is_refused_with_its_place() {
     for (xml, what) in [
         ("", "there is no <domain>"),

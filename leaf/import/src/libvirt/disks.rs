@@ -76,6 +76,14 @@ impl Domain<'_> {
         if let Some(pool) = pool {
             self.draft.line("pool", pool.as_str());
         }
+        if is_qcow2 && !file.ends_with(".qcow2") {
+            let message = format!(
+                "{} is a qcow2 by another name, as that of an external snapshot is: where it is based on \
+                 another image (`qemu-img info`), `virsh blockcommit` brings both together first",
+                quote(file)
+            );
+            self.open(disk, "existing_disk", message);
+        }
         let how = match is_qcow2 {
             true => "move it".to_owned(),
             false => "`qemu-img convert -O qcow2` it".to_owned(),

@@ -281,8 +281,8 @@ fn missing_disk(vm: &Vm, files: &FilesFound, disk: &Path) -> Option<String> {
         _ => String::new(),
     };
     Some(format!(
-        "host.toml says by `existing_disk` that its disk {} is there, and it is not; nothing is made in \
-         its place: {make}put the file there (`qemu-img convert -O qcow2 OLD NEW` from another place or \
+        "host.toml says by `existing_disk` that its disk {} is there, and it is not (a link \
+         to it does not count); nothing is made in its place: {make}put the file there (`qemu-img convert -O qcow2 OLD NEW` from another place or \
          form, while nothing runs from it), or write `disk_image` for one that is fetched",
         disk.display()
     ))
