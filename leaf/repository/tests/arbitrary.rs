@@ -4,6 +4,7 @@
 
 use bedplate_model::host::Platform;
 use bedplate_repository::flake::Flake;
+use bedplate_repository::flake::sources::Sources;
 use bedplate_repository::input::Input;
 use bedplate_repository::{lock, shipped};
 use proptest::prelude::*;
@@ -17,7 +18,7 @@ fn is_within(text: &str, longer: &str) -> bool {
 /// Everything that is asked of a flake.
 fn ask(text: &str) {
     let Ok(flake) = Flake::parse(text) else { return };
-    let _ = (flake.layout(), flake.input(), flake.has_nixpkgs(), flake.place_of("a"));
+    let _ = (flake.hosts(&Sources::default()), flake.input(), flake.has_nixpkgs());
     for platform in [Platform::Embedded, Platform::Nixos] {
         let address = (platform == Platform::Nixos).then_some("path:/srv/bedplate");
         let Ok(lacking) = Input::lacking(&flake, platform, address) else {
