@@ -7,8 +7,10 @@ use crate::change::{Added, Change, Left, Proposal};
 use crate::document;
 use crate::error::Error;
 use crate::flake::Flake;
+use crate::flake::sources::split;
 use crate::host::{self, FLAKE_FILE, NewHost};
 use crate::input::{Input, InputState};
+use crate::place;
 use crate::read::RepositoryFacts;
 use crate::shipped::PLATFORM;
 
@@ -22,8 +24,9 @@ pub fn decide(facts: &RepositoryFacts, request: &NewHost<'_>) -> Result<Proposal
     }
     host::nothing_vendored(request)?;
     let request = NewHost { platform: Some(Platform::Nixos), ..*request };
-    let path = format!("{}/{}", facts.hosts, request.name);
-    let (text, found) = document::fit(&request, &facts.hosts)?;
+    let hosts = directory(facts, request.name);
+    let path = format!("{hosts}/{}", request.name);
+    let (text, found) = document::fit(&request, &hosts)?;
     host::check_id(&found)?;
     let names = match facts.sources.directories.get(&path) {
         Some(Some(names)) => names,
@@ -47,6 +50,19 @@ pub fn decide(facts: &RepositoryFacts, request: &NewHost<'_>) -> Result<Proposal
     changes.push(Change::File { path: format!("{path}/host.toml"), content });
     let host = Added { name: request.name.to_owned(), id: found.host.id, directory: path };
     Ok(Proposal { host, changes, left })
+}
+
+/// The directory that the host stands in: that of hosts, or where it was listed or found.
+fn directory(facts: &RepositoryFacts, name: &str) -> String {
+    if facts.entries.contains(name) {
+        return facts.hosts.clone();
+    }
+    let listed = facts.found.known.get(name).and_then(|known| known.listed.clone());
+    let elsewhere = || {
+        let path = place::elsewhere(&facts.sources, &facts.hosts, name)?;
+        Some(split(&path).0.to_owned())
+    };
+    listed.or_else(elsewhere).unwrap_or_else(|| facts.hosts.clone())
 }
 
 /// The input that the host's module comes from.

@@ -131,6 +131,16 @@ pub enum Error {
         /// What to add.
         lines: String,
     },
+    /// What a framework is told of its directory is not understood.
+    #[error(
+        "{place}: {why}, so where its hosts are is not known; nothing was written\n  help: write it out there, as a string or a path"
+    )]
+    Unplaced {
+        /// Where.
+        place: Place,
+        /// What.
+        why: String,
+    },
     /// Nobody can say where hosts live.
     #[error(
         "where this repository keeps its hosts is not sure: {candidates}; nothing was written\n  help: say it with --hosts DIR"
@@ -141,7 +151,7 @@ pub enum Error {
     },
     /// A directory of which the flake makes hosts by itself.
     #[error(
-        "{framework} makes a host of everything in {directory}, and one of Bedplate's is made otherwise; nothing was written\n  help: name another directory with --hosts DIR"
+        "{framework} takes everything in {directory} for its own, and a host of Bedplate's is made otherwise; nothing was written\n  help: name another directory with --hosts DIR"
     )]
     Taken {
         /// Who lists it.
@@ -159,7 +169,7 @@ pub enum Error {
     },
     /// Nothing is there to be taken over.
     #[error(
-        "there is no {path} to take over; nothing was written\n  help: leave --adopt out for a host that is new, or say with --hosts DIR where it is"
+        "there is no {path} to take over; nothing was written\n  help: leave --adopt out for a host that is new, say with --hosts DIR where it is, or move a host that is one file into a directory first (NAME.nix to NAME/default.nix)"
     )]
     NothingToAdopt {
         /// The directory.
@@ -234,7 +244,7 @@ pub enum Error {
     },
     /// A link in the place of a file.
     #[error(
-        "{} is a link and was left alone; nothing was written to it\n  help: edit what it points to by hand, or name another directory with --hosts DIR",
+        "{} is a link and was left alone; nothing was written to it\n  help: edit what it points to by hand; where it is a directory of hosts, name the real one with --hosts DIR",
         path.display()
     )]
     Link {

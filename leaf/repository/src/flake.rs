@@ -158,6 +158,32 @@ mod tests {
     }
 
     #[test]
+    fn t13_what_grows_without_end_is_doubted_soon() {
+        let doubled = |start: &str, twice: &str| {
+            let mut text = format!("inputs: let a0 = {start};\n");
+            for n in 0..60 {
+                text += &format!("a{} = {};\n", n + 1, twice.replace('X', &format!("a{n}")));
+            }
+            text
+        };
+        for outputs in [
+            doubled("[ \"a\" ]", "X ++ X")
+                + "in { nixosConfigurations = inputs.lib.genAttrs a60 (n: n); }",
+            doubled("\"a\"", "X + X") + "in { nixosConfigurations.${a60} = 1; }",
+            doubled("\"a\"", "\"${X}${X}\"") + "in { nixosConfigurations.${a60} = 1; }",
+            doubled("\"a\"", "./. + (\"/${X}\" + X)") + "in { nixosConfigurations.${a60} = 1; }",
+            doubled("[ [ ] ]", "builtins.concatMap (x: X) X")
+                + "in { nixosConfigurations = inputs.lib.genAttrs a60 (n: n); }",
+            "inputs: let f = x: f (x // { }); in { nixosConfigurations = f { }; }".to_owned(),
+            "inputs: let x = x; in { nixosConfigurations = x // { }; }".to_owned(),
+            "inputs: let f = x: f x + f x; in { nixosConfigurations.${f 1} = 1; }".to_owned(),
+            "{ self, ... }: { inherit (self) nixosConfigurations; }".to_owned(),
+        ] {
+            assert!(!hosts(&outputs).doubts.is_empty(), "{outputs}");
+        }
+    }
+
+    #[test]
     fn mistakes_have_a_line_and_a_column() {
         let error = Flake::parse("{\n  outputs = { ;\n}\n").err().unwrap().to_string();
         assert!(error.starts_with("flake.nix:2:15: "), "{error}");

@@ -7,7 +7,7 @@ use crate::change::{Added, Change, Files, Left, Proposal};
 use crate::document;
 use crate::error::Error;
 use crate::flake::edit::Edited;
-use crate::flake::frameworks::Framework;
+use crate::flake::frameworks::{Framework, UNPLACED};
 use crate::flake::hosts::{Hosts, Place};
 use crate::flake::{Flake, listers};
 use crate::input::Input;
@@ -48,8 +48,6 @@ pub fn decide(facts: &RepositoryFacts, request: &NewHost<'_>) -> Result<Proposal
     let listed = listed(&facts.found, directory)?;
     let resumed = flake.calls(name, directory);
     check(facts, &host, resumed)?;
-    let edited =
-        flake.with_host_among(name, directory, lacking.as_ref(), &facts.sources, &facts.found);
     if !resumed {
         certain(facts, &flake, name, lacking.as_ref())?;
     }
@@ -59,21 +57,9 @@ pub fn decide(facts: &RepositoryFacts, request: &NewHost<'_>) -> Result<Proposal
         Platform::Embedded => vendor(facts, request.description, &mut changes, &mut left)?,
         Platform::Nixos => nothing_vendored(request)?,
     }
-    let edited = match lacking.as_ref() {
-        // The host stands there from a run that was cut off, or was written by its owner.
-        Some(input) if resumed => Some(flake.with_input(input)),
-        None if resumed || listed => None,
-        _ => Some(edited),
-    };
-    match edited {
-        None => {}
-        Some(Ok(edited)) => changes.push(edit(facts, edited)),
-        Some(Err(why)) => left.push(Left::Lines {
-            file: FLAKE_FILE.to_owned(),
-            why,
-            lines: flake.by_hand(name, directory, lacking.as_ref(), &facts.found),
-        }),
-    }
+    let (more, by_hand) = flake_change(facts, &flake, name, lacking.as_ref(), listed, resumed);
+    changes.extend(more);
+    left.extend(by_hand);
     match host.host.platform {
         Platform::Embedded => complete_lock(facts, &mut changes, &mut left),
         Platform::Nixos => {
@@ -88,6 +74,31 @@ pub fn decide(facts: &RepositoryFacts, request: &NewHost<'_>) -> Result<Proposal
     changes.push(Change::Directory { path: path.clone(), files: files(text, more) });
     let host = Added { name: name.to_owned(), id: host.host.id, directory: path };
     Ok(Proposal { host, changes, left })
+}
+
+/// What is added to `flake.nix`, or what its owner has to add.
+fn flake_change(
+    facts: &RepositoryFacts,
+    flake: &Flake,
+    name: &str,
+    lacking: Option<&Input>,
+    listed: bool,
+    resumed: bool,
+) -> (Option<Change>, Option<Left>) {
+    let (directory, sources, found) = (&facts.hosts, &facts.sources, &facts.found);
+    let edited = match lacking {
+        // The host stands there from a run that was cut off, or was written by its owner.
+        Some(input) if resumed => flake.with_input(input),
+        None if resumed || listed => return (None, None),
+        lacking => flake.with_host_among(name, directory, lacking, sources, found),
+    };
+    match edited {
+        Ok(edited) => (Some(edit(facts, edited)), None),
+        Err(why) => {
+            let lines = flake.by_hand(name, directory, lacking, found);
+            (None, Some(Left::Lines { file: FLAKE_FILE.to_owned(), why, lines }))
+        }
+    }
 }
 
 /// The change of `flake.nix`.
@@ -190,21 +201,18 @@ fn check(facts: &RepositoryFacts, host: &HostFile, resumed: bool) -> Result<(), 
         let (path, help) = (format!("{path}.nix"), String::new());
         return Err(Error::Occupied { path, help });
     }
+    let elsewhere = || {
+        let listed = facts.found.known.get(name).and_then(|known| known.listed.as_ref());
+        let listed = listed.map(|directory| format!("{directory}/{name}"));
+        place::elsewhere(&facts.sources, &facts.hosts, name).or(listed)
+    };
+    if let Some(path) = elsewhere().filter(|_| !resumed) {
+        return Err(Error::Occupied { path, help: String::new() });
+    }
     if let Some((other, id)) = facts.ids.iter().find(|(_, id)| **id == host.host.id) {
         return Err(Error::IdTaken { id: *id, other: other.clone() });
     }
-    if resumed {
-        return Ok(());
-    }
-    if let Some(path) = place::elsewhere(&facts.sources, &facts.hosts, name) {
-        return Err(Error::Occupied { path, help: String::new() });
-    }
-    match facts.found.known.get(name).and_then(|known| known.listed.as_ref()) {
-        Some(directory) => {
-            Err(Error::Occupied { path: format!("{directory}/{name}"), help: String::new() })
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Whether every host of the flake is known.
@@ -215,6 +223,10 @@ fn certain(
     lacking: Option<&Input>,
 ) -> Result<(), Error> {
     let Some(doubt) = facts.found.doubts.first() else { return Ok(()) };
+    if let Some(doubt) = facts.found.doubts.iter().find(|one| UNPLACED.contains(&one.why.as_str()))
+    {
+        return Err(Error::Unplaced { place: doubt.place.clone(), why: doubt.why.clone() });
+    }
     let lines = flake.by_hand(name, &facts.hosts, lacking, &facts.found);
     let lines: Vec<String> = lines.iter().map(|line| format!("    {line}")).collect();
     Err(Error::Unknowable {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::Error;
 use crate::flake::frameworks::Framework;
 use crate::flake::hosts::Hosts;
-use crate::flake::sources::{Kind, Names, Sources, split};
+use crate::flake::sources::{Kind, Names, Sources, below, split};
 use crate::shipped::HOSTS;
 
 /// What directories of hosts are called.
@@ -94,13 +94,29 @@ pub(crate) fn directory(hosts: &Hosts, sources: &Sources) -> Result<String, Erro
         return Ok(directory);
     }
     let place = Place { hosts, sources };
-    for found in [place.listed(), place.named(), place.called()] {
-        match found.len() {
-            0 => {}
-            _ => return one_of(&place, found),
+    for found in [place.listed(), place.named(has_directory), place.called()] {
+        if !found.is_empty() {
+            return one_of(&place, found);
         }
     }
-    Ok(HOSTS.to_owned())
+    // Files of that name alone may be anything.
+    let perhaps = place.named(holds);
+    if perhaps.is_empty() {
+        return Ok(HOSTS.to_owned());
+    }
+    Err(Error::Where { candidates: shown(&perhaps) })
+}
+
+/// A link that stands where hosts may live.
+pub(crate) fn link(sources: &Sources) -> Option<String> {
+    let all = sources.directories.iter();
+    let there = all.filter_map(|(path, names)| names.as_ref().map(|names| (path, names)));
+    there
+        .flat_map(|(path, names)| {
+            let links = names.iter().filter(|(_, kind)| **kind == Kind::Link);
+            links.map(|(name, _)| below(path, name)).collect::<Vec<_>>()
+        })
+        .find(|path| is_of_hosts(path))
 }
 
 /// Whether a directory is one that hosts live in, by its name.
@@ -122,14 +138,13 @@ fn is_system(name: &str) -> bool {
 
 fn one_of(place: &Place<'_>, found: BTreeSet<String>) -> Result<String, Error> {
     let of_systems = |path: &String| is_system(split(path).1);
-    let candidates: Vec<String> = found.iter().cloned().collect();
-    let refused = || Error::Where { candidates: candidates.join(", ") };
+    let refused = || Error::Where { candidates: shown(&found) };
     if found.iter().any(of_systems) {
         // Beside those of other systems, where there are any.
         let ours: BTreeSet<String> = found
             .iter()
             .filter(|path| of_systems(path))
-            .map(|path| crate::flake::sources::below(split(path).0, SYSTEM))
+            .map(|path| below(split(path).0, SYSTEM))
             .filter(|path| place.sources.directories.get(path).is_some_and(Option::is_some))
             .collect();
         return match ours.first() {
@@ -141,6 +156,12 @@ fn one_of(place: &Place<'_>, found: BTreeSet<String>) -> Result<String, Error> {
         Some(one) if found.len() == 1 && !one.is_empty() => Ok(one.clone()),
         _ => Err(refused()),
     }
+}
+
+/// Directories for people; the root has no name.
+fn shown(directories: &BTreeSet<String>) -> String {
+    let names = directories.iter().map(|path| if path.is_empty() { "." } else { path });
+    names.collect::<Vec<_>>().join(", ").escape_debug().to_string()
 }
 
 struct Place<'a> {
@@ -167,7 +188,7 @@ impl Place<'_> {
     }
 
     /// Directories that hold the most hosts by their name.
-    fn named(&self) -> BTreeSet<String> {
+    fn named(&self, holds: impl Fn(&Names, &str) -> bool) -> BTreeSet<String> {
         let names: Vec<&String> = self
             .hosts
             .known
@@ -177,9 +198,11 @@ impl Place<'_> {
             .collect();
         let mut covered: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
         for (directory, found) in self.directories() {
-            let holds = names.iter().filter(|name| holds(found, name)).count();
-            if holds > 0 {
-                covered.entry(holds).or_default().insert(directory.clone());
+            let is = is_of_hosts(directory);
+            let is_there = |name: &&&String| holds(found, name) || is && self::holds(found, name);
+            let count = names.iter().filter(is_there).count();
+            if count > 0 {
+                covered.entry(count).or_default().insert(directory.clone());
             }
         }
         let Some((_, best)) = covered.pop_last() else { return BTreeSet::new() };
@@ -198,7 +221,7 @@ impl Place<'_> {
             let systems: Vec<String> = names
                 .iter()
                 .filter(|(name, kind)| **kind == Kind::Directory && is_system(name))
-                .map(|(name, _)| crate::flake::sources::below(directory, name))
+                .map(|(name, _)| below(directory, name))
                 .collect();
             if systems.is_empty() {
                 found.insert(directory.clone());
@@ -214,6 +237,11 @@ impl Place<'_> {
         let there = all.filter_map(|(path, names)| names.as_ref().map(|names| (path, names)));
         there.filter(|(path, _)| !is_of_others(path) && !self.is_taken(path))
     }
+}
+
+/// Whether a directory holds a directory of that name.
+fn has_directory(names: &Names, host: &str) -> bool {
+    names.get(host) == Some(&Kind::Directory)
 }
 
 /// Whether a directory holds a host of that name, as a directory or as a file.

@@ -77,7 +77,10 @@ pub fn facts(root: &Path, hosts: Option<&str>) -> Result<RepositoryFacts, Error>
     let found = tree::follow(root, &parsed, &mut sources)?;
     let hosts = match hosts {
         Some(hosts) => hosts.trim_end_matches('/').to_owned(),
-        None => place::directory(&found, &sources)?,
+        None => match place::link(&sources) {
+            Some(link) => return Err(Error::Link { path: root.join(link) }),
+            None => place::directory(&found, &sources)?,
+        },
     };
     // Before anything is looked for there.
     rules::relative_path(&hosts).map_err(Error::rule)?;

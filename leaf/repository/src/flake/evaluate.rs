@@ -16,7 +16,7 @@ use super::value::{At, Code, Doubt, Foreign, Function, List, Scope, State, Text}
 use super::value::{Thunk, Value};
 
 /// Steps of one evaluation: some hundred for each of ten thousand hosts.
-const STEPS: u32 = 4_000_000;
+const STEPS: u32 = 3_000_000;
 /// Evaluations within evaluations.
 const DEPTH: u32 = 400;
 
@@ -94,10 +94,21 @@ impl<'a> Evaluator<'a> {
         value
     }
 
+    /// Counts work that grows with what is worked on; whether there is any left to do it.
+    pub fn spend(&self, work: usize) -> bool {
+        let work = u32::try_from(work).unwrap_or(STEPS);
+        self.steps.set(self.steps.get().saturating_add(work));
+        self.steps.get() <= STEPS
+    }
+
+    /// What is said of work that is not done.
+    pub fn too_long(&self, at: &At) -> Value {
+        self.doubt(at, "what stands here takes too long to follow")
+    }
+
     fn within(&self, at: &At, what: impl FnOnce() -> Value) -> Value {
-        self.steps.set(self.steps.get() + 1);
-        if self.steps.get() > STEPS || self.depth.get() > DEPTH {
-            return self.doubt(at, "what stands here takes too long to follow");
+        if !self.spend(1) || self.depth.get() > DEPTH {
+            return self.too_long(at);
         }
         self.depth.set(self.depth.get() + 1);
         let value = what();

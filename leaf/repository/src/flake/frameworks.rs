@@ -41,7 +41,8 @@ pub enum Framework {
         /// Where hosts stand among that.
         path: &'static [&'static str],
     },
-    /// Something that makes a host of each directory: none of ours can stand among them.
+    /// Something that takes whatever stands in a directory for a host or a module of its own: none of
+    /// ours can stand there.
     Lister {
         /// Its name.
         name: &'static str,
@@ -49,6 +50,12 @@ pub enum Framework {
         directory: String,
     },
 }
+
+/// Why a framework's directory of hosts is not known.
+pub(crate) const UNPLACED: [&str; 2] = [
+    "the prefix of blueprint is not understood",
+    "where snowfall's directory is, is not understood",
+];
 
 /// Whether something is an input, by its usual name or by where it comes from.
 pub(super) fn is_input(evaluator: &Evaluator<'_>, foreign: &Foreign, known: &str) -> bool {
@@ -128,6 +135,9 @@ pub(super) fn called(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Op
     if called.path.len() <= 2 && is_input(evaluator, called, "blueprint") && name != "mkFlake" {
         return Some(blueprint(evaluator, called, argument, at));
     }
+    if name == "mkFlake" && is_input(evaluator, called, "nixos-unified") {
+        return Some(unified(evaluator, called, argument, at));
+    }
     if name == "mkFlake" && is_input(evaluator, called, "snowfall-lib") {
         return Some(snowfall(evaluator, called, argument, at));
     }
@@ -163,8 +173,7 @@ fn option(evaluator: &Evaluator<'_>, argument: &Value, name: &str) -> Option<Val
 fn blueprint(evaluator: &Evaluator<'_>, called: &Foreign, argument: &Thunk, at: &At) -> Value {
     let argument = evaluator.force(argument);
     let unknown = |at: &At| {
-        let doubt =
-            Doubt { at: at.clone(), why: "the prefix of blueprint is not understood".into() };
+        let doubt = Doubt { at: at.clone(), why: UNPLACED[0].to_owned() };
         result(called, Set { doubts: vec![Rc::new(doubt)], ..Set::default() })
     };
     if !matches!(argument, Value::Set(_)) {
@@ -213,8 +222,7 @@ fn snowfall(evaluator: &Evaluator<'_>, called: &Foreign, argument: &Thunk, at: &
         (Some(Value::Path(path)), _) | (None, Some(Value::Path(path))) => path,
         (Some(Value::Text(text)), _) => text.text.trim_matches(['.', '/']).into(),
         _ => {
-            let why = "where snowfall's directory is, is not understood";
-            let doubt = Rc::new(Doubt { at: at.clone(), why: why.to_owned() });
+            let doubt = Rc::new(Doubt { at: at.clone(), why: UNPLACED[1].to_owned() });
             return result(called, Set { doubts: vec![doubt], ..Set::default() });
         }
     };
@@ -256,6 +264,22 @@ fn utils_plus(evaluator: &Evaluator<'_>, called: &Foreign, argument: &Thunk, at:
             path: &["hosts"],
         },
     );
+    result(called, hosts)
+}
+
+/// nixos-unified lists `configurations/nixos` at its root, or below `nix`.
+fn unified(evaluator: &Evaluator<'_>, called: &Foreign, argument: &Thunk, at: &At) -> Value {
+    let given = evaluator.force(argument);
+    let root = match option(evaluator, &given, "root") {
+        Some(Value::Path(path)) => path,
+        _ => "".into(),
+    };
+    let mut hosts = Set::default();
+    for above in ["", "nix"] {
+        let directory = below(&below(&root, above), "configurations/nixos");
+        let found = directory_of(evaluator, "nixos-unified", &directory, at);
+        hosts = merged(evaluator, hosts, found, at);
+    }
     result(called, hosts)
 }
 
@@ -334,8 +358,13 @@ pub(super) fn directory_of(
     directory: &str,
     at: &At,
 ) -> Set {
-    push(evaluator, Framework::Lister { name, directory: directory.to_owned() });
+    lister(evaluator, name, directory);
     listed(evaluator, directory, at, of_either)
+}
+
+/// Notes a directory of which something takes everything.
+pub(super) fn lister(evaluator: &Evaluator<'_>, name: &'static str, directory: &str) {
+    push(evaluator, Framework::Lister { name, directory: directory.to_owned() });
 }
 
 /// Notes that flake-parts is there.

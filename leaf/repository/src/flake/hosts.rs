@@ -1,5 +1,6 @@
 //! The hosts of a flake: their names, what is not known of them, and where one more goes.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use rnix::TextRange;
@@ -10,7 +11,7 @@ use super::frameworks::Framework;
 use super::library::{as_set, doubt_of};
 use super::site::{self, Site};
 use super::sources::{Sources, Wanted};
-use super::tree::{attribute_path, entry, plain_string, position};
+use super::tree::{Lines, attribute_path, entry, plain_string};
 use super::value::{At, Foreign, Scope, Set, Thunk, Value};
 use super::{FILE, NAME};
 
@@ -72,6 +73,8 @@ pub struct Hosts {
     pub(super) called: Option<(String, String)>,
 }
 
+/// More doubts are not told: one is enough.
+const DOUBTS: usize = 100;
 /// Room for evaluations within evaluations.
 const STACK: usize = 256 << 20;
 
@@ -118,20 +121,24 @@ struct Analysis<'a> {
     text: &'a str,
     sources: &'a Sources,
     evaluator: Evaluator<'a>,
+    lines: RefCell<BTreeMap<String, Lines<'a>>>,
 }
 
 impl<'a> Analysis<'a> {
     fn new(text: &'a str, sources: &'a Sources) -> Self {
-        Self { text, sources, evaluator: Evaluator::new(sources) }
+        Self { text, sources, evaluator: Evaluator::new(sources), lines: RefCell::default() }
     }
 
     fn place(&self, at: &At) -> Place {
-        let text = match self.sources.files.get(&*at.file) {
-            _ if &*at.file == FILE => self.text,
-            Some(Some(text)) => text,
-            _ => "",
-        };
-        let (line, column) = position(text, at.offset);
+        let mut files = self.lines.borrow_mut();
+        let lines = files.entry(at.file.to_string()).or_insert_with(|| {
+            Lines::of(match self.sources.files.get(&*at.file) {
+                _ if &*at.file == FILE => self.text,
+                Some(Some(text)) => text,
+                _ => "",
+            })
+        });
+        let (line, column) = lines.position(at.offset);
         Place { file: at.file.to_string(), line, column }
     }
 
@@ -169,6 +176,7 @@ impl<'a> Analysis<'a> {
                         ..Set::default()
                     },
                 };
+                hosts.doubts.extend(set.over.iter().map(|foreign| doubt_of(foreign)));
                 hosts.doubts.extend(set.doubts.iter().cloned());
                 hosts
             }
@@ -211,7 +219,7 @@ impl<'a> Analysis<'a> {
             (name.to_string(), Known { place, listed })
         });
         let mut doubts: Vec<Uncertain> = Vec::new();
-        for doubt in &hosts.doubts {
+        for doubt in hosts.doubts.iter().take(DOUBTS) {
             let one = Uncertain { place: self.place(&doubt.at), why: doubt.why.clone() };
             if !doubts.contains(&one) {
                 doubts.push(one);

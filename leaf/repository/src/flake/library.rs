@@ -75,13 +75,25 @@ pub(super) fn names(value: &Value, at: &At) -> Set {
     set
 }
 
-/// `one // other`.
-pub(super) fn update(_: &Evaluator<'_>, one: &Value, other: &Value, at: &At) -> Value {
-    let (mut one, other) = (as_set(one, at), as_set(other, at));
-    if !(one.entries.is_empty() && one.under.is_empty()) {
-        // What it brings may take the place of anything that is there.
-        one.doubts.extend(other.under.iter().map(|foreign| doubt_of(foreign)));
+/// How much there is to copy of a value.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Set(set) => set.entries.len() + set.under.len() + set.doubts.len(),
+        Value::List(list) => list.items.len() + list.doubts.len(),
+        _ => 1,
     }
+}
+
+/// `one // other`.
+pub(super) fn update(evaluator: &Evaluator<'_>, one: &Value, other: &Value, at: &At) -> Value {
+    if !evaluator.spend((size(one) + size(other)) / 16) {
+        return evaluator.too_long(at);
+    }
+    let (mut one, other) = (as_set(one, at), as_set(other, at));
+    if !one.entries.is_empty() {
+        one.over.extend(other.under.iter().cloned());
+    }
+    one.over.extend(other.over);
     one.entries.extend(other.entries);
     one.under.extend(other.under);
     one.doubts.extend(other.doubts);
@@ -91,6 +103,9 @@ pub(super) fn update(_: &Evaluator<'_>, one: &Value, other: &Value, at: &At) -> 
 
 /// `one // other`, and so on within.
 fn update_deep(evaluator: &Evaluator<'_>, one: &Value, other: &Value, at: &At) -> Value {
+    if !evaluator.spend(size(one) + size(other)) {
+        return evaluator.too_long(at);
+    }
     let (left, right) = (as_set(one, at), as_set(other, at));
     let mut merged = left.clone();
     merged.under.extend(right.under.iter().cloned());
@@ -116,6 +131,9 @@ fn update_deep(evaluator: &Evaluator<'_>, one: &Value, other: &Value, at: &At) -
 
 /// `one ++ other`.
 pub(super) fn append(evaluator: &Evaluator<'_>, one: &Value, other: &Value, at: &At) -> Value {
+    if !evaluator.spend(size(one) + size(other)) {
+        return evaluator.too_long(at);
+    }
     let mut all = List::default();
     for value in [one, other] {
         let list = list(evaluator, value, at);
@@ -345,6 +363,9 @@ fn reduce(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value>
             let mut all = List { items: Vec::new(), doubts: found.doubts };
             for item in found.items {
                 let more = evaluator.force(&Thunk::apply(first, &item, at));
+                if !evaluator.spend(size(&more)) {
+                    return Some(evaluator.too_long(at));
+                }
                 let more = list(evaluator, &more, at);
                 all.items.extend(more.items);
                 all.doubts.extend(more.doubts);
@@ -443,6 +464,9 @@ fn flatten(evaluator: &Evaluator<'_>, found: List, at: &At) -> Value {
     let mut all = List { items: Vec::new(), doubts: found.doubts };
     for item in found.items {
         match evaluator.force(&item) {
+            value @ Value::List(_) if !evaluator.spend(size(&value)) => {
+                return evaluator.too_long(at);
+            }
             Value::List(more) => {
                 all.items.extend(more.items.iter().cloned());
                 all.doubts.extend(more.doubts.iter().cloned());

@@ -7,6 +7,9 @@ use super::library;
 use super::sources::{normal, split};
 use super::value::{At, Foreign, Scope, Text, Thunk, Value};
 
+/// A longer string is neither a name nor a path.
+const LONG: usize = 1 << 16;
+
 impl Evaluator<'_> {
     pub(super) fn operation(&self, operation: &ast::BinOp, scope: &Scope, at: &At) -> Value {
         let side = |expression: Option<Expr>| self.optional(expression, scope, at);
@@ -70,6 +73,9 @@ impl Evaluator<'_> {
     /// A path or a string with something behind it.
     fn sum(&self, left: &Value, right: &Value, at: &At) -> Value {
         match (left, right) {
+            (Value::Text(one), Value::Text(other)) if one.text.len() + other.text.len() > LONG => {
+                self.too_long(at)
+            }
             (Value::Text(one), Value::Text(other)) => {
                 Value::Text(one.become_text(&format!("{}{}", one.text, other.text)))
             }
@@ -82,6 +88,9 @@ impl Evaluator<'_> {
     }
 
     fn joined(&self, path: &str, more: &str, at: &At) -> Value {
+        if path.len() + more.len() > LONG {
+            return self.too_long(at);
+        }
         match normal(&format!("{path}{more}")) {
             Some(path) => Value::Path(path.into()),
             None => self.doubt(at, "this path leads out of the repository"),
@@ -192,7 +201,7 @@ impl Evaluator<'_> {
                 }
             }
         }
-        match normal(&text) {
+        match normal(&text).filter(|_| text.len() <= LONG) {
             Some(path) => Value::Path(path.into()),
             None => self.doubt(at, "this path leads out of the repository"),
         }

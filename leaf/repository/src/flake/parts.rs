@@ -85,7 +85,10 @@ fn of_module(evaluator: &Evaluator<'_>, module: &Value, at: &At, depth: usize) -
 fn of_foreign(evaluator: &Evaluator<'_>, foreign: &Foreign, at: &At, depth: usize) -> Set {
     if foreign.passes("import-tree") {
         return match foreign.arguments.last().map(|argument| evaluator.force(argument)) {
-            Some(Value::Path(path)) => tree(evaluator, &path, at, depth - 1),
+            Some(Value::Path(path)) => {
+                frameworks::lister(evaluator, "import-tree", &path);
+                tree(evaluator, &path, at, depth - 1)
+            }
             _ => doubtful(doubt_of(foreign)),
         };
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use rnix::ast::{self, BinOpKind, Expr, HasEntry as _};
-use rnix::{SyntaxKind, SyntaxNode, TextRange};
+use rnix::{SyntaxNode, TextRange};
 
 use super::evaluate::Evaluator;
 use super::frameworks::Framework;
@@ -91,6 +91,8 @@ pub(super) fn find(
         None => hand("its outputs are not understood"),
     };
     found.extend(written(node(&body), hosts));
+    found.extend(only(node(&body)));
+    found.dedup();
     found.push(last);
     found
 }
@@ -251,30 +253,61 @@ fn below(set: &ast::AttrSet, path: &[&str]) -> Below {
     }
 }
 
+/// The one place where `nixosConfigurations` is given a value, whatever stands around it.
+fn only(body: &SyntaxNode) -> Option<Site> {
+    let pairs = body.descendants().filter_map(cast::<ast::AttrpathValue>);
+    let mut named =
+        pairs.filter(|pair| attribute_path(pair).iter().any(|name| name.as_deref() == Some(NAME)));
+    let (pair, None) = (named.next()?, named.next()) else { return None };
+    let value = pair.value()?;
+    let last = attribute_path(&pair).pop()?;
+    (last.as_deref() == Some(NAME)).then(|| match bare(&value) {
+        Expr::AttrSet(set) => Site::Into {
+            set: node(&set).text_range(),
+            after: None,
+            prefix: Vec::new(),
+            builder: false,
+        },
+        _ => Site::Behind { expression: node(&value).text_range(), outputs: false },
+    })
+}
+
 /// The set in which all hosts are written out, wherever it stands.
 fn written(within: &SyntaxNode, hosts: &Set) -> Option<Site> {
     let root = within.ancestors().last()?;
-    let mut places = BTreeSet::new();
-    let mut found = None;
-    for entry in hosts.entries.values() {
-        let at = entry.at.as_ref().filter(|at| &*at.file == FILE)?;
-        let offset = u32::try_from(at.offset).ok()?;
-        let token = root.token_at_offset(offset.into()).right_biased()?;
-        let pair = token.parent_ancestors().find_map(cast::<ast::AttrpathValue>)?;
-        let set = node(&pair).parent().filter(|set| set.kind() == SyntaxKind::NODE_ATTR_SET)?;
-        let before = |attribute: &ast::Attr| node(attribute).text_range().start() < offset.into();
-        let prefix: Option<Vec<String>> = pair
-            .attrpath()?
-            .attrs()
-            .take_while(before)
-            .map(|attribute| attribute_name(&attribute))
-            .collect();
-        let (range, prefix) = (set.text_range(), prefix?);
-        places.insert((usize::from(range.start()), prefix.clone()));
-        let after = (!prefix.is_empty()).then(|| node(&pair).text_range());
-        found = Some(Site::Into { set: range, after, prefix, builder: false });
+    let places: Option<BTreeSet<usize>> = hosts
+        .entries
+        .values()
+        .map(|entry| entry.at.as_ref().filter(|at| &*at.file == FILE).map(|at| at.offset))
+        .collect();
+    let places = places?;
+    let offset = u32::try_from(*places.first()?).ok()?;
+    let token = root.token_at_offset(offset.into()).right_biased()?;
+    let pair = token.parent_ancestors().find_map(cast::<ast::AttrpathValue>)?;
+    let set = cast::<ast::AttrSet>(node(&pair).parent()?)?;
+    let before = |attribute: &ast::Attr| node(attribute).text_range().start() < offset.into();
+    let prefix: Option<Vec<String>> = pair
+        .attrpath()?
+        .attrs()
+        .take_while(before)
+        .map(|attribute| attribute_name(&attribute))
+        .collect();
+    let prefix = prefix?;
+    // All others stand in the same set, behind the same names.
+    let mut here = BTreeSet::new();
+    let mut last = None;
+    for pair in set.attrpath_values() {
+        let attributes: Vec<_> = pair.attrpath()?.attrs().take(prefix.len() + 1).collect();
+        let names = attributes.iter().map(attribute_name);
+        let same = names.zip(&prefix).all(|(name, wanted)| name.as_ref() == Some(wanted));
+        if let (true, Some(host)) = (same, attributes.get(prefix.len())) {
+            here.insert(usize::from(node(host).text_range().start()));
+            last = Some(node(&pair).text_range());
+        }
     }
-    found.filter(|_| places.len() == 1)
+    let after = last.filter(|_| !prefix.is_empty());
+    let set = node(&set).text_range();
+    places.is_subset(&here).then_some(Site::Into { set, after, prefix, builder: false })
 }
 
 /// Takes apart what outputs are merged from.

@@ -70,6 +70,8 @@ pub(super) struct Set {
     pub entries: BTreeMap<Rc<str>, Entry>,
     /// Sets from elsewhere that it was merged over: what is not among the entries may be there.
     pub under: Vec<Rc<Foreign>>,
+    /// Those of them that take the place of entries.
+    pub over: Vec<Rc<Foreign>>,
     /// Why there may be more, or others.
     pub doubts: Vec<Rc<Doubt>>,
     /// Directories of which each new one is an entry too, as a framework of hosts lists them.
