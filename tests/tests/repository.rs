@@ -145,8 +145,14 @@ fn a_host_added_to_each_layout_evaluates_beside_those_that_are_there() {
 
         let derivation = toplevel(&nix, &root, "attic");
         assert!(derivation.as_str().unwrap().ends_with("-bedplate-system-attic.drv"), "{layout}");
-        let system = nix.attribute(&root, "nixosConfigurations.attic.pkgs.system").unwrap();
-        assert_eq!(system, json!("x86_64-linux"));
+        // What listers, checks and deploy tools ask of every host of a flake.
+        let asked = |of: &str| nix.attribute(&root, &format!("nixosConfigurations.attic.{of}"));
+        for of in
+            ["pkgs.system", "pkgs.stdenv.hostPlatform.system", "config.nixpkgs.hostPlatform.system"]
+        {
+            assert_eq!(asked(of).unwrap(), json!("x86_64-linux"), "{of}");
+        }
+        assert_eq!(asked("config.networking.hostName").unwrap(), json!("attic"));
         assert_eq!(oracle(), before, "{layout}");
         parses(&nix, &root, 6);
         // The lock is to the byte what Nix would have made of it.

@@ -102,7 +102,7 @@ pub enum Error {
         "{place}: the flake has a host {name} already; nothing was written\n  help: choose another name{help}"
     )]
     InFlake {
-        /// Where.
+        /// Where it stands.
         place: Place,
         /// The host.
         name: String,
@@ -136,9 +136,9 @@ pub enum Error {
         "{place}: {why}, so where its hosts are is not known; nothing was written\n  help: write it out there, as a string or a path"
     )]
     Unplaced {
-        /// Where.
+        /// Where it is told that.
         place: Place,
-        /// What.
+        /// What is not understood.
         why: String,
     },
     /// Nobody can say where hosts live.

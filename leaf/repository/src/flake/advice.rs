@@ -49,9 +49,14 @@ impl Flake {
             _ => {
                 let seen = hosts.seen.as_ref();
                 let seen = seen.map(|place| format!(" ({NAME} is first named at {place})"));
+                // What is no function here is called with the same.
+                let (around, theirs) = match self.outputs() {
+                    Ok(_) => ("", "…"),
+                    Err(_) => ("inputs: ", "(…) inputs"),
+                };
                 format!(
-                    "outputs, around all that they are{}: let theirs = …; in theirs // {{ \
-                     {NAME} = {{ {attribute} = {value}; }} // theirs.{NAME} or {{ }}; }}",
+                    "outputs, around all that they are{}: {around}let theirs = {theirs}; in theirs // \
+                     {{ {NAME} = {{ {attribute} = {value}; }} // theirs.{NAME} or {{ }}; }}",
                     seen.unwrap_or_default()
                 )
             }

@@ -25,7 +25,7 @@ pub enum Framework {
         /// The directory of hosts.
         directory: String,
     },
-    /// flake-parts.
+    /// flake-parts, whose modules define them.
     Parts {
         /// The module that `flake.nix` itself holds.
         module: Option<TextRange>,

@@ -44,9 +44,9 @@ pub struct Known {
 /// Something that is not known of the hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uncertain {
-    /// Where.
+    /// Where it begins.
     pub place: Place,
-    /// What.
+    /// What is not known.
     pub why: String,
 }
 

@@ -46,7 +46,7 @@ pub(super) enum Site {
     Module,
     /// None is understood.
     Hand {
-        /// Why.
+        /// Why it is not.
         why: String,
     },
 }

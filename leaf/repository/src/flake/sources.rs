@@ -36,7 +36,7 @@ pub type Names = BTreeMap<String, Kind>;
 pub struct Sources {
     /// Texts of files.
     pub files: BTreeMap<String, Option<String>>,
-    /// Directories.
+    /// Names in directories.
     pub directories: BTreeMap<String, Option<Names>>,
 }
 

@@ -18,7 +18,7 @@ pub(super) struct At {
 /// Something that the repository does not say.
 #[derive(Debug, Clone)]
 pub(super) struct Doubt {
-    /// Where.
+    /// Where it begins.
     pub at: At,
     /// What is not known.
     pub why: String,
@@ -115,7 +115,7 @@ pub(super) struct Foreign {
     pub arguments: Vec<Thunk>,
     /// What was called before something was taken from what it returned.
     pub before: Option<Rc<Foreign>>,
-    /// Where.
+    /// Where it is named or called.
     pub at: At,
 }
 
