@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bedplate_repository::adopt;
 use bedplate_repository::host::{self, NewHost};
 use bedplate_repository::read;
 
@@ -29,8 +30,10 @@ impl Host {
 
 /// Add a host to a repository that is there.
 ///
-/// Hosts may be written out, listed by directory, or laid out for blueprint. Nothing that is
-/// there is rewritten: what flake.nix needs is put in where it belongs, or printed.
+/// Hosts may be written out, listed by directory, or made by a framework (blueprint, flake-parts,
+/// snowfall and others). Nothing that is there is rewritten: what flake.nix needs is put in where it
+/// belongs, or printed. A host that is there is never replaced, and where that cannot be known, or
+/// where hosts live is not sure, nothing is written.
 #[derive(clap::Args)]
 pub struct Add {
     /// Name of the host.
@@ -38,9 +41,13 @@ pub struct Add {
     /// The repository, where flake.nix stands.
     #[arg(long, default_value = ".", value_name = "DIR")]
     repository: PathBuf,
-    /// Directory of the hosts inside the repository [default: what flake.nix lists, nix/hosts, hosts].
+    /// Directory of the hosts inside the repository [default: where its hosts are, else nix/hosts].
     #[arg(long, value_name = "DIR")]
     hosts: Option<String>,
+    /// Take over a host of NixOS that is there: its directory gets a host.toml, and the lines that
+    /// its configuration needs are printed.
+    #[arg(long, conflicts_with = "medium")]
+    adopt: bool,
     #[command(flatten)]
     source: Source,
 }
@@ -53,7 +60,11 @@ impl Add {
         let address = self.source.address();
         let request =
             NewHost { name: &self.name, document: &document, description, platform, address };
-        let proposal = host::decide(&facts, &request)?;
+        let proposal = if self.adopt {
+            adopt::decide(&facts, &request)?
+        } else {
+            host::decide(&facts, &request)?
+        };
         self.source.finish(&self.repository, proposal)
     }
 }

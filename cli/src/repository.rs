@@ -1,9 +1,11 @@
 //! What `init` and `host add` have in common: where the document comes from, writing, telling.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bedplate_events::shown::shown_line;
 use bedplate_image_builder::{identity, personalize};
 use bedplate_model::host::Platform;
 use bedplate_repository::change::{Left, Line, Proposal};
@@ -142,17 +144,52 @@ impl Source {
         if self.dry_run {
             return Ok(());
         }
-        if root.join(".git").exists() {
-            let mut paths: Vec<&str> =
-                changes.iter().filter_map(|line| line.path.split('/').next()).collect();
-            paths.dedup();
-            writeln!(out, "next: git add {}; Nix sees what git knows", paths.join(" "))?;
+        if is_in_git(root) {
+            writeln!(out, "next: {}; Nix sees what git knows", git_add(root, changes))?;
         }
         let document = root.join(&host.directory).join("host.toml");
         let document = document.display();
         writeln!(out, "next: name disks, key stick and network in {document}")?;
         writeln!(out, "next: bedplate check {document}")
     }
+}
+
+/// Whether a directory lies in a work tree of git: at its root, or further down.
+fn is_in_git(directory: &Path) -> bool {
+    // A work tree of its own, or a submodule, has a file of that name.
+    let whole = directory.canonicalize();
+    whole.is_ok_and(|whole| whole.ancestors().any(|path| path.join(".git").exists()))
+}
+
+/// What tells git of the changes, run where the command was.
+fn git_add(root: &Path, changes: &[Line]) -> String {
+    let mut paths: Vec<&str> =
+        changes.iter().filter_map(|line| line.path.split('/').next()).collect();
+    let mut seen = BTreeSet::new();
+    paths.retain(|path| seen.insert(*path));
+    let paths = paths.join(" ");
+    if root != Path::new(".") {
+        let root = root.display().to_string();
+        format!("git -C {} add {paths}", quoted(&root))
+    } else {
+        format!("git add {paths}")
+    }
+}
+
+/// A word for a shell, without a character that a terminal would act on.
+fn quoted(word: &str) -> String {
+    let plain = word.chars().all(|one| one.is_ascii_alphanumeric() || "/._-+@".contains(one));
+    if plain { word.to_owned() } else { format!("'{}'", shown_line(word).replace('\'', "'\\''")) }
+}
+
+/// What Nix says first is what went wrong; the lines behind it say where it was looking.
+fn first_error(said: &str) -> String {
+    // The first line begins with the command that said it.
+    let mut lines =
+        said.lines().filter_map(|line| line.find("error: ").and_then(|at| line.get(at..)));
+    let error = lines.next();
+    let last = || said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    shown_line(error.or_else(last).unwrap_or_default())
 }
 
 /// Lets Nix complete the lock where it is there and can; a hash is never made up.
@@ -171,8 +208,7 @@ fn lock(root: &Path, left: &mut Vec<Left>) -> Option<Line> {
         Err(error) => {
             if let Some(Left::Lock { why, .. }) = left.get_mut(index) {
                 // What Nix says quotes files and may hold any character.
-                let said = error.to_string();
-                let said = said.lines().next_back().unwrap_or_default().escape_debug();
+                let said = first_error(&error.to_string());
                 why.push_str(&format!(", and Nix could not make it here ({said})"));
             }
             None

@@ -267,7 +267,9 @@ fn a_lock_is_made_by_nix_or_left_with_the_command_and_an_exit_code_of_its_own() 
     assert!(arguments.ends_with("flake lock path:.\n"), "{arguments}");
     assert!(stdout(&output).contains("flake.lock\n        + by nix flake lock"), "{output:?}");
 
-    let offline = nix("printf 'error: no network \\033[31m\\n' >&2; exit 1");
+    let offline = nix(
+        "printf 'error: no network \\033[31m\\n\\n  at x:1:2\\nerror: attribute missing\\n' >&2; exit 1",
+    );
     for programs in [offline.path(), Path::new("/nonexistent")] {
         let left = unlocked();
         let output = bedplate(left.path(), programs, &["host", "add", "attic"]);
@@ -275,6 +277,9 @@ fn a_lock_is_made_by_nix_or_left_with_the_command_and_an_exit_code_of_its_own() 
         let said = stdout(&output);
         assert!(said.contains("Run:\n  nix --extra-experimental-features"), "{said}");
         assert!(!said.contains('\u{1b}'), "{said:?}");
+        if programs == offline.path() {
+            assert!(said.contains("(error: no network \\u{1b}[31m)"), "the first error: {said}");
+        }
         assert!(left.path().join("hosts").exists() || left.path().join("nix/hosts").exists());
         assert!(!left.path().join("flake.lock").exists());
     }
@@ -310,9 +315,53 @@ fn a_repository_of_nixos_is_locked_by_nix_or_left_with_the_command() {
 fn a_flake_that_is_not_understood_ends_with_4_and_the_lines_to_add() {
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("flake.nix"), "{ outputs = import ./outputs.nix; }\n").unwrap();
+    let missing = without_nix(place.path(), &["host", "add", "attic"]);
+    assert_eq!(missing.status.code(), Some(1), "{}", stdout(&missing));
+    insta::assert_snapshot!("unknowable", stderr(&missing));
+    let outputs = "inputs: { nixosConfigurations.oracle = 1; }\n";
+    fs::write(place.path().join("outputs.nix"), outputs).unwrap();
     let output = without_nix(place.path(), &["host", "add", "attic"]);
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
     insta::assert_snapshot!("by_hand", without_id(&stdout(&output)));
+}
+
+#[test]
+fn a_host_that_is_there_is_refused_and_taken_over_when_asked() {
+    let place = unlocked();
+    let host = place.path().join("hosts/oracle");
+    fs::create_dir_all(&host).unwrap();
+    fs::write(host.join("configuration.nix"), "{ }\n").unwrap();
+    let refused = without_nix(place.path(), &["host", "add", "oracle"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", stdout(&refused));
+    assert!(stderr(&refused).contains("`bedplate host add oracle --adopt`"), "{refused:?}");
+    assert!(!host.join("host.toml").exists());
+    let arguments = ["host", "add", "oracle", "--adopt", "--bedplate", "path:/srv/bedplate"];
+    let taken = without_nix(place.path(), &arguments);
+    assert_eq!(taken.status.code(), Some(4), "{}", stderr(&taken));
+    insta::assert_snapshot!("adopted", without_id(&stdout(&taken)));
+    assert_eq!(fs::read_to_string(host.join("configuration.nix")).unwrap(), "{ }\n");
+    let check = without_nix(place.path(), &["check", "hosts/oracle/host.toml"]);
+    assert_eq!(check.status.code(), Some(0), "{}", stderr(&check));
+}
+
+#[test]
+fn where_hosts_live_is_asked_for_and_git_is_found_further_up() {
+    let place = tempfile::tempdir().unwrap();
+    let infra = place.path().join("infra");
+    for directory in ["hosts", "machines"] {
+        fs::create_dir_all(infra.join(directory)).unwrap();
+    }
+    fs::write(infra.join("flake.nix"), "{ outputs = inputs: { }; }\n").unwrap();
+    git(place.path(), &["init", "-q"]);
+    let unsure = without_nix(place.path(), &["host", "add", "attic", "--repository", "infra"]);
+    assert_eq!(unsure.status.code(), Some(1), "{}", stdout(&unsure));
+    let said = stderr(&unsure);
+    assert!(said.contains("not sure: hosts, machines") && said.contains("--hosts DIR"), "{said}");
+    let arguments = ["host", "add", "attic", "--repository", "infra", "--hosts", "machines"];
+    let added = without_nix(place.path(), &arguments);
+    assert_eq!(added.status.code(), Some(3), "{}", stderr(&added));
+    let said = stdout(&added);
+    assert!(said.contains("next: git -C infra add bedplate flake.nix machines; Nix"), "{said}");
 }
 
 #[test]

@@ -22,6 +22,20 @@ let
     assert output.outPath == path || throw "platform.json: ${name} is at ${output.outPath}, not at ${path}";
     output;
 
+  # What is asked of a system before it is built, by those who list the hosts of a flake.
+  system = "x86_64-linux";
+  hostPlatform = {
+    inherit system;
+    config = "x86_64-unknown-linux-gnu";
+    isLinux = true;
+    isDarwin = false;
+    isx86_64 = true;
+    isAarch64 = false;
+    isx86 = true;
+    is64bit = true;
+    parsed = { cpu.name = "x86_64"; kernel.name = "linux"; };
+  };
+
   # What a configuration.nix of the embedded platform is called with.
   bedplate.platformModule = document: { bedplate.document = document; };
 
@@ -159,13 +173,25 @@ let
       throw "host ${name}: platform = \"embedded\" is what this flake builds"
     else
       {
-        config.system.build.toplevel = warned toplevel warnings;
-        # Under NixOS's name for them.
-        config.warnings = warnings;
-        # The document as Nix reads it; known without a medium.
-        config.bedplate = settings;
+        config = {
+          system.build.toplevel = warned toplevel warnings;
+          # Under NixOS's names for them.
+          system.name = name;
+          warnings = warnings;
+          assertions = [ ];
+          networking.hostName = name;
+          nixpkgs = { inherit hostPlatform system; buildPlatform = hostPlatform; };
+          # A deploy tool asks which loader to install: the platform has its own.
+          boot.loader = { systemd-boot.enable = false; grub.enable = false; };
+          # The document as Nix reads it; known without a medium.
+          bedplate = settings;
+        };
         # Flakes ask a system for its platform before they build it.
-        pkgs.system = "x86_64-linux";
+        pkgs = { inherit system; stdenv = { inherit hostPlatform system; buildPlatform = hostPlatform; }; };
+        options = { };
+        class = "nixos";
+        type.name = "configuration";
+        extendModules = _: throw "host ${name}: the embedded platform has no modules to extend; its host.toml says what it is";
       };
 in
 {

@@ -26,6 +26,7 @@ let
         ../../Cargo.toml
         ../../Cargo.lock
         ../../nix/blueprint
+        ../../nix/snowfall
         ../../nix/embedded
         ../../nix/host
         ../../nix/nixos/template

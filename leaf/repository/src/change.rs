@@ -71,6 +71,22 @@ pub enum Left {
         /// What does it.
         command: String,
     },
+    /// Something else that will see the host's directory.
+    Seen {
+        /// The directory that it lists.
+        directory: String,
+        /// Where: file, line and column.
+        place: String,
+    },
+    /// The owner's own call, which gives the host what their other hosts are given.
+    Offer {
+        /// The file.
+        file: String,
+        /// What it gives.
+        why: String,
+        /// The lines.
+        lines: Vec<String>,
+    },
     /// The vendored platform describes another medium than the one that was named; it stays.
     OtherMedium {
         /// The description that is there.
@@ -145,6 +161,14 @@ impl fmt::Display for Left {
             }
             Self::Lock { why, command } => {
                 writeln!(formatter, "flake.lock is not complete: {why}. Run:\n  {command}")
+            }
+            Self::Seen { directory, place } => writeln!(
+                formatter,
+                "{place} lists what stands in {directory}, too, and will see the new host there"
+            ),
+            Self::Offer { file, why, lines } => {
+                writeln!(formatter, "{file}: {why}. Instead of what was added, write:")?;
+                lines.iter().try_for_each(|line| writeln!(formatter, "  {line}"))
             }
             Self::OtherMedium { file } => {
                 writeln!(formatter, "{file} describes another medium than this one and was kept")

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use bedplate_document::Problems;
 use uuid::Uuid;
 
+use crate::flake::hosts::Place;
+
 /// A repository could not be started, or a host not added.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -90,24 +92,100 @@ pub enum Error {
         /// What is wrong there.
         message: String,
     },
+    /// A flake that gives nothing.
+    #[error(
+        "flake.nix has no outputs, so nothing in it could be a host; nothing was written\n  help: write outputs = {{ self, ... }}@inputs: {{ }}; into it, or start a repository with `bedplate init`"
+    )]
+    NoOutputs,
     /// The host is in the flake.
-    #[error("flake.nix:{line}:{column}: the flake has a host {name} already; nothing was written")]
+    #[error(
+        "{place}: the flake has a host {name} already; nothing was written\n  help: choose another name{help}"
+    )]
     InFlake {
-        /// Line, from 1.
-        line: usize,
-        /// Column in characters, from 1.
-        column: usize,
+        /// Where it stands.
+        place: Place,
         /// The host.
         name: String,
+        /// What else can be done.
+        help: String,
     },
-    /// The host's directory is there.
-    #[error(
-        "{path} is there already; nothing was written\n  help: choose another name, or edit {path}/host.toml"
-    )]
+    /// The host's directory or file is there.
+    #[error("{path} is there already; nothing was written\n  help: choose another name{help}")]
     Occupied {
+        /// The directory or file.
+        path: String,
+        /// What else can be done.
+        help: String,
+    },
+    /// Nobody can say whether the flake has the host.
+    #[error(
+        "{place}: whether the flake has a host {name} already cannot be known: {why}; nothing was written\n  help: where it has none, add these by hand and run the command again, which then writes the host's directory\n{lines}"
+    )]
+    Unknowable {
+        /// Where that ends.
+        place: Place,
+        /// The host.
+        name: String,
+        /// Why it ends there.
+        why: String,
+        /// What to add.
+        lines: String,
+    },
+    /// What a framework is told of its directory is not understood.
+    #[error(
+        "{place}: {why}, so where its hosts are is not known; nothing was written\n  help: write it out there, as a string or a path"
+    )]
+    Unplaced {
+        /// Where it is told that.
+        place: Place,
+        /// What is not understood.
+        why: String,
+    },
+    /// Nobody can say where hosts live.
+    #[error(
+        "where this repository keeps its hosts is not sure: {candidates}; nothing was written\n  help: say it with --hosts DIR"
+    )]
+    Where {
+        /// The directories.
+        candidates: String,
+    },
+    /// A directory of which the flake makes hosts by itself.
+    #[error(
+        "{framework} takes everything in {directory} for its own, and a host of Bedplate's is made otherwise; nothing was written\n  help: name another directory with --hosts DIR"
+    )]
+    Taken {
+        /// Who lists it.
+        framework: &'static str,
+        /// The directory.
+        directory: String,
+    },
+    /// A directory that belongs to another repository.
+    #[error(
+        "{path} is a submodule: what is written there belongs to another repository, and Nix does not see it; nothing was written\n  help: name another directory with --hosts DIR, or add the host in that repository"
+    )]
+    Submodule {
         /// The directory.
         path: String,
     },
+    /// Nothing is there to be taken over.
+    #[error(
+        "there is no {path} to take over; nothing was written\n  help: leave --adopt out for a host that is new, say with --hosts DIR where it is, or move a host that is one file into a directory first (NAME.nix to NAME/default.nix)"
+    )]
+    NothingToAdopt {
+        /// The directory.
+        path: String,
+    },
+    /// The host has a document.
+    #[error("{path}/host.toml is there already; nothing was written\n  help: edit it")]
+    Adopted {
+        /// The host's directory.
+        path: String,
+    },
+    /// A host of NixOS stays one.
+    #[error(
+        "--adopt takes over a host of NixOS as it is, and the embedded platform would build another system; nothing was written\n  help: leave --platform out, or add a host of another name"
+    )]
+    AdoptEmbedded,
     /// The flake would not see the host.
     #[error(
         "the flake lists the hosts in {listed:?}, not in {asked:?}; nothing was written\n  help: leave --hosts out"
@@ -165,7 +243,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// A link in the place of a file.
-    #[error("{} is a link and was left alone; edit what it points to by hand", path.display())]
+    #[error(
+        "{} is a link and was left alone; nothing was written to it\n  help: edit what it points to by hand; where it is a directory of hosts, name the real one with --hosts DIR",
+        path.display()
+    )]
     Link {
         /// The file.
         path: PathBuf,

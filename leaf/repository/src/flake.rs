@@ -1,11 +1,26 @@
 //! `flake.nix` as its syntax tree: how it comes to its hosts, and what its outputs are called with.
 
+mod advice;
+mod bindings;
 mod depth;
 pub mod edit;
+mod evaluate;
+pub mod frameworks;
+pub mod hosts;
+mod insert;
 pub mod known;
+mod library;
+pub mod listers;
+mod operators;
+mod own_call;
+mod parts;
+mod plain;
+mod site;
+pub mod sources;
 mod tree;
+mod value;
+mod words;
 
-use rnix::SyntaxKind::NODE_PATH_REL;
 use rnix::ast::{self, Expr, HasEntry as _};
 use rnix::{Root, SyntaxNode};
 
@@ -13,34 +28,14 @@ use crate::error::Error;
 use crate::input::InputState;
 use crate::literal;
 use crate::shipped::{INPUT, PLATFORM};
-use tree::{attribute_path, called, children, entry, node, operands, position, relative_path};
+use hosts::Hosts;
+use sources::Sources;
+use tree::{children, entry, node, position};
 
-/// How a flake comes to `nixosConfigurations`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Layout {
-    /// By our own lister: a directory is a host.
-    Ours {
-        /// The directory of hosts.
-        directory: String,
-    },
-    /// By blueprint, which lists `hosts` below its prefix.
-    Blueprint {
-        /// The directory of hosts.
-        directory: String,
-    },
-    /// Written out, host by host; also when there is none yet.
-    Written,
-    /// By an expression, such as a lister of its owner's.
-    Computed {
-        /// The directory that is named in it.
-        directory: Option<String>,
-    },
-    /// In a way that is not understood.
-    Unknown {
-        /// What is not.
-        why: &'static str,
-    },
-}
+/// The file.
+pub(crate) const FILE: &str = "flake.nix";
+/// The output that hosts are.
+const NAME: &str = "nixosConfigurations";
 
 /// A `flake.nix` without syntax errors.
 pub struct Flake {
@@ -48,34 +43,41 @@ pub struct Flake {
     root: SyntaxNode,
 }
 
+/// The expression in a text; where there is none, the offset and what is wrong there.
+fn parsed(text: &str) -> Result<Option<Expr>, (usize, String)> {
+    if let Some(offset) = depth::too_deep(text) {
+        return Err((offset, "it is nested too deeply".to_owned()));
+    }
+    let parsed = Root::parse(text);
+    if let Some(error) = parsed.errors().first() {
+        return Err(tree::describe(error, text));
+    }
+    Ok(children::<Expr>(&parsed.syntax()).next())
+}
+
 impl Flake {
     /// Reads the text.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        if let Some(offset) = depth::too_deep(text) {
-            let (line, column) = position(text, offset);
-            let message = "it is nested too deeply".to_owned();
-            return Err(Error::Syntax { line, column, message });
-        }
-        let parsed = Root::parse(text);
-        if let Some(error) = parsed.errors().first() {
-            let (offset, message) = tree::describe(error, text);
-            let (line, column) = position(text, offset);
-            return Err(Error::Syntax { line, column, message });
-        }
-        Ok(Self { text: text.to_owned(), root: parsed.syntax() })
+        let root = match parsed(text) {
+            Ok(Some(expression)) => node(&expression).ancestors().last(),
+            Ok(None) => None,
+            Err((offset, message)) => {
+                let (line, column) = position(text, offset);
+                return Err(Error::Syntax { line, column, message });
+            }
+        };
+        let root = root.unwrap_or_else(|| Root::parse(text).syntax());
+        Ok(Self { text: text.to_owned(), root })
     }
 
-    /// How it comes to its hosts.
-    pub fn layout(&self) -> Layout {
-        match self.outputs() {
-            Ok(outputs) => outputs.layout(),
-            Err(why) => Layout::Unknown { why },
-        }
+    /// Its hosts, as far as the sources say.
+    pub fn hosts(&self, sources: &Sources) -> Hosts {
+        hosts::of(&self.text, sources, None)
     }
 
     /// What its input of our name is.
     pub fn input(&self) -> InputState {
-        let inputs = self.top().map(|top| edit::inputs_of(&top, PLATFORM)).unwrap_or_default();
+        let inputs = self.top().map(|top| insert::inputs_of(&top, PLATFORM)).unwrap_or_default();
         let address = literal::string(INPUT);
         if inputs.is_empty() {
             InputState::Absent
@@ -88,13 +90,17 @@ impl Flake {
 
     /// Whether it has an input `nixpkgs`.
     pub fn has_nixpkgs(&self) -> bool {
-        self.top().is_some_and(|top| !edit::inputs_of(&top, "nixpkgs").is_empty())
+        self.top().is_some_and(|top| !insert::inputs_of(&top, "nixpkgs").is_empty())
     }
 
-    /// Where the flake writes a host of that name out: line and column.
-    pub fn place_of(&self, name: &str) -> Option<(usize, usize)> {
-        let found = self.outputs().ok()?.written().into_iter().find(|(host, _)| host == name)?.1;
-        Some(position(&self.text, found))
+    /// Whether it has outputs at all.
+    pub fn has_outputs(&self) -> bool {
+        let is = |pair: ast::AttrpathValue| {
+            tree::attribute_path(&pair)
+                .first()
+                .is_some_and(|name| name.as_deref() == Some("outputs"))
+        };
+        self.top().is_some_and(|top| top.attrpath_values().any(is))
     }
 
     fn top(&self) -> Option<ast::AttrSet> {
@@ -104,181 +110,76 @@ impl Flake {
         }
     }
 
-    fn outputs(&self) -> Result<Outputs, &'static str> {
+    /// The function `outputs`.
+    fn outputs(&self) -> Result<ast::Lambda, &'static str> {
         let top = self.top().ok_or("it is not an attribute set")?;
-        let value = entry(&top, "outputs").and_then(|found| found.value());
-        let Some(Expr::Lambda(lambda)) = value else { return Err("its outputs are no function") };
-        let parameter = lambda.param().ok_or("its outputs are no function")?;
-        let body = lambda.body().ok_or("its outputs are no function")?;
-        let (mut bodies, mut bound) = (Vec::new(), Vec::new());
-        operands(body, &mut bodies, &mut bound);
-        Ok(Outputs { parameter, bodies, bound })
-    }
-}
-
-/// The function `outputs`.
-struct Outputs {
-    parameter: ast::Param,
-    /// What its result is merged from.
-    bodies: Vec<Expr>,
-    /// Names that are bound between the parameter and the result.
-    bound: Vec<String>,
-}
-
-/// `nixosConfigurations` in a result.
-enum Configurations {
-    /// `nixosConfigurations = VALUE;`
-    Value(Expr),
-    /// `nixosConfigurations.NAME = …;`
-    Dotted(ast::AttrpathValue),
-}
-
-const NAME: &str = "nixosConfigurations";
-
-impl Outputs {
-    fn layout(&self) -> Layout {
-        if let Some(directory) = self.bodies.iter().find_map(blueprint) {
-            return Layout::Blueprint { directory };
-        }
-        let sets = self.sets();
-        if sets.iter().any(inherits) {
-            return Layout::Unknown { why: "it inherits nixosConfigurations from elsewhere" };
-        }
-        let found = self.found();
-        match found.as_slice() {
-            [] if self.bodies.len() == 1 && sets.len() == 1 => Layout::Written,
-            [] => Layout::Unknown { why: "nixosConfigurations stands nowhere in its outputs" },
-            [Configurations::Value(Expr::AttrSet(_))] => Layout::Written,
-            [Configurations::Value(value)] => computed(value),
-            all if all.iter().all(|one| matches!(one, Configurations::Dotted(_))) => {
-                Layout::Written
-            }
-            _ => Layout::Unknown { why: "nixosConfigurations stands in several places" },
+        match entry(&top, "outputs").and_then(|found| found.value()).as_ref().map(tree::bare) {
+            Some(Expr::Lambda(lambda)) => Ok(lambda),
+            _ => Err("its outputs are no function"),
         }
     }
-
-    fn sets(&self) -> Vec<ast::AttrSet> {
-        let set = |body: &Expr| match body {
-            Expr::AttrSet(set) => Some(set.clone()),
-            _ => None,
-        };
-        self.bodies.iter().filter_map(set).collect()
-    }
-
-    fn found(&self) -> Vec<Configurations> {
-        let mut found = Vec::new();
-        for pair in self.sets().iter().flat_map(|set| set.attrpath_values()) {
-            match (attribute_path(&pair).as_slice(), pair.value()) {
-                ([Some(name)], Some(value)) if name == NAME => {
-                    found.push(Configurations::Value(value))
-                }
-                ([Some(name), _, ..], _) if name == NAME => {
-                    found.push(Configurations::Dotted(pair))
-                }
-                _ => {}
-            }
-        }
-        found
-    }
-
-    /// Names and offsets of the hosts that are written out.
-    fn written(&self) -> Vec<(String, usize)> {
-        let mut hosts = Vec::new();
-        for found in self.found() {
-            let (pairs, at): (Vec<_>, _) = match found {
-                Configurations::Value(Expr::AttrSet(set)) => (set.attrpath_values().collect(), 0),
-                Configurations::Value(_) => continue,
-                Configurations::Dotted(pair) => (vec![pair], 1),
-            };
-            for pair in pairs {
-                let name = attribute_path(&pair).get(at).cloned().flatten();
-                let offset = usize::from(node(&pair).text_range().start());
-                hosts.extend(name.map(|name| (name, offset)));
-            }
-        }
-        hosts
-    }
-}
-
-fn inherits(set: &ast::AttrSet) -> bool {
-    let attributes = set.inherits().flat_map(|inherit| inherit.attrs().collect::<Vec<_>>());
-    attributes
-        .into_iter()
-        .any(|attribute| tree::attribute_name(&attribute).as_deref() == Some(NAME))
-}
-
-/// The directory of hosts when an expression calls blueprint.
-fn blueprint(expression: &Expr) -> Option<String> {
-    let Expr::Apply(apply) = expression else { return None };
-    if called(apply)?.last()? != "blueprint" {
-        return None;
-    }
-    let Some(Expr::AttrSet(arguments)) = apply.argument() else { return None };
-    let prefix = match entry(&arguments, "prefix").map(|prefix| prefix.value()) {
-        None => String::new(),
-        Some(Some(Expr::Str(text))) => tree::plain_string(&text)?,
-        Some(Some(Expr::PathRel(path))) => relative_path(node(&path))?,
-        Some(_) => return None,
-    };
-    let prefix = prefix.trim_start_matches("./").trim_matches('/');
-    let separator = if prefix.is_empty() || prefix == "." { "" } else { "/" };
-    Some(format!("{}{separator}hosts", prefix.trim_matches('.')))
-}
-
-fn computed(value: &Expr) -> Layout {
-    let paths = node(value).descendants().filter(|found| found.kind() == NODE_PATH_REL);
-    let directory = paths
-        .filter_map(|path| relative_path(&path))
-        .find(|path| !path.is_empty() && !path.ends_with(".nix"));
-    if let (Expr::Apply(apply), Some(directory)) = (value, &directory) {
-        let name = called(apply).unwrap_or_default();
-        if name.ends_with(&["bedplate".into(), "lib".into(), "hosts".into()]) {
-            return Layout::Ours { directory: directory.clone() };
-        }
-    }
-    Layout::Computed { directory }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn layout(outputs: &str) -> Layout {
-        Flake::parse(&format!("{{ outputs = {outputs}; }}")).unwrap().layout()
+    fn hosts(outputs: &str) -> Hosts {
+        Flake::parse(&format!("{{ outputs = {outputs}; }}")).unwrap().hosts(&Sources::default())
     }
 
     #[test]
-    fn layouts_are_told_apart() {
-        let ours = Layout::Ours { directory: "nix/hosts".into() };
-        assert_eq!(Flake::parse(crate::shipped::FLAKE).unwrap().layout(), ours);
-        let blueprint = |directory: &str| Layout::Blueprint { directory: directory.into() };
-        let call =
-            |prefix: &str| format!("inputs: inputs.blueprint {{ inherit inputs; {prefix} }}");
-        assert_eq!(layout(&call("prefix = \"nix/\";")), blueprint("nix/hosts"));
-        assert_eq!(layout(&call("prefix = ./nix;")), blueprint("nix/hosts"));
-        assert_eq!(layout(&call("")), blueprint("hosts"));
-        assert_eq!(layout("{ self, ... }: { nixosConfigurations = { a = 1; }; }"), Layout::Written);
-        assert_eq!(layout("{ ... }: { nixosConfigurations.a = 1; }"), Layout::Written);
-        assert_eq!(layout("{ ... }: { packages = { }; }"), Layout::Written);
-        let lister =
-            "{ ... }: let f = x: x; in { nixosConfigurations = f (builtins.readDir ./h); }";
-        assert_eq!(layout(lister), Layout::Computed { directory: Some("h".into()) });
-        for path in ["./h/${n}/x.nix", "./h/host-${n}.nix"] {
-            let listed = format!("{{ ... }}: {{ nixosConfigurations = f (n: import {path}); }}");
-            assert_eq!(layout(&listed), Layout::Computed { directory: Some("h".into()) });
-        }
-    }
-
-    #[test]
-    fn what_is_not_understood_is_said_so() {
-        for outputs in [
-            "inputs: inputs.parts.lib.mkFlake { } { }",
-            "{ ... }: let nixosConfigurations = { }; in { inherit nixosConfigurations; }",
-            "import ./outputs.nix",
-            "inputs: inputs.blueprint { prefix = dir; }",
-            "{ ... }: { nixosConfigurations = { }; } // { nixosConfigurations.b = 1; }",
+    fn frameworks_are_told_by_how_they_are_called() {
+        let ours = Flake::parse(crate::shipped::FLAKE).unwrap().hosts(&Sources::default());
+        assert_eq!(ours.lister.as_deref(), Some("nix/hosts"));
+        let call = |prefix: &str| format!("inputs.blueprint {{ inherit inputs; {prefix} }}");
+        for (prefix, directory) in [
+            ("prefix = \"nix/\";", "nix/hosts"),
+            ("prefix = ./nix;", "nix/hosts"),
+            ("prefix = ./.;", "hosts"),
+            ("prefix = null;", "hosts"),
+            ("prefix = \"./a\" + \"/b\";", "a/b/hosts"),
+            ("", "hosts"),
         ] {
-            assert!(matches!(layout(outputs), Layout::Unknown { .. }), "{outputs}");
+            for around in [
+                "CALL",
+                "let x = CALL; in x // { checks = x.checks; }",
+                "{ inherit (CALL) nixosConfigurations; }",
+            ] {
+                let outputs =
+                    format!("inputs: {}", around.replace("CALL", &format!("({})", call(prefix))));
+                assert_eq!(hosts(&outputs).lister.as_deref(), Some(directory), "{outputs}");
+            }
+        }
+        let bound = "inputs: let prefix = \"nix\"; in inputs.blueprint { inherit inputs prefix; }";
+        assert_eq!(hosts(bound).lister.as_deref(), Some("nix/hosts"));
+        let unknown = hosts("inputs: inputs.blueprint { prefix = inputs.x; }");
+        assert_eq!((unknown.lister, unknown.doubts.len()), (None, 1));
+    }
+
+    #[test]
+    fn t13_what_grows_without_end_is_doubted_soon() {
+        let doubled = |start: &str, twice: &str| {
+            let mut text = format!("inputs: let a0 = {start};\n");
+            for n in 0..60 {
+                text += &format!("a{} = {};\n", n + 1, twice.replace('X', &format!("a{n}")));
+            }
+            text
+        };
+        for outputs in [
+            doubled("[ \"a\" ]", "X ++ X")
+                + "in { nixosConfigurations = inputs.lib.genAttrs a60 (n: n); }",
+            doubled("\"a\"", "X + X") + "in { nixosConfigurations.${a60} = 1; }",
+            doubled("\"a\"", "\"${X}${X}\"") + "in { nixosConfigurations.${a60} = 1; }",
+            doubled("\"a\"", "./. + (\"/${X}\" + X)") + "in { nixosConfigurations.${a60} = 1; }",
+            doubled("[ [ ] ]", "builtins.concatMap (x: X) X")
+                + "in { nixosConfigurations = inputs.lib.genAttrs a60 (n: n); }",
+            "inputs: let f = x: f (x // { }); in { nixosConfigurations = f { }; }".to_owned(),
+            "inputs: let x = x; in { nixosConfigurations = x // { }; }".to_owned(),
+            "inputs: let f = x: f x + f x; in { nixosConfigurations.${f 1} = 1; }".to_owned(),
+            "{ self, ... }: { inherit (self) nixosConfigurations; }".to_owned(),
+        ] {
+            assert!(!hosts(&outputs).doubts.is_empty(), "{outputs}");
         }
     }
 
@@ -292,9 +193,9 @@ mod tests {
 
     #[test]
     fn t17_a_host_is_found_under_a_quoted_name() {
-        let text = "{\n outputs = _: { nixosConfigurations = { \"a\" = 1; \"${b}\" = 2; }; }; }";
-        let flake = Flake::parse(text).unwrap();
-        assert_eq!(flake.place_of("a"), Some((2, 41)));
-        assert_eq!((flake.place_of("b"), flake.place_of("${b}")), (None, None));
+        let found = hosts("_:\n { nixosConfigurations = { \"a\" = 1; \"${b}\" = 2; }; }");
+        let place = found.known.get("a").and_then(|known| known.place.clone()).unwrap();
+        assert_eq!((place.to_string(), found.known.len()), ("flake.nix:2:28".to_owned(), 1));
+        assert_eq!(found.doubts.len(), 1, "what b is bound to is not known");
     }
 }

@@ -17,7 +17,7 @@ pub fn decide(request: &NewHost<'_>) -> Result<Proposal, Error> {
     let directory = format!("{HOSTS}/{}", request.name);
     let (top, below) = HOSTS.split_once('/').unwrap_or((HOSTS, ""));
     let mut nix = Files::from([(format!("{below}/.gitkeep"), Vec::new())]);
-    for (name, content) in host::files(text, false) {
+    for (name, content) in host::files(text, None) {
         nix.insert(format!("{below}/{}/{name}", request.name), content);
     }
     let hosts = Change::Directory { path: top.to_owned(), files: nix };

@@ -7,6 +7,7 @@
 //! Architecture invariant: a file that is there is never rewritten. The one exception is `flake.nix`
 //! and its lock, to which text is only ever added, at places found in the syntax tree.
 
+pub mod adopt;
 pub mod change;
 mod document;
 pub mod error;
@@ -16,6 +17,8 @@ pub mod init;
 pub mod input;
 pub mod literal;
 pub mod lock;
+mod offer;
+mod place;
 pub mod read;
 pub mod shipped;
 pub mod write;

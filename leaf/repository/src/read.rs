@@ -1,5 +1,7 @@
 //! What a repository is found to hold. Links are not followed.
 
+mod tree;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -9,9 +11,12 @@ use bedplate_document::rules;
 use uuid::Uuid;
 
 use crate::error::{Error, file};
-use crate::flake::{Flake, Layout};
+use crate::flake::Flake;
+use crate::flake::hosts::Hosts;
+use crate::flake::sources::Sources;
 use crate::host::{FLAKE_FILE, LOCK_FILE};
-use crate::shipped::{DESCRIPTION, HOSTS, PLATFORM};
+use crate::place;
+use crate::shipped::{DESCRIPTION, PLATFORM};
 
 /// The longest file that is read of a repository, in bytes.
 const LIMIT: u64 = 8 << 20;
@@ -45,28 +50,76 @@ pub struct RepositoryFacts {
     pub ids: BTreeMap<String, Uuid>,
     /// The directory `bedplate`.
     pub platform: Vendored,
+    /// The hosts that the flake has.
+    pub found: Hosts,
+    /// What the flake was read with.
+    pub sources: Sources,
+}
+
+impl RepositoryFacts {
+    /// Whether the host's directory is there and has no document.
+    pub(crate) fn adoptable(&self, name: &str) -> bool {
+        let path = format!("{}/{name}", self.hosts);
+        let there = matches!(self.sources.directories.get(&path), Some(Some(_)));
+        there && !self.ids.contains_key(name)
+    }
 }
 
 /// Reads a repository; `hosts` is the directory of hosts when somebody has chosen it.
 pub fn facts(root: &Path, hosts: Option<&str>) -> Result<RepositoryFacts, Error> {
-    let flake =
-        text(&root.join(FLAKE_FILE))?.ok_or_else(|| Error::NoFlake { path: root.to_owned() })?;
+    let text_of = text(&root.join(FLAKE_FILE))?;
+    let flake = text_of.ok_or_else(|| Error::NoFlake { path: root.to_owned() })?;
+    let parsed = Flake::parse(&flake)?;
+    if !parsed.has_outputs() {
+        return Err(Error::NoOutputs);
+    }
+    let mut sources = Sources { directories: tree::walk(root)?, ..Sources::default() };
+    let found = tree::follow(root, &parsed, &mut sources)?;
     let hosts = match hosts {
-        Some(hosts) => hosts.to_owned(),
-        None => directory(root, &Flake::parse(&flake)?.layout()),
+        Some(hosts) => hosts.trim_end_matches('/').to_owned(),
+        None => match place::link(&sources) {
+            Some(link) => return Err(Error::Link { path: root.join(link) }),
+            None => place::directory(&found, &sources)?,
+        },
     };
     // Before anything is looked for there.
     rules::relative_path(&hosts).map_err(Error::rule)?;
+    tree::is_plain(root, &hosts)?;
     let entries = names(&root.join(&hosts))?;
     let id = |name: &String| {
         let document = text(&root.join(&hosts).join(name).join("host.toml")).ok()??;
-        let tree: toml_edit::DocumentMut = document.parse().ok()?;
-        let id = tree.get("host")?.get("id")?.as_str()?;
-        Some((name.clone(), Uuid::try_parse(id).ok()?))
+        Some((name.clone(), id_of(&document)?))
     };
     let ids = entries.iter().filter_map(id).collect();
     let lock = text(&root.join(LOCK_FILE))?;
-    Ok(RepositoryFacts { flake, lock, hosts, entries, ids, platform: platform(root)? })
+    tree::complete(root, &hosts, &entries, &mut sources);
+    tree::listers(root, &hosts, &mut sources);
+    sources.files.insert(FLAKE_FILE.to_owned(), Some(flake.clone()));
+    Ok(RepositoryFacts {
+        flake,
+        lock,
+        hosts,
+        entries,
+        ids,
+        platform: platform(root)?,
+        found,
+        sources,
+    })
+}
+
+/// The id that a document gives its host.
+fn id_of(document: &str) -> Option<Uuid> {
+    // A repository may have ten thousand: most are not parsed for one line.
+    let mut lines = document.lines().map(str::trim).skip_while(|line| *line != "[host]").skip(1);
+    let line = lines.by_ref().take_while(|line| !line.starts_with('[')).find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        let value = value.trim().strip_prefix('"')?.split('"').next()?;
+        (key.trim() == "id").then(|| Uuid::try_parse(value).ok()).flatten()
+    });
+    line.or_else(|| {
+        let tree: toml_edit::DocumentMut = document.parse().ok()?;
+        Uuid::try_parse(tree.get("host")?.get("id")?.as_str()?).ok()
+    })
 }
 
 /// Whether a repository may be started at `path`: nothing is there, or nothing but `.git`.
@@ -75,16 +128,6 @@ pub fn is_free(path: &Path) -> Result<bool, Error> {
         Ok(found) if !found.is_dir() => Ok(false),
         _ => Ok(names(path)?.iter().all(|name| name == ".git")),
     }
-}
-
-fn directory(root: &Path, layout: &Layout) -> String {
-    let named = match layout {
-        Layout::Ours { directory } | Layout::Blueprint { directory } => Some(directory.clone()),
-        Layout::Computed { directory } => directory.clone(),
-        Layout::Written | Layout::Unknown { .. } => None,
-    };
-    let usual = || [HOSTS, "hosts"].into_iter().find(|path| root.join(path).is_dir());
-    named.or_else(|| usual().map(str::to_owned)).unwrap_or_else(|| HOSTS.to_owned())
 }
 
 fn platform(root: &Path) -> Result<Vendored, Error> {
@@ -100,7 +143,7 @@ fn platform(root: &Path) -> Result<Vendored, Error> {
 }
 
 /// The text of a file; none when it is not there.
-fn text(path: &Path) -> Result<Option<String>, Error> {
+pub(crate) fn text(path: &Path) -> Result<Option<String>, Error> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(file("look at", path)(error)),

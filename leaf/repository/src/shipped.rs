@@ -24,6 +24,8 @@ const ADDRESS: &str = "\"@bedplate@\"";
 pub const CONFIGURATION: &str = include_str!("../../../nix/host/configuration.nix");
 /// What stands beside it where blueprint lists the hosts.
 pub const BLUEPRINT: &str = include_str!("../../../nix/blueprint/default.nix");
+/// What stands beside it where a framework wants a module, and is told elsewhere what builds the host.
+pub const BUILT: &str = include_str!("../../../nix/snowfall/default.nix");
 
 /// The profiles: name and `host.toml`.
 pub const PROFILES: [(&str, &str); 1] =
@@ -66,7 +68,7 @@ mod tests {
         let platform = platform(None);
         let texts = platform.values().map(|content| std::str::from_utf8(content).unwrap());
         let nixos = nixos_flake("path:/${x}\"");
-        for text in texts.chain([FLAKE, &nixos, CONFIGURATION, BLUEPRINT]) {
+        for text in texts.chain([FLAKE, &nixos, CONFIGURATION, BLUEPRINT, BUILT]) {
             let parsed = rnix::Root::parse(text);
             assert!(parsed.errors().is_empty(), "{:?} in\n{text}", parsed.errors());
         }

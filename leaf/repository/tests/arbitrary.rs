@@ -4,6 +4,7 @@
 
 use bedplate_model::host::Platform;
 use bedplate_repository::flake::Flake;
+use bedplate_repository::flake::sources::Sources;
 use bedplate_repository::input::Input;
 use bedplate_repository::{lock, shipped};
 use proptest::prelude::*;
@@ -16,9 +17,13 @@ fn is_within(text: &str, longer: &str) -> bool {
 
 /// Everything that is asked of a flake.
 fn ask(text: &str) {
+    ask_for(text, &[Platform::Embedded, Platform::Nixos]);
+}
+
+fn ask_for(text: &str, platforms: &[Platform]) {
     let Ok(flake) = Flake::parse(text) else { return };
-    let _ = (flake.layout(), flake.input(), flake.has_nixpkgs(), flake.place_of("a"));
-    for platform in [Platform::Embedded, Platform::Nixos] {
+    let _ = (flake.hosts(&Sources::default()), flake.input(), flake.has_nixpkgs());
+    for platform in platforms.iter().copied() {
         let address = (platform == Platform::Nixos).then_some("path:/srv/bedplate");
         let Ok(lacking) = Input::lacking(&flake, platform, address) else {
             continue;
@@ -171,9 +176,10 @@ fn t13_a_deeply_nested_flake_is_refused_or_left_alone() {
     for (open, close) in pairs {
         for times in [150, 600, 1900, 50_000] {
             let nested = format!("{}1{}", open.repeat(times), close.repeat(times));
-            ask(&format!("{{ outputs = {nested}; }}"));
-            ask(&format!("{{ outputs = inputs: {nested}; }}"));
-            ask(&format!("{{ outputs = inputs: {{ nixosConfigurations = {nested}; }}; }}"));
+            for outputs in ["X", "inputs: X", "inputs: { nixosConfigurations = X; }"] {
+                let text = format!("{{ outputs = {}; }}", outputs.replace('X', &nested));
+                ask_for(&text, &[Platform::Embedded]);
+            }
         }
     }
     let nested = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));

@@ -1,12 +1,15 @@
 //! Adding to `flake.nix`: text is put in at places of the syntax tree, nothing is taken away.
 
-use std::collections::BTreeSet;
+use rnix::ast::{self, Expr};
+use rnix::{SyntaxKind, SyntaxNode, TextRange};
 
-use rnix::ast::{self, BinOpKind, Expr, HasEntry as _};
-use rnix::{NodeOrToken, SyntaxKind, SyntaxNode};
-
-use super::tree::{attribute_path, entry, node};
-use super::{Configurations, Flake, Layout, NAME, Outputs};
+use super::frameworks::Framework;
+use super::hosts::{self, Hosts};
+use super::insert::{self, Insertion};
+use super::site::{Site, set_at};
+use super::sources::Sources;
+use super::tree::{bound, cast, node, position};
+use super::{Flake, NAME};
 use crate::input::Input;
 use crate::literal;
 use crate::shipped::PLATFORM;
@@ -20,28 +23,24 @@ pub struct Edited {
     pub added: Vec<String>,
 }
 
-/// Text for one place.
-struct Insertion {
-    at: usize,
-    text: String,
-}
-
-/// The lines that a person adds where the layout is not understood.
-pub fn by_hand(name: &str, directory: &str, lacking: Option<&Input>) -> Vec<String> {
-    let lines = lacking.into_iter().flat_map(Input::lines);
-    let inputs = lines.map(|line| format!("inputs.{line}"));
-    inputs.chain([format!("outputs: {}", output(name, directory))]).collect()
-}
-
 /// The line among the outputs that is a host's.
 pub(super) fn output(name: &str, directory: &str) -> String {
     let (attribute, call) = (literal::attribute(name), call(name, directory));
-    format!("nixosConfigurations.{attribute} = inputs.{call};")
+    format!("{NAME}.{attribute} = inputs.{call};")
 }
 
-fn call(name: &str, directory: &str) -> String {
+pub(super) fn call(name: &str, directory: &str) -> String {
     let path = literal::path(&format!("{directory}/{name}"));
     format!("{PLATFORM}.lib.host {} {path}", literal::string(name))
+}
+
+/// One addition that is tried.
+struct Trial<'a> {
+    name: &'a str,
+    directory: &'a str,
+    lacking: Option<&'a Input>,
+    sources: &'a Sources,
+    before: &'a Hosts,
 }
 
 impl Flake {
@@ -52,254 +51,270 @@ impl Flake {
         name: &str,
         directory: &str,
         lacking: Option<&Input>,
-    ) -> Result<Edited, &'static str> {
-        let outputs = self.outputs()?;
-        let layout = outputs.layout();
-        let top = self.top().ok_or("it is not an attribute set")?;
-        let mut insertions = Vec::new();
-        for line in lacking.into_iter().flat_map(Input::lines) {
-            insertions.push(input(&top, &line)?);
-        }
-        match layout {
-            Layout::Unknown { why } => return Err(why),
-            Layout::Ours { .. } | Layout::Blueprint { .. } => {
-                insertions.extend(outputs.closed()?);
-            }
-            Layout::Written | Layout::Computed { .. } => {
-                let prefix = outputs.prefix(&mut insertions)?;
-                let value = format!("{prefix}{}", call(name, directory));
-                outputs.add(name, &value, &mut insertions)?;
-            }
-        }
-        self.insert(insertions)
+    ) -> Result<Edited, String> {
+        let sources = Sources::default();
+        self.with_host_among(name, directory, lacking, &sources, &self.hosts(&sources))
     }
 
-    fn insert(&self, mut insertions: Vec<Insertion>) -> Result<Edited, &'static str> {
+    /// The same, where its hosts are known.
+    pub fn with_host_among(
+        &self,
+        name: &str,
+        directory: &str,
+        lacking: Option<&Input>,
+        sources: &Sources,
+        before: &Hosts,
+    ) -> Result<Edited, String> {
+        let trial = Trial { name, directory, lacking, sources, before };
+        let mut why = None;
+        for site in &before.sites {
+            match self.tried(&trial, site) {
+                Ok(edited) => return Ok(edited),
+                Err(reason) => why = why.or(Some(reason)),
+            }
+        }
+        Err(why.unwrap_or_else(|| "its outputs are not understood".to_owned()))
+    }
+
+    fn tried(&self, trial: &Trial<'_>, site: &Site) -> Result<Edited, String> {
+        let top = self.top().ok_or("it is not an attribute set")?;
+        let mut insertions = Vec::new();
+        for line in trial.lacking.into_iter().flat_map(Input::lines) {
+            insertions.push(insert::input(&top, &line)?);
+        }
+        match site {
+            Site::Hand { why } => return Err(why.clone()),
+            Site::Module => return Err("the hosts stand in a module of flake-parts".to_owned()),
+            Site::Inherited { name, .. } => {
+                let (line, column) = position(&self.text, usize::from(name.start()));
+                return Err(format!("{NAME} is inherited (line {line}, column {column})"));
+            }
+            Site::Listed => insertions.extend(self.closed()?),
+            Site::Into { set, after, prefix, builder } => {
+                let set = set_at(&self.root, *set).ok_or("a set is not found again")?;
+                let reach = self.reach(node(&set), trial.before, &mut insertions)?;
+                let value = format!("{reach}{}", call(trial.name, trial.directory));
+                let line = entry_of(prefix, trial.name, &value, *builder);
+                let after = after.and_then(|after| pair_at(&self.root, after));
+                insertions.push(match after {
+                    Some(after) => insert::after(&after, &line),
+                    None => insert::at_end(&set, &line)?,
+                });
+            }
+            Site::Behind { expression, outputs } => {
+                let expression = expression_at(&self.root, *expression);
+                let expression = expression.ok_or("an expression is not found again")?;
+                if is_marked(&expression) {
+                    return Err("the hosts are merged by nixpkgs' modules".to_owned());
+                }
+                let reach = self.reach(node(&expression), trial.before, &mut insertions)?;
+                let value = format!("{reach}{}", call(trial.name, trial.directory));
+                let prefix = if *outputs { &[NAME.to_owned()][..] } else { &[] };
+                behind(&expression, &entry_of(prefix, trial.name, &value, false), &mut insertions);
+            }
+        }
+        let edited = self.insert(insertions)?;
+        match site {
+            Site::Listed | Site::Into { builder: true, .. } => Ok(edited),
+            _ => trial.check(edited),
+        }
+    }
+
+    fn insert(&self, mut insertions: Vec<Insertion>) -> Result<Edited, String> {
         insertions.sort_by_key(|insertion| insertion.at);
+        let windows = self.text.contains("\r\n");
         let mut text = self.text.clone();
         for insertion in insertions.iter().rev() {
-            text.insert_str(insertion.at, &insertion.text);
+            let piece = &insertion.text;
+            let piece = if windows { piece.replace('\n', "\r\n") } else { piece.clone() };
+            text.insert_str(insertion.at, &piece);
         }
-        if !rnix::Root::parse(&text).errors().is_empty() {
-            return Err("what would be added does not fit its syntax");
+        if super::parsed(&text).is_err() {
+            return Err("what would be added does not fit its syntax".to_owned());
         }
         let added = insertions.iter().map(|one| one.text.trim().to_owned()).collect();
         Ok(Edited { text, added })
     }
-}
 
-impl Flake {
+    /// Adds the input that it lacks and nothing else.
+    pub fn with_input(&self, lacking: &Input) -> Result<Edited, String> {
+        let top = self.top().ok_or("it is not an attribute set")?;
+        let mut insertions = Vec::new();
+        for line in lacking.lines() {
+            insertions.push(insert::input(&top, &line)?);
+        }
+        if self.outputs().is_ok() {
+            insertions.extend(self.closed()?);
+        }
+        self.insert(insertions)
+    }
+
     /// Whether the flake calls this host as we write it: an addition that was cut off.
     pub fn calls(&self, name: &str, directory: &str) -> bool {
         self.text.contains(&call(name, directory))
     }
-}
 
-/// The entries of a flake that are about one input.
-pub(super) fn inputs_of(top: &ast::AttrSet, name: &str) -> Vec<ast::AttrpathValue> {
-    let is = |part: Option<&Option<String>>, name: &str| {
-        part.and_then(Option::as_deref).is_some_and(|part| part == name)
-    };
-    let mut found = Vec::new();
-    for pair in top.attrpath_values() {
-        let path = attribute_path(&pair);
-        if !is(path.first(), "inputs") {
-            continue;
-        }
-        if is(path.get(1), name) {
-            found.push(pair);
-        } else if let ([_], Some(Expr::AttrSet(inputs))) = (path.as_slice(), pair.value()) {
-            let ours = |inner: &ast::AttrpathValue| is(attribute_path(inner).first(), name);
-            found.extend(inputs.attrpath_values().filter(ours));
-        }
-    }
-    found
-}
-
-/// A line of an input, beside those that are there.
-fn input(top: &ast::AttrSet, line: &str) -> Result<Insertion, &'static str> {
-    match entry(top, "inputs").map(|inputs| inputs.value()) {
-        Some(Some(Expr::AttrSet(inputs))) => at_end(&inputs, line),
-        Some(_) => Err("its inputs are no attribute set"),
-        None => {
-            let first = |pair: &ast::AttrpathValue| attribute_path(pair).into_iter().next();
-            let is_input = |pair: &ast::AttrpathValue| {
-                first(pair).flatten().is_some_and(|name| name == "inputs" || name == "description")
-            };
-            let line = format!("inputs.{line}");
-            match top.attrpath_values().filter(is_input).last() {
-                Some(last) => Ok(after(node(&last), &line)),
-                None => Ok(at_start(top, &line)?),
-            }
-        }
-    }
-}
-
-impl Outputs {
     /// A pattern that takes nothing it does not name has to name the new input, too.
     fn closed(&self) -> Result<Option<Insertion>, &'static str> {
-        match &self.parameter {
-            ast::Param::Pattern(pattern)
-                if pattern.ellipsis_token().is_none() && !names(pattern).contains(PLATFORM) =>
+        match self.outputs()?.param() {
+            Some(ast::Param::Pattern(pattern))
+                if pattern.ellipsis_token().is_none()
+                    && !insert::names(&pattern).contains(PLATFORM) =>
             {
-                formal(pattern).map(Some)
+                insert::formal(&pattern).map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    /// What stands before `bedplate` inside the outputs: `inputs.`, or nothing where the pattern
-    /// names it.
-    fn prefix(&self, insertions: &mut Vec<Insertion>) -> Result<String, &'static str> {
-        let whole = match &self.parameter {
-            ast::Param::IdentParam(name) => Some(node(name).text().to_string()),
-            ast::Param::Pattern(pattern) if names(pattern).contains(PLATFORM) => None,
-            ast::Param::Pattern(pattern) => {
+    /// What stands before `bedplate` at a place inside the outputs: `inputs.`, or nothing where
+    /// the pattern names it.
+    fn reach(
+        &self,
+        place: &SyntaxNode,
+        hosts: &Hosts,
+        insertions: &mut Vec<Insertion>,
+    ) -> Result<String, String> {
+        let outputs = self.outputs()?;
+        let whole = match outputs.param() {
+            None => return Err("its outputs are no function".to_owned()),
+            Some(ast::Param::IdentParam(name)) => Some(node(&name).text().to_string()),
+            Some(ast::Param::Pattern(pattern)) if insert::names(&pattern).contains(PLATFORM) => {
+                None
+            }
+            Some(ast::Param::Pattern(pattern)) => {
                 let bind = pattern.pat_bind().and_then(|bind| bind.ident());
                 let open = bind.filter(|_| pattern.ellipsis_token().is_some());
                 if open.is_none() {
-                    insertions.push(formal(pattern)?);
+                    insertions.push(insert::formal(&pattern)?);
                 }
                 open.map(|bind| node(&bind).text().to_string())
             }
         };
-        if self.bound.iter().any(|name| name == whole.as_deref().unwrap_or(PLATFORM)) {
-            return Err("a `let` hides what its outputs are called with");
+        let name = whole.as_deref().unwrap_or(PLATFORM);
+        let parts = hosts.frameworks.iter().any(|one| matches!(one, Framework::Parts { .. }));
+        if !hides(place, node(&outputs), name, parts)? {
+            return Ok(whole.map(|name| format!("{name}.")).unwrap_or_default());
         }
-        Ok(whole.map(|name| format!("{name}.")).unwrap_or_default())
+        Err(format!(
+            "a `let`, a `rec` set or a function hides `{name}`, which its outputs are called with"
+        ))
     }
+}
 
-    /// The host, where hosts are written out.
-    fn add(&self, name: &str, value: &str, to: &mut Vec<Insertion>) -> Result<(), &'static str> {
-        let name = literal::attribute(name);
-        match self.found().last() {
-            None => {
-                let [set] = self.sets().try_into().map_err(|_| "its outputs are several sets")?;
-                to.push(at_end(&set, &format!("{NAME}.{name} = {value};"))?);
-            }
-            Some(Configurations::Value(Expr::AttrSet(set))) => {
-                to.push(at_end(set, &format!("{name} = {value};"))?);
-            }
-            Some(Configurations::Value(expression)) => {
-                let range = node(expression).text_range();
-                let (start, end) = (usize::from(range.start()), usize::from(range.end()));
-                let bare = binds_tighter(expression);
-                if !bare {
-                    to.push(Insertion { at: start, text: "(".to_owned() });
+/// Whether a name means something else at a place than in the arguments of the outputs.
+fn hides(
+    place: &SyntaxNode,
+    outputs: &SyntaxNode,
+    name: &str,
+    parts: bool,
+) -> Result<bool, &'static str> {
+    for around in place.ancestors() {
+        if around == *outputs {
+            return Ok(false);
+        }
+        let names = if let Some(binding) = cast::<ast::LetIn>(around.clone()) {
+            bound(&binding)
+        } else if let Some(set) = cast::<ast::AttrSet>(around.clone()) {
+            if set.rec_token().is_some() { bound(&set) } else { Vec::new() }
+        } else if let Some(lambda) = cast::<ast::Lambda>(around) {
+            match lambda.param() {
+                Some(ast::Param::IdentParam(param)) => vec![node(&param).text().to_string()],
+                Some(ast::Param::Pattern(pattern)) => {
+                    let bind = pattern.pat_bind().and_then(|bind| bind.ident());
+                    let bind = bind.map(|bind| node(&bind).text().to_string());
+                    // A module of flake-parts is given the same inputs.
+                    let same = |found: &String| !(parts && found == "inputs");
+                    insert::names(&pattern).into_iter().filter(same).chain(bind).collect()
                 }
-                let close = if bare { "" } else { ")" };
-                let text = format!("{close} // {{ {name} = {value}; }}");
-                to.push(Insertion { at: end, text });
+                None => Vec::new(),
             }
-            Some(Configurations::Dotted(last)) => {
-                to.push(after(node(last), &format!("{NAME}.{name} = {value};")));
-            }
+        } else {
+            Vec::new()
+        };
+        if names.iter().any(|found| found == name) {
+            return Ok(true);
         }
-        Ok(())
     }
+    Err("the place is not inside its outputs")
 }
 
-/// Whether `// { … }` behind an expression is about the whole of it.
-fn binds_tighter(expression: &Expr) -> bool {
-    match expression {
-        Expr::Apply(_) | Expr::Ident(_) | Expr::Select(_) | Expr::Paren(_) | Expr::AttrSet(_) => {
-            true
+impl Trial<'_> {
+    /// Whether the flake with the addition has the hosts it had, and the new one.
+    fn check(&self, edited: Edited) -> Result<Edited, String> {
+        let after = hosts::of(&edited.text, self.sources, Some(self.name));
+        let others = |hosts: &Hosts| -> Vec<String> {
+            hosts.known.keys().filter(|name| *name != self.name).cloned().collect()
+        };
+        let wanted = (self.name.to_owned(), format!("{}/{}", self.directory, self.name));
+        let kept =
+            others(self.before) == others(&after) && after.doubts.len() <= self.before.doubts.len();
+        let ours = after.called.as_ref() == Some(&wanted);
+        if kept && ours {
+            return Ok(edited);
         }
-        Expr::BinOp(operation) => operation.operator() == Some(BinOpKind::Update),
-        _ => false,
+        Err("what would be added there does not come out as a host, or changes others".to_owned())
     }
 }
 
-/// The names in `{ a, b, ... }:`.
-fn names(pattern: &ast::Pattern) -> BTreeSet<String> {
-    let names = pattern.pat_entries().filter_map(|entry| entry.ident());
-    names.map(|name| node(&name).text().to_string()).collect()
-}
-
-/// One more name in `{ a, b, ... }:`.
-fn formal(pattern: &ast::Pattern) -> Result<Insertion, &'static str> {
-    if let Some(last) = pattern.pat_entries().last() {
-        let at = usize::from(node(&last).text_range().end());
-        return Ok(Insertion { at, text: format!(", {PLATFORM}") });
-    }
-    if let Some(dots) = pattern.ellipsis_token() {
-        let at = usize::from(dots.text_range().start());
-        return Ok(Insertion { at, text: format!("{PLATFORM}, ") });
-    }
-    let open = brace(node(pattern), SyntaxKind::TOKEN_L_BRACE)?;
-    Ok(Insertion { at: open, text: format!(" {PLATFORM}") })
-}
-
-/// A line behind the last entry of a set.
-fn at_end(set: &ast::AttrSet, line: &str) -> Result<Insertion, &'static str> {
-    let mut entries = node(set).children();
-    match entries.by_ref().last() {
-        Some(last) => Ok(after(&last, line)),
-        None => at_start(set, line),
+/// `PREFIX.NAME = VALUE;`
+fn entry_of(prefix: &[String], name: &str, value: &str, builder: bool) -> String {
+    let parts = prefix.iter().map(String::as_str).chain([name]).map(literal::attribute);
+    let path = parts.collect::<Vec<_>>().join(".");
+    match builder {
+        true => format!("{path}.builder = _: {value};"),
+        false => format!("{path} = {value};"),
     }
 }
 
-/// A line before all entries of a set.
-fn at_start(set: &ast::AttrSet, line: &str) -> Result<Insertion, &'static str> {
-    let at = brace(node(set), SyntaxKind::TOKEN_L_BRACE)?;
-    let text = node(set).text().to_string();
-    let spread = text.contains('\n');
-    let text = match text.trim_start_matches("rec").trim_start().get(1..) {
-        _ if spread => format!("\n{}  {line}", indent(node(set)).unwrap_or_default()),
-        Some(rest) if rest.starts_with('}') => format!(" {line} "),
-        _ => format!(" {line}"),
-    };
-    Ok(Insertion { at, text })
+fn behind(expression: &Expr, entry: &str, to: &mut Vec<Insertion>) {
+    let range = node(expression).text_range();
+    let (start, end) = (usize::from(range.start()), usize::from(range.end()));
+    let bare = insert::binds_tighter(expression);
+    if !bare {
+        to.push(Insertion { at: start, text: "(".to_owned() });
+    }
+    let close = if bare { "" } else { ")" };
+    to.push(Insertion { at: end, text: format!("{close} // {{ {entry} }}") });
 }
 
-/// The offset behind the first token of a kind.
-fn brace(parent: &SyntaxNode, kind: SyntaxKind) -> Result<usize, &'static str> {
-    let mut tokens = parent.children_with_tokens().filter_map(NodeOrToken::into_token);
-    let found = tokens.find(|token| token.kind() == kind);
-    found.map(|token| usize::from(token.text_range().end())).ok_or("a set has no brace")
-}
-
-/// A line behind an entry, and behind the comment on its line.
-fn after(entry: &SyntaxNode, line: &str) -> Insertion {
-    let mut at = usize::from(entry.text_range().end());
-    let mut commented = false;
-    let mut next = entry.next_sibling_or_token();
-    while let Some(NodeOrToken::Token(token)) = next {
-        match token.kind() {
-            SyntaxKind::TOKEN_WHITESPACE if !token.text().contains('\n') => {}
-            SyntaxKind::TOKEN_COMMENT => {
-                at = usize::from(token.text_range().end());
-                commented = true;
-            }
-            _ => break,
+/// Whether what stands there is no set but something that modules merge.
+fn is_marked(expression: &Expr) -> bool {
+    let mut found = super::tree::bare(expression);
+    while let Expr::Apply(apply) = &found {
+        match apply.lambda() {
+            Some(function) => found = function,
+            None => return false,
         }
-        next = token.next_sibling_or_token();
     }
-    let text = match indent(entry) {
-        Some(indent) => format!("\n{indent}{line}"),
-        None if commented => format!("\n{line}"),
-        None => format!(" {line}"),
-    };
-    Insertion { at, text }
+    let text = node(&found).text().to_string();
+    let name = text.rsplit('.').next().unwrap_or_default();
+    matches!(
+        name,
+        "mkMerge" | "mkIf" | "mkForce" | "mkDefault" | "mkOverride" | "mkBefore" | "mkAfter"
+    )
 }
 
-/// What stands before a node on its line, when that is nothing but space.
-fn indent(entry: &SyntaxNode) -> Option<String> {
-    let root = entry.ancestors().last()?;
-    let text = root.text().to_string();
-    let before = text.get(..usize::from(entry.text_range().start()))?;
-    let (_, start) = before.rsplit_once('\n')?;
-    let space: String = start.chars().take_while(|c| *c == ' ' || *c == '\t').collect();
-    // Of a value that stands behind its name, the line's own indentation is meant.
-    let value = entry.kind() == SyntaxKind::NODE_ATTR_SET;
-    (space == start || value).then_some(space)
+fn pair_at(root: &SyntaxNode, range: TextRange) -> Option<SyntaxNode> {
+    at_range(root, range).find(|found| found.kind() == SyntaxKind::NODE_ATTRPATH_VALUE)
+}
+
+fn expression_at(root: &SyntaxNode, range: TextRange) -> Option<Expr> {
+    at_range(root, range).find_map(cast::<Expr>)
+}
+
+fn at_range(root: &SyntaxNode, range: TextRange) -> impl Iterator<Item = SyntaxNode> {
+    let element = root.covering_element(range);
+    let found = element.as_node().cloned().or_else(|| element.parent());
+    let found = found.into_iter().flat_map(|found| found.ancestors().collect::<Vec<_>>());
+    found.filter(move |found| found.text_range() == range)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn edited(text: &str) -> Result<String, &'static str> {
+    fn edited(text: &str) -> Result<String, String> {
         Flake::parse(text)
             .unwrap()
             .with_host("box", "hosts", Some(&Input::Vendored))

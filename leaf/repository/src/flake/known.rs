@@ -1,10 +1,9 @@
 //! Whether a flake knows a host, asked before a disk is written to for it.
 
 use bedplate_model::host::Platform;
-use rnix::ast::{self, Expr, HasEntry as _};
 
-use super::tree::{attribute_name, attribute_path};
-use super::{Configurations, Flake, Layout, Outputs, edit};
+use super::sources::Sources;
+use super::{Flake, edit};
 
 /// A longer flake is not looked at: it may be somebody else's.
 const LIMIT: usize = 1 << 20;
@@ -54,37 +53,9 @@ impl Flake {
     /// Whether the flake has no host of that name for certain: its hosts are written out, each by
     /// its name.
     pub fn lacks(&self, name: &str) -> bool {
-        let names = self.outputs().ok().and_then(|outputs| outputs.all_names());
-        names.is_some_and(|names| names.iter().all(|found| found != name))
+        let hosts = self.hosts(&Sources::default());
+        hosts.are_known() && hosts.lister.is_none() && !hosts.known.contains_key(name)
     }
-}
-
-impl Outputs {
-    /// The names of all hosts; none when some may not stand here, or are computed.
-    fn all_names(&self) -> Option<Vec<String>> {
-        let sets = self.sets();
-        if self.layout() != Layout::Written || sets.len() != self.bodies.len() {
-            return None;
-        }
-        // An output with a computed name may be `nixosConfigurations`.
-        sets.iter().map(entries).collect::<Option<Vec<_>>>()?;
-        let mut names = Vec::new();
-        for found in self.found() {
-            match found {
-                Configurations::Value(Expr::AttrSet(set)) => names.extend(entries(&set)?),
-                Configurations::Value(_) => return None,
-                Configurations::Dotted(pair) => names.push(attribute_path(&pair).get(1)?.clone()?),
-            }
-        }
-        Some(names)
-    }
-}
-
-/// The names that a set has, inherited ones too; none when one is computed.
-fn entries(set: &ast::AttrSet) -> Option<Vec<String>> {
-    let pairs = set.attrpath_values().map(|pair| attribute_path(&pair).into_iter().next()?);
-    let inherited = set.inherits().flat_map(|inherit| inherit.attrs().collect::<Vec<_>>());
-    pairs.chain(inherited.map(|attribute| attribute_name(&attribute))).collect()
 }
 
 #[cfg(test)]

@@ -1,11 +1,18 @@
 //! Small questions to a syntax tree.
 
-use rnix::ast::{self, AstNode, BinOpKind, Expr, HasEntry, InterpolPart};
+use rnix::ast::{self, AstNode, Expr, HasEntry, InterpolPart};
 use rnix::{ParseError, SyntaxKind, SyntaxNode};
+
+use super::words;
 
 /// The node below an element of the tree.
 pub(super) fn node<N: AstNode>(element: &N) -> &SyntaxNode {
     element.syntax()
+}
+
+/// A node as an element of a kind, when it is one.
+pub(super) fn cast<N: AstNode>(found: SyntaxNode) -> Option<N> {
+    N::cast(found)
 }
 
 /// Children of a kind.
@@ -43,77 +50,71 @@ pub(super) fn plain_string(text: &ast::Str) -> Option<String> {
     }
 }
 
-/// A relative path without `./` and a slash at the end; up to the part with the first interpolation.
-pub(super) fn relative_path(path: &SyntaxNode) -> Option<String> {
-    let first = path.first_child_or_token()?.into_token()?;
-    let mut text = first.text().strip_prefix("./")?;
-    if first.next_sibling_or_token().is_some() {
-        text = text.rsplit_once('/').map_or("", |(directory, _)| directory);
-    }
-    Some(text.trim_end_matches('/').to_owned())
-}
-
-/// The name of what is called: `a.b.c` of `a.b.c x`.
-pub(super) fn called(apply: &ast::Apply) -> Option<Vec<String>> {
-    match apply.lambda()? {
-        Expr::Ident(name) => Some(vec![node(&name).text().to_string()]),
-        Expr::Select(select) if select.or_token().is_none() => {
-            let Expr::Ident(first) = select.expr()? else { return None };
-            let mut names = vec![Some(node(&first).text().to_string())];
-            names.extend(select.attrpath()?.attrs().map(|attribute| attribute_name(&attribute)));
-            names.into_iter().collect()
+/// An expression without what stands around it and does not change it.
+pub(super) fn bare(expression: &Expr) -> Expr {
+    let mut found = expression.clone();
+    loop {
+        let inner = match &found {
+            Expr::Paren(paren) => paren.expr(),
+            Expr::Assert(assert) => assert.body(),
+            Expr::With(with) => with.body(),
+            Expr::LetIn(binding) => binding.body(),
+            _ => None,
+        };
+        match inner {
+            Some(inner) => found = inner,
+            None => return found,
         }
-        _ => None,
     }
 }
 
-/// What a result is merged from with `//`, and the names bound around it.
-pub(super) fn operands(expression: Expr, found: &mut Vec<Expr>, bound: &mut Vec<String>) {
-    match expression {
-        Expr::Paren(paren) => inner(paren.expr(), found, bound),
-        Expr::Assert(assert) => inner(assert.body(), found, bound),
-        Expr::With(with) => inner(with.body(), found, bound),
-        Expr::LetIn(binding) => {
-            let pairs = binding.attrpath_values().map(|pair| attribute_path(&pair));
-            bound.extend(pairs.filter_map(|path| path.into_iter().next().flatten()));
-            let inherited = binding.inherits().flat_map(|one| one.attrs().collect::<Vec<_>>());
-            bound.extend(inherited.filter_map(|attribute| attribute_name(&attribute)));
-            inner(binding.body(), found, bound);
-        }
-        Expr::BinOp(operation) if operation.operator() == Some(BinOpKind::Update) => {
-            inner(operation.lhs(), found, bound);
-            inner(operation.rhs(), found, bound);
-        }
-        other => found.push(other),
-    }
+/// The names that a `let` or a set binds.
+pub(super) fn bound(of: &impl HasEntry) -> Vec<String> {
+    let pairs = of.attrpath_values().map(|pair| attribute_path(&pair));
+    let names = pairs.filter_map(|path| path.into_iter().next().flatten());
+    let inherited = of.inherits().flat_map(|one| one.attrs().collect::<Vec<_>>());
+    names.chain(inherited.filter_map(|attribute| attribute_name(&attribute))).collect()
 }
 
-fn inner(expression: Option<Expr>, found: &mut Vec<Expr>, bound: &mut Vec<String>) {
-    if let Some(expression) = expression {
-        operands(expression, found, bound);
+/// Where the lines of a text begin.
+pub(super) struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self { text, starts: std::iter::once(0).chain(ends).collect() }
+    }
+
+    /// Line and column in characters, from 1.
+    pub(super) fn position(&self, offset: usize) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= offset).max(1);
+        let start = self.starts.get(line - 1).copied().unwrap_or_default();
+        let before = self.text.get(start..offset.min(self.text.len())).unwrap_or_default();
+        (line, before.chars().count() + 1)
     }
 }
 
 /// Line and column in characters, from 1.
 pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset.min(text.len())).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (line, column)
+    Lines::of(text).position(offset)
 }
 
 /// Where a mistake is and what it is, without a character of the file's: those may be anything.
 pub(super) fn describe(error: &ParseError, text: &str) -> (usize, String) {
     let at = |range: &rnix::TextRange| usize::from(range.start());
     let wanted = |kinds: &[SyntaxKind]| {
-        let names: Vec<String> = kinds.iter().map(|kind| format!("{kind:?}")).collect();
+        let names: Vec<String> = kinds.iter().map(|kind| words::of(*kind)).collect();
         names.join(" or ")
     };
     match error {
         ParseError::Unexpected(range) => (at(range), "this is not expected here".to_owned()),
         ParseError::UnexpectedExtra(range) => (at(range), "the file should end here".to_owned()),
         ParseError::UnexpectedWanted(found, range, kinds) => {
-            (at(range), format!("{found:?} is not expected here, but {}", wanted(kinds)))
+            let found = words::of(*found);
+            (at(range), format!("{found} is not expected here, but {}", wanted(kinds)))
         }
         ParseError::UnexpectedDoubleBind(range) => (at(range), "a second `@` name".to_owned()),
         ParseError::DuplicatedArgs(range, _) => (at(range), "an argument stands twice".to_owned()),

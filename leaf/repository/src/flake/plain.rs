@@ -1,0 +1,106 @@
+//! Functions of a library that say something of strings, or hand on what they are given.
+
+use std::rc::Rc;
+
+use super::evaluate::Evaluator;
+use super::library::{equal, list, names};
+use super::sources::split;
+use super::value::{At, Foreign, Text, Thunk, Value};
+
+/// Functions of strings, and those that hand on what they are given.
+pub(super) fn call(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value> {
+    let force = |number: usize| called.arguments.get(number).map(|one| evaluator.force(one));
+    let text = |number: usize| match force(number) {
+        Some(Value::Text(text)) => Some(text),
+        _ => None,
+    };
+    let first = called.arguments.first()?;
+    let name = called.name();
+    Some(match name {
+        "removeSuffix" | "removePrefix" => {
+            let (affix, text) = (text(0)?, text(1)?);
+            let stripped = match name {
+                "removeSuffix" => text.text.strip_suffix(&*affix.text),
+                _ => text.text.strip_prefix(&*affix.text),
+            };
+            Value::Text(text.become_text(stripped.unwrap_or(&text.text)))
+        }
+        "hasSuffix" => Value::Bool(text(1)?.text.ends_with(&*text(0)?.text)),
+        "hasPrefix" => Value::Bool(text(1)?.text.starts_with(&*text(0)?.text)),
+        "baseNameOf" => match force(0)? {
+            Value::Path(path) => Value::Text(Text::plain(split(&path).1)),
+            Value::Text(text) => Value::Text(text.become_text(split(&text.text).1)),
+            _ => return None,
+        },
+        "toString"
+        | "unsafeDiscardStringContext"
+        | "id"
+        | "toPath"
+        | "mkDefault"
+        | "mkForce"
+        | "unique"
+        | "naturalSort"
+        | "mkBefore"
+        | "mkAfter" => match force(0)? {
+            Value::Foreign(_) => return None,
+            value => value,
+        },
+        "not" => match force(0)? {
+            Value::Bool(value) => Value::Bool(!value),
+            _ => return None,
+        },
+        "elem" => {
+            let (wanted, all) = (force(0)?, list(evaluator, &force(1)?, at));
+            let found: Vec<_> =
+                all.items.iter().map(|item| equal(&wanted, &evaluator.force(item))).collect();
+            if found.contains(&Some(true)) {
+                Value::Bool(true)
+            } else if all.doubts.is_empty() && !found.contains(&None) {
+                Value::Bool(false)
+            } else {
+                return None;
+            }
+        }
+        "hasAttr" => match force(1)? {
+            Value::Set(set) if set.under.is_empty() && set.doubts.is_empty() => {
+                Value::Bool(set.entries.contains_key(&text(0)?.text))
+            }
+            _ => return None,
+        },
+        "getAttr" => evaluator.attribute(&force(1)?, &text(0)?.text, at),
+        "head" => {
+            let all = list(evaluator, &force(0)?, at);
+            evaluator.force(all.items.first()?)
+        }
+        "const" => force(0)?,
+        "trace" | "seq" | "deepSeq" | "warn" | "mkOverride" => force(1)?,
+        "warnIf" | "throwIf" | "throwIfNot" => force(2)?,
+        "flip" => {
+            let swapped = Thunk::apply(first, called.arguments.get(2)?, at);
+            evaluator.force(&Thunk::apply(&swapped, called.arguments.get(1)?, at))
+        }
+        "pipe" => {
+            let mut value = first.clone();
+            for step in list(evaluator, &force(1)?, at).items {
+                value = Thunk::apply(&step, &value, at);
+            }
+            evaluator.force(&value)
+        }
+        "eachDefaultSystemPassThrough" | "eachSystemPassThrough" => {
+            let function = called.arguments.last()?;
+            let system = Thunk::done(evaluator.foreign(&["system"], at));
+            evaluator.force(&Thunk::apply(function, &system, at))
+        }
+        "eachDefaultSystem" | "eachSystem" => {
+            let function = called.arguments.last()?;
+            let system = Thunk::done(evaluator.foreign(&["system"], at));
+            let mut set = names(&evaluator.force(&Thunk::apply(function, &system, at)), at);
+            for entry in set.entries.values_mut() {
+                // Below each name stands one for each system.
+                entry.value = Thunk::done(evaluator.doubt(at, "this has a set for each system"));
+            }
+            Value::Set(Rc::new(set))
+        }
+        _ => return None,
+    })
+}
