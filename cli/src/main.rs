@@ -17,6 +17,7 @@ mod install;
 mod inventory;
 mod iso;
 mod key;
+mod login;
 mod missing;
 mod personalize;
 mod plan;

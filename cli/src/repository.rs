@@ -13,6 +13,7 @@ use bedplate_repository::shipped::{self, DESCRIPTION, PLATFORM};
 use bedplate_repository::write;
 use bedplate_tools::nix;
 
+use crate::login;
 use crate::report::{self, Failure};
 
 /// Exit code: everything was written, `flake.lock` is left to Nix.
@@ -29,6 +30,9 @@ pub struct Source {
     /// Start from this host.toml; an example's id is replaced by a fresh one.
     #[arg(long, value_name = "FILE", conflicts_with = "profile")]
     from: Option<PathBuf>,
+    /// Who may log in: a public ssh key, or a file of such (~/.ssh/id_ed25519.pub), for the users that have none.
+    #[arg(long, value_name = "KEY")]
+    ssh_key: Vec<String>,
     /// The platform that builds the host [default: what its host.toml says].
     #[arg(long, value_enum, value_name = "PLATFORM")]
     platform: Option<PlatformName>,
@@ -96,7 +100,8 @@ impl Source {
             }
             None => shipped::profile(&self.profile)?.to_owned(),
         };
-        Ok(identity::with_own_id(&text)?.map_or(text, |(own, _)| own))
+        let own = identity::with_own_id(&text)?.map_or(text, |(own, _)| own);
+        login::with_keys(&own, &login::keys(&self.ssh_key)?)
     }
 
     /// The description of the medium's platform.
