@@ -1,7 +1,9 @@
 //! `flake.nix` as its syntax tree: how it comes to its hosts, and what its outputs are called with.
 
 mod advice;
+mod arity;
 mod bindings;
+mod data;
 mod depth;
 pub mod edit;
 mod evaluate;

@@ -135,6 +135,12 @@ pub(super) fn called(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Op
     if called.path.len() <= 2 && is_input(evaluator, called, "blueprint") && name != "mkFlake" {
         return Some(blueprint(evaluator, called, argument, at));
     }
+    if name == "load" && is_input(evaluator, called, "haumea") {
+        let Value::Path(path) = option(evaluator, &evaluator.force(argument), "src")? else {
+            return None;
+        };
+        return Some(Value::Set(Rc::new(listed(evaluator, &path, at, of_either))));
+    }
     if name == "mkFlake" && is_input(evaluator, called, "nixos-unified") {
         return Some(unified(evaluator, called, argument, at));
     }
