@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_json::Value as Json;
 
 use super::evaluate::Evaluator;
-use super::value::{At, Entry, List, Set, Text, Thunk, Value};
+use super::value::{At, Doubt, Entry, List, Set, Text, Thunk, Value};
 
 /// The text of a file.
 pub(super) fn text(evaluator: &Evaluator<'_>, path: &Value, at: &At) -> Option<Value> {
@@ -29,7 +29,8 @@ pub(super) fn of_toml(text: &str) -> Option<Value> {
 
 fn value(json: &Json) -> Value {
     match json {
-        Json::Null | Json::Number(_) => Value::Null,
+        Json::Null => Value::Null,
+        Json::Number(_) => other(),
         Json::Bool(is) => Value::Bool(*is),
         Json::String(text) => Value::Text(Text::plain(text)),
         Json::Array(items) => list(items.iter().map(value)),
@@ -59,7 +60,7 @@ fn of_item(item: &toml_edit::Item) -> Value {
     if let Some(tables) = item.as_array_of_tables() {
         return list(tables.iter().map(|one| table(one)));
     }
-    item.as_value().map_or(Value::Null, of_value)
+    item.as_value().map_or_else(other, of_value)
 }
 
 fn of_value(value: &toml_edit::Value) -> Value {
@@ -68,6 +69,12 @@ fn of_value(value: &toml_edit::Value) -> Value {
         toml_edit::Value::Boolean(is) => Value::Bool(*is.value()),
         toml_edit::Value::Array(items) => list(items.iter().map(of_value)),
         toml_edit::Value::InlineTable(inner) => table(inner),
-        _ => Value::Null,
+        _ => other(),
     }
+}
+
+/// A number or a date: it is something, and no name.
+fn other() -> Value {
+    let at = At { file: super::FILE.into(), offset: 0 };
+    Value::Doubt(Rc::new(Doubt { at, why: "a number stands in a file of data".to_owned() }))
 }

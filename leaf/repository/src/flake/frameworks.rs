@@ -82,7 +82,7 @@ pub(super) fn listed(
         return Set { doubts: vec![Rc::new(doubt)], ..Set::default() };
     };
     let host = |(text, kind): (&String, &Kind)| {
-        let value = Thunk::done(Value::Null);
+        let value = Thunk::done(evaluator.foreign(&["host"], at));
         let entry = Entry { value, at: None, listed: Some(directory.into()) };
         Some((Rc::from(name(text, *kind)?.as_str()), entry))
     };

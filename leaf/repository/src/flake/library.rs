@@ -103,7 +103,7 @@ pub(super) fn update(evaluator: &Evaluator<'_>, one: &Value, other: &Value, at: 
 }
 
 /// `one // other`, and so on within.
-fn update_deep(evaluator: &Evaluator<'_>, one: &Value, other: &Value, at: &At) -> Value {
+pub(super) fn update_deep(evaluator: &Evaluator<'_>, one: &Value, other: &Value, at: &At) -> Value {
     if !evaluator.spend(size(one) + size(other)) {
         return evaluator.too_long(at);
     }
