@@ -1,7 +1,9 @@
 //! `flake.nix` as its syntax tree: how it comes to its hosts, and what its outputs are called with.
 
 mod advice;
+mod arity;
 mod bindings;
+mod data;
 mod depth;
 pub mod edit;
 mod evaluate;
@@ -155,6 +157,45 @@ mod tests {
         assert_eq!(hosts(bound).lister.as_deref(), Some("nix/hosts"));
         let unknown = hosts("inputs: inputs.blueprint { prefix = inputs.x; }");
         assert_eq!((unknown.lister, unknown.doubts.len()), (None, 1));
+    }
+
+    #[test]
+    fn what_may_be_a_host_is_never_left_out() {
+        for (outputs, name) in [
+            (
+                "i: if i.x then { nixosConfigurations.a = 1; } else { nixosConfigurations.b = 2; }",
+                "a",
+            ),
+            ("i: { nixosConfigurations = i.lib.optionalAttrs i.x { a = 1; }; }", "a"),
+            (
+                "i: { nixosConfigurations = i.lib.genAttrs (if i.x then [ \"a\" ] else [ ]) (n: n); }",
+                "a",
+            ),
+            (
+                "i: { nixosConfigurations = i.lib.filterAttrs (n: v: v != null) { a = 1; b = i.x; }; }",
+                "b",
+            ),
+            (
+                "i: { nixosConfigurations = i.lib.filterAttrs (n: v: v.port != null) (builtins.fromJSON ''{ \"a\": { \"port\": 22 } }''); }",
+                "a",
+            ),
+        ] {
+            assert!(hosts(outputs).known.contains_key(name), "{outputs}");
+        }
+        for outputs in [
+            "i: { nixosConfigurations.a = 1; } // i.x",
+            "i: { nixosConfigurations = { a = 1; } // i.x; }",
+            "i: i.x // { packages = { }; }",
+            "i: { nixosConfigurations = builtins.mapAttrs i.f i.x; }",
+            "i: { nixosConfigurations = i.lib.mapAttrs' i.f { a = 1; }; }",
+            "i: { nixosConfigurations = (x: x) i.x; }",
+            "i: { nixosConfigurations = with i; hosts; }",
+            "i: { nixosConfigurations = builtins.listToAttrs (i.x ++ [ ]); }",
+        ] {
+            assert!(!hosts(outputs).are_known(), "{outputs}");
+        }
+        let over = hosts("i: i.x // { nixosConfigurations = { a = 1; }; }");
+        assert!(over.are_known(), "the right side is all there is: {:?}", over.doubts);
     }
 
     #[test]

@@ -185,7 +185,7 @@ fn check(facts: &RepositoryFacts, host: &HostFile, resumed: bool) -> Result<(), 
         true => format!(", or let it have a host.toml: `bedplate host add {name} --adopt`"),
         false => String::new(),
     };
-    if let Some(place) = facts.found.known.get(name).and_then(|known| known.place.clone())
+    if let Some(place) = facts.found.place_of(name)
         && !resumed
     {
         return Err(Error::InFlake { place, name: name.clone(), help: adopted() });

@@ -271,6 +271,9 @@ impl<'a> Evaluator<'a> {
                 return found.clone();
             }
         }
+        if name == "builtins" {
+            return Thunk::done(self.foreign(&["builtins"], at));
+        }
         if let Some(value) = library::global(name) {
             return Thunk::done(value.unwrap_or_else(|| self.foreign(&["builtins", name], at)));
         }
@@ -403,6 +406,17 @@ impl<'a> Evaluator<'a> {
         }
         let (directory, name) = split(path);
         self.directory(directory)?.get(name).copied()
+    }
+
+    /// The text of a file.
+    pub fn file(&self, path: &str) -> Option<&'a str> {
+        match self.sources.files.get(path) {
+            Some(text) => text.as_deref(),
+            None => {
+                self.wanted.borrow_mut().insert(Wanted::File(path.to_owned()));
+                None
+            }
+        }
     }
 
     /// What a file holds, as `import` sees it.

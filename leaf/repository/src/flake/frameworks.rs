@@ -82,7 +82,7 @@ pub(super) fn listed(
         return Set { doubts: vec![Rc::new(doubt)], ..Set::default() };
     };
     let host = |(text, kind): (&String, &Kind)| {
-        let value = Thunk::done(Value::Null);
+        let value = Thunk::done(evaluator.foreign(&["host"], at));
         let entry = Entry { value, at: None, listed: Some(directory.into()) };
         Some((Rc::from(name(text, *kind)?.as_str()), entry))
     };
@@ -134,6 +134,12 @@ pub(super) fn called(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Op
     }
     if called.path.len() <= 2 && is_input(evaluator, called, "blueprint") && name != "mkFlake" {
         return Some(blueprint(evaluator, called, argument, at));
+    }
+    if name == "load" && is_input(evaluator, called, "haumea") {
+        let Value::Path(path) = option(evaluator, &evaluator.force(argument), "src")? else {
+            return None;
+        };
+        return Some(Value::Set(Rc::new(listed(evaluator, &path, at, of_either))));
     }
     if name == "mkFlake" && is_input(evaluator, called, "nixos-unified") {
         return Some(unified(evaluator, called, argument, at));

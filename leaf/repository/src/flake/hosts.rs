@@ -110,6 +110,13 @@ impl Hosts {
         }
     }
 
+    /// Where a host of that name comes from, unless its directory says so.
+    pub(crate) fn place_of(&self, name: &str) -> Option<Place> {
+        let known = self.known.get(name).filter(|known| known.listed.is_none())?;
+        let start = Place { file: FILE.to_owned(), line: 1, column: 1 };
+        Some(known.place.clone().or_else(|| self.seen.clone()).unwrap_or(start))
+    }
+
     /// Whether every name is known.
     pub fn are_known(&self) -> bool {
         self.doubts.is_empty()

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::arity;
 use super::evaluate::{Evaluator, Listing};
 use super::frameworks;
 use super::plain;
@@ -13,9 +14,9 @@ pub(super) fn global(name: &str) -> Option<Option<Value>> {
         "true" => Some(Some(Value::Bool(true))),
         "false" => Some(Some(Value::Bool(false))),
         "null" => Some(Some(Value::Null)),
-        "builtins" | "map" | "import" | "toString" | "removeAttrs" | "baseNameOf" | "dirOf"
-        | "throw" | "abort" | "isNull" | "derivation" | "fetchTarball" | "fetchGit"
-        | "fetchTree" | "placeholder" | "scopedImport" => Some(None),
+        "map" | "import" | "toString" | "removeAttrs" | "baseNameOf" | "dirOf" | "throw"
+        | "abort" | "isNull" | "derivation" | "fetchTarball" | "fetchGit" | "fetchTree"
+        | "placeholder" | "scopedImport" => Some(None),
         _ => None,
     }
 }
@@ -102,7 +103,7 @@ pub(super) fn update(evaluator: &Evaluator<'_>, one: &Value, other: &Value, at: 
 }
 
 /// `one // other`, and so on within.
-fn update_deep(evaluator: &Evaluator<'_>, one: &Value, other: &Value, at: &At) -> Value {
+pub(super) fn update_deep(evaluator: &Evaluator<'_>, one: &Value, other: &Value, at: &At) -> Value {
     if !evaluator.spend(size(one) + size(other)) {
         return evaluator.too_long(at);
     }
@@ -206,81 +207,12 @@ fn with_entry(function: &Thunk, name: &Rc<str>, entry: &Entry, at: &At) -> Thunk
     Thunk::apply(&Thunk::apply(function, &name, at), &entry.value, at)
 }
 
-/// How many arguments a function takes; none when it is not known.
-fn arity(name: &str) -> Option<usize> {
-    Some(match name {
-        "listToAttrs"
-        | "attrNames"
-        | "attrValues"
-        | "concatLists"
-        | "flatten"
-        | "readDir"
-        | "import"
-        | "mergeAttrsList"
-        | "mkMerge"
-        | "mkDefault"
-        | "mkForce"
-        | "pathExists"
-        | "baseNameOf"
-        | "toString"
-        | "id"
-        | "head"
-        | "unique"
-        | "naturalSort"
-        | "attrsToList"
-        | "toPath"
-        | "unsafeDiscardStringContext"
-        | "not"
-        | "eachDefaultSystem"
-        | "eachDefaultSystemPassThrough"
-        | "mkBefore"
-        | "mkAfter" => 1,
-        "mapAttrs"
-        | "mapAttrs'"
-        | "genAttrs"
-        | "map"
-        | "filter"
-        | "filterAttrs"
-        | "concatMap"
-        | "concatMapAttrs"
-        | "mapAttrsToList"
-        | "nameValuePair"
-        | "recursiveUpdate"
-        | "mergeAttrs"
-        | "optionalAttrs"
-        | "optional"
-        | "optionals"
-        | "removeAttrs"
-        | "removeSuffix"
-        | "removePrefix"
-        | "hasSuffix"
-        | "hasPrefix"
-        | "elem"
-        | "const"
-        | "pipe"
-        | "forEach"
-        | "mkIf"
-        | "trace"
-        | "seq"
-        | "deepSeq"
-        | "warn"
-        | "eachSystem"
-        | "eachSystemPassThrough"
-        | "hasAttr"
-        | "getAttr"
-        | "genAttrs'"
-        | "mkOverride" => 2,
-        "foldl'" | "foldl" | "foldr" | "fold" | "flip" | "warnIf" | "throwIf" | "throwIfNot" => 3,
-        _ => return None,
-    })
-}
-
 /// A call of something from elsewhere.
 pub(super) fn call(evaluator: &Evaluator<'_>, called: Foreign, at: &At) -> Value {
     if let Some(value) = frameworks::called(evaluator, &called, at) {
         return value;
     }
-    let known = called.before.is_none() && arity(called.name()) == Some(called.arguments.len());
+    let known = called.before.is_none() && arity::of(called.name()) == Some(called.arguments.len());
     let value = if known { reduce(evaluator, &called, at) } else { None };
     value.unwrap_or_else(|| Value::Foreign(Rc::new(called)))
 }

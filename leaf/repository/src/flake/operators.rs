@@ -106,7 +106,8 @@ impl Evaluator<'_> {
                 let one = self.optional(choice.body(), scope, at);
                 let other = self.optional(choice.else_body(), scope, at);
                 match (&one, &other) {
-                    (Value::Set(_), Value::Set(_)) => library::update(self, &one, &other, at),
+                    (Value::Set(_), Value::Set(_)) => library::update_deep(self, &one, &other, at),
+                    (Value::List(_), Value::List(_)) => library::append(self, &one, &other, at),
                     (Value::Null, Value::Null) => Value::Null,
                     _ => match condition {
                         Value::Doubt(_) => condition,

@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
+use super::data;
 use super::evaluate::Evaluator;
-use super::library::{equal, list, names};
+use super::library::{equal, list, names, update};
 use super::sources::split;
 use super::value::{At, Foreign, Text, Thunk, Value};
 
@@ -72,6 +73,23 @@ pub(super) fn call(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Opti
             let all = list(evaluator, &force(0)?, at);
             evaluator.force(all.items.first()?)
         }
+        "extend" => extended(evaluator, called, first, at)?,
+        "makeExtensible" | "fix" => {
+            // What refers to the whole is seen with the whole as it is without that.
+            let seen = Thunk::done(evaluator.foreign(&["self-reference"], at));
+            let once = Thunk::done(evaluator.force(&Thunk::apply(first, &seen, at)));
+            evaluator.force(&Thunk::apply(first, &once, at))
+        }
+        "readFile" => data::text(evaluator, &force(0)?, at)?,
+        "fromJSON" => data::of_json(&text(0)?.text)?,
+        "fromTOML" => data::of_toml(&text(0)?.text)?,
+        "importJSON" | "importTOML" => {
+            let Value::Text(found) = data::text(evaluator, &force(0)?, at)? else { return None };
+            match name {
+                "importJSON" => data::of_json(&found.text)?,
+                _ => data::of_toml(&found.text)?,
+            }
+        }
         "const" => force(0)?,
         "trace" | "seq" | "deepSeq" | "warn" | "mkOverride" => force(1)?,
         "warnIf" | "throwIf" | "throwIfNot" => force(2)?,
@@ -103,4 +121,26 @@ pub(super) fn call(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Opti
         }
         _ => return None,
     })
+}
+
+/// A library with more in it: `lib.extend (final: prev: { … })`.
+fn extended(
+    evaluator: &Evaluator<'_>,
+    called: &Foreign,
+    overlay: &Thunk,
+    at: &At,
+) -> Option<Value> {
+    let mut path = called.path.clone();
+    path.pop();
+    let base = Foreign { path, arguments: Vec::new(), before: None, at: at.clone() };
+    let base = Value::Foreign(Rc::new(base));
+    let before = Thunk::done(base.clone());
+    let mut whole = base.clone();
+    // Twice: what the second finds in the whole is what the first put there.
+    for _ in 0..2 {
+        let with = Thunk::apply(overlay, &Thunk::done(whole), at);
+        let more = evaluator.force(&Thunk::apply(&with, &before, at));
+        whole = update(evaluator, &base, &more, at);
+    }
+    Some(whole)
 }

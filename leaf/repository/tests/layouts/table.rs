@@ -269,6 +269,35 @@ pub const COMPUTED: &[Layout] = &[
         &[("loft", "machines/default.nix:1:15: ")],
     ),
     layout(
+        "a library that is extended",
+        "outputs = inputs: let lib = inputs.nixpkgs.lib.extend (final: prev: { mine = import ./lib final; }); in { nixosConfigurations = lib.mine.hosts ./hosts; };",
+        &[
+            (
+                "lib/default.nix",
+                "lib: { hosts = dir: lib.filterAttrs (_: host: host != null) (lib.mapAttrs' (name: kind: if kind == \"directory\" && builtins.pathExists \"${toString dir}/${name}/default.nix\" then lib.nameValuePair name (lib.nixosSystem { }) else lib.nameValuePair \"\" null) (builtins.readDir dir)); }",
+            ),
+            ("hosts/loft/default.nix", ""),
+            ("hosts/readme.txt", "hosts\n"),
+        ],
+        Adds("hosts", "// { box = inputs.CALL ./hosts/box; }"),
+        &[("loft", "hosts/loft is there already")],
+    ),
+    layout(
+        "names in a file of data",
+        "outputs = inputs: { nixosConfigurations = builtins.mapAttrs (name: _: ./hosts/${name}) ((builtins.fromJSON (builtins.readFile ./hosts.json)).hosts // (inputs.nixpkgs.lib.importTOML ./more.toml).hosts); };",
+        &[
+            ("hosts.json", "{ \"hosts\": { \"loft\": {}, \"shed\": 1 } }\n"),
+            ("more.toml", "[hosts.barn]\nx = 1\n"),
+            ("hosts/loft/default.nix", ""),
+        ],
+        Adds("hosts", "// { box = inputs.CALL ./hosts/box; }"),
+        &[
+            ("loft", "flake.nix:3:23: the flake has a host loft"),
+            ("shed", "the flake has a host shed"),
+            ("barn", "the flake has a host barn"),
+        ],
+    ),
+    layout(
         "a lister from elsewhere",
         "outputs = inputs: { nixosConfigurations = inputs.mine.lib.hosts ./hosts; };",
         HOSTS,
