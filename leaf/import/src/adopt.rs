@@ -7,7 +7,7 @@ mod disks;
 mod exports;
 mod network;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bedplate_document::rules;
 use toml_edit::Value;
@@ -188,24 +188,23 @@ impl Writer<'_> {
 
     fn machines(&mut self) {
         let domains = self.machine.domains.clone();
+        let mut names = BTreeSet::new();
         for domain in &domains {
+            let called = domain.name.unwrap_or("libvirt");
             match libvirt::drafts(std::slice::from_ref(domain), &self.pools, &mut self.notes) {
                 Ok(drafts) => {
                     for draft in drafts {
+                        let about = draft.about("name");
+                        if !names.insert(draft.name.clone()) {
+                            let message = "there is a machine of this name already; left out";
+                            self.notes.open(draft.place, &about, message);
+                            continue;
+                        }
                         self.text += &draft.text();
-                        let name = draft.name.as_str();
-                        let message = format!(
-                            "libvirt's domain stands in the way: once it is off and its disk in its place, \
-                             `virsh undefine --nvram {name}` leaves the disk alone, and converge defines it as \
-                             host.toml says"
-                        );
-                        self.notes.open(draft.place, name, message);
+                        self.notes.open(draft.place, &about, in_the_way(called));
                     }
                 }
-                Err(error) => {
-                    let name = domain.name.unwrap_or("libvirt").to_owned();
-                    self.open(&name, format!("left out: {}", error.what));
-                }
+                Err(error) => self.open(called, format!("left out: {}", error.what)),
             }
         }
         self.notes.source = None;
@@ -220,4 +219,12 @@ impl Writer<'_> {
         }
         Imported { text: self.text, notes: self.notes.done() }
     }
+}
+
+/// What becomes of a domain that Bedplate did not define.
+fn in_the_way(domain: &str) -> String {
+    format!(
+        "libvirt's domain stands in the way: once it is off and its disk in its place, `virsh undefine \
+         --nvram {domain}` leaves the disk alone, and converge defines it as host.toml says"
+    )
 }

@@ -60,7 +60,7 @@ pub(crate) fn machines(
             kept.push(draft);
         } else {
             let message = "there is a machine of this name already; left out";
-            notes.open(draft.place, &draft.name, message);
+            notes.open(draft.place, &draft.about("name"), message);
         }
     }
     let text: String = kept.iter().map(Draft::text).collect();

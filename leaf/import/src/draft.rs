@@ -49,6 +49,24 @@ impl Draft {
         Some(Self { name, place, source, lines: Vec::new(), tables: Vec::new() })
     }
 
+    /// The same of a tool whose machines may have other names, with spaces and dots: it is called by
+    /// what is left of its name, which is told.
+    pub(crate) fn renamed(name: &str, place: Place, notes: &mut Notes) -> Option<Self> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '-' };
+        let other: String = name.chars().map(plain).take(48).collect();
+        let other = other.trim_matches('-');
+        if rules::vm(name).is_ok() || rules::vm(other).is_err() {
+            return Self::new(name, place, notes);
+        }
+        let message = format!(
+            "{} is no name of a machine here: it is called {} now",
+            quote(name),
+            quote(other)
+        );
+        notes.open(place, &format!("{other}.name"), message);
+        Self::new(other, place, notes)
+    }
+
     /// A key of it, for people.
     pub(crate) fn about(&self, key: &str) -> String {
         format!("{}.{key}", self.name)

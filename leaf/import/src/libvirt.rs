@@ -104,7 +104,7 @@ fn draft(
         );
         return None;
     }
-    let draft = Draft::new(name, domain.into(), notes)?;
+    let draft = Draft::renamed(name, domain.into(), notes)?;
     let mut domain = Domain { domain, draft, notes };
     domain.amounts();
     domain.firmware();

@@ -133,13 +133,13 @@ fn machine(
             let name = format!("vm{file}");
             notes.open(
                 first.place,
-                &name,
+                &format!("{name}.name"),
                 "it has no `name`: called by its number; name it as it is to be called",
             );
             (name, first.place)
         }
     };
-    let Some(draft) = Draft::new(&name, place, notes) else { return Ok(None) };
+    let Some(draft) = Draft::renamed(&name, place, notes) else { return Ok(None) };
     let mut machine = Machine { lines, draft, notes };
     machine.amounts();
     machine.firmware();

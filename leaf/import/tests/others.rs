@@ -57,6 +57,29 @@ fn what_bedplate_itself_defines_comes_back_as_it_was() {
 }
 
 #[test]
+fn a_machine_with_a_name_that_cannot_stand_here_is_called_otherwise_and_that_is_told() {
+    let named = |name: &str| {
+        let conf = format!("name: {name}\nscsi0: local:vm-1-disk-0\n");
+        let xml =
+            format!("<domain type='kvm'><name>{name}</name><memory>1048576</memory></domain>");
+        [machine(&conf).unwrap(), domain(&xml).unwrap()]
+    };
+    for (name, other) in
+        [("mail.example.org", "mail-example-org"), ("Windows 11 (old)", "Windows-11--old")]
+    {
+        for imported in named(name) {
+            assert!(imported.text.contains(&format!("[vms.{other}]")), "{}", imported.text);
+            let told = format!("`{name}` is no name of a machine here: it is called `{other}` now");
+            assert!(shown(&imported).contains(&told), "{}", shown(&imported));
+            assert!(imported.is_open());
+        }
+    }
+    for imported in named("...") {
+        assert!(imported.text.is_empty() && imported.is_open(), "{}", imported.text);
+    }
+}
+
+#[test]
 fn an_overlay_of_a_snapshot_is_told_as_what_it_may_be() {
     let recorded = include_str!("../../../machine/guests/src/vm/recorded/overlay.xml");
     let imported = domain(recorded).unwrap();
