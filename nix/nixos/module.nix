@@ -128,6 +128,8 @@ in
         cfg.package
         pkgs.btrfs-progs
         pkgs.cryptsetup
+        # The flake in /etc/nixos is a git repository, and Nix calls git for it.
+        pkgs.git
         pkgs.nftables
         pkgs.restic
       ];

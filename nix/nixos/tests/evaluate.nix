@@ -19,6 +19,7 @@ let
       "btrfs-progs"
       "coreutils"
       "cryptsetup"
+      "git"
       "nftables"
       "restic"
       "rsync"
@@ -398,6 +399,7 @@ let
     "guests are started by bedplate-host, and shut down" =
       host.virtualisation.libvirtd.onBoot == "ignore"
       && host.virtualisation.libvirtd.onShutdown == "shutdown";
+    "Nix has git for the repository in /etc/nixos" = lib.any (one: one.name == "git") small.environment.systemPackages;
     "mail finds sendmail" = lib.elem "/run/wrappers" (service "bedplate-notify").path;
     "a machine without a bridge to wait for is online with any NIC, and soon" =
       !host.systemd.network.wait-online.anyInterface
