@@ -64,7 +64,7 @@ pub fn decide(facts: &RepositoryFacts, request: &NewHost<'_>) -> Result<Proposal
         Platform::Embedded => complete_lock(facts, &mut changes, &mut left),
         Platform::Nixos => {
             left.extend(unlocked(facts, lacking.is_some()));
-            left.extend(offer::of(facts, &flake, name).filter(|_| !listed && !resumed));
+            left.extend(offer::of(facts, &flake, name, listed).filter(|_| !resumed));
         }
     }
     left.extend(seen(facts));

@@ -184,7 +184,12 @@ fn t15_links_and_other_repositories_are_not_written_into() {
     symlink("/nowhere", host.path().join("hosts/box")).unwrap();
     let submodule = written();
     put(submodule.path(), "hosts/.git", "gitdir: ../.git/modules/hosts\n");
+    let unfetched = written();
+    let modules = "[submodule \"hosts\"]\n\tpath = hosts\n\turl = ../hosts\n";
+    put(unfetched.path(), ".gitmodules", modules);
     for (place, hosts, said) in [
+        (&unfetched, None, "hosts is a submodule"),
+        (&unfetched, Some("hosts/inner"), "hosts is a submodule"),
         (&linked, None, "hosts is a link"),
         (&linked, Some("hosts"), "hosts is a link"),
         (&flake, None, "flake.nix is a link"),

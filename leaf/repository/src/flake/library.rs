@@ -218,23 +218,28 @@ pub(super) fn call(evaluator: &Evaluator<'_>, called: Foreign, at: &At) -> Value
 }
 
 fn reduce(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value> {
+    // Each knows other names.
+    sets(evaluator, called, at)
+        .or_else(|| lists(evaluator, called, at))
+        .or_else(|| together(evaluator, called, at))
+        .or_else(|| pairs(evaluator, called, at))
+        .or_else(|| files(evaluator, called, at))
+        .or_else(|| plain::call(evaluator, called, at))
+}
+
+/// Functions that make sets of sets.
+fn sets(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value> {
     let force = |number: usize| match called.arguments.get(number) {
         Some(thunk) => evaluator.force(thunk),
         None => Value::Null,
     };
     let first = called.arguments.first()?;
-    let second = called.arguments.get(1).unwrap_or(first);
     Some(match called.name() {
         "mapAttrs" => map_attrs(&names(&force(1), at), first, at),
         "mapAttrs'" => {
             let set = names(&force(1), at);
             let pairs = set.entries.iter().map(|(name, entry)| with_entry(first, name, entry, at));
             from_pairs(evaluator, List { items: pairs.collect(), doubts: set.doubts }, at)
-        }
-        "mapAttrsToList" => {
-            let set = names(&force(1), at);
-            let items = set.entries.iter().map(|(name, entry)| with_entry(first, name, entry, at));
-            of_list(items.collect(), set.doubts)
         }
         "concatMapAttrs" => {
             let set = names(&force(1), at);
@@ -245,13 +250,54 @@ fn reduce(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value>
             }
             merged
         }
-        "genAttrs" => gen_attrs(evaluator, list(evaluator, &force(0), at), second, at),
-        "genAttrs'" => {
-            let mut pairs = list(evaluator, &force(0), at);
-            pairs.items.iter_mut().for_each(|item| *item = Thunk::apply(second, item, at));
-            from_pairs(evaluator, pairs, at)
+        "filterAttrs" => {
+            let mut set = as_set(&force(1), at);
+            set.entries.retain(|name, entry| {
+                let kept = evaluator.force(&with_entry(first, name, entry, at));
+                !matches!(kept, Value::Bool(false))
+            });
+            Value::Set(Rc::new(set))
         }
-        "listToAttrs" => from_pairs(evaluator, list(evaluator, &force(0), at), at),
+        "mergeAttrsList" => {
+            fold(evaluator, list(evaluator, &force(0), at), |a, b| update(evaluator, a, b, at))
+        }
+        "mkMerge" => {
+            let parts = list(evaluator, &force(0), at);
+            fold(evaluator, parts, |a, b| update_deep(evaluator, a, b, at))
+        }
+        "recursiveUpdate" => update_deep(evaluator, &force(0), &force(1), at),
+        "mergeAttrs" => update(evaluator, &force(0), &force(1), at),
+        "optionalAttrs" | "mkIf" => match force(0) {
+            Value::Bool(false) => Value::Set(Rc::default()),
+            _ => force(1),
+        },
+        "removeAttrs" => {
+            let mut set = as_set(&force(0), at);
+            for name in list(evaluator, &force(1), at).items {
+                if let Value::Text(name) = evaluator.force(&name) {
+                    set.entries.remove(&name.text);
+                }
+            }
+            Value::Set(Rc::new(set))
+        }
+        _ => return None,
+    })
+}
+
+/// Functions that make a list of as many elements, or fewer.
+fn lists(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value> {
+    let force = |number: usize| match called.arguments.get(number) {
+        Some(thunk) => evaluator.force(thunk),
+        None => Value::Null,
+    };
+    let first = called.arguments.first()?;
+    let second = called.arguments.get(1).unwrap_or(first);
+    Some(match called.name() {
+        "mapAttrsToList" => {
+            let set = names(&force(1), at);
+            let items = set.entries.iter().map(|(name, entry)| with_entry(first, name, entry, at));
+            of_list(items.collect(), set.doubts)
+        }
         "attrNames" => {
             let set = names(&force(0), at);
             let name = |(name, entry): (&Rc<str>, &Entry)| {
@@ -282,14 +328,19 @@ fn reduce(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value>
             });
             Value::List(Rc::new(found))
         }
-        "filterAttrs" => {
-            let mut set = as_set(&force(1), at);
-            set.entries.retain(|name, entry| {
-                let kept = evaluator.force(&with_entry(first, name, entry, at));
-                !matches!(kept, Value::Bool(false))
-            });
-            Value::Set(Rc::new(set))
-        }
+        _ => return None,
+    })
+}
+
+/// Functions that put lists together, or what is in them.
+fn together(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value> {
+    let force = |number: usize| match called.arguments.get(number) {
+        Some(thunk) => evaluator.force(thunk),
+        None => Value::Null,
+    };
+    let first = called.arguments.first()?;
+    let second = called.arguments.get(1).unwrap_or(first);
+    Some(match called.name() {
         "concatMap" => {
             let found = list(evaluator, &force(1), at);
             let mut all = List { items: Vec::new(), doubts: found.doubts };
@@ -305,13 +356,6 @@ fn reduce(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value>
             Value::List(Rc::new(all))
         }
         "concatLists" | "flatten" => flatten(evaluator, list(evaluator, &force(0), at), at),
-        "mergeAttrsList" => {
-            fold(evaluator, list(evaluator, &force(0), at), |a, b| update(evaluator, a, b, at))
-        }
-        "mkMerge" => {
-            let parts = list(evaluator, &force(0), at);
-            fold(evaluator, parts, |a, b| update_deep(evaluator, a, b, at))
-        }
         "foldl'" | "foldl" | "foldr" | "fold" => {
             let mut found = list(evaluator, &force(2), at);
             let right = called.name().starts_with("foldr") || called.name() == "fold";
@@ -330,27 +374,43 @@ fn reduce(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value>
                 None => value,
             }
         }
-        "nameValuePair" => pair(first, second),
-        "recursiveUpdate" => update_deep(evaluator, &force(0), &force(1), at),
-        "mergeAttrs" => update(evaluator, &force(0), &force(1), at),
-        "optionalAttrs" | "mkIf" => match force(0) {
-            Value::Bool(false) => Value::Set(Rc::default()),
-            _ => force(1),
-        },
         "optionals" | "optional" => match force(0) {
             Value::Bool(false) => Value::List(Rc::default()),
             _ if called.name() == "optional" => of_list(vec![second.clone()], Vec::new()),
             _ => force(1),
         },
-        "removeAttrs" => {
-            let mut set = as_set(&force(0), at);
-            for name in list(evaluator, &force(1), at).items {
-                if let Value::Text(name) = evaluator.force(&name) {
-                    set.entries.remove(&name.text);
-                }
-            }
-            Value::Set(Rc::new(set))
+        _ => return None,
+    })
+}
+
+/// Functions that make sets of names.
+fn pairs(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value> {
+    let force = |number: usize| match called.arguments.get(number) {
+        Some(thunk) => evaluator.force(thunk),
+        None => Value::Null,
+    };
+    let first = called.arguments.first()?;
+    let second = called.arguments.get(1).unwrap_or(first);
+    Some(match called.name() {
+        "genAttrs" => gen_attrs(evaluator, list(evaluator, &force(0), at), second, at),
+        "genAttrs'" => {
+            let mut pairs = list(evaluator, &force(0), at);
+            pairs.items.iter_mut().for_each(|item| *item = Thunk::apply(second, item, at));
+            from_pairs(evaluator, pairs, at)
         }
+        "listToAttrs" => from_pairs(evaluator, list(evaluator, &force(0), at), at),
+        "nameValuePair" => pair(first, second),
+        _ => return None,
+    })
+}
+
+/// Functions that look at the tree.
+fn files(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value> {
+    let force = |number: usize| match called.arguments.get(number) {
+        Some(thunk) => evaluator.force(thunk),
+        None => Value::Null,
+    };
+    Some(match called.name() {
         "readDir" => read_dir(evaluator, &force(0), called, at),
         "import" => match force(0) {
             Value::Path(path) => evaluator.import(&path, at),
@@ -365,7 +425,7 @@ fn reduce(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value>
             },
             _ => return None,
         },
-        _ => return plain::call(evaluator, called, at),
+        _ => return None,
     })
 }
 

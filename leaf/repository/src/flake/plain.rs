@@ -8,14 +8,20 @@ use super::library::{equal, list, names, update};
 use super::sources::split;
 use super::value::{At, Foreign, Text, Thunk, Value};
 
-/// Functions of strings, and those that hand on what they are given.
+/// What a function of strings, or one that hands on what it is given, comes to.
 pub(super) fn call(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value> {
+    strings(evaluator, called)
+        .or_else(|| held(evaluator, called, at))
+        .or_else(|| handing(evaluator, called, at))
+}
+
+/// Functions of strings.
+fn strings(evaluator: &Evaluator<'_>, called: &Foreign) -> Option<Value> {
     let force = |number: usize| called.arguments.get(number).map(|one| evaluator.force(one));
     let text = |number: usize| match force(number) {
         Some(Value::Text(text)) => Some(text),
         _ => None,
     };
-    let first = called.arguments.first()?;
     let name = called.name();
     Some(match name {
         "removeSuffix" | "removePrefix" => {
@@ -50,6 +56,19 @@ pub(super) fn call(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Opti
             Value::Bool(value) => Value::Bool(!value),
             _ => return None,
         },
+        _ => return None,
+    })
+}
+
+/// Functions of what is in lists, sets and files.
+fn held(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value> {
+    let force = |number: usize| called.arguments.get(number).map(|one| evaluator.force(one));
+    let text = |number: usize| match force(number) {
+        Some(Value::Text(text)) => Some(text),
+        _ => None,
+    };
+    let name = called.name();
+    Some(match name {
         "elem" => {
             let (wanted, all) = (force(0)?, list(evaluator, &force(1)?, at));
             let found: Vec<_> =
@@ -73,13 +92,6 @@ pub(super) fn call(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Opti
             let all = list(evaluator, &force(0)?, at);
             evaluator.force(all.items.first()?)
         }
-        "extend" => extended(evaluator, called, first, at)?,
-        "makeExtensible" | "fix" => {
-            // What refers to the whole is seen with the whole as it is without that.
-            let seen = Thunk::done(evaluator.foreign(&["self-reference"], at));
-            let once = Thunk::done(evaluator.force(&Thunk::apply(first, &seen, at)));
-            evaluator.force(&Thunk::apply(first, &once, at))
-        }
         "readFile" => data::text(evaluator, &force(0)?, at)?,
         "fromJSON" => data::of_json(&text(0)?.text)?,
         "fromTOML" => data::of_toml(&text(0)?.text)?,
@@ -89,6 +101,23 @@ pub(super) fn call(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Opti
                 "importJSON" => data::of_json(&found.text)?,
                 _ => data::of_toml(&found.text)?,
             }
+        }
+        _ => return None,
+    })
+}
+
+/// Functions that hand on what they are given.
+fn handing(evaluator: &Evaluator<'_>, called: &Foreign, at: &At) -> Option<Value> {
+    let force = |number: usize| called.arguments.get(number).map(|one| evaluator.force(one));
+    let first = called.arguments.first()?;
+    let name = called.name();
+    Some(match name {
+        "extend" => extended(evaluator, called, first, at)?,
+        "makeExtensible" | "fix" => {
+            // What refers to the whole is seen with the whole as it is without that.
+            let seen = Thunk::done(evaluator.foreign(&["self-reference"], at));
+            let once = Thunk::done(evaluator.force(&Thunk::apply(first, &seen, at)));
+            evaluator.force(&Thunk::apply(first, &once, at))
         }
         "const" => force(0)?,
         "trace" | "seq" | "deepSeq" | "warn" | "mkOverride" => force(1)?,

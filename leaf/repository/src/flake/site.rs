@@ -350,40 +350,45 @@ fn merged(
             }
         }
         Expr::Apply(_) => {
-            let (function, arguments) = spread(expression);
-            let function = function.map(|function| evaluator.eval(&function, scope));
-            let name = match &function {
-                Some(Value::Foreign(foreign)) if foreign.arguments.is_empty() => foreign.name(),
-                _ => "",
-            };
-            match (name, arguments.as_slice()) {
-                ("recursiveUpdate" | "mergeAttrs", [one, other]) => {
-                    inner(Some(one.clone()), scope);
-                    return inner(Some(other.clone()), scope);
-                }
-                ("eachDefaultSystemPassThrough", [.., last])
-                | ("eachSystemPassThrough", [_, last]) => {
-                    if let Expr::Lambda(lambda) = bare(last) {
-                        let at = scope.at(super::evaluate::start(last));
-                        let system = Thunk::done(evaluator.foreign(&["system"], &at));
-                        if let Value::Function(function) = evaluator.eval(last, scope) {
-                            let opened = evaluator.open(&function, &system, &at);
-                            return inner(lambda.body(), &opened);
-                        }
-                    }
-                }
-                ("foldl'" | "foldl" | "foldr" | "mergeAttrsList", [.., last]) => {
-                    if let Expr::List(list) = bare(last) {
-                        list.items().for_each(|item| inner(Some(item), scope));
-                        return;
-                    }
-                }
-                _ => {}
+            let parts = parts_of(evaluator, expression, scope);
+            if !parts.is_empty() {
+                parts.into_iter().for_each(|(part, scope)| inner(Some(part), &scope));
+                return;
             }
         }
         _ => {}
     }
     found.push(Operand { expression: expression.clone(), scope: scope.clone() });
+}
+
+/// What a call merges, where it is one that does nothing else.
+fn parts_of(evaluator: &Evaluator<'_>, call: &Expr, scope: &Scope) -> Vec<(Expr, Scope)> {
+    let (function, arguments) = spread(call);
+    let function = function.map(|function| evaluator.eval(&function, scope));
+    let name = match &function {
+        Some(Value::Foreign(foreign)) if foreign.arguments.is_empty() => foreign.name(),
+        _ => "",
+    };
+    let here = |expression: Expr| (expression, scope.clone());
+    match (name, arguments.as_slice()) {
+        ("recursiveUpdate" | "mergeAttrs", [_, _]) => arguments.into_iter().map(here).collect(),
+        ("eachDefaultSystemPassThrough", [.., last]) | ("eachSystemPassThrough", [_, last]) => {
+            let at = scope.at(super::evaluate::start(last));
+            let system = Thunk::done(evaluator.foreign(&["system"], &at));
+            let Expr::Lambda(lambda) = bare(last) else { return Vec::new() };
+            match (evaluator.eval(last, scope), lambda.body()) {
+                (Value::Function(function), Some(body)) => {
+                    vec![(body, evaluator.open(&function, &system, &at))]
+                }
+                _ => Vec::new(),
+            }
+        }
+        ("foldl'" | "foldl" | "foldr" | "mergeAttrsList", [.., last]) => match bare(last) {
+            Expr::List(list) => list.items().map(here).collect(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
 }
 
 /// What is called, and with what.

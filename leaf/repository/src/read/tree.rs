@@ -118,6 +118,11 @@ fn plain(root: &Path, path: &str) -> bool {
 
 /// Refuses a directory that a link or another repository stands on the way to.
 pub(super) fn is_plain(root: &Path, path: &str) -> Result<(), Error> {
+    let modules = text(&root.join(".gitmodules")).ok().flatten().unwrap_or_default();
+    if let Some(module) = submodules(&modules).find(|module| holds(module, path)) {
+        // One that was not fetched is an empty directory.
+        return Err(Error::Submodule { path: module.escape_debug().to_string() });
+    }
     let (mut place, mut shown) = (root.to_owned(), String::new());
     for part in path.split('/') {
         place.push(part);
@@ -130,6 +135,20 @@ pub(super) fn is_plain(root: &Path, path: &str) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The paths in a `.gitmodules`.
+fn submodules(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        let value = value.trim().trim_matches('"').trim_end_matches('/');
+        (key.trim() == "path").then_some(value)
+    })
+}
+
+fn holds(module: &str, path: &str) -> bool {
+    let rest = path.strip_prefix(module);
+    !module.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Reads the files that may list the directory of hosts. What cannot be read lists nothing.

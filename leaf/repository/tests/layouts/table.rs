@@ -459,7 +459,7 @@ pub const FRAMEWORKS: &[Layout] = &[
     ),
     layout(
         "flake-utils-plus",
-        "inputs.fup.url = \"github:gytis-ivaskevicius/flake-utils-plus\"; outputs = inputs: inputs.fup.lib.mkFlake { inherit inputs; hosts = { loft.modules = [ ]; }; };",
+        "inputs.fup.url = \"github:gytis-ivaskevicius/flake-utils-plus\"; outputs = inputs: inputs.fup.lib.mkFlake { inherit inputs; inherit (inputs) self; hosts = { loft.modules = [ ]; }; };",
         HOSTS,
         Adds("hosts", "box.builder = _: inputs.CALL ./hosts/box;"),
         &[("loft", THERE)],
