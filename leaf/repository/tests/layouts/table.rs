@@ -334,6 +334,13 @@ pub const COMPUTED: &[Layout] = &[
         &[],
     ),
     layout(
+        "a directory of modules with a host's name in it",
+        "outputs = inputs: { nixosConfigurations.loft = [ ./modules/loft ./overlays/loft.nix ]; };",
+        &[("modules/loft/default.nix", ""), ("overlays/loft.nix", "")],
+        Adds("nix/hosts", "nixosConfigurations.box = inputs.CALL ./nix/hosts/box;"),
+        &[("loft", THERE)],
+    ),
+    layout(
         "two directories that may be the one",
         "outputs = inputs: { nixosConfigurations = { }; };",
         &[("hosts/loft/default.nix", ""), ("machines/shed/default.nix", "")],
