@@ -78,8 +78,9 @@ enum Command {
 fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let command = Arguments::parse().command;
-    // `install` reports by events, and ends with the one that tells what failed.
-    let lists = asks_for_json() && !matches!(command, Command::Install(_));
+    // `install` and `discover` tell in their own documents what failed.
+    let tells = matches!(command, Command::Install(_) | Command::Discover(_));
+    let lists = asks_for_json() && !tells;
     let result = match command {
         Command::Adopt(adopt) => adopt.run(),
         Command::Check(check) => check.run(),

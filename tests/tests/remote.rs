@@ -91,7 +91,10 @@ impl Live {
     fn document(&self) -> PathBuf {
         let text = with_own_id(&Workspace::own().profile().unwrap()).unwrap().unwrap().0;
         let path = self.place.path().join("host.toml");
-        fs::write(&path, text).unwrap();
+        // Nothing is installed that nobody could log in to.
+        let key =
+            format!("ssh_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{}\"]", "A".repeat(43));
+        fs::write(&path, text.replace("ssh_keys = []", &key)).unwrap();
         path
     }
 
