@@ -42,7 +42,9 @@ const REMOTE: &str = "remote";
 
 /// Tests on loop devices, as root.
 const MOVED: &str = "moved";
-/// As those, with the kernel's own btrfs.
+/// A network of its own, as root, with networkd.
+const ONLINE: &str = "online";
+/// As those on loop devices, with the kernel's own btrfs.
 const RETURNED: &str = "returned_member";
 /// What of it takes minutes.
 const LONG: &str = "t44_long_lives";
@@ -106,6 +108,7 @@ pub fn fast(full: bool) -> Result<(), Problem> {
         );
     }
     on_loop_devices(full)?;
+    with_networkd()?;
     if has_platform() {
         tell(REPOSITORY, false, None)?;
         tell(CLOSURE, false, None)?;
@@ -138,6 +141,24 @@ fn on_loop_devices(full: bool) -> Result<(), Problem> {
     }
     eprintln!("xtask: no btrfs: what becomes of a pool whose members come and go was NOT tested");
     Ok(())
+}
+
+/// A machine's network, by networkd in a namespace.
+fn with_networkd() -> Result<(), Problem> {
+    let pair = ["--net", "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"];
+    let has_pairs = || Command::new("unshare").args(pair).output();
+    let can = is_root()
+        && Path::new("/usr/lib/systemd/systemd-networkd").exists()
+        && has_pairs().is_ok_and(|made| made.status.success());
+    if !can {
+        eprintln!(
+            "xtask: not root, no networkd, or no network namespace can be made: when a machine counts as online was NOT tested"
+        );
+        return Ok(());
+    }
+    let mut command = cargo();
+    command.args(["test", "--locked", "--quiet", "--workspace", "--test", ONLINE]);
+    cargo::run(command.args(["--", "--ignored", "--test-threads=1"]))
 }
 
 /// Whether a loop device can be had: as root, and not in a container without them.

@@ -8,7 +8,7 @@ use crate::cargo::run;
 use crate::report::Problem;
 
 /// Every package, with its purpose beside it.
-const PACKAGES: [&str; 30] = [
+const PACKAGES: [&str; 32] = [
     "gcc",                    // linking, C parts of crates
     "binutils",               // kernel modules of the small guest, without what they need not have
     "libc6-dev",              // the same
@@ -39,6 +39,8 @@ const PACKAGES: [&str; 30] = [
     "qemu-guest-agent",       // what runs in a small guest, too
     "xz-utils",               // its image
     "zstd",                   // looking into an initrd
+    "systemd",                // its generators and networkd, as hosts of NixOS are set up for them
+    "iproute2",               // the network that networkd gets
 ];
 
 /// Installs what is missing once somebody agrees, at the terminal or by `--yes`; or says how.
