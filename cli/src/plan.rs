@@ -190,6 +190,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_alone_is_what_somebody_has_in_the_hand() {
+        let text = include_str!("../../profiles/hypervisor/host.toml");
+        let host = bedplate_document::parse(text, "host.toml").unwrap();
+        let text = include_str!("../../profiles/hypervisor/inventory.json");
+        let mut facts: Facts = serde_json::from_str(text).unwrap();
+        for (name, transport) in
+            [("sdx", "usb"), ("sdy", "sata"), ("loop0", "loop"), ("dm-0", "dm")]
+        {
+            let mut other = facts.disks[0].clone();
+            (other.kernel_name, other.transport) = (name.into(), transport.into());
+            (other.by_id, other.serial, other.wwn) =
+                (vec![format!("{transport}-{name}")], None, None);
+            facts.disks.push(other);
+        }
+        facts.boot_medium = Some("sdx".into());
+        let plan = planner::plan(&host, &facts).unwrap();
+        let left = plan.left_alone(&facts).join("; ");
+        assert!(left.contains("sdx (the medium, usb-sdx, 500 GB)"), "{left}");
+        assert!(left.contains("sdy (sata-sdy, ") && !left.contains("loop0"), "{left}");
+        assert!(!left.contains("dm-0"), "{left}");
+    }
+
+    #[test]
     fn t59_a_serial_neither_moves_the_cursor_nor_ends_the_program() {
         let text = include_str!("../../profiles/hypervisor/host.toml");
         let host = bedplate_document::parse(text, "host.toml").unwrap();

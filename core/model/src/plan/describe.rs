@@ -204,14 +204,13 @@ impl Plan {
         };
         let line = |disk: &DiskFacts| {
             let known = disk.by_id.first().or(disk.model.as_ref()).map_or("", String::as_str);
-            let name = shown(&disk.kernel_name);
-            format!(
-                "{name} ({}{})",
-                if known.is_empty() { String::new() } else { format!("{}, ", shown(known)) },
-                size::show(disk.size)
-            )
+            let is_medium = facts.boot_medium.as_deref() == Some(disk.kernel_name.as_str());
+            let medium = if is_medium { "the medium, " } else { "" };
+            let known = if known.is_empty() { String::new() } else { shown(known) + ", " };
+            format!("{} ({medium}{known}{})", shown(&disk.kernel_name), size::show(disk.size))
         };
-        facts.disks.iter().filter(|disk| !is_named(disk)).map(line).collect()
+        let is_own = |disk: &&DiskFacts| !VIRTUAL.contains(&disk.transport.as_str());
+        facts.disks.iter().filter(|disk| !is_named(disk)).filter(is_own).map(line).collect()
     }
 
     /// What becomes of the disks, in one line: `2 disks erased (4.5 TB), 1 blank disk written to`.
@@ -257,6 +256,9 @@ impl Plan {
         self.destroys.iter().flat_map(lines).collect()
     }
 }
+
+/// What stands on memory, files and other disks: nobody has one of these in the hand.
+const VIRTUAL: [&str; 7] = ["dm", "floppy", "loop", "md", "optical", "ram", "zram"];
 
 /// What a screen has room for.
 const MOST: usize = 4;
