@@ -59,8 +59,7 @@ fn is_not_confirmed(subject: &Subject, disks: &[Disk], place: &Path) {
     says(&running, "Type the host's name, small, to install");
     running.type_line("yes").unwrap();
     says(&running, "that is not its name; an empty line stops");
-    running.type_line("").unwrap();
-    says(&running, "the installation was not confirmed");
+    types(&mut running, "", "the installation was not confirmed");
     drop(running);
     for disk in disks.iter().filter(|disk| disk.role != bedplate_tests::seed::CANARY) {
         let content = std::fs::read(&disk.file).unwrap();
