@@ -74,7 +74,7 @@ const TRIES: usize = 3;
 const COLUMNS: usize = 80;
 
 /// Asks whether the plan may be executed: whoever types the host's name has read what is erased, which stands above
-/// the question. Something else is asked for again, nothing typed stops.
+/// the question. Something else is asked for again, `no` stops.
 pub fn consent(plan: &Plan, facts: &Facts, ask: &dyn Ask) -> Result<(), StepError> {
     let name = &plan.host_name;
     let verb = if plan.repairs() { "repair its boot entry" } else { "install" };
@@ -84,8 +84,8 @@ pub fn consent(plan: &Plan, facts: &Facts, ask: &dyn Ask) -> Result<(), StepErro
         let typed = ask.line(&question).during("nobody could be asked")?;
         match typed.trim() {
             typed if typed == name.as_str() => return Ok(()),
-            "" => break,
-            _ => question = format!("that is not its name; an empty line stops\n{prompt}"),
+            "" | "no" => break,
+            _ => question = format!("that is not its name; `no` stops\n{prompt}"),
         }
     }
     Err(StepError::new("the installation was not confirmed")
@@ -218,7 +218,7 @@ mod tests {
         assert!(lines[1].starts_with("+- 1 disk erased ("), "{questions:?}");
         assert!(lines[2].contains("ntfs"), "{questions:?}");
         assert!(!questions[1].contains("ERASED") && questions[1].contains("not its name"));
-        let stopped = Turns(RefCell::new(vec!["x", ""]), RefCell::default());
+        let stopped = Turns(RefCell::new(vec!["x", "no"]), RefCell::default());
         assert!(consent(&plan, &facts, &stopped).is_err());
     }
 

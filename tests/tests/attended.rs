@@ -58,8 +58,8 @@ fn is_not_confirmed(subject: &Subject, disks: &[Disk], place: &Path) {
     says(&running, "written to: os (");
     says(&running, "Type the host's name, small, to install");
     running.type_line("yes").unwrap();
-    says(&running, "that is not its name; an empty line stops");
-    types(&mut running, "", "the installation was not confirmed");
+    says(&running, "that is not its name; `no` stops");
+    types(&mut running, "no", "the installation was not confirmed");
     drop(running);
     for disk in disks.iter().filter(|disk| disk.role != bedplate_tests::seed::CANARY) {
         let content = std::fs::read(&disk.file).unwrap();
